@@ -1,0 +1,1 @@
+"""Who may enter and how much: slots, pixel budget, keys and quotas."""

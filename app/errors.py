@@ -1,0 +1,197 @@
+"""One exception tree. Each error knows its HTTP status, its public code and its public text.
+
+    ClearcutError
+    ├── InputError 400          the request is at fault; `details` names the field and the fix
+    │   ├── InvalidOption  MissingImage  MalformedBody
+    │   ├── UnsupportedFormat  CorruptImage  SuspiciousStructure
+    │   └── TooManyBytes  TooManyPixels
+    ├── RouteNotFound 404   MethodNotAllowed 405   UploadTimeout 408
+    ├── ClientGone 499          logged, never sent
+    ├── Unavailable 503         Overloaded  Starting  Draining  Failed
+    ├── DeadlineExceeded 504
+    └── InternalError 500
+
+`code` and `message` are the Poof contract's; `reason` is finer and is what metrics and logs count. `details` is
+public: it never holds image content, a file name, a key or an internal message. Other dialects map the class to
+their own body.
+"""
+
+from __future__ import annotations
+
+
+class ClearcutError(Exception):
+    status = 500
+    code = "internal_server_error"
+    message = "Internal server error"
+    reason = "internal"
+
+    def __init__(self, details: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(details or self.message)
+        self.details = details
+        self.field = field
+        self.retry_after: int | None = None
+        """Seconds, for the Retry-After header; only set on 429 and 503."""
+
+
+class InputError(ClearcutError):
+    status = 400
+    code = "validation_error"
+    message = "One or more parameters are invalid"
+    reason = "invalid_input"
+
+
+class InvalidOption(InputError):
+    """A field's value is outside its grammar or range."""
+
+    reason = "invalid_option"
+
+    def __init__(self, field: str, expected: str) -> None:
+        super().__init__(f"Invalid value for '{field}'. Expected: {expected}", field=field)
+
+
+class MissingImage(InputError):
+    code = "missing_image"
+    message = "The request did not contain an image file"
+    reason = "missing_image"
+
+    def __init__(self, details: str | None = None) -> None:
+        super().__init__(
+            details or "Send multipart/form-data with the image in field 'image_file', or the image itself as an image/* body",
+            field="image_file",
+        )
+
+
+class MalformedBody(InputError):
+    """The request body is not what its Content-Type says, or breaks a structural limit."""
+
+    reason = "malformed_body"
+
+
+class ImageError(InputError):
+    """The file part itself is at fault."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details, field="image_file")
+
+
+class UnsupportedFormat(ImageError):
+    """The bytes are not JPEG, PNG or WebP."""
+
+    reason = "unsupported_format"
+
+    def __init__(self, detected: str) -> None:
+        super().__init__(f"Unsupported image type in 'image_file': detected {detected}. Accepted: JPEG, PNG, WebP")
+        self.detected = detected
+
+
+class CorruptImage(ImageError):
+    """The bytes start as an accepted format and cannot be decoded as one."""
+
+    reason = "corrupt_image"
+
+
+class SuspiciousStructure(ImageError):
+    """Structure that no honest encoder writes and that costs a decoder far more than its size."""
+
+    reason = "suspicious_structure"
+
+
+class TooManyBytes(ImageError):
+    code = "image_too_large"
+    message = "The uploaded image exceeds the maximum size"
+    reason = "too_many_bytes"
+
+
+class TooManyPixels(ImageError):
+    code = "image_too_large"
+    message = "The uploaded image exceeds the maximum size"
+    reason = "too_many_pixels"
+
+
+class RouteNotFound(ClearcutError):
+    status = 404
+    code = "not_found"
+    message = "No such route"
+    reason = "not_found"
+
+
+class MethodNotAllowed(ClearcutError):
+    status = 405
+    code = "method_not_allowed"
+    message = "Method not allowed on this route"
+    reason = "method_not_allowed"
+
+
+class UploadTimeout(ClearcutError):
+    """The body stopped arriving."""
+
+    status = 408
+    code = "upload_timeout"
+    message = "The request body did not arrive in time"
+    reason = "upload_timeout"
+
+
+class ClientGone(ClearcutError):
+    """The peer closed the connection before the answer was ready. Logged as 499 (nginx's convention)."""
+
+    status = 499
+    code = "client_closed_request"
+    message = "Client closed the connection"
+    reason = "client_gone"
+
+
+class Unavailable(ClearcutError):
+    status = 503
+    code = "service_unavailable"
+    message = "Service temporarily unavailable"
+    reason = "unavailable"
+
+    def __init__(self, details: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(details)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    reason = "overloaded"
+
+
+class Starting(Unavailable):
+    reason = "starting"
+
+    def __init__(self, *, retry_after: int = 2) -> None:
+        super().__init__("The service is starting: its model is not ready yet", retry_after=retry_after)
+
+
+class Draining(Unavailable):
+    reason = "draining"
+
+    def __init__(self, *, retry_after: int = 5) -> None:
+        super().__init__("The service is shutting down: send the request to another instance", retry_after=retry_after)
+
+
+class Failed(Unavailable):
+    """The inference thread is gone; the process is about to be replaced."""
+
+    reason = "failed"
+
+    def __init__(self, *, retry_after: int = 10) -> None:
+        super().__init__("The model has failed and the service is restarting", retry_after=retry_after)
+
+
+class DeadlineExceeded(ClearcutError):
+    status = 504
+    code = "deadline_exceeded"
+    message = "The request could not be finished in time"
+    reason = "deadline"
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"Deadline passed at stage '{stage}'")
+        self.stage = stage
+
+
+class InternalError(ClearcutError):
+    """A fault of ours. The cause is logged with the request id and is not public."""
+
+
+class StartupError(Exception):
+    """The service refuses to start: a setting, the model file or the execution provider is not as asked for."""

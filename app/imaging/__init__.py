@@ -1,0 +1,1 @@
+"""Pure picture work on arrays: no HTTP, no files, no settings, no clocks."""

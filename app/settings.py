@@ -1,0 +1,92 @@
+"""Every ``CLEARCUT_*`` variable, declared once: name, type, default, bounds and why it is there.
+
+The environment is read when ``load()`` is called, never at import. The README's table is generated from this file
+(``make docs``) and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import StartupError
+
+PREFIX = "CLEARCUT_"
+MIB = 1024 * 1024
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    # where it listens
+    host: str = Field("127.0.0.1", description="Address to listen on. A public one needs `CLEARCUT_ALLOW_ANONYMOUS=true` or keys.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and logs it.")
+    allow_anonymous: bool = Field(False, description="Serve callers without a key on an address that others can reach.")
+    cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
+
+    # the model
+    model: str = Field("starter", description="Manifest entry to serve.")
+    model_dir: Path | None = Field(None, description="Second folder to look for the model file in, after `models/`.")
+    device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
+        "auto", description="Execution provider. Anything but `auto` refuses to start when it cannot be had."
+    )
+
+    # limits, checked before the cost they bound
+    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Largest upload, bytes of the image part.")
+    max_megapixels: float = Field(50, gt=0, le=500, description="Largest picture, read from its header, megapixels.")
+    max_side: int = Field(16_384, ge=16, le=65_500, description="Longest side of a picture, pixels.")
+    max_scans: int = Field(64, ge=1, le=10_000, description="Scans of a progressive JPEG; each costs a pass over the picture.")
+    max_segments: int = Field(1_000, ge=16, le=1_000_000, description="Chunks or segments in a file; floods of them cost parsers seconds.")
+
+    # how much at once
+    slots: int = Field(64, ge=1, le=4096, description="Requests in the house at once; the next one gets 503 with Retry-After.")
+    inflight_megapixels: float = Field(
+        0, ge=0, description="Decoded megapixels in the house at once; more wait their turn. 0: a quarter of the memory limit."
+    )
+    deadline_s: float = Field(30, gt=0, le=600, description="From a request's first byte to its answer, seconds; then 504.")
+    body_stall_s: float = Field(10, gt=0, le=600, description="Longest pause within a request body, seconds; then 408.")
+
+    # inference
+    workers: int = Field(0, ge=0, le=256, description="Threads for decoding and encoding. 0: one per CPU of the quota.")
+    lanes: int = Field(0, ge=0, le=64, description="Model sessions side by side. 0: chosen by measurement at start on a CPU, 1 on a GPU.")
+    intra_op_threads: int = Field(0, ge=0, le=256, description="Threads inside one model run. 0: chosen with `lanes`.")
+    buckets: str = Field("", description="Batch sizes to warm up, e.g. `1,2,4,8`. Empty: chosen by measurement at start.")
+    max_delay_ms: float = Field(5, ge=0, le=1000, description="Longest wait of a batch for requests known to be arriving, milliseconds.")
+
+    # leaving
+    drain_delay_s: float = Field(1, ge=0, le=120, description="After SIGTERM: how long `/readyz` says 503 while requests are still taken, seconds.")
+    drain_timeout_s: float = Field(35, gt=0, le=900, description="Then: how long accepted requests may take to finish, seconds.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line that is logged.")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment; all faults are reported together, each naming its variable.
+
+    Raises:
+        StartupError: a variable is malformed, out of range, or unknown (with a suggestion).
+    """
+    env = os.environ if environ is None else environ
+    given = {
+        name[len(PREFIX) :].lower(): value for name, value in env.items() if name.upper().startswith(PREFIX) and value != ""
+    }
+    faults = [f"{PREFIX}{name.upper()}: unknown setting{_hint(name)}" for name in given if name not in Settings.model_fields]
+    known = {name: value for name, value in given.items() if name in Settings.model_fields}
+    try:
+        settings = Settings.model_validate(known)
+    except ValidationError as exc:
+        faults += [f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']} (got {err['input']!r})" for err in exc.errors()]
+        raise StartupError("; ".join(faults)) from None
+    if faults:
+        raise StartupError("; ".join(faults))
+    return settings
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""

@@ -1,0 +1,1 @@
+"""HTTP: the only room that imports starlette. One file a dialect."""
