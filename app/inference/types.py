@@ -11,11 +11,20 @@ import numpy.typing as npt
 F32 = npt.NDArray[np.float32]
 
 
+class FatalEngineError(Exception):
+    """The device under a session is lost (a CUDA error, for one): no later run in this process can succeed."""
+
+
 class Engine(Protocol):
     """One session, owned by one thread. ``run`` is never called from two threads at once."""
 
     def run(self, batch: F32) -> F32:
-        """f32[n,3,S,S] normalised -> f32[n,S,S] in 0..1. ``n`` is always one of the warmed buckets."""
+        """f32[n,3,S,S] normalised -> f32[n,S,S] in 0..1. ``n`` is always one of the warmed buckets.
+
+        Raises:
+            FatalEngineError: no later run can succeed; the batcher fails as a whole.
+            Exception: this batch cannot be answered; the batcher looks for the item at fault.
+        """
         ...
 
 
@@ -34,9 +43,15 @@ class Inference:
 
 
 class BatchObserver(Protocol):
-    """Told of what happens in the batcher; the service feeds metrics with it. Called from the lane's thread."""
+    """Told of what happens in the batcher; the service feeds metrics with it.
 
-    def batch_done(self, size: int, bucket: int, run_s: float) -> None: ...
+    ``batch_done`` comes from a lane's thread, ``entry_dropped`` from a lane's or an event loop's. Both must be quick.
+    """
+
+    def batch_done(self, size: int, bucket: int, run_s: float) -> None:
+        """``size`` items ran as a batch of ``bucket`` (the rest was padding)."""
+        ...
+
     def entry_dropped(self, reason: str) -> None:
         """reason: cancelled | deadline | full | failed"""
         ...

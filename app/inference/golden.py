@@ -1,0 +1,128 @@
+"""The start-up self-test: known pictures, computed here, and what a sound model makes of them.
+
+``python -m app.inference.golden NAME [EXTRA_DIR]`` runs a manifest's model on the CPU and prints the ``golden`` table
+to put into the manifest. It is to be run once when an entry is added, after looking at the model's mattes of real
+photos: it records what the model does, not whether that is good.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import StartupError
+from app.imaging.types import InputSpec
+from app.inference.manifest import Model, load_model
+from app.inference.session import OnnxEngine
+from app.inference.types import F32, Engine
+
+GRID = 8
+VARIANTS = 4
+# CUDA's TF32 convolutions and other kernels per batch size move single pixels of a soft edge by some hundredths;
+# a model with its batch size baked in is wrong nearly everywhere.
+BATCH_MEAN_TOLERANCE = 0.005
+BATCH_MAX_TOLERANCE = 0.1
+
+
+def golden_input(spec: InputSpec, variant: int = 0) -> F32:
+    """A head and shoulders before a soft ground, as the model is fed it: f32[3,S,S].
+
+    Made of plain arithmetic, so that every machine and every numpy makes the same picture to the last few bits.
+
+    Args:
+        variant: 0 is the golden picture; other numbers move the figure and change the colours.
+    """
+    axis = (np.arange(spec.side, dtype=np.float64) + 0.5) / spec.side
+    y, x = axis[:, None], axis[None, :]
+    centre = 0.5 + 0.08 * (variant % 3 - 1) * (variant > 0)
+    head = ((x - centre) / 0.15) ** 2 + ((y - 0.34) / 0.19) ** 2
+    body = ((x - centre) / 0.30) ** 2 + np.abs((y - 1.0) / 0.50) ** 3
+    figure = _inside(np.minimum(head, body))
+    ground = np.stack([60 + 40 * y + 20 * x, 110 + 60 * y + 0 * x, 140 + 30 * np.sin(3 * x + y)])
+    skin = np.stack([205 - 30 * x + 0 * y, 150 - 20 * y + 0 * x, 120 + 0 * x * y])
+    cloth = np.stack([150 + 25 * np.sin(30 * x + 0 * y), 35 + 20 * variant + 0 * x * y, 45 + 30 * y + 0 * x])
+    share = _inside(head)
+    rgb = ground * (1 - figure) + (skin * share + cloth * (1 - share)) * figure
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (spec.mean, spec.std))
+    return np.ascontiguousarray((rgb * spec.scale - mean) / std, dtype=np.float32)
+
+
+def _inside(shape: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """1 within the curve shape == 1, 0 without, over a soft edge."""
+    return np.clip((1.1 - shape) / 0.2, 0.0, 1.0)
+
+
+def block_means(values: F32) -> tuple[tuple[float, ...], ...]:
+    """f32[S,S] -> 8 x 8 means."""
+    cuts = np.linspace(0, values.shape[0], GRID + 1).astype(int)
+    rows = [values[top:bottom] for top, bottom in pairwise(cuts)]
+    return tuple(tuple(float(row[:, left:right].mean()) for left, right in pairwise(cuts)) for row in rows)
+
+
+def check_golden(engine: Engine, model: Model, bucket: int) -> None:
+    """Compare the engine's answer to the golden picture with the manifest's.
+
+    Args:
+        bucket: a warmed batch size to ask in.
+
+    Raises:
+        StartupError: the manifest has no golden facts, or the answer is another.
+    """
+    entry = model.entry
+    if entry.golden is None:
+        raise StartupError(
+            f"Model '{entry.name}' has no golden facts in the manifest. Check its mattes of real photos, then add the "
+            f"table that `python -m app.inference.golden {entry.name}` prints"
+        )
+    values = engine.run(np.repeat(golden_input(entry.input)[None], bucket, axis=0))[0]
+    off = float(np.abs(np.array(block_means(values)) - np.array(entry.golden.grid)).max())
+    if not off <= entry.golden.tolerance:
+        raise StartupError(
+            f"Model '{entry.name}' fails its self-test: its matte of the golden picture is off by {off:.3f} "
+            f"(allowed {entry.golden.tolerance:g}). The execution provider computes wrongly, or the manifest's input "
+            f"or golden facts are not those of {model.path}"
+        )
+
+
+def batch_equals_singles(engine: Engine, spec: InputSpec, bucket: int) -> bool:
+    """Whether different pictures, run as one batch, get the answers that they get alone (needs bucket 1 warmed).
+
+    Exports with the batch size baked into a reshape give wrong mattes for every other size, and no error.
+    """
+    pictures = [golden_input(spec, variant) for variant in range(min(VARIANTS, bucket))]
+    singles = [engine.run(picture[None])[0] for picture in pictures]
+    together = engine.run(np.stack([pictures[place % len(pictures)] for place in range(bucket)]))
+    differences = [np.abs(values - singles[place % len(pictures)]) for place, values in enumerate(together)]
+    return all(
+        float(each.mean()) <= BATCH_MEAN_TOLERANCE and float(each.max()) <= BATCH_MAX_TOLERANCE for each in differences
+    )
+
+
+def golden_table(model: Model) -> str:
+    """The manifest's ``golden`` table for a model, from a run on the CPU.
+
+    Raises:
+        StartupError: the model answers nearly the same everywhere, so that comparing would show nothing.
+    """
+    engine = OnnxEngine(model, "cpu", 1)
+    size = model.entry.batch_min
+    values = engine.warm(np.repeat(golden_input(model.entry.input)[None], size, axis=0))[0]
+    grid = block_means(values)
+    if max(map(max, grid)) - min(map(min, grid)) < 0.5:
+        raise StartupError(f"Model '{model.entry.name}' does not see the golden picture's figure; nothing to compare")
+    rows = "\n".join("    [" + ", ".join(f"{value:.3f}" for value in row) + "]," for row in grid)
+    return f"[models.{model.entry.name}.golden]\ntolerance = 0.02\ngrid = [\n{rows}\n]\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m app.inference.golden NAME [EXTRA_DIR]")
+    try:
+        extra = Path(sys.argv[2]) if len(sys.argv) == 3 else None
+        sys.stdout.write(golden_table(load_model(sys.argv[1], extra_dir=extra)))
+    except StartupError as error:
+        sys.exit(str(error))
