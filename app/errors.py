@@ -31,6 +31,8 @@ class ClearcutError(Exception):
         self.field = field
         self.retry_after: int | None = None
         """Seconds, for the Retry-After header; only set on 429 and 503."""
+        self.headers: dict[str, str] = {}
+        """Further response headers that belong to the error."""
 
 
 class InputError(ClearcutError):
@@ -56,7 +58,8 @@ class MissingImage(InputError):
 
     def __init__(self, details: str | None = None) -> None:
         super().__init__(
-            details or "Send multipart/form-data with the image in field 'image_file', or the image itself as an image/* body",
+            details
+            or "Send multipart/form-data with the image in field 'image_file', or the image itself as an image/* body",
             field="image_file",
         )
 
@@ -121,6 +124,10 @@ class MethodNotAllowed(ClearcutError):
     message = "Method not allowed on this route"
     reason = "method_not_allowed"
 
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"Allowed: {allowed}")
+        self.headers["Allow"] = allowed
+
 
 class UploadTimeout(ClearcutError):
     """The body stopped arriving."""
@@ -167,6 +174,7 @@ class Draining(Unavailable):
 
     def __init__(self, *, retry_after: int = 5) -> None:
         super().__init__("The service is shutting down: send the request to another instance", retry_after=retry_after)
+        self.headers["Connection"] = "close"
 
 
 class Failed(Unavailable):

@@ -24,7 +24,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     # where it listens
-    host: str = Field("127.0.0.1", description="Address to listen on. A public one needs `CLEARCUT_ALLOW_ANONYMOUS=true` or keys.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. A public one needs `CLEARCUT_ALLOW_ANONYMOUS=true` or keys."
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and logs it.")
     allow_anonymous: bool = Field(False, description="Serve callers without a key on an address that others can reach.")
     cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
@@ -40,29 +42,63 @@ class Settings(BaseModel):
     max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Largest upload, bytes of the image part.")
     max_megapixels: float = Field(50, gt=0, le=500, description="Largest picture, read from its header, megapixels.")
     max_side: int = Field(16_384, ge=16, le=65_500, description="Longest side of a picture, pixels.")
-    max_scans: int = Field(64, ge=1, le=10_000, description="Scans of a progressive JPEG; each costs a pass over the picture.")
-    max_segments: int = Field(1_000, ge=16, le=1_000_000, description="Chunks or segments in a file; floods of them cost parsers seconds.")
+    max_scans: int = Field(
+        64, ge=1, le=10_000, description="Scans of a progressive JPEG; each costs a pass over the picture."
+    )
+    max_segments: int = Field(
+        1_000, ge=16, le=1_000_000, description="Chunks or segments in a file; floods of them cost parsers seconds."
+    )
 
     # how much at once
-    slots: int = Field(64, ge=1, le=4096, description="Requests in the house at once; the next one gets 503 with Retry-After.")
-    inflight_megapixels: float = Field(
-        0, ge=0, description="Decoded megapixels in the house at once; more wait their turn. 0: a quarter of the memory limit."
+    slots: int = Field(
+        64, ge=1, le=4096, description="Requests in the house at once; the next one gets 503 with Retry-After."
     )
-    deadline_s: float = Field(30, gt=0, le=600, description="From a request's first byte to its answer, seconds; then 504.")
+    inflight_megapixels: float = Field(
+        0,
+        ge=0,
+        description="Decoded megapixels in the house at once; more wait their turn. 0: a quarter of the memory limit.",
+    )
+    deadline_s: float = Field(
+        60, gt=0, le=600, description="From a request's first byte to its answer, seconds; then 504."
+    )
     body_stall_s: float = Field(10, gt=0, le=600, description="Longest pause within a request body, seconds; then 408.")
 
     # inference
     workers: int = Field(0, ge=0, le=256, description="Threads for decoding and encoding. 0: one per CPU of the quota.")
-    lanes: int = Field(0, ge=0, le=64, description="Model sessions side by side. 0: chosen by measurement at start on a CPU, 1 on a GPU.")
+    lanes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Model sessions side by side. 0: chosen by measurement at start on a CPU, 1 on a GPU.",
+    )
     intra_op_threads: int = Field(0, ge=0, le=256, description="Threads inside one model run. 0: chosen with `lanes`.")
-    buckets: str = Field("", description="Batch sizes to warm up, e.g. `1,2,4,8`. Empty: chosen by measurement at start.")
-    max_delay_ms: float = Field(5, ge=0, le=1000, description="Longest wait of a batch for requests known to be arriving, milliseconds.")
+    buckets: str = Field(
+        "",
+        pattern=r"^([1-9]\d{0,2}(,[1-9]\d{0,2})*)?$",
+        description="Batch sizes to warm up, e.g. `1,2,4,8`. Empty: chosen by measurement at start.",
+    )
+    max_delay_ms: float = Field(
+        5, ge=0, le=1000, description="Longest wait of a batch for requests known to be arriving, milliseconds."
+    )
 
     # leaving
-    drain_delay_s: float = Field(1, ge=0, le=120, description="After SIGTERM: how long `/readyz` says 503 while requests are still taken, seconds.")
-    drain_timeout_s: float = Field(35, gt=0, le=900, description="Then: how long accepted requests may take to finish, seconds.")
+    drain_delay_s: float = Field(
+        0,
+        ge=0,
+        le=120,
+        description="After SIGTERM: how long `/readyz` says 503 while requests are still taken, seconds.",
+    )
+    drain_timeout_s: float = Field(
+        65, gt=0, le=900, description="Then: how long accepted requests may take to finish, seconds."
+    )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line that is logged.")
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        return tuple(int(size) for size in self.buckets.split(",")) if self.buckets else ()
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line that is logged."
+    )
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -73,9 +109,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     given = {
-        name[len(PREFIX) :].lower(): value for name, value in env.items() if name.upper().startswith(PREFIX) and value != ""
+        name[len(PREFIX) :].lower(): value
+        for name, value in env.items()
+        if name.upper().startswith(PREFIX) and value != ""
     }
-    faults = [f"{PREFIX}{name.upper()}: unknown setting{_hint(name)}" for name in given if name not in Settings.model_fields]
+    faults = [
+        f"{PREFIX}{name.upper()}: unknown setting{_hint(name)}" for name in given if name not in Settings.model_fields
+    ]
     known = {name: value for name, value in given.items() if name in Settings.model_fields}
     try:
         settings = Settings.model_validate(known)

@@ -1,0 +1,66 @@
+# Two commands matter: `make serve` installs and serves, `make test` installs and passes. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v))) python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
+# Image buffers go back to the system when freed, and many threads do not each keep an arena (README, Memory).
+ALLOCATOR := MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576
+PORT ?= 8080
+
+.PHONY: help serve test setup demo lint type format bench lock docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Clearcut needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: requirements.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.serve
+
+setup: $(VENV)/.dev ## install everything for development into .venv
+
+serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.1:8080 (CLEARCUT_* variables apply)
+	$(ALLOCATOR) $(RUN) -m app serve
+
+test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
+	$(ALLOCATOR) $(RUN) -m pytest -q
+
+lint: $(VENV)/.dev ## ruff and the import layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
+
+type: $(VENV)/.dev ## mypy --strict on app/
+	$(VENV)/bin/mypy app
+
+format: $(VENV)/.dev ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+demo: $(VENV)/.dev ## serve, cut out a real photo with curl, write demo/, stop
+	$(ALLOCATOR) $(RUN) -m tests.demo
+
+bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/
+	$(ALLOCATOR) $(RUN) -m benchmarks.batcher
+	$(ALLOCATOR) $(RUN) -m benchmarks.hostile_cost
+
+docs: $(VENV)/.dev ## write the generated parts of the README anew
+	$(RUN) -m tests.readme --write
+
+lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with hashes
+	$(PIP) install uv
+	$(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.txt
+	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove what was installed and made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

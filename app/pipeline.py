@@ -1,0 +1,125 @@
+"""One request, as data. This is the whole of what the service does to a picture.
+
+    bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
+          ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
+          ──prepare─► ModelInput(f32[3,S,S], geometry)
+          ──batcher─► RawMatte(f32[S,S] in 0..1)
+          ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
+          ──compose─► Cutout(u8[h,w,1|3|4])
+          ──encode──► EncodedImage(data, media_type, width, height)
+
+The event loop does no pixel work: ``probe``, the steps before the network and the steps after it each run on a pool
+of threads, and the network runs on threads of its own behind the batcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from app.access.limits import PixelBudget
+from app.errors import DeadlineExceeded
+from app.imaging.compose import compose
+from app.imaging.decode import decode
+from app.imaging.encode import encode
+from app.imaging.options import RemoveOptions
+from app.imaging.prepare import prepare
+from app.imaging.probe import probe
+from app.imaging.refine import refine
+from app.imaging.types import (
+    Box,
+    Buffer,
+    DecodedImage,
+    EncodedImage,
+    ImageHeader,
+    InputSpec,
+    ModelInput,
+    ProbeLimits,
+    RawMatte,
+)
+from app.inference.batcher import Batcher
+from app.trace import Trace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The finished image and the facts about it that go into headers."""
+
+    image: EncodedImage
+    original_width: int
+    original_height: int
+    """Of the upright input."""
+    box: Box | None
+    """Bounding box of the subject in the upright input; None when there is none."""
+    confidence: float
+    ambiguous_ratio: float
+
+
+class Pipeline:
+    def __init__(
+        self, batcher: Batcher, spec: InputSpec, limits: ProbeLimits, pixels: PixelBudget, pool: ThreadPoolExecutor
+    ) -> None:
+        self.batcher = batcher
+        self.spec = spec
+        self.limits = limits
+        self.pixels = pixels
+        self.pool = pool
+
+    async def remove(self, data: Buffer, options: RemoveOptions, trace: Trace) -> Result:
+        """Remove the background of one picture.
+
+        Raises:
+            InputError: the picture cannot be accepted, or cannot be given the form that was asked for.
+            DeadlineExceeded: ``trace.deadline`` passed; names the stage.
+            Overloaded, Failed: the network's queue is full, or its thread is gone.
+        """
+        try:
+            async with asyncio.timeout(trace.remaining()):
+                return await self._remove(data, options, trace)
+        except TimeoutError:
+            raise DeadlineExceeded(trace.current) from None
+        finally:
+            trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
+
+    async def _remove(self, data: Buffer, options: RemoveOptions, trace: Trace) -> Result:
+        with self.batcher.expecting() as arrival:
+            header = await self._on_pool(trace, lambda: self._probe(data, trace))
+            trace.current = "admission"
+            async with self.pixels.hold(header.pixels):
+                image, model_input = await self._on_pool(trace, lambda: self._before(data, header, trace))
+                trace.current = "queue"
+                answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival)
+                trace.add("queue", answer.queue_s)
+                trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
+                raw = RawMatte(answer.values, model_input.geometry)
+                return await self._on_pool(trace, lambda: self._after(raw, image, options, trace))
+
+    def _probe(self, data: Buffer, trace: Trace) -> ImageHeader:
+        with trace.stage("probe"):
+            return probe(data, self.limits)
+
+    def _before(self, data: Buffer, header: ImageHeader, trace: Trace) -> tuple[DecodedImage, ModelInput]:
+        with trace.stage("decode"):
+            image = decode(data, header)
+        with trace.stage("prepare"):
+            model_input = prepare(image, self.spec)
+        return image, model_input
+
+    def _after(self, raw: RawMatte, image: DecodedImage, options: RemoveOptions, trace: Trace) -> Result:
+        with trace.stage("refine"):
+            matte = refine(raw, image)
+        with trace.stage("compose"):
+            cutout = compose(image, matte, options)
+        with trace.stage("encode"):
+            encoded = encode(cutout, options.format)
+        return Result(encoded, image.width, image.height, matte.box, matte.confidence, matte.ambiguous_ratio)
+
+    async def _on_pool(self, trace: Trace, work: Callable[[], T]) -> T:
+        """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""
+        trace.current = "pool"
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)

@@ -1,0 +1,187 @@
+"""The whole service, made from its settings: ``build(settings)`` wires the rooms together and starts nothing.
+
+A test makes one with a fake model in three lines: ``build(settings, load=lambda: Served(entry, engines, plan))``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from app.access.limits import PixelBudget, Slots
+from app.errors import StartupError
+from app.host import memory_limit
+from app.imaging.types import ProbeLimits
+from app.inference.batcher import Batcher
+from app.inference.cpus import cpu_quota
+from app.inference.manifest import ModelEntry, load_model
+from app.inference.plan import Plan, load_engines
+from app.inference.types import Engine
+from app.lifecycle import Lifecycle, State
+from app.metrics import Metrics
+from app.pipeline import Pipeline, Result
+from app.settings import Settings
+
+log = logging.getLogger("clearcut")
+
+BYTES_PER_PIXEL = 16
+"""Peak memory of a picture in the house, measured: decode, matte, cut-out and encoded output together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The model as it is being served."""
+
+    entry: ModelEntry
+    engines: Sequence[Engine]
+    plan: Plan
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For ``/v1/info``, the metrics and the log."""
+        entry = self.entry
+        return {
+            "name": entry.name,
+            "sha256": entry.sha256,
+            "licence": entry.licence,
+            "source": entry.source,
+            "device": self.plan.device,
+        }
+
+
+class Service:
+    """Everything one process serves with. ``start`` and ``stop`` run on the event loop."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Served]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.lifecycle = Lifecycle(self._state_changed)
+        self.slots = Slots(settings.slots)
+        self.pixels = PixelBudget(_pixel_capacity(settings))
+        self.workers = settings.workers or cpu_quota()
+        self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="pixels")
+        self.cutouts = 0
+        """Sent since the start."""
+        self.served: Served | None = None
+        self.batcher: Batcher | None = None
+        self.pipeline: Pipeline | None = None
+        self.failed = asyncio.Event()
+        """Set when the process should end with an error."""
+        self._load = load
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watch_gauges()
+
+    async def start(self) -> None:
+        """Load the model on a thread of its own, so that health routes answer meanwhile; then become ready.
+
+        Raises:
+            StartupError: the model cannot be served as asked for.
+        """
+        begun = time.monotonic()
+        self._tasks.append(asyncio.create_task(self._heartbeat()))
+        loop = asyncio.get_running_loop()
+        try:
+            served = await asyncio.to_thread(self._load)
+        except StartupError as exc:
+            self.lifecycle.to(State.FAILED, str(exc))
+            raise
+        self.served = served
+        self.batcher = Batcher(
+            served.engines,
+            served.plan.buckets,
+            capacity=self.slots.capacity,
+            max_delay_s=self.settings.max_delay_ms / 1000,
+            cost_s=served.plan.cost_s,
+            observer=self.metrics,
+            on_fatal=lambda exc: loop.call_soon_threadsafe(self._inference_failed, exc),
+        )
+        self.batcher.start()
+        limits = ProbeLimits(
+            max_pixels=int(self.settings.max_megapixels * 1e6),
+            max_side=self.settings.max_side,
+            max_scans=self.settings.max_scans,
+            max_segments=self.settings.max_segments,
+        )
+        self.pipeline = Pipeline(self.batcher, served.entry.input, limits, self.pixels, self.pool)
+        self.metrics.model(served.facts)
+        self.lifecycle.to(State.READY)
+        log.info("ready", extra={"fields": {"seconds": round(time.monotonic() - begun, 3), **served.facts}})
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then let the threads go."""
+        if self.batcher is not None:
+            await asyncio.to_thread(self.batcher.close, drain=True, timeout=5.0)
+        for task in self._tasks:
+            task.cancel()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.lifecycle.to(State.STOPPED)
+
+    def count(self, result: Result, bytes_in: int) -> None:
+        """Account for one finished cut-out."""
+        self.cutouts += 1
+        self.metrics.input_bytes.observe(bytes_in)
+        self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
+        self.metrics.output_bytes.observe(len(result.image.data))
+
+    @property
+    def alive(self) -> bool:
+        return self.lifecycle.alive and (self.batcher is None or self.batcher.alive)
+
+    def _inference_failed(self, exc: BaseException) -> None:
+        log.error("inference failed", extra={"fields": {"error": repr(exc)}})
+        self.lifecycle.to(State.FAILED, "inference thread ended")
+        self.failed.set()
+
+    def _state_changed(self, state: State) -> None:
+        self.metrics.ready.set(1 if state is State.READY else 0)
+
+    async def _heartbeat(self) -> None:
+        """Measure how late the event loop runs: the first sign of pixel work in the wrong place."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.5)
+            self.metrics.event_loop_lag.set(max(0.0, time.monotonic() - before - 0.5))
+
+    def _watch_gauges(self) -> None:
+        watch = self.metrics.watch
+        watch("clearcut_slots", "Requests that may be in the house at once.", lambda: self.slots.capacity)
+        watch("clearcut_slots_used", "Requests in the house.", lambda: self.slots.used)
+        watch("clearcut_inflight_pixels", "Decoded pixels in the house.", lambda: self.pixels.used)
+        watch("clearcut_inflight_pixels_capacity", "Decoded pixels that may be in the house.", self._pixels_capacity)
+        watch("clearcut_queue_depth", "Pictures waiting for the network.", lambda: self._of_batcher("depth"))
+        watch(
+            "clearcut_queue_capacity", "Pictures that may wait for the network.", lambda: self._of_batcher("capacity")
+        )
+
+    def _pixels_capacity(self) -> float:
+        return self.pixels.capacity
+
+    def _of_batcher(self, name: str) -> float:
+        return float(getattr(self.batcher, name)) if self.batcher is not None else 0.0
+
+
+def _pixel_capacity(settings: Settings) -> int:
+    if settings.inflight_megapixels:
+        return int(settings.inflight_megapixels * 1e6)
+    return max(int(settings.max_megapixels * 1e6), memory_limit() // 4 // BYTES_PER_PIXEL)
+
+
+def build(settings: Settings, load: Callable[[], Served] | None = None) -> Service:
+    """The whole service from its settings; ``load`` stands in for the real model in tests."""
+
+    def load_from_settings() -> Served:
+        model = load_model(settings.model, extra_dir=settings.model_dir)
+        loaded = load_engines(
+            model,
+            settings.device,
+            lanes=settings.lanes,
+            intra_op_threads=settings.intra_op_threads,
+            buckets=settings.bucket_sizes,
+        )
+        return Served(model.entry, loaded.engines, loaded.plan)
+
+    return Service(settings, load or load_from_settings)

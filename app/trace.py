@@ -1,0 +1,74 @@
+"""Where one request's time went, stage by stage, and when it must be done.
+
+A ``Trace`` is made at a request's first byte and travels with it. Its stage names are the pipeline's step names: the
+same words appear in ``Server-Timing``, in the metrics and in the log line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.errors import ClientGone, DeadlineExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    name: str
+    seconds: float
+    note: str = ""
+
+
+class Trace:
+    """Stages in the order in which they ended. One thread writes at a time: a request is in one place at a time."""
+
+    __slots__ = ("_clock", "abandoned", "current", "deadline", "stages", "started")
+
+    def __init__(self, budget_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.started = clock()
+        self.deadline = self.started + budget_s
+        self.stages: list[Stage] = []
+        self.current = "read"
+        self.abandoned = False
+        """Set once nobody waits for the answer any more; the next ``stage`` then does not begin."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage.
+
+        Raises:
+            DeadlineExceeded: the deadline passed before the stage began.
+            ClientGone: the request was abandoned before the stage began.
+        """
+        self.current = name
+        if self.abandoned:
+            raise ClientGone
+        begun = self._clock()
+        if begun > self.deadline:
+            raise DeadlineExceeded(name)
+        try:
+            yield
+        finally:
+            self.stages.append(Stage(name, self._clock() - begun))
+
+    def add(self, name: str, seconds: float, note: str = "") -> None:
+        self.stages.append(Stage(name, seconds, note))
+
+    def elapsed(self) -> float:
+        """Seconds since the first byte."""
+        return self._clock() - self.started
+
+    def remaining(self) -> float:
+        """Seconds to the deadline; negative once it has passed."""
+        return self.deadline - self._clock()
+
+    def server_timing(self) -> str:
+        """The value of a Server-Timing header (W3C Server Timing): milliseconds, batch size as description."""
+        parts = [
+            f"{stage.name};dur={stage.seconds * 1000:.2f}" + (f';desc="{stage.note}"' if stage.note else "")
+            for stage in self.stages
+        ]
+        return ", ".join([*parts, f"total;dur={self.elapsed() * 1000:.2f}"])

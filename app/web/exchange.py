@@ -1,0 +1,63 @@
+"""One request and its answer as the web room sees them: who it is, how it goes, what to say of it in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from app.errors import ClientGone
+from app.trace import Trace
+from app.web.upload import Body
+
+T = TypeVar("T")
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(slots=True)
+class Exchange:
+    request_id: str
+    trace: Trace
+    body: Body
+    format: str = "none"
+    """Output format, for the metrics."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Further keys of the access log line: numbers and our own words only."""
+
+    @staticmethod
+    def of(request: Request) -> Exchange:
+        exchange: Exchange = request.scope["clearcut.exchange"]
+        return exchange
+
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do ``work`` as long as the peer is there to hear of it; to be called once the body is complete.
+
+        Raises:
+            ClientGone: the connection closed first; the work was cancelled.
+        """
+        task = asyncio.create_task(work)
+        watcher = asyncio.create_task(self.body.disconnected())
+        try:
+            await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            return task.result()
+        finally:
+            for each in (task, watcher):
+                if not each.done():
+                    each.cancel()
+                    with suppress(asyncio.CancelledError, Exception):
+                        await each
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The client's own id when it is harmless to echo and to log, else ``req_`` and 16 random URL-safe characters."""
+    own = headers.get("x-request-id", "")
+    return own if _CLIENT_ID.fullmatch(own) else "req_" + secrets.token_urlsafe(12)

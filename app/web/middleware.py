@@ -1,0 +1,128 @@
+"""Around every request: its id, its clock, its error body, its headers, its metrics and its log line. Pure ASGI."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ClearcutError, ClientGone, DeadlineExceeded, InternalError, Unavailable
+from app.service import Service
+from app.trace import Trace
+from app.web.exchange import Exchange, request_id
+from app.web.upload import Body
+
+log = logging.getLogger("clearcut")
+
+_DISCARD_S = 10.0
+
+ErrorBody = Callable[[ClearcutError, str], dict[str, Any]]
+
+
+class ExchangeMiddleware:
+    """Outermost: nothing that happens inside leaves without a request id, a JSON error and a log line."""
+
+    def __init__(self, app: ASGIApp, service: Service, error_body: ErrorBody) -> None:
+        self.app = app
+        self.service = service
+        self.error_body = error_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        settings = self.service.settings
+        headers = Headers(scope=scope)
+        trace = Trace(settings.deadline_s)
+        exchange = Exchange(
+            request_id(headers), trace, Body(receive, settings.body_stall_s, trace.remaining)
+        )  # fmt: skip
+        scope["clearcut.exchange"] = exchange
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_marks(exchange)]
+            await send(message)
+
+        error: ClearcutError | None = None
+        try:
+            await self.app(scope, receive, send_marked)
+        except ClearcutError as exc:
+            error = exc
+        except Exception:
+            log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
+            error = InternalError()
+        if error is not None:
+            if status == 0 and not isinstance(error, ClientGone):
+                await self._refuse(error, exchange, headers, send_marked)
+            status = error.status
+        self._account(scope, exchange, status, error)
+
+    async def _refuse(self, error: ClearcutError, exchange: Exchange, headers: Headers, send: Send) -> None:
+        """Send the error; if the body is still on its way, take it in for a while so that the peer gets to read us."""
+        payload = json.dumps(self.error_body(error, exchange.request_id)).encode()
+        fields = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+        if error.retry_after is not None:
+            fields.append((b"retry-after", str(error.retry_after).encode()))
+        fields += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+        body = exchange.body
+        bodiless = "content-length" not in headers and "transfer-encoding" not in headers
+        unread = not (body.complete or bodiless or headers.get("content-length") == "0")
+        if unread and "Connection" not in error.headers:
+            fields.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": error.status, "headers": fields})
+        await send({"type": "http.response.body", "body": payload, "more_body": unread})
+        if unread:
+            # A peer that waits for 100 Continue has sent nothing and will not: there is nothing to take in.
+            if headers.get("expect", "").lower() != "100-continue" or body.received:
+                await body.discard(2 * self.service.settings.max_bytes, _DISCARD_S)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _account(self, scope: Scope, exchange: Exchange, status: int, error: ClearcutError | None) -> None:
+        metrics, trace = self.service.metrics, exchange.trace
+        route = getattr(scope.get("route"), "path", "none")
+        code = error.code if error is not None else "ok"
+        seconds = trace.elapsed()
+        metrics.requests.labels(route, str(status), code, exchange.format).inc()
+        metrics.request_seconds.labels(route).observe(seconds)
+        for stage in trace.stages:
+            metrics.stage_seconds.labels(stage.name).observe(stage.seconds)
+        if isinstance(error, Unavailable):
+            metrics.rejected.labels(error.reason).inc()
+        elif isinstance(error, ClientGone):
+            metrics.cancelled.labels(trace.current).inc()
+        elif isinstance(error, DeadlineExceeded):
+            metrics.expired.labels(error.stage).inc()
+        line = {
+            "request_id": exchange.request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "code": code,
+            "ms": round(seconds * 1000, 2),
+            "bytes_in": exchange.body.received,
+            **exchange.facts,
+        }
+        if error is not None:
+            line |= {"reason": error.reason, "stage": trace.current}
+        if trace.stages:
+            line["stages_ms"] = {stage.name: round(stage.seconds * 1000, 2) for stage in trace.stages}
+        quiet = status < 400 and not trace.stages  # probes and scrapes
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
+
+
+def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Headers that every answer carries."""
+    return [
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"x-processing-time-ms", str(round(exchange.trace.elapsed() * 1000)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]

@@ -1,0 +1,124 @@
+"""multipart/form-data, parsed as it arrives: the image part grows one bytearray, text parts are small and counted.
+
+The parsing itself is python-multipart's (RFC 7578, RFC 2046); this module decides what is kept and how much of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import InvalidOption, MalformedBody, TooManyBytes
+
+MAX_PARTS = 64
+MAX_FIELD_BYTES = 8 * 1024
+MAX_NAME_CHARS = 64
+
+
+class FormReader:
+    """Feed it chunks, then ``finish``; read ``image``, ``fields`` and ``other_files``."""
+
+    def __init__(self, boundary: bytes, image_fields: Collection[str], max_image_bytes: int) -> None:
+        self.image: bytearray | None = None
+        self.fields: dict[str, str] = {}
+        self.other_files: list[str] = []
+        self._image_fields = image_fields
+        self._max_image_bytes = max_image_bytes
+        self._parts = 0
+        self._ended = False
+        self._header_name = bytearray()
+        self._header_value = bytearray()
+        self._disposition = b""
+        self._name = ""
+        self._target: bytearray | None = None
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begin,
+                "on_header_begin": self._header_begin,
+                "on_header_field": lambda data, start, end: self._header_name.extend(data[start:end]),
+                "on_header_value": lambda data, start, end: self._header_value.extend(data[start:end]),
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._part_data,
+                "on_part_end": self._part_end,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next chunk.
+
+        Raises:
+            python_multipart.exceptions.FormParserError: the syntax is broken.
+            MalformedBody, InvalidOption, TooManyBytes: a cap or a rule of ours is broken.
+        """
+        self._parser.write(data)
+
+    def finish(self) -> None:
+        """To be called at the end of the body; raises MalformedBody when the closing boundary never came."""
+        self._parser.finalize()
+        if not self._ended:
+            raise MalformedBody("The multipart body ends before its closing boundary")
+
+    def _part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedBody(f"More than {MAX_PARTS} parts in the multipart body")
+        self._disposition = b""
+        self._target = None
+
+    def _header_begin(self) -> None:
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _header_end(self) -> None:
+        if bytes(self._header_name).lower() == b"content-disposition":
+            self._disposition = bytes(self._header_value)
+
+    def _headers_finished(self) -> None:
+        kind, options = parse_options_header(self._disposition)
+        raw_name = options.get(b"name", b"")
+        if kind != b"form-data" or not raw_name:
+            raise MalformedBody("A part of the multipart body has no Content-Disposition: form-data with a name")
+        try:
+            self._name = raw_name.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedBody("A field name in the multipart body is not UTF-8") from None
+        if len(self._name) > MAX_NAME_CHARS:
+            raise MalformedBody(f"A field name in the multipart body is longer than {MAX_NAME_CHARS} characters")
+        if self._name in self._image_fields:
+            if self.image is not None:
+                raise MalformedBody("More than one image was sent; send one of " + ", ".join(self._image_fields))
+            self.image = self._target = bytearray()
+        elif b"filename" in options or b"filename*" in options:
+            self.other_files.append(self._name)  # its bytes are counted with the body and not kept
+        else:
+            self._target = bytearray()
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        target = self._target
+        if target is None:
+            return
+        cap = self._max_image_bytes if target is self.image else MAX_FIELD_BYTES
+        if len(target) + end - start > cap:
+            if target is self.image:
+                raise TooManyBytes(f"Maximum file size is {cap} bytes")
+            raise InvalidOption(self._name, f"at most {MAX_FIELD_BYTES} bytes")
+        target += memoryview(data)[start:end]
+
+    def _part_end(self) -> None:
+        if self._target is None or self._target is self.image:
+            return
+        try:
+            value = self._target.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise InvalidOption(self._name, "UTF-8 text") from None
+        if self._name in self.fields:
+            raise InvalidOption(self._name, "one value; it was sent more than once")
+        if value:  # an empty string is the same as an absent field
+            self.fields[self._name] = value
+
+    def _end(self) -> None:
+        self._ended = True
