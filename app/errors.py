@@ -87,13 +87,18 @@ class UnsupportedFormat(ImageError):
         self.detected = detected
 
 
-class CorruptImage(ImageError):
+class BrokenImage(ImageError):
+    def __init__(self, details: str) -> None:
+        super().__init__(f"Cannot read the image in 'image_file': {details}")
+
+
+class CorruptImage(BrokenImage):
     """The bytes start as an accepted format and cannot be decoded as one."""
 
     reason = "corrupt_image"
 
 
-class SuspiciousStructure(ImageError):
+class SuspiciousStructure(BrokenImage):
     """Structure that no honest encoder writes and that costs a decoder far more than its size."""
 
     reason = "suspicious_structure"

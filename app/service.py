@@ -84,6 +84,10 @@ class Service:
         begun = time.monotonic()
         self._tasks.append(asyncio.create_task(self._heartbeat()))
         loop = asyncio.get_running_loop()
+
+        def failed(exc: BaseException) -> None:
+            loop.call_soon_threadsafe(self._inference_failed, exc)
+
         try:
             served = await asyncio.to_thread(self._load)
         except StartupError as exc:
@@ -97,7 +101,7 @@ class Service:
             max_delay_s=self.settings.max_delay_ms / 1000,
             cost_s=served.plan.cost_s,
             observer=self.metrics,
-            on_fatal=lambda exc: loop.call_soon_threadsafe(self._inference_failed, exc),
+            on_fatal=failed,
         )
         self.batcher.start()
         limits = ProbeLimits(

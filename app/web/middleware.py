@@ -8,9 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ClearcutError, ClientGone, DeadlineExceeded, InternalError, Unavailable
+from app.errors import (
+    ClearcutError,
+    ClientGone,
+    DeadlineExceeded,
+    InternalError,
+    MethodNotAllowed,
+    RouteNotFound,
+    Unavailable,
+)
 from app.service import Service
 from app.trace import Trace
 from app.web.exchange import Exchange, request_id
@@ -42,6 +51,7 @@ class ExchangeMiddleware:
             request_id(headers), trace, Body(receive, settings.body_stall_s, trace.remaining)
         )  # fmt: skip
         scope["clearcut.exchange"] = exchange
+        scope["app"] = self  # tells the router to raise its 404 and 405 instead of answering in text/plain
         status = 0
 
         async def send_marked(message: Message) -> None:
@@ -56,6 +66,8 @@ class ExchangeMiddleware:
             await self.app(scope, receive, send_marked)
         except ClearcutError as exc:
             error = exc
+        except HTTPException as exc:
+            error = _framework_error(exc)
         except Exception:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()
@@ -116,6 +128,13 @@ class ExchangeMiddleware:
             line["stages_ms"] = {stage.name: round(stage.seconds * 1000, 2) for stage in trace.stages}
         quiet = status < 400 and not trace.stages  # probes and scrapes
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
+
+
+def _framework_error(exc: HTTPException) -> ClearcutError:
+    """The router's own refusals, as ours."""
+    if exc.status_code == 405:
+        return MethodNotAllowed((exc.headers or {}).get("Allow", ""))
+    return RouteNotFound("The README lists the routes of this service")
 
 
 def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,182 @@
+"""POST /v1/remove as the contract has it, through the whole ASGI application with a fake model."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.fakes import on_stage
+
+SUBJECT = (240, 160, 90)
+
+
+def picture(width=80, height=60, background=(0, 0, 0), fmt="PNG"):
+    """A bright rectangle on a dark ground: the fake model's subject is known exactly."""
+    pixels = np.full((height, width, 3), background, np.uint8)
+    pixels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = SUBJECT
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, fmt)
+    return out.getvalue()
+
+
+def decoded(response):
+    return np.asarray(Image.open(io.BytesIO(response.content)))
+
+
+def send(image=None, **kwargs):
+    """One request; the response."""
+
+    async def scenario(on):
+        kwargs.setdefault("files", {"image_file": ("secret-name.png", image or picture(), "image/png")})
+        return await on.client.post("/v1/remove", **kwargs)
+
+    return on_stage(scenario)
+
+
+def test_the_cut_out_is_the_subject_in_its_own_colours_and_nothing_else():
+    response = send()
+    pixels = decoded(response)
+    assert response.status_code == 200
+    assert pixels.shape == (60, 80, 4)
+    assert tuple(pixels[30, 40]) == (*SUBJECT, 255)
+    assert tuple(pixels[2, 2]) == (0, 0, 0, 0)
+    assert not pixels[pixels[..., 3] == 0].any()
+
+
+def test_headers_describe_the_answer():
+    response = send(headers={"X-Request-ID": "order-17.a"}, data={"size": "full"})
+    headers = response.headers
+    assert headers["content-type"] == "image/png"
+    assert headers["x-request-id"] == "order-17.a"
+    assert headers["x-processing-time-ms"].isdigit()
+    assert (headers["x-image-width"], headers["x-image-height"]) == ("80", "60")
+    assert (headers["x-original-width"], headers["x-original-height"]) == ("80", "60")
+    assert headers["x-foreground-found"] == "true"
+    box = [int(headers[f"x-foreground-{side}"]) for side in ("left", "top", "width", "height")]
+    assert np.abs(np.array(box) - (20, 15, 40, 30)).max() <= 2
+    assert 0 < float(headers["x-matte-confidence"]) <= 1
+    assert 0 <= float(headers["x-matte-ambiguous-ratio"]) < 0.2
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "secret-name" not in str(headers)
+
+
+def test_server_timing_has_every_stage_once_with_queue_and_inference_apart():
+    timing = send().headers["server-timing"]
+    names = [entry.split(";")[0].strip() for entry in timing.split(",")]
+    assert names == [
+        "read", "probe", "decode", "prepare", "queue", "inference", "refine", "compose", "encode", "total"
+    ]  # fmt: skip
+    assert "inference;dur=" in timing
+    assert 'desc="batch=1"' in timing
+
+
+@pytest.mark.parametrize("own", ["", "a" * 65, "with space", "semi;colon", "new\tline"])
+def test_a_request_id_that_is_not_harmless_is_replaced(own):
+    got = send(headers={"X-Request-ID": own}).headers["x-request-id"]
+    assert got.startswith("req_")
+    assert len(got) == 20
+
+
+@pytest.mark.parametrize(
+    ("fmt", "media", "mode"),
+    [("png", "image/png", "RGBA"), ("webp", "image/webp", "RGBA"), ("jpg", "image/jpeg", "RGB")],
+)
+def test_formats(fmt, media, mode):
+    response = send(data={"format": fmt})
+    assert response.headers["content-type"] == media
+    assert Image.open(io.BytesIO(response.content)).mode == mode
+
+
+@pytest.mark.parametrize(("channels", "mode"), [("rgba", "RGBA"), ("rgb", "RGB"), ("alpha", "L")])
+def test_channels(channels, mode):
+    assert Image.open(io.BytesIO(send(data={"channels": channels}).content)).mode == mode
+
+
+def test_opaque_output_lies_on_white_or_on_the_colour_asked_for():
+    assert tuple(decoded(send(data={"channels": "rgb"}))[2, 2]) == (255, 255, 255)
+    assert tuple(decoded(send(data={"channels": "rgb", "bg_color": "#123"}))[2, 2]) == (0x11, 0x22, 0x33)
+    corner = decoded(send(data={"format": "jpg", "bg_color": "rgb(10, 200, 30)"}))[2, 2].astype(int)
+    assert np.abs(corner - (10, 200, 30)).max() <= 3
+    assert decoded(send(data={"bg_color": "red"}))[2, 2, 3] == 0
+
+
+def test_crop_is_the_box_of_the_subject():
+    response = send(data={"crop": "true"})
+    assert abs(int(response.headers["x-image-width"]) - 40) <= 4
+    assert abs(int(response.headers["x-image-height"]) - 30) <= 4
+    assert response.headers["x-original-width"] == "80"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("preview", (256, 192)), ("small", (512, 384)), ("medium", (800, 600)), ("full", (800, 600))]
+)
+def test_size_caps_the_longest_side_and_never_upscales(size, expected):
+    headers = send(picture(800, 600), data={"size": size}).headers
+    assert (int(headers["x-image-width"]), int(headers["x-image-height"])) == expected
+
+
+def test_exact_canvas():
+    pixels = decoded(send(data={"width": "100", "height": "100", "fit": "contain"}))
+    assert pixels.shape == (100, 100, 4)
+
+
+@pytest.mark.parametrize("name", ["image_file", "file", "image"])
+def test_every_file_field_gives_the_same_pixels(name):
+    content = picture()
+    reference = decoded(send(content))
+    assert (decoded(send(files={name: ("x", content)})) == reference).all()
+
+
+def test_a_raw_body_gives_the_same_pixels():
+    content = picture()
+    response = send(content=content, files=None, headers={"content-type": "image/png"}, params={"crop": "true"})
+    assert (decoded(response) == decoded(send(content, data={"crop": "true"}))).all()
+
+
+def test_no_subject_is_said_and_not_invented():
+    response = send(blank())
+    assert response.status_code == 200
+    assert response.headers["x-foreground-found"] == "false"
+    assert response.headers["x-matte-confidence"] == "0.00"
+    assert "x-foreground-left" not in response.headers
+    assert not decoded(response).any()
+
+
+def blank():
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_unknown_fields_are_named_in_the_answer():
+    assert send(data={"bgcolor": "red", "od\nd": "1"}).headers["x-ignored-fields"] == "bgcolor"
+
+
+def test_me_and_health_routes():
+    async def scenario(on):
+        await on.post(picture())
+        return [await on.client.get(path) for path in ("/v1/me", "/livez", "/readyz", "/v1/info")]
+
+    me, livez, readyz, info = on_stage(scenario)
+    assert me.json()["usedCredits"] == 1
+    assert set(me.json()) == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
+    assert livez.status_code == readyz.status_code == 200
+    facts = info.json()
+    assert facts["model"]["name"] == "fake"
+    assert facts["inference"]["buckets"] == [1, 2, 4]
+    assert facts["limits"]["max_bytes"] == 20 * 1024 * 1024
+    assert json.dumps(facts)
+
+
+def test_cors_is_off_by_default_and_exposes_our_headers_when_on():
+    async def scenario(on):
+        return await on.client.post("/v1/remove", content=picture(), headers={"Origin": "https://shop.example",
+                                                                             "content-type": "image/png"})  # fmt: skip
+
+    assert "access-control-allow-origin" not in on_stage(scenario).headers
+    allowed = on_stage(scenario, cors_origins="https://shop.example").headers
+    assert allowed["access-control-allow-origin"] == "https://shop.example"
+    assert "X-Matte-Confidence" in allowed["access-control-expose-headers"]

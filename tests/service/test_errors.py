@@ -1,0 +1,265 @@
+"""Every error has the dialect's JSON body, the request id, and a text that names the field and the fix."""
+
+import asyncio
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from app.errors import ClearcutError
+from tests.fakes import Stage, on_stage, until
+from tests.service.test_contract import picture
+
+
+def ask(method="POST", path="/v1/remove", start=True, environ=None, **kwargs):
+    async def scenario(on):
+        return await on.client.request(method, path, **kwargs)
+
+    return on_stage(scenario, start=start, **(environ or {}))
+
+
+def gif():
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(out, "GIF")
+    return out.getvalue()
+
+
+def form(content=None, **fields):
+    return {"files": {"image_file": ("a.png", content if content is not None else picture())}, "data": fields}
+
+
+CASES = {
+    "bad option": (form(format="gif"), 400, "validation_error", "'format'. Expected: png, jpg, webp"),
+    "bad crop": (form(crop="yes"), 400, "validation_error", "'crop'"),
+    "no file": ({"data": {"size": "small"}, "files": {"x": ("", b"")}}, 400, "missing_image", "image_file"),
+    "json body": ({"json": {"url": "x"}}, 400, "missing_image", "application/json"),
+    "empty file": (form(b""), 400, "missing_image", "empty"),
+    "two files": ({"files": [("file", ("a", picture())), ("image", ("b", picture()))]}, 400, "validation_error", "one"),
+    "gif": (form(gif()), 400, "validation_error", "GIF"),
+    "text": (form(b"hello, this is no picture at all"), 400, "validation_error", "JPEG, PNG, WebP"),
+    "truncated": (form(picture()[:-40]), 400, "validation_error", "image_file"),
+    "too many bytes": (form(b"\x89PNG\r\n\x1a\n" + bytes(200_000)), 400, "image_too_large", "Maximum file size"),
+    "too many pixels": (form(picture(1200, 1000)), 400, "image_too_large", "megapixel"),
+    "url": (form(url="https://example.com/a.jpg"), 400, "validation_error", "'url'"),
+    "malformed": ({"content": b"--a\r\nnope", "headers": {"content-type": "multipart/form-data; boundary=a"}},
+                  400, "validation_error", "multipart"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refusals(case):
+    request, status, code, told = CASES[case]
+    response = ask(environ={"max_bytes": "100000", "max_megapixels": "1"}, **request)
+    body = response.json()
+    assert response.status_code == status
+    assert body["code"] == code
+    assert told in body["details"]
+    assert body["message"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-processing-time-ms"].isdigit()
+    assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("POST", "/v1/remove/", 404, "not_found"),
+        ("POST", "/v1/nothing", 404, "not_found"),
+        ("GET", "/v1/remove", 405, "method_not_allowed"),
+        ("DELETE", "/v1/remove", 405, "method_not_allowed"),
+        ("POST", "/readyz", 405, "method_not_allowed"),
+    ],
+)
+def test_unknown_routes_and_wrong_methods(method, path, status, code):
+    response = ask(method, path)
+    assert response.status_code == status
+    assert response.json()["code"] == code
+    assert response.json()["request_id"].startswith("req_")
+    assert ("allow" in response.headers) == (status == 405)
+
+
+def test_starting_is_503_with_retry_after_and_not_ready_but_alive():
+    async def scenario(on):
+        return [await on.client.get("/livez"), await on.client.get("/readyz"), await on.post(picture())]
+
+    livez, readyz, remove = on_stage(scenario, start=False)
+    assert livez.status_code == 200
+    assert readyz.status_code == 503
+    assert remove.status_code == 503
+    assert remove.json()["code"] == "service_unavailable"
+    assert int(remove.headers["retry-after"]) >= 1
+
+
+def test_full_is_503_with_retry_after_and_recovers():
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+        first = asyncio.create_task(on.post(picture()))
+        await asyncio.to_thread(on.engine.entered.wait, 10)
+        refused = await on.post(picture())
+        on.engine.gate.set()
+        return refused, await first, await on.post(picture())
+
+    refused, first, after = on_stage(scenario, slots="1")
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "slots" in refused.json()["details"]
+    assert first.status_code == after.status_code == 200
+
+
+def test_past_the_deadline_is_504_and_names_the_stage():
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+        return await on.post(picture())
+
+    response = on_stage(scenario, deadline_s="0.3")
+    assert response.status_code == 504
+    assert response.json()["code"] == "deadline_exceeded"
+    assert "stage" in response.json()["details"]
+
+
+def test_a_fault_in_the_model_is_500_without_its_text_and_the_service_lives_on():
+    async def scenario(on: Stage):
+        on.engine.fault = RuntimeError("internal path /secret")
+        failed = await on.post(picture())
+        on.engine.fault = None
+        return failed, await on.post(picture()), await on.client.get("/livez")
+
+    failed, after, livez = on_stage(scenario)
+    assert failed.status_code == 500
+    assert failed.json()["code"] == "internal_server_error"
+    assert "secret" not in failed.text
+    assert after.status_code == livez.status_code == 200
+
+
+def test_a_dead_inference_thread_fails_liveness_and_every_request():
+    async def scenario(on: Stage):
+        on.engine.fault = SystemExit()
+        failed = await on.post(picture())
+        await until(lambda: on.service.failed.is_set())
+        return failed, await on.post(picture()), await on.client.get("/livez"), await on.client.get("/readyz")
+
+    for response in on_stage(scenario):
+        assert response.status_code == 503
+
+
+async def _asgi(on, messages, headers=(), path="/v1/remove"):
+    """Speak raw ASGI: the messages that were sent back."""
+    sent, inbox = [], list(messages)
+
+    async def receive():
+        if not inbox:
+            await asyncio.Event().wait()
+        message = inbox.pop(0)
+        return await message() if callable(message) else message
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "headers": list(headers), "scheme": "http",
+        "server": ("test", 80), "client": ("127.0.0.1", 1), "root_path": "",
+    }  # fmt: skip
+    await on.app(scope, receive, send)
+    return sent
+
+
+PNG = (b"content-type", b"image/png")
+
+
+def chunk(data, more=True):
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+def test_a_client_that_leaves_in_mid_upload_gets_nothing_and_costs_nothing():
+    async def scenario(on: Stage):
+        sent = await _asgi(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
+        return sent, on.service.slots.used, on.service.metrics.render("")[0].decode()
+
+    sent, used, metrics = on_stage(scenario)
+    assert sent == []
+    assert used == 0
+    assert 'clearcut_cancelled_total{stage="read"} 1.0' in metrics
+    assert 'status="499"' in metrics
+
+
+def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+
+        async def leaves():
+            await asyncio.to_thread(on.engine.entered.wait, 10)
+            return {"type": "http.disconnect"}
+
+        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG])
+        used = on.service.slots.used, on.service.pixels.used
+        on.engine.gate.set()
+        return sent, used, await on.post(picture())
+
+    sent, used, after = on_stage(scenario, slots="1")
+    assert sent == []
+    assert used == (0, 0)
+    assert after.status_code == 200
+
+
+def test_a_body_that_stops_half_way_is_408():
+    async def scenario(on: Stage):
+        headers = [PNG, (b"content-length", b"900"), (b"expect", b"100-continue")]
+        return await _asgi(on, [chunk(picture()[:50])], headers)
+
+    sent = on_stage(scenario, body_stall_s="0.05")
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["code"] == "upload_timeout"
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def test_a_refused_upload_is_taken_in_so_that_the_client_can_read_the_refusal():
+    taken = []
+
+    async def scenario(on: Stage):
+        def piece(number):
+            async def arrive():
+                taken.append(number)
+                return chunk(b"x" * 1000, more=number < 9)
+
+            return arrive
+
+        headers = [(b"content-type", b"image/png"), (b"content-length", b"10000")]
+        return await _asgi(on, [piece(number) for number in range(10)], headers)
+
+    sent = on_stage(scenario, max_bytes="5000")
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["code"] == "image_too_large"
+    assert sent[1]["more_body"]
+    assert not sent[-1]["more_body"]
+    assert taken == list(range(10))
+
+
+def test_a_client_that_waits_for_100_continue_is_refused_without_its_upload():
+    async def scenario(on: Stage):
+        async def never():
+            pytest.fail("the body was asked for")
+
+        headers = [(b"content-type", b"image/png"), (b"content-length", b"10000"), (b"expect", b"100-continue")]
+        return await _asgi(on, [never], headers)
+
+    assert on_stage(scenario, max_bytes="5000")[0]["status"] == 400
+
+
+def test_every_error_class_has_its_own_status_code_and_reason():
+    def classes(of):
+        for each in of.__subclasses__():
+            yield each
+            yield from classes(each)
+
+    every = list(classes(ClearcutError))
+    assert len({each.reason for each in every if "reason" in vars(each)}) == sum(
+        "reason" in vars(each) for each in every
+    )
+    for each in every:
+        assert 400 <= each.status <= 504
+        assert each.code
+        assert each.message
