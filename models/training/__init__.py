@@ -1,0 +1,15 @@
+"""The recipe that makes Clearcut's default matting network.
+
+Run the modules from the repository's root, e.g. ``python -m models.training.train --config …``:
+
+    data      photographs and mattes packed once into one memory-mapped file
+    augment   one packed sample -> one square training picture
+    synth     rendered pictures with exact alpha
+    network   the convolutional network and its warm start from an ONNX file
+    losses    what is minimised
+    train     the loop: resumable, bf16, channels-last, CPU and CUDA alike
+    export    checkpoint -> ONNX (fp32, int8)
+    evaluate  ONNX -> table of figures by group
+
+None of this is imported by the service; torch is no run-time dependency.
+"""

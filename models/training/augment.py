@@ -1,0 +1,175 @@
+"""Geometry and light: what happens to one picture, and to one object set into another scene.
+
+Everything works on small uint8/float32 arrays with OpenCV; a sample costs a few milliseconds.
+All randomness comes from the generator handed in.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+Rng = np.random.Generator
+
+
+def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1) -> U8:
+    """A random crop, squash, turn and mirror of a whole picture: u8[H,W,4] -> u8[S,S,4].
+
+    Most draws stay near the whole frame, because that is what the service sees.
+    """
+    h, w = rgba.shape[:2]
+    scale = high - (high - low) * rng.beta(1.2, 1.8)
+    stretch = np.exp(rng.normal(0, 0.10))
+    crop_w, crop_h = w * min(scale * stretch, 1.15), h * min(scale / stretch, 1.15)
+    cx = w / 2 + rng.uniform(-0.5, 0.5) * max(w - crop_w, 0.06 * w)
+    cy = h / 2 + rng.uniform(-0.5, 0.5) * max(h - crop_h, 0.06 * h)
+    turn = np.deg2rad(rng.normal(0, 6) if rng.random() < 0.6 else 0.0)
+    if rng.random() < 0.04:
+        turn += rng.choice([0.5, 1.0, 1.5]) * np.pi
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    cos, sin = np.cos(turn), np.sin(turn)
+    # Output pixel -> input pixel, so the crop, the turn and the squash are one interpolation.
+    ax, ay = mirror * crop_w / size, crop_h / size
+    matrix = np.array([[cos * ax, -sin * ay, 0], [sin * ax, cos * ay, 0]])
+    matrix[:, 2] = (cx, cy) - matrix[:, :2] @ (size / 2, size / 2)
+    shrink = max(crop_w, crop_h) / size
+    if shrink > 1.5:  # plain bilinear would alias where inference averages areas
+        rgba = cv2.resize(rgba, None, fx=1.25 / shrink, fy=1.25 / shrink, interpolation=cv2.INTER_AREA)
+        matrix = np.diag([rgba.shape[1] / w, rgba.shape[0] / h]) @ matrix
+    return cv2.warpAffine(
+        rgba, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+    ).astype(np.uint8)
+
+
+def place(
+    rgba: U8, box: tuple[int, int, int, int], size: int, rng: Rng, *, reach: tuple[float, float] = (0.35, 1.05)
+) -> U8:
+    """Set one object somewhere into an empty square: u8[H,W,4] -> u8[S,S,4], alpha 0 outside.
+
+    An object cut off at the bottom of its own picture (a half-length figure) stays on the bottom
+    edge; a floating half person teaches nothing that happens.
+    """
+    left, top, right, bottom = box
+    width, height = max(right - left, 1), max(bottom - top, 1)
+    aspect = np.exp(rng.uniform(-0.45, 0.45))  # of the picture that is squashed to the square
+    target = size * rng.uniform(*reach)
+    fx = target / max(width, height) / np.sqrt(aspect)
+    fy = target / max(width, height) * np.sqrt(aspect)
+    grounded = bottom >= rgba.shape[0] - 2 and rng.random() < 0.9
+    turn = 0.0 if grounded or rng.random() < 0.4 else np.deg2rad(rng.normal(0, 14))
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror * fx, fy])
+    span_x, span_y = width * fx, height * fy
+    slack_x, slack_y = abs(size - span_x) / 2 + 0.08 * size, abs(size - span_y) / 2 + 0.04 * size
+    at = np.array([size / 2 + rng.uniform(-1, 1) * slack_x, size / 2 + rng.uniform(-1, 1) * slack_y])
+    if grounded:
+        at[1] = size - span_y / 2 + 1
+    elif rng.random() < 0.6:  # objects mostly stand in the lower half
+        at[1] += rng.uniform(0, 0.5) * max(size - span_y, 0) / 2
+    offset = at - matrix @ ((left + right) / 2, (top + bottom) / 2)
+    return cv2.warpAffine(
+        rgba,
+        np.column_stack([matrix, offset]),
+        (size, size),
+        flags=cv2.INTER_AREA if fx < 0.6 else cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    ).astype(np.uint8)
+
+
+def clean_edge(layer: U8, rng: Rng) -> tuple[F32, F32]:
+    """Pull the object's own colours outwards over its edge, and soften or tighten the edge.
+
+    u8[S,S,4] -> colours f32[S,S,3] in 0..255, alpha f32[S,S,1] in 0..1. Without this every pasted
+    object wears a thin rim of its old background, and the network learns to look for rims.
+    """
+    alpha = layer[..., 3].astype(np.float32) / 255
+    if rng.random() < 0.5:
+        alpha = np.clip(alpha * 1.35 - rng.uniform(0.2, 0.35), 0, 1)
+    if rng.random() < 0.35:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.1)).astype(np.float32)
+    sure = np.where(alpha > 0.9, 1, 0).astype(np.float32)
+    colour = layer[..., :3].astype(np.float32)
+    weight = cv2.blur(sure, (7, 7))
+    spread = cv2.blur(colour * sure[..., None], (7, 7)) / np.maximum(weight, 1e-3)[..., None]
+    keep = (sure > 0) | (weight < 0.02)
+    return np.where(keep[..., None], colour, spread).astype(np.float32), alpha[..., None]
+
+
+def match_colour(colour: F32, alpha: F32, scene: F32, amount: float) -> F32:
+    """Move the object's mean and spread per channel towards the scene's (Reinhard et al. 2001)."""
+    step = max(1, scene.shape[0] // 48)
+    inside = alpha[::step, ::step, 0] > 0.5
+    if inside.sum() < 8:
+        return colour
+    own = colour[::step, ::step][inside]
+    other = scene[::step, ::step].reshape(-1, 3)
+    ratio = np.clip((other.std(0) + 8) / (own.std(0) + 8), 0.6, 1.5) ** amount
+    shift = (other.mean(0) - own.mean(0)) * 0.6 * amount
+    return ((colour - own.mean(0)) * ratio + own.mean(0) + shift).astype(np.float32)
+
+
+def shadow(alpha: F32, rng: Rng) -> F32:
+    """A soft shadow of the object: f32[S,S,1] in 0..1 -> darkening factor f32[S,S,1] in 0..1."""
+    size = alpha.shape[0]
+    half = cv2.resize(alpha[..., 0], (size // 2, size // 2), interpolation=cv2.INTER_AREA)
+    rows = np.flatnonzero(half.max(axis=1) > 0.3)
+    if not len(rows):
+        return np.ones_like(alpha)
+    foot = float(rows[-1])
+    if rng.random() < 0.6:  # lying on the ground: squashed towards the foot and sheared
+        flat, shear = rng.uniform(0.05, 0.5), rng.normal(0, 0.6)
+        matrix = np.array([[1, -shear, shear * foot], [0, flat, foot * (1 - flat)]])
+    else:  # on a wall behind
+        dx, dy = rng.normal(0, 0.05 * size, 2) / 2
+        matrix = np.array([[1, 0, dx], [0, 1, abs(dy)]])
+    cast = cv2.warpAffine(half, matrix, half.shape[::-1])
+    cast = cv2.GaussianBlur(cast, (0, 0), rng.uniform(0.6, 0.03 * size))
+    cast = cv2.resize(cast, (size, size), interpolation=cv2.INTER_LINEAR)
+    return (1 - rng.uniform(0.15, 0.7) * cast[..., None]).astype(np.float32)
+
+
+def merge(scene: F32, seen: F32, layer: U8, rng: Rng) -> tuple[F32, F32]:
+    """Lay an object over a scene: (f32[S,S,3], alpha so far f32[S,S,1]) -> the same, updated."""
+    colour, alpha = clean_edge(layer, rng)
+    if rng.random() < 0.5:
+        colour = match_colour(colour, alpha, scene, rng.uniform(0.2, 0.8))
+    if rng.random() < 0.25:  # one side in the light
+        ramp = np.linspace(-1, 1, scene.shape[1], dtype=np.float32) * rng.normal(0, 0.25)
+        colour = colour * (1 + (ramp[None, :, None] if rng.random() < 0.6 else ramp[:, None, None]))
+    if rng.random() < 0.6:
+        scene = scene * shadow(alpha, rng)
+    return scene * (1 - alpha) + colour * alpha, seen * (1 - alpha) + alpha
+
+
+def relight(rgb: U8, rng: Rng) -> U8:
+    """Exposure, contrast, gamma, white balance, saturation, blur, noise, JPEG: u8[S,S,3]."""
+    ramp = np.arange(256, dtype=np.float32) / 255
+    gain = np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.10))
+    contrast, gamma = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.18))
+    table = (np.clip(ramp[:, None] * gain, 0, 1) ** gamma - 0.5) * contrast + 0.5
+    table = table + rng.normal(0, 0.04)
+    if rng.random() < 0.004:
+        table = 1 - table
+    rgb = cv2.LUT(rgb, np.clip(table * 255, 0, 255).astype(np.uint8)[:, None, :]).astype(np.uint8)
+    if rng.random() < 0.5:
+        grey = np.full((3, 3), 1 / 3) if rng.random() < 0.5 else np.tile([[0.3, 0.59, 0.11]], (3, 1))
+        amount = 0.0 if rng.random() < 0.12 else np.exp(rng.normal(0, 0.35))
+        rgb = cv2.transform(rgb, amount * np.eye(3) + (1 - amount) * grey).astype(np.uint8)
+    if rng.random() < 0.03:
+        rgb = np.ascontiguousarray(rgb[..., rng.permutation(3)])
+    draw = rng.random()
+    if draw < 0.12:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.4)).astype(np.uint8)
+    elif draw < 0.2:
+        soft = cv2.GaussianBlur(rgb, (0, 0), 1.0)
+        rgb = cv2.addWeighted(rgb, 1.8, soft, -0.8, 0).astype(np.uint8)
+    elif draw < 0.32:
+        noise = rng.standard_normal(rgb.shape, dtype=np.float32) * rng.uniform(2, 14)
+        rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
+    elif draw < 0.42:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 85))]
+        rgb = cv2.imdecode(cv2.imencode(".jpg", rgb, quality)[1], cv2.IMREAD_COLOR).astype(np.uint8)
+    return rgb

@@ -1,0 +1,61 @@
+"""One TOML file describes one run completely; see ``configs/``."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .network import NetworkConfig
+from .sampling import Mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the run at one picture size, with its own cosine of the learning rate."""
+
+    size: int
+    batch: int
+    samples: int
+    rate: float
+    rate_end: float
+    warmup: int = 2000  # samples over which the rate rises linearly
+    mixture: dict[str, Any] = field(default_factory=dict)  # overrides of the run's mixture
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything ``train`` needs; paths are relative to the working directory."""
+
+    out: Path
+    packs: tuple[Path, ...]
+    starter: Path | None
+    network: NetworkConfig
+    mixture: dict[str, Any]
+    stages: tuple[Stage, ...]
+    seed: int = 1
+    workers: int = 2
+    threads: int = 2
+    weight_decay: float = 0.02
+    average: float = 0.998
+    evaluate_every: int = 20_000  # samples
+    save_every_s: float = 240.0
+
+    def mixture_of(self, stage: Stage) -> Mixture:
+        """The run's mixture with the stage's overrides."""
+        return Mixture(**{**self.mixture, **stage.mixture})
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a TOML file; an unknown key is an error."""
+    table = tomllib.loads(path.read_text())
+    return RunConfig(
+        out=Path(table.pop("out")),
+        packs=tuple(Path(p) for p in table.pop("packs")),
+        starter=Path(table.pop("starter")) if table.get("starter") else None,
+        network=NetworkConfig.from_dict(table.pop("network", {})),
+        mixture=table.pop("mixture", {}),
+        stages=tuple(Stage(**stage) for stage in table.pop("stage")),
+        **table,
+    )

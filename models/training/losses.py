@@ -1,0 +1,44 @@
+"""What training minimises: edge-weighted cross-entropy plus soft IoU, at every decoder level."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .network import Logits
+
+
+def edge_weight(matte: Tensor, radius: int, boost: float) -> Tensor:
+    """1 + boost near changes of the matte, f32[N,1,H,W] (as in F3Net, Wei et al. 2020)."""
+    mean = F.avg_pool2d(matte, 2 * radius + 1, 1, radius, count_include_pad=False)
+    return 1 + boost * (mean - matte).abs()
+
+
+def soft_iou(alpha: Tensor, matte: Tensor, weight: Tensor) -> Tensor:
+    """1 - weighted soft IoU per picture, f32[N]; empty mattes count through cross-entropy alone."""
+    both = (alpha * matte * weight).sum((1, 2, 3))
+    either = ((alpha + matte - alpha * matte) * weight).sum((1, 2, 3))
+    present = (matte.mean((1, 2, 3)) > 0.002).float()
+    return (1 - (both + 1) / (either + 1)) * present
+
+
+def level_loss(logits: Tensor, matte: Tensor, boost: float) -> Tensor:
+    """Cross-entropy + IoU + L1 of one level: scalar."""
+    weight = edge_weight(matte, max(2, matte.shape[-1] // 42), boost)
+    entropy = F.binary_cross_entropy_with_logits(logits, matte, reduction="none")
+    entropy = (entropy * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    alpha = torch.sigmoid(logits)
+    return (entropy + soft_iou(alpha, matte, weight) + (alpha - matte).abs().mean((1, 2, 3))).mean()
+
+
+def matting_loss(out: Logits, matte: Tensor, *, side_weight: float = 0.3, boost: float = 4.0) -> Tensor:
+    """Loss of the full output and of the coarser side outputs against areas of the matte.
+
+    ``matte``: f32[N,1,S,S] in 0..1. Everything here is computed in f32, whatever autocast does.
+    """
+    loss = level_loss(out.full.float(), matte, boost)
+    for side in out.sides:
+        size = side.shape[-2:]
+        loss = loss + side_weight * level_loss(side.float(), F.adaptive_avg_pool2d(matte, size), boost)
+    return loss

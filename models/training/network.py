@@ -1,0 +1,219 @@
+"""The matting network: a ResNet-like encoder, global context at stride 32, a light decoder.
+
+There is no batch norm anywhere: the network is warm-started from weights whose norms are folded,
+and trains as it is exported. Every block added to the starter's shape ends in a convolution
+initialised to zero, so a grown network computes exactly what the smaller one did until it trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Shape of the network. The defaults are the starter's (3.05 M parameters)."""
+
+    stem: int = 16
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # strides 4, 8, 16, 32
+    blocks: tuple[int, ...] = (1, 2, 3, 3)
+    extra_blocks: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialised residual blocks per stage
+    context_blocks: int = 0  # self-attention blocks at stride 32
+    decoder: tuple[int, ...] = (16, 24, 48, 64)  # strides 2, 4, 8, 16
+    refine: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialised residual blocks per decoder level
+    pool_branch: int = 32
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> NetworkConfig:
+        """Build from a TOML table; lists become tuples."""
+        return NetworkConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution with bias and 'same' padding, He-initialised for the ReLU behind it."""
+    layer = nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """Make a block's last convolution contribute nothing until it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut: relu(b(relu(a(x))) + d(x))."""
+
+    def __init__(self, cin: int, cout: int, stride: int = 1, *, identity_start: bool = False):
+        super().__init__()
+        self.a = conv(cin, cout, 3, stride)
+        self.b = conv(cout, cout)
+        if identity_start:
+            zero(self.b)
+        self.d = conv(cin, cout, 1, stride) if stride != 1 or cin != cout else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f32|bf16[N,cin,H,W] -> [N,cout,H/stride,W/stride], >= 0."""
+        shortcut = x if self.d is None else self.d(x)
+        return F.relu(self.b(F.relu(self.a(x))) + shortcut)
+
+
+class Context(nn.Module):
+    """One pre-norm transformer block over the stride-32 cells; starts as the identity.
+
+    At 320 px there are 100 cells, so full attention is cheaper than one 3x3 convolution there.
+    """
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm_a = nn.LayerNorm(width)
+        self.norm_b = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.up = nn.Linear(width, 2 * width)
+        self.down = nn.Linear(2 * width, width)
+        for last in (self.out, self.down):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,C,h,w] -> [N,C,h,w]."""
+        _n, c, h, w = x.shape
+        t = x.flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm_a(t)).chunk(3, dim=-1)
+        q, k, v = (s.reshape(-1, h * w, self.heads, c // self.heads).transpose(1, 2) for s in (q, k, v))
+        # Written out rather than by scaled_dot_product_attention: exports to four plain nodes.
+        weight = torch.softmax(q @ k.transpose(-1, -2) * (c // self.heads) ** -0.5, dim=-1)
+        t = t + self.out((weight @ v).transpose(1, 2).reshape(-1, h * w, c))
+        t = t + self.down(F.relu(self.up(self.norm_b(t))))
+        return t.transpose(1, 2).reshape(-1, c, h, w)
+
+
+class Pyramid(nn.Module):
+    """Pyramid pooling: the whole field, its quarters and 2x2 cells, next to the features."""
+
+    def __init__(self, width: int, branch: int):
+        super().__init__()
+        self.p = nn.ModuleList(conv(width, branch, 1) for _ in range(3))
+        self.o = conv(width + 3 * branch, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,C,h,w] with even h = w -> [N,C,h,w]."""
+        size = int(x.shape[-1])
+        parts = [x]
+        for layer, kernel in zip(self.p, (size, size // 2, 2), strict=True):
+            pooled = F.relu(layer(F.avg_pool2d(x, kernel)))
+            parts.append(upsample(pooled, size // int(pooled.shape[-1])))
+        return F.relu(self.o(torch.cat(parts, dim=1)))
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Bilinear, half-pixel centres."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+@dataclass(slots=True)
+class Logits:
+    """Full-size logits [N,1,S,S] and, in training, those of the coarser decoder levels."""
+
+    full: Tensor
+    sides: list[Tensor] = field(default_factory=list)
+
+
+class MattingNetwork(nn.Module):
+    """RGB (ImageNet-normalised, square, side a multiple of 64) -> matte logits of that size."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.stem = conv(3, config.stem, 3, 2)
+        stages: list[nn.Module] = []
+        cin = config.stem
+        for width, count, extra in zip(config.widths, config.blocks, config.extra_blocks, strict=True):
+            own = [Residual(cin if i == 0 else width, width, 2 if i == 0 else 1) for i in range(count)]
+            own += [Residual(width, width, identity_start=True) for _ in range(extra)]
+            stages.append(nn.Sequential(*own))
+            cin = width
+        self.stages = nn.ModuleList(stages)
+        self.context = nn.Sequential(*(Context(cin) for _ in range(config.context_blocks)))
+        self.pyramid = Pyramid(cin, config.pool_branch)
+        skips = (config.stem, *config.widths[:-1])
+        above = (*config.decoder[1:], cin)
+        self.reduce = nn.ModuleList(conv(a, d, 1) for a, d in zip(above, config.decoder, strict=True))
+        self.lateral = nn.ModuleList(conv(s, d, 1) for s, d in zip(skips, config.decoder, strict=True))
+        self.fuse = nn.ModuleList(conv(d, d) for d in config.decoder)
+        self.refine = nn.ModuleList(
+            nn.Sequential(*(Residual(d, d, identity_start=True) for _ in range(count)))
+            for d, count in zip(config.decoder, config.refine, strict=True)
+        )
+        self.head = conv(config.decoder[0], 1)
+        self.side_heads = nn.ModuleList(zero(conv(d, 1, 1)) for d in config.decoder[1:])
+
+    def forward(self, image: Tensor) -> Logits:
+        """f32[N,3,S,S] -> logits; the side outputs (strides 4, 8, 16) only while training."""
+        x = F.relu(self.stem(image))
+        skips = [x]
+        for stage in self.stages:
+            x = stage(x)
+            skips.append(x)
+        x = self.pyramid(self.context(skips.pop()))
+        sides: list[Tensor] = []
+        for level in reversed(range(len(self.fuse))):
+            x = upsample(self.reduce[level](x), 2) + self.lateral[level](skips[level])
+            x = self.refine[level](F.relu(self.fuse[level](x)))
+            if self.training and level > 0:
+                sides.append(self.side_heads[level - 1](x))
+        return Logits(upsample(self.head(x), 2), sides)
+
+    def starter_order(self) -> list[nn.Conv2d]:
+        """The convolutions a starter-shaped ONNX graph holds, in its execution order."""
+        order: list[nn.Conv2d] = [self.stem]
+        for stage, count in zip(self.stages, self.config.blocks, strict=True):
+            for block in list(stage.children())[:count]:
+                order += [m for m in (block.a, block.b, block.d) if m is not None]  # type: ignore
+        order += [*self.pyramid.p, self.pyramid.o]  # type: ignore[list-item]
+        for level in reversed(range(len(self.fuse))):
+            order += [self.reduce[level], self.lateral[level], self.fuse[level]]  # type: ignore
+        return [*order, self.head]
+
+
+def load_starter(network: MattingNetwork, path: Path) -> None:
+    """Copy the convolutions of a starter-shaped ONNX file into ``network``; the rest stays."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    order = network.starter_order()
+    if len(nodes) != len(order):
+        raise ValueError(f"{path} has {len(nodes)} convolutions, this shape wants {len(order)}")
+    with torch.no_grad():
+        for node, layer in zip(nodes, order, strict=True):
+            weight, bias = (torch.from_numpy(weights[name].copy()) for name in node.input[1:3])
+            if weight.shape != layer.weight.shape:
+                raise ValueError(f"{node.name}: {tuple(weight.shape)} does not fit")
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)  # type: ignore[union-attr]
+
+
+class Exportable(nn.Module):
+    """``image`` -> ``matte`` in 0..1: what the ONNX file holds."""
+
+    def __init__(self, network: MattingNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1."""
+        return torch.sigmoid(self.network(image).full)

@@ -1,0 +1,118 @@
+"""What the network sees: the mixture of sources, and how one sample of each kind is made.
+
+Sample ``i`` depends on the seed and on ``i`` alone, so a resumed run sees exactly the samples an
+unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from . import augment, scenes, shapes
+from .augment import U8, Rng
+from .data import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Shares of the kinds of samples (they are normalised) and weights of sources within."""
+
+    photo: float = 0.28
+    pseudo: float = 0.26
+    composite: float = 0.38
+    negative: float = 0.08
+    render: float = 0.0
+    source_weight: dict[str, float] = field(default_factory=dict)
+
+
+class Sampler:
+    """Draws training (or held-out) samples from a packed pool."""
+
+    def __init__(self, pool: Pool, mixture: Mixture, *, held_out: bool = False, seed: int = 0):
+        self._pool = pool
+        self._seed = seed
+        self._mixture = mixture
+        pick = lambda kind: pool.select(held_out=held_out, kind=kind)  # noqa: E731
+        self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
+        # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
+        self._lists["object"] = self._lists["cutout"] + self._lists["pseudo"] + self._lists["photo"]
+        self._odds = {kind: self._weights(items, kind) for kind, items in self._lists.items()}
+        kinds = ("photo", "pseudo", "composite", "negative", "render")
+        shares = np.array([getattr(mixture, kind) for kind in kinds])
+        self._kinds, self._shares = kinds, shares / shares.sum()
+
+    def _weights(self, items: Sequence[int], kind: str) -> np.ndarray:
+        table = self._mixture.source_weight
+        odds = np.array([table.get(self._pool.records[i].source, 1.0) for i in items])
+        if kind == "object":
+            odds *= [3.0 if self._pool.records[i].kind == "cutout" else 1.0 for i in items]
+        return odds.cumsum() / max(odds.sum(), 1e-9)
+
+    def _draw(self, kind: str, rng: Rng) -> int:
+        if not self._lists[kind]:  # a pool without teacher labels has no backdrops
+            kind = "background"
+        items = self._lists[kind]
+        return items[min(int(np.searchsorted(self._odds[kind], rng.random())), len(items) - 1)]
+
+    def __call__(self, index: int, size: int) -> tuple[U8, U8]:
+        """Sample ``index`` as (rgb u8[S,S,3], matte u8[S,S])."""
+        rng = np.random.default_rng((self._seed, index))
+        kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
+        if kind == "composite":
+            rgb, alpha = self._composite(size, rng)
+        elif kind == "negative":
+            rgb, alpha = self._scenery(size, rng), np.zeros((size, size), np.uint8)
+        else:
+            rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng)
+            rgb, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
+        return augment.relight(rgb, rng), np.ascontiguousarray(alpha)
+
+    def _background(self, size: int, rng: Rng, kind: str = "background") -> U8:
+        """A random view of a background photograph, u8[S,S,3]."""
+        rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng, low=0.3)
+        return np.ascontiguousarray(rgba[..., :3])
+
+    def _scenery(self, size: int, rng: Rng) -> U8:
+        """A picture without a subject, u8[S,S,3]."""
+        draw = rng.random()
+        if draw > 0.5:  # stuff for walls, floors and grounds may come from any photograph
+            stuff = self._background(size, rng, "backdrop")
+            return scenes.empty_scene(size, rng, stuff)
+        photo = self._background(size, rng)
+        if draw < 0.08:  # two places in one picture, as at a window or a street corner
+            cut = int(size * rng.uniform(0.2, 0.8))
+            other = self._background(size, rng)
+            photo[:, cut:] = other[:, cut:]
+        return photo
+
+    def _object(self, size: int, rng: Rng) -> U8:
+        """One placed object, u8[S,S,4]: from the pool, or drawn."""
+        if rng.random() < 0.2:
+            rgba = shapes.shape(size, rng, self._background(size, rng, "backdrop"))
+            return augment.place(rgba, (0, 0, size, size), size, rng)
+        index = self._draw("object", rng)
+        return augment.place(self._pool[index], self._pool.records[index].box, size, rng)
+
+    def _composite(self, size: int, rng: Rng) -> tuple[U8, U8]:
+        """One to three objects in a scene; over a photograph with a subject both count."""
+        alpha = np.zeros((size, size, 1), np.float32)
+        if rng.random() < 0.15:
+            rgba = augment.view(self._pool[self._draw("photo" if rng.random() < 0.5 else "pseudo", rng)], size, rng)
+            scene = rgba[..., :3].astype(np.float32)
+            alpha = rgba[..., 3:].astype(np.float32) / 255
+        else:
+            blur = rng.uniform(0.8, 5) if rng.random() < 0.25 else 0.0  # shallow depth of field
+            if rng.random() < 0.45 or blur > 2:
+                behind = self._background(size, rng, "backdrop")
+            else:
+                behind = self._scenery(size, rng)
+            if blur:
+                behind = cv2.GaussianBlur(behind, (0, 0), blur).astype(np.uint8)
+            scene = behind.astype(np.float32)
+        for _ in range(1 + int(rng.random() < 0.2) + int(rng.random() < 0.07)):
+            scene, alpha = augment.merge(scene, alpha, self._object(size, rng), rng)
+        return (np.clip(scene, 0, 255).astype(np.uint8), np.clip(alpha[..., 0] * 255 + 0.5, 0, 255).astype(np.uint8))

@@ -1,0 +1,231 @@
+"""The training loop.
+
+    python -m models.training.train --config models/training/configs/clearcut-s.toml
+
+Stops and resumes anywhere: the checkpoint holds weights, average, optimiser and the number of
+samples seen, and sample ``i`` is a function of the seed and ``i``. A changed length of the current
+stage is taken over on resume. Writes ``log.jsonl``, ``curves.png``, ``sheet.png``, ``last.pt`` and
+``best.pt`` (the average that scored best on the held-out pool) into the run's directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from . import charts
+from .config import RunConfig, Stage, load_config
+from .data import Pool
+from .losses import matting_loss
+from .network import MattingNetwork, load_starter
+from .sampling import Sampler
+from .validate import Split, held_out_splits, normalise, score
+
+
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Sample number -> (rgb u8[S,S,3], matte u8[S,S]) as tensors."""
+
+    def __init__(self, sampler: Sampler, size: int):
+        self._sampler, self._size = sampler, size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rgb, matte = self._sampler(index, self._size)
+        return torch.from_numpy(rgb), torch.from_numpy(matte)
+
+
+def _quiet(_: int) -> None:
+    """Workers run one thread each; OpenCV's pool would only fight with torch's."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def batches(
+    config: RunConfig, stage: Stage, pool: Pool, first: int, count: int, cuda: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the samples ``first`` … ``first + count``."""
+    order = [list(range(i, i + stage.batch)) for i in range(first, first + count, stage.batch)]
+    sampler = Sampler(pool, config.mixture_of(stage), seed=config.seed)
+    loader: DataLoader[Any] = DataLoader(
+        Samples(sampler, stage.size),
+        batch_sampler=order,
+        num_workers=config.workers,
+        worker_init_fn=_quiet,
+        prefetch_factor=4,
+        pin_memory=cuda,
+    )
+    yield from loader
+
+
+def rate_at(stage: Stage, seen: int) -> float:
+    """Learning rate after ``seen`` samples of a stage: linear warm-up, then a cosine."""
+    part = min(1.0, seen / stage.samples)
+    cosine = stage.rate_end + (stage.rate - stage.rate_end) * 0.5 * (1 + math.cos(math.pi * part))
+    return cosine * min(1.0, (seen + 1) / stage.warmup)
+
+
+class Trainer:
+    """State of one run and the steps on it."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        network = MattingNetwork(config.network)
+        if config.starter is not None:
+            load_starter(network, config.starter)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore
+        self.average = copy.deepcopy(self.network)
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=1e-4,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.stage, self.seen, self.total, self.seconds = 0, 0, 0, 0.0
+        self.best = -1.0
+        config.out.mkdir(parents=True, exist_ok=True)
+        if (config.out / "last.pt").exists():
+            self._load(config.out / "last.pt")
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for key in ("stage", "seen", "total", "seconds", "best"):
+            setattr(self, key, state[key])
+        print(f"resumed at stage {self.stage}, {self.total:,} samples", flush=True)
+
+    def save(self, name: str = "last.pt") -> None:
+        """Write a checkpoint in one move, so that a killed run never leaves half a file."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "stage": self.stage,
+            "seen": self.seen,
+            "total": self.total,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+        part = self.config.out / f"{name}.part"
+        torch.save(state, part)
+        os.replace(part, self.config.out / name)
+
+    def step(self, rgb: Tensor, matte: Tensor, stage: Stage) -> float:
+        """One optimiser step on u8[N,S,S,3] and u8[N,S,S]; returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(stage, self.seen)
+        image = normalise(rgb.to(self.device, non_blocking=True))
+        image = image.contiguous(memory_format=torch.channels_last)
+        target = matte.to(self.device, non_blocking=True)[:, None].float() / 255
+        with torch.autocast(self.device.type, torch.bfloat16):
+            out = self.network(image)
+        loss = matting_loss(out, target)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        keep = min(self.config.average, 1 - 1 / (2 + self.total / stage.batch))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        self.seen += len(rgb)
+        self.total += len(rgb)
+        return float(loss.detach())
+
+    def report(self, splits: dict[str, Split], losses: list[float], stage: Stage) -> None:
+        """Score the average on the held-out splits; log, draw, keep the best."""
+        figures, mattes = score(self.average, splits, self.device)
+        row = {
+            "total": self.total,
+            "size": stage.size,
+            "seconds": round(self.seconds),
+            "loss": float(np.mean(losses)) if losses else float("nan"),
+            "rate": rate_at(stage, self.seen),
+            **figures,
+        }
+        with (self.config.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+        print(json.dumps({k: round(v, 4) for k, v in row.items()}), flush=True)
+        self._draw(splits, mattes)
+        if figures["choose"] > self.best:
+            self.best = figures["choose"]
+            self.save("best.pt")
+
+    def _draw(self, splits: dict[str, Split], mattes: dict[str, np.ndarray]) -> None:
+        rows = [json.loads(line) for line in (self.config.out / "log.jsonl").open()]
+        panels = {
+            title: {key: [(r["total"], r[key]) for r in rows if r[key] == r[key]] for key in keys}
+            for title, keys in (
+                ("loss", ("loss",)),
+                ("held-out IoU", ("pairs_iou", "composites_iou")),
+                ("held-out MAE", ("pairs_mae", "composites_mae")),
+                ("empty pictures with > 2 % cut out", ("empty_share",)),
+            )
+        }
+        charts.curves(self.config.out / "curves.png", panels)
+        lines = []
+        for name, split in splits.items():
+            picked = np.linspace(0, len(split.rgb) - 1, 12).astype(int)
+            lines += [
+                [split.rgb[i] for i in picked],
+                [split.matte[i] for i in picked],
+                [mattes[name][i] for i in picked],
+            ]
+        charts.sheet(self.config.out / "sheet.png", lines, 128)
+
+    def run(self) -> None:
+        """All stages from wherever the run stands."""
+        pool = Pool(*self.config.packs)
+        while self.stage < len(self.config.stages):
+            stage = self.config.stages[self.stage]
+            splits = held_out_splits(pool, stage.size)
+            if self.seen == 0:
+                self.report(splits, [], stage)
+            self._run_stage(stage, pool, splits)
+            self.stage, self.seen = self.stage + 1, 0
+            self.save()
+
+    def _run_stage(self, stage: Stage, pool: Pool, splits: dict[str, Split]) -> None:
+        losses: list[float] = []
+        saved = clock = time.monotonic()
+        left = max(0, stage.samples - self.seen)
+        for rgb, matte in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
+            losses.append(self.step(rgb, matte, stage))
+            now = time.monotonic()
+            self.seconds, clock = self.seconds + now - clock, now
+            if self.total // self.config.evaluate_every != (self.total - stage.batch) // self.config.evaluate_every:
+                self.report(splits, losses, stage)
+                losses, clock = [], time.monotonic()
+            if now - saved > self.config.save_every_s:
+                self.save()
+                saved = now
+        self.report(splits, losses, stage)
+
+
+def main() -> None:
+    """Train as the config says."""
+    parser = argparse.ArgumentParser(description="Train the matting network.")
+    parser.add_argument("--config", type=Path, required=True)
+    args = parser.parse_args()
+    Trainer(load_config(args.config)).run()
+
+
+if __name__ == "__main__":
+    main()
