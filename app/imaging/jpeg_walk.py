@@ -18,10 +18,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Sequential and progressive DCT, Huffman or arithmetic; not lossless, not hierarchical."""
 
-_IS_MARKER = np.ones(256, np.bool_)
-_IS_MARKER[[0x00, 0x01, *range(0xD0, 0xD8), 0xFF]] = False
-"""By the byte after 0xFF. Stuffing, TEM, restart markers and fill bytes stand for themselves and are walked over, as
-decoders do."""
+_MAX_GAP = 1 << 16
+"""Bytes between two segments of the header that decoders would skip. Cameras that pad there use a few kilobytes."""
 
 _FIRST_WINDOW, _LAST_WINDOW = 1 << 12, 1 << 18
 
@@ -42,13 +40,16 @@ def segments(view: memoryview) -> Iterator[Segment]:
 
     Raises:
         CorruptImage: a segment leaves the file, a marker has no business here, or there is no EOI.
+        SuspiciousStructure: much filling between the segments of the header.
     """
     data = np.frombuffer(view, np.uint8)
-    at = 2
+    at, scanning = 2, False
     while True:
-        at = _next_marker(data, at)
+        behind, at = at, _next_marker(data, at)
         if at < 0:
             raise CorruptImage("The JPEG is truncated: it ends before its end-of-image marker")
+        if at - behind > _MAX_GAP and not scanning:
+            raise SuspiciousStructure("The JPEG has a gap between its segments")
         marker = view[at + 1]
         if marker == EOI:
             yield Segment(EOI, at + 2, at + 2)
@@ -62,6 +63,7 @@ def segments(view: memoryview) -> Iterator[Segment]:
         if length < 2:
             raise CorruptImage("The JPEG has a segment shorter than its own length field")
         yield Segment(marker, at + 4, end)
+        scanning = scanning or marker == SOS
         at = end
 
 
@@ -148,17 +150,17 @@ def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> i
     """Where the next marker's 0xFF is, at or after ``at``; -1 when there is none.
 
     Looked for in windows that grow, so that a segment right here costs nothing and entropy-coded data is read at
-    memory speed with a small, fixed amount of memory, stuffed bytes or not.
+    memory speed with a small, fixed amount of memory, whatever is in it.
     """
     window = _FIRST_WINDOW
     while at + 1 < data.size:
         block = data[at : at + window + 1]
-        if block[0] == 0xFF and _IS_MARKER[block[1]]:
-            return at
-        found = np.flatnonzero(block[:-1] == 0xFF)
-        found = found[_IS_MARKER[block[found + 1]]]
-        if found.size:
-            return at + int(found[0])
+        code = block[1:]
+        # stuffing 00, TEM 01, restarts D0..D7 and fill FF stand for themselves; decoders walk over them too
+        hits = (block[:-1] == 0xFF) & (code > 0x01) & (code != 0xFF) & ((code & 0xF8) != 0xD0)
+        first = int(hits.argmax())
+        if hits[first]:
+            return at + first
         at += window
         window = min(window * 2, _LAST_WINDOW)
     return -1

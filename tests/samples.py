@@ -1,0 +1,224 @@
+"""Real public-domain photographs, and every kind of file that a client may send, made from arrays.
+
+The photographs lie inside the installed scikit-image package: nothing is downloaded, and others of its collection
+that would be are not named here. The PNG and ICC writers are our own because no encoder at hand writes the rarer
+kinds (W3C PNG third edition; ICC.1:2001-04 for version 2 profiles).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import cache
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+Photo = Literal["astronaut", "chelsea", "coffee", "rocket"]
+PHOTOS: tuple[Photo, ...] = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+@cache
+def _photo(name: Photo) -> np.ndarray:
+    pixels = np.ascontiguousarray(getattr(skimage.data, name)(), np.uint8)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def photo(name: Photo = "astronaut", width: int | None = None, height: int | None = None) -> np.ndarray:
+    """u8[H,W,3]; at its own size (about 0.2 MP, read-only) or resized."""
+    pixels = _photo(name)
+    if width is None or height is None:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def corners(width: int = 48, height: int = 32) -> np.ndarray:
+    """u8[H,W,3] in four flat colours, one a quarter: says at a glance which way up it is, and survives lossy coding."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2] = (220, 30, 30)
+    pixels[: height // 2, width // 2 :] = (30, 200, 30)
+    pixels[height // 2 :, : width // 2] = (30, 30, 220)
+    pixels[height // 2 :, width // 2 :] = (230, 220, 40)
+    return pixels
+
+
+def disc(height: int, width: int, soft: float = 4.0) -> np.ndarray:
+    """u8[H,W]: a soft-edged ellipse, 255 inside and 0 outside, well within the frame."""
+    down, across = np.mgrid[:height, :width]
+    radius = np.hypot((down - height / 2 + 0.5) / (height * 0.35), (across - width / 2 + 0.5) / (width * 0.35))
+    edge = (1 - radius) * min(height, width) * 0.35 / soft + 0.5
+    return (np.clip(edge, 0, 1) * 255).round().astype(np.uint8)
+
+
+def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """How a camera that writes ``orientation`` stores the picture that is meant to be seen ``upright``."""
+    undo: dict[int, Any] = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a, -1),
+    }
+    return np.ascontiguousarray(undo[orientation](upright))
+
+
+def exif(orientation: int, order: Literal["II", "MM"] = "II") -> bytes:
+    """A TIFF block with the orientation tag alone."""
+    mark = "<" if order == "II" else ">"
+    tag = struct.pack(f"{mark}HHIHH", 0x0112, 3, 1, orientation, 0)
+    return order.encode() + struct.pack(f"{mark}HIH", 42, 8, 1) + tag + bytes(4)
+
+
+def jpeg(pixels: np.ndarray, *, quality: int = 95, orientation: int | None = None, **options: Any) -> bytes:
+    """u8[H,W,3] or grey u8[H,W]. ``options`` are Pillow's: progressive, subsampling, icc_profile …"""
+    if orientation is not None:
+        options["exif"] = b"Exif\x00\x00" + exif(orientation)
+    return _save(Image.fromarray(pixels), "JPEG", quality=quality, **options)
+
+
+def jpeg_cmyk(inks: np.ndarray, **options: Any) -> bytes:
+    """u8[H,W,4], 255 = full ink; written as Adobe does, inverted."""
+    return _save(Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes()), "JPEG", quality=95, **options)
+
+
+def jpeg_ycck(inks: np.ndarray, **options: Any) -> bytes:
+    """As ``jpeg_cmyk``, with the colour inks turned into YCbCr (Adobe transform 2)."""
+    ycc = np.asarray(Image.fromarray(np.ascontiguousarray(inks[:, :, :3])).convert("YCbCr"))
+    # Pillow stores 255 - x and calls it CMYK; the decoder is told to take the same bytes for YCCK
+    planes = np.dstack([255 - ycc, inks[:, :, 3]])
+    data = bytearray(jpeg_cmyk(planes, subsampling=0, **options))
+    at = data.index(b"\xff\xee\x00\x0eAdobe") + 15
+    data[at] = 2
+    return bytes(data)
+
+
+def jpeg_cmyk_plain(inks: np.ndarray) -> bytes:
+    """CMYK without the Adobe marker."""
+    data = jpeg_cmyk(inks)
+    at = data.index(b"\xff\xee\x00\x0eAdobe")
+    return data[:at] + data[at + 16 :]
+
+
+def png(pixels: np.ndarray, *, orientation: int | None = None, **options: Any) -> bytes:
+    """u8[H,W], u8[H,W,3] or u8[H,W,4]."""
+    if orientation is not None:
+        options["exif"] = exif(orientation)
+    return _save(Image.fromarray(pixels), "PNG", compress_level=1, **options)
+
+
+def webp(pixels: np.ndarray, *, orientation: int | None = None, **options: Any) -> bytes:
+    """u8[H,W,3] or u8[H,W,4]; lossy unless ``lossless=True``."""
+    if orientation is not None:
+        options["exif"] = exif(orientation)
+    return _save(Image.fromarray(pixels), "WEBP", method=0, **options)
+
+
+def animated(frames: list[np.ndarray], fmt: Literal["PNG", "WEBP", "MPO"], **options: Any) -> bytes:
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    return _save(first, fmt, save_all=True, append_images=rest, **options)
+
+
+def _save(picture: Image.Image, fmt: str, **options: Any) -> bytes:
+    out = BytesIO()
+    picture.save(out, fmt, **options)
+    return out.getvalue()
+
+
+# --- PNG, every colour type, depth and interlacing ------------------------------------------------------------------
+
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+"""Adam7: first row, first column, row step, column step."""
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_raw(
+    samples: np.ndarray, depth: int, colour_type: int, *, extra: bytes = b"", interlaced: bool = False
+) -> bytes:
+    """Samples [H,W,C] of 0..2**depth-1, as they are. ``extra``: whole chunks between IHDR and IDAT."""
+    height, width = samples.shape[:2]
+    samples = samples.reshape(height, width, -1)
+    ihdr = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
+    passes = [samples[top::down, left::right] for top, left, down, right in _PASSES] if interlaced else [samples]
+    rows = b"".join(b"\x00" + _packed(row, depth) for part in passes if part.size for row in part)
+    body = png_chunk(b"IHDR", ihdr) + extra + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _packed(row: np.ndarray, depth: int) -> bytes:
+    flat = row.reshape(-1)
+    if depth >= 8:
+        return flat.astype(">u2" if depth == 16 else np.uint8).tobytes()
+    bits = (flat[:, None].astype(np.uint8) >> np.arange(depth, dtype=np.uint8)[::-1]) & 1
+    return np.packbits(bits.reshape(-1)).tobytes()
+
+
+# --- ICC profiles ---------------------------------------------------------------------------------------------------
+
+_D50 = (0.9642, 1.0, 0.8249)
+SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+P3_PRIMARIES = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
+"""Columns of the matrix to D50 XYZ."""
+
+
+def srgb_curve() -> bytes:
+    light = np.linspace(0, 1, 1024)
+    linear = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+    return b"curv" + struct.pack(">II", 0, 1024) + (linear * 65535).round().astype(">u2").tobytes()
+
+
+def gamma_curve(gamma: float) -> bytes:
+    return b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256))
+
+
+def icc_rgb(primaries: tuple[tuple[float, float, float], ...] = P3_PRIMARIES, curve: bytes | None = None) -> bytes:
+    """A display profile; Display P3 unless told otherwise."""
+    curve = curve or srgb_curve()
+    tags = {b"rXYZ": _xyz(primaries[0]), b"gXYZ": _xyz(primaries[1]), b"bXYZ": _xyz(primaries[2])}
+    return _icc(b"mntr", b"RGB ", b"XYZ ", tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+
+
+def icc_grey(curve: bytes) -> bytes:
+    return _icc(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
+
+
+def icc_cmyk(lab_of_cyan: tuple[int, int, int] = (50, -20, -30)) -> bytes:
+    """A press of four inks: paper is white, cyan alone has the given Lab, whatever holds another ink is black."""
+    table = np.zeros((16, 3), np.uint8)
+    table[:, 1:] = 128
+    table[0] = (255, 128, 128)
+    lightness, a, b = lab_of_cyan
+    table[8] = (round(lightness * 2.55), a + 128, b + 128)  # the first ink varies slowest
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity + ramp * 4 + table.tobytes() + ramp * 3
+    return _icc(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut, b"A2B1": lut})
+
+
+def _xyz(value: tuple[float, float, float]) -> bytes:
+    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(part * 65536) for part in value))
+
+
+def _icc(device: bytes, space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
+    name = b"made for tests\x00"
+    description = b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(12 + 67)
+    tags = {b"desc": description, b"cprt": b"text" + bytes(4) + b"none\x00", b"wtpt": _xyz(_D50)} | tags
+    table, bodies = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for kind, body in tags.items():
+        table += kind + struct.pack(">II", start + len(bodies), len(body))
+        bodies += body + bytes(-len(body) % 4)
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s", start + len(bodies), bytes(4), 0x02400000, device, space, pcs, bytes(12), b"acsp"
+    )
+    head += bytes(68 - len(head)) + struct.pack(">3i", *(round(part * 65536) for part in _D50))
+    return head + bytes(128 - len(head)) + table + bodies
