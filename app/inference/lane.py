@@ -63,7 +63,10 @@ class Lane:
         self.bucket, self.begun = bucket, self._clock()
         begun = self.begun
         try:
-            values = self._engine.run(self._fill(entries, bucket))
+            batch = self._fill(entries, bucket)
+            values = self._engine.run(batch)
+            if np.may_share_memory(values, batch):  # a view of a buffer that the next batch overwrites
+                values = values.copy()
             if values.ndim != 3 or values.shape[0] != bucket:
                 raise ValueError(f"engine answered shape {values.shape} to a batch of {bucket}")
         except FatalEngineError:
@@ -85,9 +88,8 @@ class Lane:
             self.begun = None
         run_s = self._clock() - begun
         self._cost.observe(bucket, run_s)
-        # Copies: the engine may use its output again, and a view would keep the whole batch for as long as one row.
         deliver(
-            (entry, Inference(np.array(row), begun - entry.enqueued, run_s, len(entries)))
+            (entry, Inference(row, begun - entry.enqueued, run_s, len(entries)))
             for entry, row in zip(entries, values, strict=False)  # the rest are the padding's
         )
         self._observer.batch_done(len(entries), bucket, run_s)

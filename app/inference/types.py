@@ -21,6 +21,8 @@ class Engine(Protocol):
     def run(self, batch: F32) -> F32:
         """f32[n,3,S,S] normalised -> f32[n,S,S] in 0..1. ``n`` is always one of the warmed buckets.
 
+        The answer is the caller's: the engine does not write to it again. The batch is the engine's until it returns.
+
         Raises:
             FatalEngineError: no later run can succeed; the batcher fails as a whole.
             Exception: this batch cannot be answered; the batcher looks for the item at fault.

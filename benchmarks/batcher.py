@@ -1,0 +1,149 @@
+"""How much the batcher itself costs: throughput under load and the latency it adds to a lone request.
+
+The model is a fake that sleeps 10 ms + 1 ms an item, so the ideal is known: with buckets up to 32, full batches give
+32 / 42 ms = 762 images/s. Everything else is real: 64 callers on an event loop, tensors of 3 x 320 x 320, one lane.
+Two things are measured, each several times, and the medians reported:
+
+* 64 concurrent callers, each asking again as soon as it has its answer: images/s as a share of the ideal;
+* one caller: time from asking to answer, less the time that the fake itself took (measured around its sleep, since
+  a sleep overshoots by some 0.1 ms, which is not the batcher's doing). Pauses between its calls let threads fall
+  asleep as they would in service.
+
+Run: ``python -m benchmarks.batcher`` (writes benchmarks/results/batcher.json).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from app.inference.batcher import Batcher
+from app.inference.types import F32
+
+BUCKETS = (1, 2, 4, 8, 16, 32)
+BASE_S, ITEM_S = 0.010, 0.001
+CALLERS = 64
+SIDE = 320
+RUNS = 5
+SECONDS = 3.0
+LONE_CALLS = 100
+RESULT = Path(__file__).parent / "results" / "batcher.json"
+
+
+class SleepingEngine:
+    """Costs what it says and notes what it cost."""
+
+    def __init__(self) -> None:
+        self.took_s = 0.0
+
+    def run(self, batch: F32) -> F32:
+        begun = time.perf_counter()
+        time.sleep(BASE_S + ITEM_S * batch.shape[0])
+        self.took_s = time.perf_counter() - begun
+        return np.zeros((batch.shape[0], SIDE, SIDE), np.float32)
+
+
+def make(engine: SleepingEngine) -> Batcher:
+    batcher = Batcher([engine], BUCKETS, 2 * CALLERS, 0.005, {bucket: BASE_S + ITEM_S * bucket for bucket in BUCKETS})
+    batcher.start()
+    return batcher
+
+
+async def throughput() -> tuple[float, float]:
+    """(images/s, items a batch) in the steady state."""
+    batcher = make(SleepingEngine())
+    tensor = np.zeros((3, SIDE, SIDE), np.float32)
+    begin = time.perf_counter() + 0.3
+    end = begin + SECONDS
+    sizes: list[int] = []
+
+    async def caller() -> None:
+        while time.perf_counter() < end:
+            answer = await batcher.infer(tensor, time.monotonic() + 30)
+            if begin <= time.perf_counter() < end:
+                sizes.append(answer.batch_size)
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await asyncio.to_thread(batcher.close, True, 5)
+    return len(sizes) / SECONDS, statistics.mean(sizes)
+
+
+async def lone() -> list[float]:
+    """Seconds added to each of a lone caller's requests."""
+    engine = SleepingEngine()
+    batcher = make(engine)
+    tensor = np.zeros((3, SIDE, SIDE), np.float32)
+    added = []
+    for _ in range(LONE_CALLS):
+        begun = time.perf_counter()
+        with batcher.expecting() as arrival:
+            await batcher.infer(tensor, time.monotonic() + 30, arrival)
+        added.append(time.perf_counter() - begun - engine.took_s)
+        await asyncio.sleep(0.003)
+    await asyncio.to_thread(batcher.close, True, 5)
+    return added
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def main() -> None:
+    ideal = max(BUCKETS) / (BASE_S + ITEM_S * max(BUCKETS))
+    busy = [asyncio.run(throughput()) for _ in range(RUNS)]
+    alone = [asyncio.run(lone()) for _ in range(RUNS)]
+    rates = [rate for rate, _ in busy]
+    medians = [statistics.median(added) for added in alone]
+    p99s = [sorted(added)[int(0.99 * len(added))] for added in alone]
+    result = {
+        "question": "what the batcher costs, with a fake model of 10 ms + 1 ms an item",
+        "command": "python -m benchmarks.batcher",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {
+            "cpu": cpu_model(),
+            "cpus": len(os.sched_getaffinity(0)),
+            "load_1min": round(os.getloadavg()[0], 2),
+        },
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "buckets": list(BUCKETS),
+        "callers": CALLERS,
+        "throughput": {
+            "ideal_images_per_s": round(ideal, 1),
+            "images_per_s": round(statistics.median(rates), 1),
+            "share_of_ideal": round(statistics.median(rates) / ideal, 4),
+            "items_per_batch": round(statistics.median(size for _, size in busy), 2),
+            "runs_images_per_s": [round(rate, 1) for rate in rates],
+        },
+        "lone_caller": {
+            "added_ms_median": round(1000 * statistics.median(medians), 3),
+            "added_ms_p99": round(1000 * statistics.median(p99s), 3),
+            "runs_added_ms_median": [round(1000 * value, 3) for value in medians],
+        },
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    rows = [
+        (
+            "images/s, 64 callers",
+            f"{statistics.median(rates):.1f} of {ideal:.1f} ({statistics.median(rates) / ideal:.1%})",
+        ),
+        ("items a batch", f"{statistics.median(size for _, size in busy):.1f} of {max(BUCKETS)}"),
+        ("added to a lone request, median", f"{1000 * statistics.median(medians):.3f} ms"),
+        ("added to a lone request, p99", f"{1000 * statistics.median(p99s):.3f} ms"),
+    ]
+    for name, value in rows:
+        print(f"{name:<34}{value}")
+
+
+if __name__ == "__main__":
+    main()
