@@ -55,10 +55,6 @@ class Metrics:
         self.batch_seconds = Histogram(
             "clearcut_batch_seconds", "One run of the network.", ["bucket"], buckets=_STAGE, registry=r
         )
-        self.queue_wait = Histogram(
-            "clearcut_queue_wait_seconds", "From a picture being ready for the network to its run beginning.",
-            buckets=_STAGE, registry=r,
-        )  # fmt: skip
         self.rejected = Counter(
             "clearcut_rejected", "Requests turned away before any work, by reason.", ["reason"], registry=r
         )

@@ -28,6 +28,8 @@ from app.settings import Settings
 
 log = logging.getLogger("clearcut")
 
+HEARTBEAT_S = 0.5
+
 BYTES_PER_PIXEL = 16
 """Peak memory of a picture in the house, measured: decode, matte, cut-out and encoded output together."""
 
@@ -144,11 +146,14 @@ class Service:
         self.metrics.ready.set(1 if state is State.READY else 0)
 
     async def _heartbeat(self) -> None:
-        """Measure how late the event loop runs: the first sign of pixel work in the wrong place."""
+        """Twice a second: how late the event loop runs (pixel work in the wrong place), whether a model run hangs."""
         while True:
             before = time.monotonic()
-            await asyncio.sleep(0.5)
-            self.metrics.event_loop_lag.set(max(0.0, time.monotonic() - before - 0.5))
+            await asyncio.sleep(HEARTBEAT_S)
+            self.metrics.event_loop_lag.set(max(0.0, time.monotonic() - before - HEARTBEAT_S))
+            since = self.batcher.busy_since if self.batcher is not None else None
+            if self.batcher is not None and since is not None and before - since > self.settings.watchdog_s:
+                self.batcher.fail(TimeoutError(f"a model run has taken more than {self.settings.watchdog_s:g} s"))
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch

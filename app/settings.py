@@ -80,6 +80,9 @@ class Settings(BaseModel):
     max_delay_ms: float = Field(
         5, ge=0, le=1000, description="Longest wait of a batch for requests known to be arriving, milliseconds."
     )
+    watchdog_s: float = Field(
+        60, gt=0, le=3600, description="A single model run longer than this is a hang: the process gives up, seconds."
+    )
 
     # leaving
     drain_delay_s: float = Field(

@@ -145,6 +145,18 @@ def test_a_dead_inference_thread_fails_liveness_and_every_request():
         assert response.status_code == 503
 
 
+def test_a_model_run_that_hangs_fails_the_service():
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+        response = await on.post(picture())
+        return response, on.service.failed.is_set(), await on.client.get("/livez")
+
+    response, failed, livez = on_stage(scenario, watchdog_s="0.1")
+    assert response.status_code == 503
+    assert failed
+    assert livez.status_code == 503
+
+
 async def _asgi(on, messages, headers=(), path="/v1/remove"):
     """Speak raw ASGI: the messages that were sent back."""
     sent, inbox = [], list(messages)

@@ -9,7 +9,6 @@ from tests.service.test_contract import picture
 
 SERIES = (
     "clearcut_requests_total", "clearcut_request_seconds_bucket", "clearcut_stage_seconds_bucket",
-    "clearcut_batch_size_bucket", "clearcut_batch_seconds_bucket", "clearcut_queue_wait_seconds_count",
     "clearcut_queue_depth", "clearcut_queue_capacity", "clearcut_slots", "clearcut_slots_used",
     "clearcut_inflight_pixels", "clearcut_inflight_pixels_capacity", "clearcut_rejected_total",
     "clearcut_input_megapixels_count", "clearcut_input_bytes_count", "clearcut_output_bytes_count", "clearcut_ready",
