@@ -1,0 +1,96 @@
+"""Small real ONNX models, built here, with a manifest beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+SIDE = 16
+
+ENTRY = """
+[models.{name}]
+file = "{name}.onnx"
+sha256 = "{sha256}"
+licence = "Apache-2.0"
+source = "made by a test"
+output = "{output}"
+[models.{name}.input]
+side = {side}
+divide_by = 255
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+[models.{name}.batch]
+min = 1
+max = {batch_max}
+"""
+
+# The red channel, with a 1 x 1 convolution: sharp enough between the golden picture's figure and its ground.
+MEAN = [helper.make_node("Conv", ["image", "weights"], ["matte"], kernel_shape=[1, 1])]
+# As an export with its batch size baked in goes wrong: each item gets the mean over the batch.
+MIXED = [
+    helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
+    helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1),
+    helper.make_node("Shape", ["each"], ["shape"]),
+    helper.make_node("Expand", ["mean", "shape"], ["matte"]),
+]
+# Works for one, raises for more.
+ONLY_ONE = [
+    helper.make_node("Reshape", ["image", "single"], ["fixed"]),
+    helper.make_node("Conv", ["fixed", "weights"], ["matte"], kernel_shape=[1, 1]),
+]
+# Not a number wherever the picture is dark.
+NAN = [
+    helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
+    helper.make_node("Log", ["each"], ["matte"]),
+]
+# No channel axis in its answer.
+FLAT = [
+    helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
+    helper.make_node("Squeeze", ["each", "axis"], ["matte"]),
+]
+
+ModelMaker = Callable[..., Path]
+
+
+def build(nodes: list[onnx.NodeProto]) -> bytes:
+    weights = np.array([1.0, 0.0, 0.0], np.float32).reshape(1, 3, 1, 1)
+    constants: dict[str, npt.NDArray[Any]] = {
+        "weights": weights,
+        "single": np.array([1, 3, SIDE, SIDE], np.int64),
+        "axis": np.array([1], np.int64),
+    }
+    shape: list[str | int | None] = ["batch", SIDE, SIDE] if nodes is FLAT else ["batch", 1, SIDE, SIDE]
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("matte", TensorProto.FLOAT, shape)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items() if name in used],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> ModelMaker:
+    """A function that puts a model and its manifest entry into a folder of its own, and returns the folder."""
+
+    def make(name: str = "tiny", nodes: list[onnx.NodeProto] = MEAN, golden: str = "", **facts: object) -> Path:
+        data = build(nodes)
+        (tmp_path / f"{name}.onnx").write_bytes(data)
+        values = {"output": "probability", "side": SIDE, "batch_max": 8, "sha256": hashlib.sha256(data).hexdigest()}
+        with (tmp_path / "manifest.toml").open("a") as manifest:
+            manifest.write(ENTRY.format(name=name, **(values | facts)) + golden)
+        return tmp_path
+
+    return make

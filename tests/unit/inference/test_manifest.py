@@ -1,0 +1,108 @@
+"""What the manifest promises about a model's file, and what is said when it does not hold."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from app.errors import StartupError
+from app.inference.manifest import load_model, models_folder, read_manifest
+
+from .conftest import ModelMaker
+
+
+def test_the_repository_s_models() -> None:
+    entries = read_manifest(models_folder() / "manifest.toml")
+    assert set(entries) >= {"starter", "u2netp"}
+    for entry in entries.values():
+        assert entry.licence == "Apache-2.0"
+        assert entry.golden is not None
+        assert entry.input.scale == pytest.approx(1 / 255)
+        assert (entry.batch_min, entry.batch_max) == (1, 32)
+
+
+def test_the_default_model_is_there_and_has_its_hash() -> None:
+    model = load_model("starter")
+    assert model.path == models_folder() / "starter.onnx"
+    assert hashlib.sha256(model.data).hexdigest() == model.entry.sha256
+
+
+def test_a_file_is_found_in_the_second_folder(models: ModelMaker, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = models()
+    other = tmp_path_factory.mktemp("other")
+    (folder / "tiny.onnx").rename(other / "tiny.onnx")
+    assert load_model("tiny", folder, other).path == other / "tiny.onnx"
+
+
+def test_the_first_folder_wins(models: ModelMaker, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = models()
+    other = tmp_path_factory.mktemp("other")
+    (other / "tiny.onnx").write_bytes(b"another")
+    assert load_model("tiny", folder, other).path == folder / "tiny.onnx"
+
+
+def test_a_missing_file_is_told_with_where_it_was_looked_for(models: ModelMaker, tmp_path: Path) -> None:
+    folder = models()
+    (folder / "tiny.onnx").unlink()
+    with pytest.raises(StartupError) as caught:
+        load_model("tiny", folder, tmp_path / "extra")
+    for part in ("tiny.onnx", str(folder), str(tmp_path / "extra"), "made by a test", "CLEARCUT_MODEL_DIR"):
+        assert part in str(caught.value)
+
+
+def test_another_hash_is_told_with_both(models: ModelMaker) -> None:
+    folder = models()
+    expected = hashlib.sha256((folder / "tiny.onnx").read_bytes()).hexdigest()
+    (folder / "tiny.onnx").write_bytes(b"tampered")
+    with pytest.raises(StartupError) as caught:
+        load_model("tiny", folder)
+    for part in ("tiny.onnx", expected, hashlib.sha256(b"tampered").hexdigest()):
+        assert part in str(caught.value)
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(models: ModelMaker) -> None:
+    models("one")
+    folder = models("two")
+    with pytest.raises(StartupError, match=r"Unknown model 'three'.*one, two"):
+        load_model("three", folder)
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "told"),
+    [
+        ('file = "tiny.onnx"', 'file = "../tiny.onnx"', "models.tiny.file"),
+        ('file = "tiny.onnx"', "", "models.tiny.file"),
+        ('output = "probability"', 'output = "percent"', "models.tiny.output"),
+        ("side = 16", "side = 0", "models.tiny.input.side"),
+        ("side = 16", "side = true", "models.tiny.input.side"),
+        ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0.25]", "models.tiny.input.std"),
+        ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0, 0.25]", "models.tiny.input.std.1"),
+        ("[models.tiny.batch]", "[models.tiny.batches]", "models.tiny.batch: table is missing"),
+        ("max = 8", "max = 0", "models.tiny.batch.max"),
+        ("max = 8", "max = 8\n[models.tiny.golden]\ntolerance = 0.1\ngrid = []", "models.tiny.golden.grid"),
+        ("[models.tiny]", "[models.tiny", "not valid TOML"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(models: ModelMaker, find: str, put: str, told: str) -> None:
+    file = models() / "manifest.toml"
+    text = file.read_text()
+    assert find in text
+    file.write_text(text.replace(find, put))
+    with pytest.raises(StartupError) as caught:
+        read_manifest(file)
+    assert told in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "models = 3", "[models]", "[models]\ntiny = 3"])
+def test_a_manifest_without_models_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.toml").write_text(text)
+    with pytest.raises(StartupError, match=r"manifest\.toml"):
+        read_manifest(tmp_path / "manifest.toml")
+
+
+def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"manifest\.toml cannot be read"):
+        read_manifest(tmp_path / "manifest.toml")

@@ -1,0 +1,140 @@
+"""The session on real ONNX Runtime: shapes, ranges, and exactly the device that was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from app.errors import StartupError
+from app.inference import session
+from app.inference.manifest import load_model
+from app.inference.session import OnnxEngine, OutOfDeviceMemory, choose_device
+from app.inference.types import F32, FatalEngineError
+
+from .conftest import FLAT, NAN, SIDE, ModelMaker
+
+
+def batch(*reds: float) -> F32:
+    return np.stack([np.full((3, SIDE, SIDE), red, np.float32) for red in reds])
+
+
+def test_answers_are_mattes_within_0_and_1(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1)
+    engine.warm(batch(0, 0, 0))
+    values = engine.run(batch(-3, 0.25, 7))
+    assert values.shape == (3, SIDE, SIDE)
+    assert values.dtype == np.float32
+    assert [float(value.max()) for value in values] == [0, 0.25, 1]
+    assert engine.warmed == {3}
+
+
+def test_an_answer_without_a_channel_axis_is_taken_too(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models(nodes=FLAT)), "cpu", 1)
+    assert engine.warm(batch(0.5)).shape == (1, SIDE, SIDE)
+
+
+def test_logits_get_their_sigmoid(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models(output="logit")), "cpu", 1)
+    values = engine.warm(batch(-1000, 0, 2, 1000))
+    assert [float(value[0, 0]) for value in values] == pytest.approx([0, 0.5, 0.880797, 1])
+
+
+def test_a_batch_size_that_was_not_warmed_never_reaches_the_runtime(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1)
+    engine.warm(batch(0))
+    with pytest.raises(ValueError, match=r"batch of 2 was not warmed up; warmed: \[1\]"):
+        engine.run(batch(0, 0))
+
+
+def test_values_that_are_not_finite_are_refused(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models(nodes=NAN)), "cpu", 1)
+    assert engine.warm(batch(1)).max() == 0
+    with pytest.raises(ValueError, match="not finite"):
+        engine.run(batch(-1))
+
+
+def test_a_model_of_another_side_is_refused(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models(side=32)), "cpu", 1)
+    with pytest.raises(ValueError, match="expected 1 mattes of 32x32"):
+        engine.warm(batch(0))
+
+
+def test_a_file_that_is_no_model_refuses_to_start(models: ModelMaker) -> None:
+    folder = models()
+    (folder / "tiny.onnx").write_bytes(b"hello")
+    manifest = folder / "manifest.toml"
+    digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    manifest.write_text(manifest.read_text().replace(load_hash(manifest.read_text()), digest))
+    with pytest.raises(StartupError, match=r"tiny\.onnx cannot be loaded on cpu"):
+        OnnxEngine(load_model("tiny", folder), "cpu", 1)
+
+
+def load_hash(manifest: str) -> str:
+    return manifest.split('sha256 = "')[1][:64]
+
+
+@pytest.fixture
+def without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without an NVIDIA driver, also where the tests run on one that has it."""
+    loadable = session._unloadable
+    gone = "libcuda.so.1: cannot open shared object file"
+    monkeypatch.setattr(session, "_unloadable", lambda name: gone if name == "libcuda.so.1" else loadable(name))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*session._PROVIDERS.values()], raising=True)
+
+
+@pytest.mark.usefixtures("without_driver")
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_is_not_there_refuses_to_start(
+    models: ModelMaker, device: session.Device, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(StartupError) as caught:
+        OnnxEngine(load_model("tiny", models()), device, 1)
+    assert f"'{device}'" in str(caught.value)
+    assert "NVIDIA driver" in str(caught.value)
+    assert "libcuda.so.1" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("without_driver")
+def test_auto_takes_the_cpu_where_there_is_no_gpu() -> None:
+    assert choose_device("auto") == "cpu"
+    assert choose_device("cuda") == "cuda"
+
+
+def test_a_build_without_the_provider_says_so(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(StartupError, match=r"no CUDAExecutionProvider.*install onnxruntime-gpu"):
+        OnnxEngine(load_model("tiny", models()), "cuda", 1)
+
+
+def test_landing_on_the_cpu_refuses_to_start(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Driver and libraries look fine, and the runtime still falls back, which it does without an error."""
+    monkeypatch.setattr(session, "_missing", lambda device: None)
+    monkeypatch.setattr(session, "_provider_list", lambda device: ["CPUExecutionProvider"])
+    with pytest.raises(StartupError, match="'cuda' was asked for and the runtime fell back to CPUExecutionProvider"):
+        OnnxEngine(load_model("tiny", models()), "cuda", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=0", FatalEngineError),
+        ("CUDNN failure 4: CUDNN_STATUS_INTERNAL_ERROR ; GPU=0", FatalEngineError),
+        ("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED", FatalEngineError),
+        ("bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 1048576", OutOfDeviceMemory),
+        ("CUDA failure 2: out of memory ; GPU=0", OutOfDeviceMemory),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", OutOfDeviceMemory),
+        ("Got invalid dimensions for input: image", RuntimeError),
+    ],
+)
+def test_a_lost_device_is_told_from_a_failed_run(models: ModelMaker, text: str, kind: type[Exception]) -> None:
+    class Raising:
+        def run(self, *_: object) -> None:
+            raise RuntimeError(text)
+
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1)
+    engine.device = "cuda"
+    engine._session = Raising()
+    with pytest.raises(kind):
+        engine.warm(batch(0))
