@@ -146,7 +146,7 @@ def png_raw(
 ) -> bytes:
     """Samples [H,W,C] of 0..2**depth-1, as they are. ``extra``: whole chunks between IHDR and IDAT."""
     height, width = samples.shape[:2]
-    samples = samples.reshape(height, width, -1)
+    samples = samples.reshape(height, width, samples.shape[2] if samples.ndim == 3 else 1)
     ihdr = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
     passes = [samples[top::down, left::right] for top, left, down, right in _PASSES] if interlaced else [samples]
     rows = b"".join(b"\x00" + _packed(row, depth) for part in passes if part.size for row in part)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -95,6 +97,8 @@ def _text(head: bytes) -> str:
         return "a data: URL"
     if body.startswith((b"http://", b"https://")):
         return "a URL"
-    if all(byte >= 32 or byte in b"\t\r\n\x0c" for byte in head):
-        return "text"
-    return "unknown data"
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # which lets the last character be cut
+    except UnicodeDecodeError:
+        return "unknown data"
+    return "text" if all(sign.isprintable() or sign in "\t\r\n\f" for sign in text) else "unknown data"

@@ -1,0 +1,59 @@
+"""Bombs and floods: refused by class, after a bounded amount of work. What they cost in time is a benchmark."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from app.errors import ClearcutError
+from app.imaging import jpeg_walk, png_walk, webp_walk
+from app.imaging.decode import decode
+from app.imaging.probe import probe
+from app.imaging.types import ProbeLimits
+from tests import bombs
+
+LIMITS = ProbeLimits()
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each segment or chunk that a walker looks at."""
+    seen: list[int] = []
+    for module, name in ((jpeg_walk, "segments"), (png_walk, "chunks"), (webp_walk, "chunks")):
+        walk = getattr(module, name)
+
+        def counted(view: memoryview, walk: object = walk) -> Iterator[object]:
+            for step in walk(view):  # type: ignore[operator]
+                seen.append(1)
+                yield step
+
+        monkeypatch.setattr(module, name, counted)
+    return seen
+
+
+@pytest.mark.parametrize("name", bombs.REFUSED)
+def test_refused_after_bounded_work(name: str, steps: list[int]) -> None:
+    maker, reason = bombs.REFUSED[name]
+    data = maker()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ClearcutError) as caught:
+            probe(data, LIMITS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason == reason
+    assert caught.value.status == 400
+    assert len(steps) <= 2 * LIMITS.max_segments + 2
+    assert peak < 4 * bombs.MIB
+
+
+@pytest.mark.parametrize("name", bombs.HARMLESS)
+def test_defused_and_decoded(name: str, steps: list[int]) -> None:
+    data = bombs.HARMLESS[name]()
+    header = probe(data, LIMITS)
+    assert len(steps) <= LIMITS.max_segments
+    assert header.pixels <= 64
+    assert decode(data, header).rgb.shape[:2] == (header.height, header.width)
