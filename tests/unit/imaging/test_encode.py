@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import InvalidOption
+from app.imaging.encode import encode
+from app.imaging.probe import probe
+from app.imaging.types import Cutout, EncodedImage, ProbeLimits
+from tests import samples
+
+MEDIA = {"png": ("image/png", "PNG"), "jpg": ("image/jpeg", "JPEG"), "webp": ("image/webp", "WEBP")}
+PHOTO = samples.photo("rocket")
+ALPHA = samples.disc(*PHOTO.shape[:2])
+
+
+def cutout() -> Cutout:
+    pixels = np.dstack([PHOTO, ALPHA])
+    pixels[ALPHA == 0] = 0
+    return Cutout(pixels)
+
+
+def read(encoded: EncodedImage, fmt: str) -> np.ndarray:
+    with Image.open(BytesIO(bytes(encoded.data)), formats=[MEDIA[fmt][1]]) as opened:
+        assert opened.size == (encoded.width, encoded.height)
+        assert not set(opened.info) - {
+            "srgb",
+            "jfif",
+            "jfif_version",
+            "jfif_unit",
+            "jfif_density",
+            "background",
+            "loop",
+        }
+        assert not opened.getexif()
+        return np.array(opened)
+
+
+@pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
+def test_opaque_pictures_of_every_format(fmt: str) -> None:
+    encoded = encode(Cutout(np.array(PHOTO)), fmt)  # type: ignore[arg-type]
+    assert encoded.media_type == MEDIA[fmt][0]
+    assert (encoded.width, encoded.height) == (PHOTO.shape[1], PHOTO.shape[0])
+    pixels = read(encoded, fmt)
+    assert pixels.shape == PHOTO.shape
+    assert np.abs(pixels.astype(int) - PHOTO).mean() < (1e-9 if fmt == "png" else 4)
+
+
+@pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
+def test_alpha_alone_is_a_grey_picture(fmt: str) -> None:
+    pixels = read(encode(Cutout(ALPHA[:, :, None]), fmt), fmt)  # type: ignore[arg-type]
+    grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    assert (pixels.ndim == 2) == (fmt != "webp")  # which has no grey
+    assert np.abs(grey.astype(int) - ALPHA).mean() < (1e-9 if fmt == "png" else 1.5)
+
+
+def test_webp_keeps_alpha_exactly_and_nothing_under_it() -> None:
+    source = cutout()
+    pixels = read(encode(source, "webp"), "webp")
+    np.testing.assert_array_equal(pixels[:, :, 3], ALPHA)
+    inside = ALPHA == 255
+    assert np.abs(pixels[inside, :3].astype(int) - PHOTO[inside]).mean() < 4
+    removed = ALPHA == 0
+    assert PHOTO[removed].std() > 20
+    assert pixels[removed, :3].std() < PHOTO[removed].std() / 4
+    assert abs(np.corrcoef(pixels[removed, :3].ravel(), PHOTO[removed].ravel())[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("fmt", ["jpg", "webp"])
+def test_quality_is_heard(fmt: str) -> None:
+    picture = Cutout(np.array(PHOTO))
+    low, high = (len(encode(picture, fmt, quality).data) for quality in (20, 95))  # type: ignore[arg-type]
+    assert low * 2 < high
+
+
+def test_jpeg_keeps_full_chroma() -> None:
+    """A red shape against green at odd pixels: halved chroma would make it brown all along the edge."""
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:] = (0, 180, 0)
+    pixels[:, 31:] = (220, 0, 0)
+    decoded = read(encode(Cutout(pixels), "jpg", 95), "jpg")
+    assert np.abs(decoded.astype(int) - pixels).max() < 30
+
+
+def test_jpeg_has_no_place_for_alpha() -> None:
+    with pytest.raises(ValueError, match="alpha"):
+        encode(cutout(), "jpg")
+
+
+@pytest.mark.parametrize(("fmt", "limit"), [("webp", 16_383), ("jpg", 65_500)])
+def test_the_longest_side_of_a_format(fmt: str, limit: int) -> None:
+    assert read(encode(Cutout(np.zeros((1, limit, 3), np.uint8)), fmt), fmt).shape == (1, limit, 3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOption, match=f"{limit}") as caught:
+        encode(Cutout(np.zeros((limit + 1, 1, 3), np.uint8)), fmt)  # type: ignore[arg-type]
+    assert caught.value.field == "format"
+
+
+@pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_one_pixel_and_our_own_probe_takes_it(fmt: str, channels: int) -> None:
+    if (fmt, channels) == ("jpg", 4):
+        return
+    encoded = encode(Cutout(np.full((1, 1, channels), 200, np.uint8)), fmt)  # type: ignore[arg-type]
+    header = probe(encoded.data, ProbeLimits())
+    assert (header.width, header.height) == (1, 1)
