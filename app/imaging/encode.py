@@ -15,7 +15,8 @@ _MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpg": "image/jpeg"
 _MAX_SIDE: dict[OutputFormat, int] = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383}
 """Of the format (WebP: RFC 9649; PNG: 11.2.1) or, for JPEG, of libjpeg (the format: 65,535)."""
 _JPEG_QUALITY, _WEBP_QUALITY = 90, 85
-_WEBP_METHOD = 1
+_WEBP_METHOD = 0
+"""libwebp's effort, 0..6. Measured on cut-outs: 2 takes twice the time for a third less, 4 four times."""
 
 
 def encode(cutout: Cutout, fmt: OutputFormat, quality: int | None = None) -> EncodedImage:
@@ -53,7 +54,7 @@ def _jpeg(pixels: U8, quality: int) -> memoryview:
 
 
 def _webp(pixels: U8, quality: int) -> memoryview:
-    """Lossy colour, lossless alpha, through Pillow: OpenCV has no say over libwebp's effort and uses a slow one.
+    """Lossy colour, lossless alpha, through Pillow: OpenCV gives no say over libwebp's effort and uses 4.
 
     The encoder may replace colour under alpha 0, which is zero by now, by what makes the visible edge beside it
     cheaper and cleaner; that is taken from visible pixels only.

@@ -65,8 +65,8 @@ def test_webp_keeps_alpha_exactly_and_nothing_under_it() -> None:
     assert np.abs(pixels[inside, :3].astype(int) - PHOTO[inside]).mean() < 4
     removed = ALPHA == 0
     assert PHOTO[removed].std() > 20
-    assert pixels[removed, :3].std() < PHOTO[removed].std() / 4
     assert abs(np.corrcoef(pixels[removed, :3].ravel(), PHOTO[removed].ravel())[0, 1]) < 0.2
+    assert pixels[:40, :, :3].max() < 10  # away from the edge there is nothing at all
 
 
 @pytest.mark.parametrize("fmt", ["jpg", "webp"])
