@@ -1,0 +1,314 @@
+"""HTTP as it happens on sockets: forms and raw bodies, bodies too large, late, broken or given up."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import shutil
+import subprocess
+import uuid
+
+import numpy as np
+import pytest
+from PIL import Image
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from tests import samples
+from tests.live.conftest import metric, until_metric
+from tests.live.wire import Wire, multipart, request
+from tests.served import served
+
+pytestmark = pytest.mark.live
+
+LARGE = 30_000_000
+"""Bytes; half as much again as the limit."""
+CHUNKED = b"POST /v1/remove HTTP/1.1\r\nHost: clearcut\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return samples.photo("coffee", 240, 160)
+
+
+@pytest.fixture(scope="module")
+def png(photo):
+    return samples.png(photo)
+
+
+def size_of(answer):
+    assert answer.status == 200, answer.body[:300]
+    return Image.open(io.BytesIO(answer.body)).size
+
+
+@pytest.fixture
+def wire(server):
+    with Wire(server.port) as connection:
+        yield connection
+
+
+def too_large(answer):
+    error = answer.error()
+    assert (answer.status, error["code"]) == (400, "image_too_large")
+    assert error["details"] == "Maximum file size is 20MB"
+
+
+# --- ways to send a picture ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["image_file", "file", "image"])
+def test_a_form_may_name_its_file_in_three_ways(wire, png, name):
+    body, kind = multipart(png, {"size": "full", "crop": ""}, name=name)
+    wire.send(request(body, kind))
+    assert size_of(wire.answer()) == (240, 160)
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "image/*", "application/octet-stream"])
+def test_a_raw_body_is_taken_whatever_it_is_called(wire, png, kind):
+    wire.send(request(png, kind, "/v1/remove?width=120"))
+    assert size_of(wire.answer()) == (120, 80)
+
+
+def test_a_body_without_a_length_may_come_in_chunks(wire, png):
+    wire.send(CHUNKED)
+    for at in range(0, len(png), 10_000):
+        part = png[at : at + 10_000]
+        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
+    wire.send(b"0\r\n\r\n")
+    assert size_of(wire.answer()) == (240, 160)
+
+
+def test_bytes_may_trickle_in(wire, png):
+    message = request(*multipart(png))
+    step = len(message) // 50
+    for at in range(0, len(message), step):
+        wire.send(message[at : at + step])
+    assert size_of(wire.answer()) == (240, 160)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_as_the_readme_has_it(server, png, photo, tmp_path):
+    source, result = tmp_path / "photo.png", tmp_path / "cutout.png"
+    source.write_bytes(png)
+    command = ["curl", "-sS", "--fail-with-body", "-F", f"image_file=@{source}", f"{server.base_url}/v1/remove"]
+    subprocess.run([*command, "-o", str(result)], check=True, timeout=60)
+    rgba = np.asarray(Image.open(result))
+    assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
+
+
+# --- too much --------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_100_continue_is_refused_before_sending(wire):
+    wire.send(request(b"", "image/jpeg", length=LARGE, Expect="100-continue"))
+    too_large(wire.answer())
+    assert wire.closed_by_server()
+
+
+def test_who_waits_for_100_continue_with_a_picture_that_fits_is_asked_for_it(wire, png):
+    wire.send(request(b"", "image/png", length=len(png), Expect="100-continue"))
+    interim = b""
+    while not interim.endswith(b"\r\n\r\n"):
+        interim += wire.socket.recv(1)
+    assert interim.startswith(b"HTTP/1.1 100 ")
+    wire.send(png)
+    assert size_of(wire.answer()) == (240, 160)
+
+
+def test_who_sends_everything_first_can_still_read_the_refusal(wire):
+    wire.send(request(bytes(LARGE), "image/jpeg"))
+    too_large(wire.answer())
+
+
+def test_a_form_that_is_too_large_is_refused_likewise(wire):
+    wire.send(request(*multipart(bytes(LARGE))))
+    too_large(wire.answer())
+
+
+def test_a_body_without_a_length_is_counted_as_it_comes(wire):
+    wire.send(CHUNKED)
+    part = bytes(1_000_000)
+    for _ in range(LARGE // len(part)):
+        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
+    wire.send(b"0\r\n\r\n")
+    too_large(wire.answer())
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("way", [["-F", "image_file=@{}"], ["--data-binary", "@{}", "-H", "Content-Type: image/jpeg"]])
+def test_curl_gets_to_read_why_its_file_is_too_large(server, tmp_path, way):
+    large = tmp_path / "large.jpg"
+    with large.open("wb") as file:
+        file.truncate(LARGE)
+    command = ["curl", "-sS", *(part.format(large) for part in way), f"{server.base_url}/v1/remove"]
+    done = subprocess.run([*command, "-w", "\n%{http_code}"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    body, status = done.stdout.rsplit("\n", 1)
+    assert status == "400"
+    assert '"image_too_large"' in body
+
+
+def test_too_many_pixels_are_refused_by_the_header_alone(wire):
+    head = samples.png_chunk(b"IHDR", (10_000).to_bytes(4) * 2 + bytes((8, 2, 0, 0, 0)))
+    bomb = b"\x89PNG\r\n\x1a\n" + head + samples.png_chunk(b"IDAT", b"") + samples.png_chunk(b"IEND", b"")
+    wire.send(request(bomb, "image/png"))
+    answer = wire.answer()
+    assert (answer.status, answer.error()["code"]) == (400, "image_too_large")
+
+
+# --- late, broken, given up ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_body_that_stops_half_way_is_given_up(tight, png, share):
+    message = request(*multipart(png), Connection="keep-alive")
+    head = message.index(b"\r\n\r\n") + 4
+    with Wire(tight.port) as wire:
+        wire.send(message[: head + int((len(message) - head) * share)])
+        answer = wire.answer()
+        assert (answer.status, answer.error()["code"]) == (408, "upload_timeout")
+        assert wire.closed_by_server()
+    until_metric(tight, "clearcut_slots_used", 0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"BREW /coffee HTCPCP/1.0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),  # TLS to a plain port
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n",
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n",
+    ],
+    ids=["no HTTP", "TLS", "length a word", "length negative", "both lengths", "chunk size a word"],
+)
+def test_malformed_http_is_a_400_or_a_closed_connection_and_harms_nobody(server, png, message):
+    with Wire(server.port) as wire:
+        wire.send(message)
+        try:
+            assert 400 <= wire.answer().status < 500
+        except (http.client.HTTPException, ConnectionError):
+            assert wire.closed_by_server()
+    with Wire(server.port) as wire:
+        wire.send(request(png, "image/png"))
+        assert size_of(wire.answer()) == (240, 160)
+    assert not [line for line in server.log if line["event"] == "unhandled" or "traceback" in line]
+    until_metric(server, "clearcut_slots_used", 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"),
+    [
+        (b"", "multipart/form-data; boundary=x", "validation_error"),
+        (b"no boundary in here", "multipart/form-data; boundary=x", "validation_error"),
+        (multipart(b"GIF89a" + bytes(30))[0][:-8], multipart(b"")[1], "validation_error"),
+        (b"", "multipart/form-data", "validation_error"),
+        (b"", "image/png", "missing_image"),
+        (b"{}", "application/json", "missing_image"),
+        (multipart(b"some words", name="image_file")[0], multipart(b"")[1], "validation_error"),
+        (multipart(b"GIF89a" + bytes(30), name="photo")[0], multipart(b"")[1], "missing_image"),
+    ],
+)
+def test_a_body_that_is_not_what_it_says_is_a_400_with_a_reason(wire, body, kind, code):
+    wire.send(request(body, kind))
+    answer = wire.answer()
+    assert (answer.status, answer.error()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"), [("/", 404, "not_found"), ("/v1/remove", 405, "method_not_allowed")]
+)
+def test_routes_that_are_not_there_answer_in_json(client, path, status, code):
+    response = client.get(path)
+    assert response.status_code == status
+    assert response.json()["code"] == code
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["goodbye", "reset"])
+@pytest.mark.parametrize("moment", ["mid-upload", "waiting", "mid-download"])
+def test_a_client_that_hangs_up_gives_its_slot_back(server, moment, reset):
+    photo = samples.png(samples.photo("rocket", 2000, 1400))
+    own = f"gone-{uuid.uuid4()}"
+    message = request(photo, "image/png", X_Request_ID=own)
+    with Wire(server.port) as wire:
+        wire.send(message[: len(message) // 2] if moment == "mid-upload" else message)
+        if moment == "mid-download":
+            assert wire.socket.recv(100).startswith(b"HTTP/1.1 200 ")
+        if moment == "mid-upload":
+            until_metric(server, "clearcut_slots_used", 1)
+        if reset:
+            wire.abort()
+    line = server.event("request", request_id=own)
+    until_metric(server, "clearcut_slots_used", 0)
+    until_metric(server, "clearcut_inflight_pixels", 0)
+    if moment != "mid-download":
+        assert (line["status"], line["code"]) == (499, "client_closed_request")
+
+
+def test_a_full_house_says_so_at_once_and_when_to_come_back(png):
+    """On a server of one slot, which a half-sent upload holds."""
+    with served(slots="1") as small, Wire(small.port) as holder, Wire(small.port) as other:
+        held = request(png, "image/png")
+        holder.send(held[:-1])
+        until_metric(small, "clearcut_slots_used", 1)
+        other.send(held)
+        refusal = other.answer()
+        assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
+        assert 1 <= int(refusal.headers["retry-after"]) <= 60
+        assert metric(small, "clearcut_rejected_total", reason="overloaded") == 1
+        holder.send(held[-1:])
+        assert size_of(holder.answer()) == (240, 160)
+        other.send(held)
+        assert size_of(other.answer()) == (240, 160)
+
+
+# --- what is there to be seen ----------------------------------------------------------------------------------------
+
+
+def test_metrics_parse_in_both_formats_and_count_what_was_done(server, client, png):
+    done = metric(server, "clearcut_requests_total", route="/v1/remove", status="200")
+    assert client.post("/v1/remove", content=png, headers={"content-type": "image/png"}).status_code == 200
+    assert metric(server, "clearcut_requests_total", route="/v1/remove", status="200") == done + 1
+    for accept, parse in (("text/plain", prometheus), ("application/openmetrics-text", openmetrics)):
+        response = client.get("/metrics", headers={"Accept": accept})
+        assert response.headers["content-type"].startswith(accept)
+        families = {family.name: family for family in parse(response.text)}
+        assert families["process_resident_memory_bytes"].samples[0].value > 50e6
+        assert all(family.documentation for name, family in families.items() if name.startswith("clearcut_"))
+        stages = {sample.labels["stage"] for sample in families["clearcut_stage_seconds"].samples}
+        assert {"read", "probe", "decode", "prepare", "queue", "inference", "refine", "compose", "encode"} <= stages
+
+
+def test_info_names_model_device_limits_and_buckets(client):
+    info = client.get("/v1/info").json()
+    assert info["state"] == "ready"
+    assert info["model"]["name"] == "starter"
+    assert info["limits"]["max_bytes"] == 20 * 2**20
+    assert info["inference"]["buckets"]
+
+
+def test_health_routes_answer(client):
+    assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+
+
+def test_the_log_has_one_json_line_a_request_and_nothing_of_the_request_itself(server, client, png):
+    own = f"log-{uuid.uuid4()}"
+    response = client.post(
+        "/v1/remove?note=secret-query",
+        files={"image_file": ("secret-name.png", png, "image/png")},
+        headers={"X-Request-ID": own, "X-Api-Key": "secret-key"},
+    )
+    assert response.status_code == 200
+    line = server.event("request", request_id=own)
+    assert line["status"] == 200
+    assert "stages_ms" in line
+    assert "secret" not in str(server.log)
+    assert not [entry for entry in server.log if entry["event"] == "not json"]
+    assert server.errors == []
+
+
+def test_an_id_of_the_clients_own_comes_back(client):
+    response = client.get("/v1/me", headers={"X-Request-ID": "order-17.a"})
+    assert response.headers["x-request-id"] == "order-17.a"
