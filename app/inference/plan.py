@@ -122,15 +122,7 @@ def load_engines(
         engines = trial.choose(shapes, make_engine)
     usable = [bucket for bucket in (CPU_BUCKETS if chosen == "cpu" else GPU_BUCKETS) if bucket <= entry.batch_max]
     trial.add_buckets(engines, buckets or usable, frugal=chosen == "cpu" and not buckets)
-    bad = [
-        b for b in trial.cost_s if b > 1 and 1 in trial.cost_s and not batch_equals_singles(engines[0], entry.input, b)
-    ]
-    if bad:
-        trial.cost_s = {1: trial.cost_s[1]}
-        trial.notes.append(
-            f"batching is off: in a batch of {bad[0]} the model's answers differ from those it gives alone"
-        )
-    check_golden(engines[0], model, min(trial.cost_s))
+    _self_test(trial, engines[0], model)
     plan = Plan(
         device=chosen,
         lanes=len(engines),
@@ -151,6 +143,25 @@ def _cpu_shapes(cpus: int, lanes: int, threads: int) -> list[tuple[int, int]]:
     return [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
 
 
+def _self_test(trial: _Trial, engine: WarmEngine, model: Model) -> None:
+    """Give up batching when a batch's answers are not its singles'; refuse a model that answers wrongly.
+
+    Raises:
+        StartupError: a run failed, or the golden picture's matte is not the manifest's.
+    """
+    try:
+        for bucket in trial.cost_s if 1 in trial.cost_s else ():
+            if bucket > 1 and not batch_equals_singles(engine, model.entry.input, bucket):
+                trial.cost_s = {1: trial.cost_s[1]}
+                trial.notes.append(f"batching is off: in a batch of {bucket} the model answers otherwise than alone")
+                break
+        check_golden(engine, model, min(trial.cost_s))
+    except StartupError:
+        raise
+    except Exception as exc:
+        raise StartupError(f"Model '{model.entry.name}' fails its self-test: {exc}") from exc
+
+
 class _Trial:
     """Measurements within a time budget. ``cost_s`` has the buckets kept so far."""
 
@@ -169,6 +180,11 @@ class _Trial:
         best_rate = 0.0
         smallest = self._model.entry.batch_min
         for lanes, threads in shapes:
+            if best and time.monotonic() > self._until:
+                self.notes.append(
+                    f"{lanes} sessions of {threads} threads were not tried: too slow for the time at start"
+                )
+                break
             engines = [make_engine(self._model, "cpu", threads) for _ in range(lanes)]
             cost = self._run(engines, smallest)
             if lanes / cost > best_rate * (WORTHWHILE if best else 1.0):

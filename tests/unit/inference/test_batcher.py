@@ -576,6 +576,46 @@ def test_answers_do_not_change_when_buffers_are_used_again() -> None:
     run(main())
 
 
+def test_a_batch_wakes_each_event_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        wakes: list[object] = []
+        loop = asyncio.get_running_loop()
+        original = loop.call_soon_threadsafe
+
+        def counted(callback: Callable[..., object], *args: Any, **kwargs: Any) -> asyncio.Handle:
+            if threading.current_thread().name.startswith("inference"):
+                wakes.append(callback)
+            return original(callback, *args, **kwargs)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        with serving(EchoEngine()) as batcher:
+            with batcher.hold():
+                tasks = await queued(batcher, range(8))
+            await asyncio.gather(*tasks)
+        assert len(wakes) == 1
+
+    run(main())
+
+
+def test_a_loop_that_closed_meanwhile_does_no_harm() -> None:
+    engine = EchoEngine(gated=True)
+    assert engine.gate is not None
+    with serving(engine) as batcher:
+
+        async def leave() -> None:
+            tasks_for(batcher, [1])
+            await acquire(engine.entered)
+
+        run(leave())  # cancels its task and closes its loop while the item runs
+        engine.gate.release(2)
+
+        async def stay() -> None:
+            assert float((await batcher.infer(picture(2))).values.max()) == 2
+            assert batcher.alive
+
+        run(stay())
+
+
 def test_lanes_run_side_by_side_and_share_the_queue() -> None:
     async def main() -> None:
         engines = [EchoEngine(gated=True), EchoEngine(gated=True)]

@@ -121,6 +121,22 @@ def test_batches_beyond_the_time_at_start_are_not_tried(models: ModelMaker, monk
     assert "not tried" in plan.notes[0]
 
 
+def test_a_slow_model_is_tried_in_one_shape_only(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = priced({2: {1: 1.5}}, monkeypatch)
+    plan = load_engines(sound(models), "cpu", cpus=2, make_engine=maker).plan
+    assert (plan.lanes, plan.intra_op_threads) == (1, 2)
+    assert "2 sessions of 1 threads were not tried" in plan.notes[0]
+
+
+def test_a_self_test_that_cannot_run_refuses_to_start(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bool:
+        raise ValueError("the model's answer has values that are not finite")
+
+    monkeypatch.setattr(plan_module, "batch_equals_singles", broken)
+    with pytest.raises(StartupError, match=r"fails its self-test.*not finite"):
+        load_engines(sound(models), "cpu", lanes=1, buckets=(1, 2))
+
+
 def test_a_model_that_mixes_its_batch_runs_one_by_one(models: ModelMaker) -> None:
     plan = load_engines(sound(models, nodes=MIXED), "cpu", lanes=1, buckets=(1, 2, 4)).plan
     assert plan.buckets == (1,)
