@@ -95,6 +95,12 @@ def png_text_bomb(size: int = 512 * MIB) -> bytes:
     return _png(1, 1, [zlib.compress(bytes(4))], before=samples.png_chunk(b"zTXt", b"k\x00\x00" + _zeros(size)))
 
 
+def png_text_flood(count: int = 900, size: int = 7_900_000) -> bytes:
+    """Many compressed text chunks, each below the size at which libpng would give up on it."""
+    chunk = samples.png_chunk(b"zTXt", b"k\x00\x00" + zlib.compress(bytes(size), 9))
+    return _png(1, 1, [zlib.compress(bytes(4))], before=chunk * count)
+
+
 def png_profile_bomb(size: int = 512 * MIB) -> bytes:
     """A colour profile that inflates to ``size``."""
     return _png(1, 1, [zlib.compress(bytes(4))], before=samples.png_chunk(b"iCCP", b"k\x00\x00" + _zeros(size)))
@@ -154,6 +160,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 HARMLESS: dict[str, Callable[[], bytes]] = {
     "jpeg stuffed bytes": jpeg_stuffing_flood,
     "png text inflating to 512 MiB": png_text_bomb,
+    "png 900 texts inflating to 8 MB each": png_text_flood,
     "png profile inflating to 512 MiB": png_profile_bomb,
     "exif directory": exif_directory_bomb,
 }

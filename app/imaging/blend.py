@@ -30,6 +30,13 @@ def flatten(rgb: U8, alpha: U8, color: Color) -> U8:
     return out
 
 
+def on_white(color: Color) -> Color:
+    """A translucent background under an opaque output lies on white, as transparent ones do."""
+    share = color[3]
+    red, green, blue = (round((level * share + 255 * (255 - share)) / 255) for level in color[:3])
+    return red, green, blue, 255
+
+
 def straight(rgb: U8, alpha: U8) -> U8:
     """u8[H,W,4], straight colour, and no colour at all where alpha is 0: what was removed must not be in the file."""
     out = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
@@ -57,28 +64,52 @@ def over(rgb: U8, alpha: U8, color: Color) -> U8:
     return out
 
 
+def onto(front: U8, back: U8) -> U8:
+    """One straight RGBA picture over another of its size, u8[H,W,4] (Porter and Duff 1984, "over")."""
+    out = np.empty_like(front)
+    rows = max(1, _STRIP_BYTES // (4 * front.shape[1]))
+    for top in range(0, front.shape[0], rows):
+        near = front[top : top + rows].astype(np.float32)
+        far = back[top : top + rows].astype(np.float32)
+        shown = near[:, :, 3:]
+        behind = (255 - shown) * far[:, :, 3:] / 255
+        whole = shown + behind
+        colour = (near[:, :, :3] * shown + far[:, :, :3] * behind) / np.maximum(whole, 1e-6)
+        out[top : top + rows, :, :3] = colour + 0.5
+        out[top : top + rows, :, 3:] = whole + 0.5
+    out[out[:, :, 3] == 0] = 0
+    return out
+
+
 def resize(pixels: U8, width: int, height: int) -> U8:
     """u8[H,W] or u8[H,W,C] to another size: mean over the area when shrinking, linear when enlarging."""
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=_method(pixels, width, height)), np.uint8)
+    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
 
 
 def resize_masked(rgb: U8, alpha: U8, width: int, height: int) -> tuple[U8, U8]:
     """Colour and alpha to another size, each pixel's colour weighing as much as it shows.
 
-    Without the weights the removed background, or the black that stands for it, would bleed into the new edge.
+    Without the weights the removed background, or the black that stands for it, would bleed into the new edge. Along
+    the rows first, strip by strip, so that the weighted picture never exists at full size.
     """
-    small_alpha = resize(alpha, width, height)
     if int(alpha.min()) == 255:
-        return resize(rgb, width, height), small_alpha
-    method = _method(rgb, width, height)
-    weighted = cv2.multiply(rgb, cv2.merge([alpha, alpha, alpha]), dtype=cv2.CV_16U)
-    weighted = cv2.resize(weighted, (width, height), interpolation=method)
-    weight = cv2.resize(alpha.astype(np.uint16) * 255, (width, height), interpolation=method)
+        return resize(rgb, width, height), np.full((height, width), 255, np.uint8)
+    rows = max(1, _STRIP_BYTES // (3 * rgb.shape[1]))
+    narrow = np.empty((rgb.shape[0], width, 4), np.uint16)
+    across = cv2.INTER_AREA if width <= rgb.shape[1] else cv2.INTER_LINEAR
+    for top in range(0, rgb.shape[0], rows):
+        cover = alpha[top : top + rows]
+        solid = cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA)  # whose alpha of 255 becomes the weight
+        weighted = cv2.multiply(solid, cv2.merge([cover, cover, cover, cover]), dtype=cv2.CV_16U)
+        cv2.resize(weighted, (width, len(cover)), dst=narrow[top : top + rows], interpolation=across)
+    down = cv2.INTER_AREA if height <= rgb.shape[0] else cv2.INTER_LINEAR
+    small = cv2.resize(narrow, (width, height), interpolation=down)
+    weight = cv2.extractChannel(small, 3)
     # a quotient with weight 0 is 0 in OpenCV
-    small = cv2.divide(weighted, cv2.merge([weight, weight, weight]), scale=255, dtype=cv2.CV_8U)
-    return np.asarray(small, np.uint8), small_alpha
-
-
-def _method(pixels: U8, width: int, height: int) -> int:
-    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
-    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    colour = cv2.divide(small, cv2.merge([weight, weight, weight, weight]), scale=255, dtype=cv2.CV_8U)
+    return (
+        np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGBA2RGB), np.uint8),
+        np.asarray(cv2.convertScaleAbs(weight, alpha=1 / 255), np.uint8),
+    )

@@ -7,6 +7,7 @@ colour profiles, and CMYK (Pillow). Animations and multi-picture files give thei
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import cv2
@@ -55,10 +56,10 @@ def _cmyk(view: memoryview, header: ImageHeader, profile: bytes | None) -> U8:
     which is not ours.
     """
     try:
-        with JpegImageFile(BytesIO(view)) as picture:
+        with JpegImageFile(BytesIO(jpeg_walk.pixels_only(view))) as picture:
             picture.load()
             return color.cmyk_to_srgb(picture, profile)
-    except (OSError, SyntaxError, ValueError) as exc:
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error) as exc:  # as Image.open expects
         raise _corrupt(header) from exc
 
 
@@ -66,14 +67,15 @@ def _png(view: memoryview, header: ImageHeader) -> tuple[U8, U8 | None]:
     ihdr = png_walk.read_ihdr(view)
     table = png_extras.sample_table(view, ihdr.depth)
     alpha: U8 | None = None
+    bare = png_walk.pixels_only(view)
     if ihdr.depth == 16 or header.has_alpha:
-        pixels = _imdecode(view, header, cv2.IMREAD_UNCHANGED)
+        pixels = _imdecode(bare, header, cv2.IMREAD_UNCHANGED)
         if pixels.ndim == 2:
             alpha = png_extras.grey_transparency(view, pixels, ihdr.depth)
         rgb, own = _split(pixels, table if ihdr.depth == 16 else None)
         alpha = own if alpha is None else alpha
     else:
-        rgb = _imdecode(view, header, _TO_RGB)
+        rgb = _imdecode(bare, header, _TO_RGB)
     if table is not None and ihdr.depth != 16:
         rgb = np.asarray(cv2.LUT(rgb, table), np.uint8)
     profile = png_extras.icc_profile(view, _MAX_PROFILE)

@@ -14,6 +14,9 @@ from app.imaging.types import ImageHeader, ProbeLimits
 
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 APP1, APP2 = 0xE1, 0xE2
+_ADOBE = 0xEE
+_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_ADOBE}
+"""APPn and comments, but for the one that says how colour is coded."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Sequential and progressive DCT, Huffman or arithmetic; not lossless, not hierarchical."""
@@ -118,6 +121,19 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
     if not parts or sorted(parts) != list(range(1, total + 1)) or sum(map(len, parts.values())) > max_bytes:
         return None
     return b"".join(parts[number] for number in sorted(parts))
+
+
+def pixels_only(view: memoryview) -> bytes:
+    """The same picture without metadata: what a decoder does not get it cannot misread."""
+    parts: list[bytes | memoryview] = [b"\xff\xd8"]
+    for segment in segments(view):
+        whole = slice(segment.start - 4, segment.end)
+        if segment.marker == SOS:
+            parts.append(view[whole.start :])
+            break
+        if segment.marker not in _METADATA:
+            parts.append(view[whole])
+    return b"".join(parts)
 
 
 def _frame(segment: Segment, view: memoryview) -> tuple[int, int]:

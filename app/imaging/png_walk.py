@@ -15,6 +15,7 @@ from app.imaging.types import ImageHeader, ProbeLimits
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _DATA = frozenset({b"IDAT", b"fdAT", b"fcTL"})
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _HONEST_DATA_CHUNK = 1024
 """Bytes of an image data chunk below which, on average over a long file, no encoder in use goes (libpng: 8192)."""
 _DEFLATE_BEST = 1032
@@ -115,3 +116,22 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     if unfolded > idat_bytes * _DEFLATE_BEST:
         raise CorruptImage("The PNG holds too little data for the size that its header claims")
     return ImageHeader("png", ihdr.width, ihdr.height, orientation=orientation, has_alpha=has_alpha, frames=frames)
+
+
+def pixels_only(view: memoryview) -> memoryview:
+    """The same picture without any chunk but those that its pixels need; ``view`` itself if it has no others.
+
+    libpng inflates every compressed text chunk, up to 8 MB each: a flood of them within all our limits costs it half
+    a minute. What is not handed to a decoder cannot hurt it. Of an APNG the default image remains.
+    """
+    spans: list[list[int]] = [[0, 8]]
+    for chunk in chunks(view):
+        if chunk.kind not in _PIXELS:
+            continue
+        if spans[-1][1] == chunk.start - 8:
+            spans[-1][1] = chunk.end + 4
+        else:
+            spans.append([chunk.start - 8, chunk.end + 4])
+    if len(spans) == 1:
+        return view
+    return memoryview(b"".join(view[start:end] for start, end in spans))

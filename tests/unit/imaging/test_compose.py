@@ -192,3 +192,20 @@ def test_extreme_pictures(width: int, height: int, options: dict[str, object]) -
     assert pixels.any()
     if options.get("channels") != "alpha" and "width" not in options:
         assert (pixels[:, :, :3] == 200).all()
+
+
+@pytest.mark.parametrize("width", range(1, 6))
+@pytest.mark.parametrize("height", range(1, 6))
+def test_tiny_pictures_are_no_special_case_to_the_library(width: int, height: int) -> None:
+    """Shapes such as 4 x 1 are where OpenCV may take a number for an array or the other way round."""
+    generator = np.random.default_rng(width * 10 + height)
+    rgb = generator.integers(0, 256, (height, width, 3), np.uint8)
+    alpha = generator.choice(np.array([0, 0, 60, 200, 255], np.uint8), (height, width))
+    alpha[0, 0] = 0
+    pixels = blend.straight(rgb, alpha)
+    np.testing.assert_array_equal(pixels[:, :, 3], alpha)
+    np.testing.assert_array_equal(pixels[:, :, :3], np.where(alpha[:, :, None] == 0, 0, rgb))
+    np.testing.assert_array_equal(blend.flatten(rgb, alpha, (9, 99, 199, 255)), over(rgb, alpha, (9, 99, 199)))
+    same_rgb, same_alpha = blend.resize_masked(rgb, alpha, width, height)
+    np.testing.assert_array_equal(same_alpha, alpha)
+    np.testing.assert_array_equal(same_rgb, np.where(alpha[:, :, None] == 0, 0, rgb))

@@ -220,3 +220,30 @@ def test_the_input_is_not_changed_and_not_held() -> None:
         assert data == before
         data.clear()
         assert image.rgb.any()
+
+
+def test_a_flat_png_at_the_best_compression_is_not_taken_for_a_lie() -> None:
+    pixels = np.zeros((3000, 4000, 3), np.uint8)
+    data = samples.png_raw(pixels, 8, 2)
+    assert pixels.nbytes / len(data) > 900
+    assert not opened(data).rgb.any()
+
+
+def test_png_side_chunks_do_not_reach_the_decoder_and_do_not_matter() -> None:
+    text = samples.png_chunk(b"tEXt", b"Comment\x00hello")
+    index = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    colours = np.random.default_rng(5).integers(0, 256, (16, 3), np.uint8)
+    palette = samples.png_chunk(b"PLTE", colours.tobytes()) + text + samples.png_chunk(b"tRNS", b"\x07")
+    image = opened(samples.png_raw(index, 4, 3, extra=text + palette + text))
+    np.testing.assert_array_equal(image.rgb, colours[index[:, :, 0]])
+    assert image.alpha is not None
+    assert image.alpha[0, 0] == 7
+
+
+def test_metadata_does_not_reach_pillow() -> None:
+    inks = np.full((16, 16, 4), 90, np.uint8)
+    data = samples.jpeg_ycck(inks)
+    comment = b"\xff\xfe\x00\x10" + bytes(14)
+    broken_exif = b"\xff\xe1\x00\x0cExif\x00\x00MM\x00*"
+    plain, dressed = opened(data), opened(data[:2] + comment + broken_exif + data[2:])
+    np.testing.assert_array_equal(plain.rgb, dressed.rgb)
