@@ -49,6 +49,7 @@ class InvalidOption(InputError):
 
     def __init__(self, field: str, expected: str) -> None:
         super().__init__(f"Invalid value for '{field}'. Expected: {expected}", field=field)
+        self.expected = expected
 
 
 class MissingImage(InputError):
@@ -71,10 +72,16 @@ class MalformedBody(InputError):
 
 
 class ImageError(InputError):
-    """The file part itself is at fault."""
+    """A file part itself is at fault: the picture, unless ``about`` says which other."""
 
     def __init__(self, details: str) -> None:
         super().__init__(details, field="image_file")
+
+    def about(self, field: str) -> ImageError:
+        """The same error, of another file field."""
+        self.details = (self.details or "").replace("'image_file'", f"'{field}'")
+        self.field = field
+        return self
 
 
 class UnsupportedFormat(ImageError):
@@ -108,6 +115,12 @@ class TooManyBytes(ImageError):
     code = "image_too_large"
     message = "The uploaded image exceeds the maximum size"
     reason = "too_many_bytes"
+
+    @classmethod
+    def of(cls, limit: int) -> TooManyBytes:
+        """With the text of the contract, for a limit in bytes."""
+        mib, rest = divmod(limit, 1024 * 1024)
+        return cls(f"Maximum file size is {limit} bytes" if rest else f"Maximum file size is {mib}MB")
 
 
 class TooManyPixels(ImageError):

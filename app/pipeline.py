@@ -9,7 +9,8 @@
           ──encode──► EncodedImage(data, media_type, width, height)
 
 The event loop does no pixel work: ``probe``, the steps before the network and the steps after it each run on a pool
-of threads, and the network runs on threads of its own behind the batcher.
+of threads, and the network runs on threads of its own behind the batcher. The steps after ``refine`` are done once for
+each set of options that was asked for.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.access.limits import PixelBudget
-from app.errors import DeadlineExceeded
+from app.errors import DeadlineExceeded, ImageError
 from app.imaging.compose import compose
 from app.imaging.decode import decode
+from app.imaging.edit import edit
 from app.imaging.encode import encode
 from app.imaging.options import RemoveOptions
 from app.imaging.prepare import prepare
@@ -47,17 +49,34 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """The finished image and the facts about it that go into headers."""
+class Job:
+    """What one request asks for."""
+
+    image: Buffer
+    variants: tuple[RemoveOptions, ...]
+    """One output each."""
+    backdrop: Buffer | None = None
+    """A picture to stand behind the subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One output and the facts about it that go into headers."""
 
     image: EncodedImage
-    original_width: int
-    original_height: int
-    """Of the upright input."""
     box: Box | None
     """Bounding box of the subject in the upright input; None when there is none."""
     confidence: float
     ambiguous_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    answers: tuple[Answer, ...]
+    """One for each of the job's variants."""
+    original_width: int
+    original_height: int
+    """Of the upright input."""
 
 
 class Pipeline:
@@ -70,56 +89,77 @@ class Pipeline:
         self.pixels = pixels
         self.pool = pool
 
-    async def remove(self, data: Buffer, options: RemoveOptions, trace: Trace) -> Result:
+    async def remove(self, job: Job, trace: Trace) -> Result:
         """Remove the background of one picture.
 
         Raises:
-            InputError: the picture cannot be accepted, or cannot be given the form that was asked for.
+            InputError: a picture cannot be accepted, or cannot be given the form that was asked for.
             DeadlineExceeded: ``trace.deadline`` passed; names the stage.
             Overloaded, Failed: the network's queue is full, or its thread is gone.
         """
         try:
             async with asyncio.timeout(trace.remaining()):
-                return await self._remove(data, options, trace)
+                return await self._remove(job, trace)
         except TimeoutError:
             raise DeadlineExceeded(trace.current) from None
         finally:
             trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
 
-    async def _remove(self, data: Buffer, options: RemoveOptions, trace: Trace) -> Result:
+    async def _remove(self, job: Job, trace: Trace) -> Result:
         with self.batcher.expecting() as arrival:
-            header = await self._on_pool(trace, lambda: self._probe(data, trace))
+            headers = await self._on_pool(trace, lambda: self._probe(job, trace))
             trace.current = "admission"
-            async with self.pixels.hold(header.pixels):
-                image, model_input = await self._on_pool(trace, lambda: self._before(data, header, trace))
+            async with self.pixels.hold(sum(header.pixels for header in headers)):
+                image, model_input = await self._on_pool(trace, lambda: self._before(job, headers[0], trace))
                 trace.current = "queue"
                 answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival)
                 trace.add("queue", answer.queue_s)
                 trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                 raw = RawMatte(answer.values, model_input.geometry)
-                return await self._on_pool(trace, lambda: self._after(raw, image, options, trace))
+                return await self._on_pool(trace, lambda: self._after(job, headers, raw, image, trace))
 
-    def _probe(self, data: Buffer, trace: Trace) -> ImageHeader:
+    def _probe(self, job: Job, trace: Trace) -> list[ImageHeader]:
+        """The headers of the picture and, if there is one, of its backdrop."""
         with trace.stage("probe"):
-            return probe(data, self.limits)
+            headers = [probe(job.image, self.limits)]
+            if job.backdrop is not None:
+                headers.append(_about("bg_image", lambda data: probe(data, self.limits), job.backdrop))
+            return headers
 
-    def _before(self, data: Buffer, header: ImageHeader, trace: Trace) -> tuple[DecodedImage, ModelInput]:
+    def _before(self, job: Job, header: ImageHeader, trace: Trace) -> tuple[DecodedImage, ModelInput]:
         with trace.stage("decode"):
-            image = decode(data, header)
+            image = decode(job.image, header)
         with trace.stage("prepare"):
             model_input = prepare(image, self.spec)
         return image, model_input
 
-    def _after(self, raw: RawMatte, image: DecodedImage, options: RemoveOptions, trace: Trace) -> Result:
+    def _after(self, job: Job, headers: list[ImageHeader], raw: RawMatte, image: DecodedImage, trace: Trace) -> Result:
         with trace.stage("refine"):
-            matte = refine(raw, image)
-        with trace.stage("compose"):
-            cutout = compose(image, matte, options)
-        with trace.stage("encode"):
-            encoded = encode(cutout, options.format)
-        return Result(encoded, image.width, image.height, matte.box, matte.confidence, matte.ambiguous_ratio)
+            despills = {options.despill for options in job.variants}
+            mattes = {despill: refine(raw, image, colour=despill) for despill in despills}
+        backdrop = None
+        if job.backdrop is not None:
+            with trace.stage("decode"):
+                backdrop = _about("bg_image", lambda data: decode(data, headers[1]), job.backdrop).rgb
+        answers = []
+        for options in job.variants:
+            with trace.stage("compose"):
+                matte = edit(mattes[options.despill], image, options)
+                cutout = compose(image, matte, options, backdrop)
+            with trace.stage("encode"):
+                encoded = encode(cutout, options.format, options.quality)
+            answers.append(Answer(encoded, matte.box, matte.confidence, matte.ambiguous_ratio))
+        return Result(tuple(answers), image.width, image.height)
 
     async def _on_pool(self, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""
         trace.current = "pool"
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+
+def _about(field: str, step: Callable[[Buffer], T], data: Buffer) -> T:
+    """Do a step on another file than the picture: its errors name that file's field."""
+    try:
+        return step(data)
+    except ImageError as exc:
+        raise exc.about(field) from None

@@ -127,11 +127,12 @@ class Service:
         self.lifecycle.to(State.STOPPED)
 
     def count(self, result: Result, bytes_in: int) -> None:
-        """Account for one finished cut-out."""
-        self.cutouts += 1
+        """Account for one finished request."""
+        self.cutouts += len(result.answers)
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
-        self.metrics.output_bytes.observe(len(result.image.data))
+        for answer in result.answers:
+            self.metrics.output_bytes.observe(len(answer.image.data))
 
     @property
     def alive(self) -> bool:

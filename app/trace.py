@@ -52,9 +52,14 @@ class Trace:
         try:
             yield
         finally:
-            self.stages.append(Stage(name, self._clock() - begun))
+            self.add(name, self._clock() - begun)
 
     def add(self, name: str, seconds: float, note: str = "") -> None:
+        """Record a stage; one that was there before (a second output of one request) adds to it."""
+        for place, stage in enumerate(self.stages):
+            if stage.name == name:
+                self.stages[place] = Stage(name, stage.seconds + seconds, note)
+                return
         self.stages.append(Stage(name, seconds, note))
 
     def elapsed(self) -> float:

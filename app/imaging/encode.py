@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import zipfile
 from io import BytesIO
 
 import cv2
+import numpy as np
 from PIL import Image
 
 from app.errors import InvalidOption
+from app.imaging.fill import extend
 from app.imaging.png import encode_png
 from app.imaging.types import U8, Buffer, Cutout, EncodedImage, OutputFormat
 
-_MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-_MAX_SIDE: dict[OutputFormat, int] = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383}
+_MEDIA_TYPES: dict[OutputFormat, str] = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "zip": "application/zip",
+}
+_MAX_SIDE: dict[OutputFormat, int] = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383, "zip": 65_500}
 """Of the format (WebP: RFC 9649; PNG: 11.2.1) or, for JPEG, of libjpeg (the format: 65,535)."""
 _JPEG_QUALITY, _WEBP_QUALITY = 90, 85
 _WEBP_METHOD = 0
@@ -22,10 +30,10 @@ _WEBP_METHOD = 0
 def encode(cutout: Cutout, fmt: OutputFormat, quality: int | None = None) -> EncodedImage:
     """``cutout`` as a file; ``quality`` 1..100 for jpg (90) and webp (85).
 
-    A one-channel cut-out becomes a grey picture. ``jpg`` needs an opaque one.
+    A one-channel cut-out becomes a grey picture. ``jpg`` needs an opaque one, ``zip`` one with colour.
 
     Raises:
-        InvalidOption: a side is longer than the format can hold.
+        InvalidOption: a side is longer than the format can hold, or the format cannot hold a lone matte.
     """
     if max(cutout.width, cutout.height) > _MAX_SIDE[fmt]:
         raise InvalidOption(
@@ -36,6 +44,8 @@ def encode(cutout: Cutout, fmt: OutputFormat, quality: int | None = None) -> Enc
         data = encode_png(cutout.pixels)
     elif fmt == "jpg":
         data = _jpeg(cutout.pixels, quality or _JPEG_QUALITY)
+    elif fmt == "zip":
+        data = _zip(cutout.pixels, quality or _JPEG_QUALITY)
     else:
         data = _webp(cutout.pixels, quality or _WEBP_QUALITY)
     return EncodedImage(data, _MEDIA_TYPES[fmt], cutout.width, cutout.height)
@@ -62,4 +72,25 @@ def _webp(pixels: U8, quality: int) -> memoryview:
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     out = BytesIO()
     picture.save(out, "WEBP", quality=quality, method=_WEBP_METHOD, exact=False)
+    return out.getbuffer()
+
+
+def _zip(pixels: U8, quality: int) -> memoryview:
+    """``color.jpg`` and ``alpha.png``: far smaller than one PNG, for clients that put them together again.
+
+    Colour under alpha 0 is a continuation of the subject's, so that the JPEG's blocks do not darken the edge and
+    nothing of the old background is in the file.
+    """
+    if pixels.shape[2] == 1:
+        raise InvalidOption("channels", "rgba or rgb, as format is zip")
+    rgb = np.ascontiguousarray(pixels[:, :, :3])
+    alpha = pixels[:, :, 3].copy() if pixels.shape[2] == 4 else np.full(pixels.shape[:2], 255, np.uint8)
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in (
+            ("color.jpg", _jpeg(extend(rgb, alpha), quality)),
+            ("alpha.png", encode_png(alpha[:, :, None])),
+        ):
+            # a fixed date: the same picture gives the same bytes
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
     return out.getbuffer()

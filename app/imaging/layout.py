@@ -1,13 +1,15 @@
-"""Where everything goes: which part of the picture is shown, how large, and where on which canvas. Integers only."""
+"""Where everything goes: which part of the picture is shown, how large, and where on which canvas."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from app.errors import InvalidOption
 from app.imaging.options import Padding, RemoveOptions
-from app.imaging.types import Box
+from app.imaging.types import U8, Box
 
 MAX_CANVAS = 50_000_000
 """Pixels of an output that is larger than its picture: padding, a crop ratio or an exact size may make it so."""
@@ -52,8 +54,23 @@ def plan(width: int, height: int, subject: Box | None, options: RemoveOptions) -
         raise InvalidOption(
             _grower(options), f"a value that keeps the output within {MAX_CANVAS // 1_000_000} megapixels"
         )
+    if subject is not None and (options.scale is not None or options.position is not None):
+        return _stand(subject, content[0] / window.width, canvas, options)
     placed = Box((canvas[0] - content[0]) // 2, (canvas[1] - content[1]) // 2, *content)
     return _visible(window, frame, placed, canvas)
+
+
+def _stand(subject: Box, shown: float, canvas: tuple[int, int], options: RemoveOptions) -> Layout:
+    """The subject alone, scaled to its share of the canvas (or as large as it is ``shown``), at its position."""
+    across, down = canvas[0] / subject.width, canvas[1] / subject.height
+    factor = min(
+        shown if options.scale is None else math.inf, *(each * (options.scale or 1.0) for each in (across, down))
+    )
+    wide = min(canvas[0], max(1, round(subject.width * factor)))
+    high = min(canvas[1], max(1, round(subject.height * factor)))
+    right, low = options.position or (0.5, 0.5)
+    target = Box(round((canvas[0] - wide) * right), round((canvas[1] - high) * low), wide, high)
+    return Layout(subject, target, *canvas)
 
 
 def _crop(subject: Box, options: RemoveOptions) -> Box:
@@ -145,3 +162,20 @@ def _grower(options: RemoveOptions) -> str:
     if options.height is not None:
         return "height"
     return "padding" if options.padding is not None else "crop"
+
+
+def cut(pixels: U8, box: Box) -> U8:
+    """The part of ``pixels`` in the box; a view."""
+    return pixels[box.top : box.bottom, box.left : box.right]
+
+
+def place(pixels: U8, layout: Layout, ground: tuple[int, ...]) -> U8:
+    """``pixels`` on the canvas, with ``ground`` around them; no copy when they fill it."""
+    if layout.fills:
+        return np.ascontiguousarray(pixels)
+    canvas = np.zeros((layout.height, layout.width, len(ground)), np.uint8)
+    if any(ground):
+        canvas[:] = ground
+    target = layout.target
+    canvas[target.top : target.bottom, target.left : target.right] = pixels
+    return canvas

@@ -11,13 +11,14 @@ from typing import Literal
 from app.imaging.types import Channels, Color, OutputFormat
 
 Fit = Literal["contain", "cover", "scale-down"]
+Backdrop = Literal["none", "blur", "overlay", "image"]
 
 WHITE: Color = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A margin: pixels, or a share of the subject's own size along the same axis."""
+    """Pixels, or a share of what it is measured against: the subject's extent for a margin, the frame's for a roi."""
 
     value: float
     relative: bool = False
@@ -34,6 +35,16 @@ class Padding:
     right: Length
     bottom: Length
     left: Length
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """The part of the upright picture that may hold the subject, as distances from its left and top edges."""
+
+    left: Length
+    top: Length
+    right: Length
+    bottom: Length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,27 @@ class RemoveOptions:
     fit: Fit = "contain"
     """contain: enlarge or shrink into the canvas and pad; cover: fill it, cropping around the subject;
     scale-down: contain, but never enlarge."""
+
+    scale: float | None = None
+    """0.1..1: the subject is scaled to fit this share of the canvas, which keeps the size it would have had."""
+    position: tuple[float, float] | None = None
+    """0..1 across and down: where the subject stands on the canvas; 0.5 is its middle. None: where it was, or, with
+    ``scale``, the middle."""
+    roi: Roi | None = None
+    """Only within this region can there be a subject."""
+    threshold: float = 0.0
+    """0..1: above 0 a hard cut; what is at least this opaque becomes opaque, the rest transparent."""
+    reverse: bool = False
+    """Keep the background and remove the subject."""
+    backdrop: Backdrop = "none"
+    """A picture behind the subject, on the whole canvas: the old background out of focus, the picture itself with the
+    subject tinted, or the caller's own picture. Makes the output opaque."""
+    shadow: float = 0.0
+    """0..1: opacity of a soft contact shadow; 0 is none."""
+    despill: bool = True
+    """Take the old background's colour out of the soft edge."""
+    quality: int | None = None
+    """1..100 for jpg and webp."""
 
     @property
     def opaque(self) -> bool:

@@ -20,7 +20,8 @@ F32 = npt.NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
 InputFormat = Literal["jpeg", "png", "webp"]
-OutputFormat = Literal["png", "jpg", "webp"]
+OutputFormat = Literal["png", "jpg", "webp", "zip"]
+"""``zip`` holds ``color.jpg`` and ``alpha.png``, as remove.bg has it."""
 Channels = Literal["rgba", "rgb", "alpha"]
 Color = tuple[int, int, int, int]
 """Straight sRGB and alpha, each 0..255."""

@@ -7,7 +7,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import health, poof
+from app.web import facts, health, poof
 from app.web.middleware import ExchangeMiddleware
 
 
@@ -24,7 +24,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=poof.EXPOSED_HEADERS,
+            expose_headers=facts.EXPOSED_HEADERS,
             max_age=600,
         )
     return ExchangeMiddleware(app, service, poof.error_body)

@@ -1,11 +1,11 @@
-"""multipart/form-data, parsed as it arrives: the image part grows one bytearray, text parts are small and counted.
+"""multipart/form-data, parsed as it arrives: each file grows one bytearray, text parts are small and counted.
 
 The parsing itself is python-multipart's (RFC 7578, RFC 2046); this module decides what is kept and how much of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -17,14 +17,21 @@ MAX_NAME_CHARS = 64
 
 
 class FormReader:
-    """Feed it chunks, then ``finish``; read ``image``, ``fields`` and ``other_files``."""
+    """Feed it chunks, then ``finish``; read ``files``, ``fields`` and ``other_files``.
 
-    def __init__(self, boundary: bytes, image_fields: Collection[str], max_image_bytes: int) -> None:
-        self.image: bytearray | None = None
+    Args:
+        roles: what the file in each field is for; several fields may name one role, and each role is filled once.
+        max_file_bytes: of any one file.
+    """
+
+    def __init__(self, boundary: bytes, roles: Mapping[str, str], max_file_bytes: int) -> None:
+        self.files: dict[str, bytearray] = {}
+        """By role."""
         self.fields: dict[str, str] = {}
         self.other_files: list[str] = []
-        self._image_fields = image_fields
-        self._max_image_bytes = max_image_bytes
+        """Fields with a file that has no role here."""
+        self._roles = roles
+        self._max_file_bytes = max_file_bytes
         self._parts = 0
         self._ended = False
         self._header_name = bytearray()
@@ -32,6 +39,7 @@ class FormReader:
         self._disposition = b""
         self._name = ""
         self._target: bytearray | None = None
+        self._is_file = False
         self._parser = MultipartParser(
             boundary,
             {
@@ -88,10 +96,13 @@ class FormReader:
             raise MalformedBody("A field name in the multipart body is not UTF-8") from None
         if len(self._name) > MAX_NAME_CHARS:
             raise MalformedBody(f"A field name in the multipart body is longer than {MAX_NAME_CHARS} characters")
-        if self._name in self._image_fields:
-            if self.image is not None:
-                raise MalformedBody("More than one image was sent; send one of " + ", ".join(self._image_fields))
-            self.image = self._target = bytearray()
+        role = self._roles.get(self._name)
+        self._is_file = role is not None
+        if role is not None:
+            if role in self.files:
+                same = ", ".join(f"'{name}'" for name, other in self._roles.items() if other == role)
+                raise MalformedBody(f"More than one {role} was sent; send one of {same}")
+            self.files[role] = self._target = bytearray()
         elif b"filename" in options or b"filename*" in options:
             self.other_files.append(self._name)  # its bytes are counted with the body and not kept
         else:
@@ -101,15 +112,15 @@ class FormReader:
         target = self._target
         if target is None:
             return
-        cap = self._max_image_bytes if target is self.image else MAX_FIELD_BYTES
+        cap = self._max_file_bytes if self._is_file else MAX_FIELD_BYTES
         if len(target) + end - start > cap:
-            if target is self.image:
-                raise TooManyBytes(f"Maximum file size is {cap} bytes")
+            if self._is_file:
+                raise TooManyBytes.of(cap)
             raise InvalidOption(self._name, f"at most {MAX_FIELD_BYTES} bytes")
         target += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
-        if self._target is None or self._target is self.image:
+        if self._target is None or self._is_file:
             return
         try:
             value = self._target.decode("utf-8").strip()

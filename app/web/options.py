@@ -1,21 +1,19 @@
-"""Text fields become ``RemoveOptions``: the grammars that the dialects share, and the Poof dialect's fields.
-
-Every refusal names the field and what is accepted.
-"""
+"""The Poof dialect's fields, and ours beyond them, become ``RemoveOptions``."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from app.errors import InvalidOption
-from app.imaging.css_color import GRAMMAR, parse_color
-from app.imaging.options import Fit, Length, Padding, RemoveOptions
-from app.imaging.types import Channels, Color, OutputFormat
+from app.imaging.options import WHITE, Fit, RemoveOptions
+from app.imaging.types import Channels, OutputFormat
+from app.web import grammar
 
 MAX_CANVAS = 6000
 """Pixels; the largest width or height that may be asked for (Poof's own bound)."""
+MAX_VARIANTS = 16
 
 SIZES: dict[str, dict[str, int]] = {
     "full": {},
@@ -27,104 +25,112 @@ SIZES: dict[str, dict[str, int]] = {
 }
 """What each ``size`` caps. ``hd`` is the later clients' megapixel cap, the others keep their first meaning."""
 
-_RATIO = re.compile(r"([1-9]\d{0,2}):([1-9]\d{0,2})")
-_LENGTH = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)(px|%)?")
+BACKGROUND_TYPES: dict[str, dict[str, Any]] = {
+    "rgba": {},
+    "map": {"channels": "alpha"},
+    "green": {"background": (120, 255, 155, 255)},
+    "white": {"background": WHITE},
+    "color": {},
+    "blur": {"backdrop": "blur"},
+    "overlay": {"backdrop": "overlay"},
+    "image": {"backdrop": "image"},
+}
+"""What each ``background_type`` (851-labs' names) means. All but ``rgba`` and ``map`` make the output opaque."""
+
+Parsed = dict[str, Any]
 
 
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    lowered = value.lower()
-    if lowered not in choices:
-        raise InvalidOption(name, ", ".join(choices))
-    return lowered
-
-
-def color(name: str, value: str) -> Color:
-    try:
-        return parse_color(value)
-    except ValueError:
-        raise InvalidOption(name, GRAMMAR) from None
-
-
-def integer(name: str, value: str, low: int, high: int) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 9 and low <= int(value) <= high):
-        raise InvalidOption(name, f"a whole number of pixels from {low} to {high}")
-    return int(value)
-
-
-def crop(name: str, value: str) -> tuple[bool, tuple[int, int] | None]:
-    """(whether to crop, ratio to grow the crop to)."""
-    lowered = value.lower()
-    if lowered in ("true", "false"):
-        return lowered == "true", None
-    if match := _RATIO.fullmatch(value):
-        return True, (int(match[1]), int(match[2]))
-    raise InvalidOption(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
-
-
-def padding(name: str, value: str) -> Padding:
-    """1, 2 (vertical, horizontal) or 4 (top, right, bottom, left) lengths: ``10%``, ``0.1`` (a share) or ``30px``."""
-    parts = [_length(name, part) for part in re.split(r"[,\s]+", value.strip())]
-    match parts:
-        case [every]:
-            return Padding(every, every, every, every)
-        case [vertical, horizontal]:
-            return Padding(vertical, horizontal, vertical, horizontal)
-        case [top, right, bottom, left]:
-            return Padding(top, right, bottom, left)
-    raise InvalidOption(name, _PADDING)
-
-
-_PADDING = "one, two or four lengths such as 10%, 0.1 or 30px; at most 100% or 2000px a side"
-
-
-def _length(name: str, text: str) -> Length:
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        raise InvalidOption(name, _PADDING)
-    number, unit = float(match[1]), match[2]
-    length = Length(number / 100 if unit == "%" else number, relative=unit != "px")
-    if length.value > (1 if length.relative else 2000):
-        raise InvalidOption(name, _PADDING)
-    return length
-
-
-def _crop_fields(name: str, value: str) -> dict[str, Any]:
-    wanted, ratio = crop(name, value)
+def _crop(name: str, value: str) -> Parsed:
+    wanted, ratio = grammar.crop(name, value)
     return {"crop": wanted, "crop_ratio": ratio}
 
 
-_POOF: dict[str, Callable[[str, str], dict[str, Any]]] = {
-    "format": lambda name, value: {
-        "format": one_of(name, "jpg" if value.lower() == "jpeg" else value, get_args(OutputFormat))
-    },
-    "channels": lambda name, value: {"channels": one_of(name, value, get_args(Channels))},
-    "bg_color": lambda name, value: {"background": color(name, value)},
-    "size": lambda name, value: SIZES[one_of(name, value, tuple(SIZES))],
-    "crop": _crop_fields,
-    "padding": lambda name, value: {"padding": padding(name, value)},
-    "width": lambda name, value: {"width": integer(name, value, 1, MAX_CANVAS)},
-    "height": lambda name, value: {"height": integer(name, value, 1, MAX_CANVAS)},
-    "fit": lambda name, value: {"fit": one_of(name, value, get_args(Fit))},
+def _format(name: str, value: str) -> Parsed:
+    return {"format": grammar.one_of(name, "jpg" if value.lower() == "jpeg" else value, get_args(OutputFormat))}
+
+
+def _shadow(name: str, value: str) -> Parsed:
+    if value.lower() in ("true", "false"):
+        return {"shadow": 0.5 if value.lower() == "true" else 0.0}
+    return {"shadow": grammar.number(name, value, 0, 1)}
+
+
+FIELDS: dict[str, Callable[[str, str], Parsed]] = {
+    "format": _format,
+    "channels": lambda name, value: {"channels": grammar.one_of(name, value, get_args(Channels))},
+    "bg_color": lambda name, value: {"background": grammar.color(name, value)},
+    "size": lambda name, value: SIZES[grammar.one_of(name, value, tuple(SIZES))],
+    "crop": _crop,
+    "padding": lambda name, value: {"padding": grammar.padding(name, value)},
+    "crop_margin": lambda name, value: {"padding": grammar.padding(name, value)},
+    "width": lambda name, value: {"width": grammar.integer(name, value, 1, MAX_CANVAS)},
+    "height": lambda name, value: {"height": grammar.integer(name, value, 1, MAX_CANVAS)},
+    "fit": lambda name, value: {"fit": grammar.one_of(name, value, get_args(Fit))},
+    "scale": lambda name, value: {"scale": grammar.scale(name, value)},
+    "position": lambda name, value: {"position": grammar.position(name, value)},
+    "roi": lambda name, value: {"roi": grammar.roi(name, value)},
+    "threshold": lambda name, value: {"threshold": grammar.number(name, value, 0, 1)},
+    "reverse": lambda name, value: {"reverse": grammar.boolean(name, value)},
+    "background_type": lambda name, value: BACKGROUND_TYPES[grammar.one_of(name, value, tuple(BACKGROUND_TYPES))],
+    "shadow": _shadow,
+    "despill": lambda name, value: {"despill": grammar.boolean(name, value)},
+    "quality": lambda name, value: {"quality": grammar.integer(name, value, 1, 100, "a whole number")},
 }
 
 
-def poof_options(fields: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
+def remove_options(fields: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
     """(options, names of the fields that mean nothing here).
 
     ``bg_color`` is checked always and used for opaque output only, as the contract has it.
 
     Raises:
-        InvalidOption: a value is outside its grammar or range; names the field.
+        InvalidOption: a value is outside its grammar or range, or two fields exclude each other; names the field.
     """
-    if "url" in fields or "image_url" in fields:
-        name = "url" if "url" in fields else "image_url"
-        raise InvalidOption(name, "no address; this service takes uploads only, send the image in 'image_file'")
-    given: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name in _POOF:
-            given |= _POOF[name](name, value)
+    for name in ("url", "image_url", "bg_image_url"):
+        if name in fields:
+            raise InvalidOption(name, "no address; this service takes uploads only, send the image in 'image_file'")
+    if "padding" in fields and "crop_margin" in fields:
+        raise InvalidOption("crop_margin", "no value beside 'padding', which is the same")
+    given: Parsed = {}
+    # background_type comes last: it decides what the other fields' background and channels mean.
+    for name in sorted(fields, key=lambda name: name == "background_type"):
+        if name in FIELDS:
+            given |= FIELDS[name](name, fields[name])
+    kind = fields.get("background_type", "").lower()
+    if kind == "color" and "bg_color" not in fields:
+        raise InvalidOption("bg_color", "a colour, as background_type is color")
+    opaque = kind in ("green", "white", "color", "blur", "overlay", "image")
     options = RemoveOptions(**given)
-    if not options.opaque and options.background is not None:
+    if not (opaque or options.opaque) and options.background is not None:
         given["background"] = None
         options = RemoveOptions(**given)
-    return options, [name for name in fields if name not in _POOF]
+    return options, [name for name in fields if name not in FIELDS and name != "variants"]
+
+
+def variants(fields: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
+    """One set of options for each of ``variants`` (a JSON list of objects), laid over the request's other fields.
+
+    Raises:
+        InvalidOption: it is no list of 1 to 16 objects of texts, numbers and booleans, or one of them is at fault.
+    """
+    expected = f'a JSON list of 1 to {MAX_VARIANTS} objects of options, such as [{{}}, {{"size": "preview"}}]'
+    try:
+        listed = json.loads(fields["variants"])
+    except (ValueError, RecursionError):
+        raise InvalidOption("variants", expected) from None
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_VARIANTS:
+        raise InvalidOption("variants", expected)
+    common = {name: value for name, value in fields.items() if name != "variants"}
+    every: list[RemoveOptions] = []
+    ignored: list[str] = []
+    for position, own in enumerate(listed):
+        if not isinstance(own, dict) or not all(isinstance(value, str | int | float) for value in own.values()):
+            raise InvalidOption("variants", expected)
+        texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in own.items()}
+        try:
+            options, unknown = remove_options(common | {name: text for name, text in texts.items() if text})
+        except InvalidOption as exc:
+            raise InvalidOption(f"variants[{position}].{exc.field}", exc.expected) from None
+        every.append(options)
+        ignored += [name for name in unknown if name not in ignored]
+    return every, ignored

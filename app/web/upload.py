@@ -1,7 +1,7 @@
-"""A request body becomes one image in memory and a handful of text fields, under caps, while it arrives.
+"""A request body becomes a few files in memory and a handful of text fields, under caps, while it arrives.
 
-The body is never spooled to disk and never held twice: multipart is parsed as chunks come in and the file part grows
-one bytearray. What a body may cost is bounded before it is read (Content-Length) and while it is read (bytes, parts,
+The body is never spooled to disk and never held twice: multipart is parsed as chunks come in and each file grows one
+bytearray. What a body may cost is bounded before it is read (Content-Length) and while it is read (bytes, parts,
 field sizes, pauses).
 """
 
@@ -21,16 +21,25 @@ from app.web.multipart import FormReader
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-IMAGE_FIELDS = ("image_file", "file", "image")
+ROLES = {
+    "image_file": "image", "file": "image", "image": "image",
+    "bg_image": "bg_image", "bg_image_file": "bg_image",
+    "mask": "mask", "mask_file": "mask",
+}  # fmt: skip
+"""Which field's file is what."""
 ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
-MIB = 1024 * 1024
 
 
 @dataclass(slots=True)
 class Upload:
-    image: bytearray
+    files: dict[str, bytearray]
+    """By role; there is always an ``image``."""
     fields: dict[str, str] = field(default_factory=dict)
     """Text fields of the form and of the query string; empty ones are absent."""
+
+    @property
+    def image(self) -> bytearray:
+        return self.files["image"]
 
 
 class Body:
@@ -83,16 +92,11 @@ class Body:
             self.complete = True
 
 
-def too_many_bytes(limit: int) -> TooManyBytes:
-    size = f"{limit // MIB}MB" if limit % MIB == 0 else f"{limit} bytes"
-    return TooManyBytes(f"Maximum file size is {size}")
-
-
 async def read_upload(headers: Mapping[str, str], query: bytes, body: Body, max_bytes: int) -> Upload:
     """Read one image and its options.
 
-    Accepts multipart/form-data with the image in ``image_file``, ``file`` or ``image``, or the image itself as the
-    body (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string.
+    Accepts multipart/form-data with the files in the fields of ``ROLES``, or the image itself as the body
+    (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string.
 
     Args:
         headers: lower-cased names.
@@ -107,11 +111,11 @@ async def read_upload(headers: Mapping[str, str], query: bytes, body: Body, max_
     declared = declared_length(headers)
     if kind == b"multipart/form-data":
         if declared is not None and declared > max_bytes + ENVELOPE_BYTES:
-            raise too_many_bytes(max_bytes)
+            raise TooManyBytes.of(max_bytes)
         upload = await _read_form(parameters, body, max_bytes)
     elif kind.startswith(b"image/") or kind in (b"application/octet-stream", b""):
         if declared is not None and declared > max_bytes:
-            raise too_many_bytes(max_bytes)
+            raise TooManyBytes.of(max_bytes)
         upload = await _read_raw(body, max_bytes)
     else:
         raise MissingImage(_wrong_type(kind.decode("latin-1")))
@@ -151,11 +155,11 @@ async def _read_raw(body: Body, max_bytes: int) -> Upload:
     image = bytearray()
     while data := await body.chunk():
         if body.received > max_bytes:
-            raise too_many_bytes(max_bytes)
+            raise TooManyBytes.of(max_bytes)
         image += data
     if not image:
         raise MissingImage("The request body is empty")
-    return Upload(image)
+    return Upload({"image": image})
 
 
 async def _read_form(parameters: Mapping[bytes, bytes], body: Body, max_bytes: int) -> Upload:
@@ -163,21 +167,21 @@ async def _read_form(parameters: Mapping[bytes, bytes], body: Body, max_bytes: i
     if not boundary:
         raise MalformedBody("multipart/form-data without a boundary; let your HTTP client write the Content-Type")
     try:
-        form = FormReader(boundary, IMAGE_FIELDS, max_bytes)
+        form = FormReader(boundary, ROLES, max_bytes)
         while data := await body.chunk():
             if body.received > max_bytes + ENVELOPE_BYTES:
-                raise too_many_bytes(max_bytes)
+                raise TooManyBytes.of(max_bytes)
             form.feed(data)
         form.finish()
     except FormParserError:
         raise MalformedBody("The multipart body is malformed") from None
-    if form.image is None:
+    if "image" not in form.files:
         seen = ", ".join(f"'{name}'" for name in form.other_files)
         hint = f"The file came in field {seen}; send it as 'image_file'" if seen else None
         raise MissingImage(hint)
-    if not form.image:
+    if not form.files["image"]:
         raise MissingImage("The file in the image field is empty")
-    return Upload(form.image, form.fields)
+    return Upload({role: data for role, data in form.files.items() if data}, form.fields)
 
 
 def _wrong_type(kind: str) -> str:

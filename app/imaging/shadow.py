@@ -1,0 +1,35 @@
+"""A soft contact shadow under the subject: darkest where it stands, fading with distance."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from app.imaging.types import U8
+
+_FLATTEN = 0.12
+"""Height of the ground shadow as a share of the subject's height."""
+_BLUR = 0.03
+"""Softness as a share of the subject's longest side."""
+
+
+def contact_shadow(alpha: U8, opacity: float) -> U8:
+    """The shadow's own alpha, u8[H,W], for a subject of alpha u8[H,W] as it stands on the canvas.
+
+    The silhouette is flattened onto a line through its lowest point, the ground, and blurred; ``opacity`` 0..1 is that
+    of its darkest part. It lies in the canvas only: nothing is enlarged for it.
+    """
+    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, 10, 255))
+    shadow = np.zeros_like(alpha)
+    if not width or opacity <= 0:
+        return shadow
+    squat = max(1, round(height * _FLATTEN))
+    flat = cv2.resize(alpha[top : top + height, left : left + width], (width, squat), interpolation=cv2.INTER_AREA)
+    ground = top + height - squat // 2
+    first, last = max(0, ground - squat // 2), min(alpha.shape[0], ground - squat // 2 + squat)
+    start = first - (ground - squat // 2)
+    shadow[first:last, left : left + width] = flat[start : start + last - first]
+    sigma = max(0.8, _BLUR * max(width, height))
+    soft = cv2.GaussianBlur(shadow, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    peak = int(soft.max())
+    return np.asarray(cv2.convertScaleAbs(soft, alpha=255 * opacity / peak), np.uint8) if peak else shadow

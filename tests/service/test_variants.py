@@ -1,0 +1,136 @@
+"""Several outputs from one inference, files beside the picture, and the options of the core through HTTP."""
+
+import email
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.fakes import Stage, on_stage
+from tests.service.test_contract import SUBJECT, decoded, picture, send
+
+
+def ask(variants, headers=None, **data):
+    """(response, runs of the network) for one request with variants."""
+
+    async def scenario(on: Stage):
+        response = await on.client.post(
+            "/v1/remove",
+            files={"image_file": ("a.png", picture())},
+            data={"variants": json.dumps(variants), **data},
+            headers=headers or {},
+        )
+        text = (await on.client.get("/metrics")).text
+        return response, text
+
+    response, text = on_stage(scenario)
+    runs = [line for line in text.splitlines() if line.startswith("clearcut_batch_size_count")]
+    return response, float(runs[0].split()[1])
+
+
+def parts(response):
+    head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
+    return list(email.message_from_bytes(head + response.content).get_payload())
+
+
+def test_each_variant_is_a_part_with_its_own_headers_from_one_run():
+    response, runs = ask([{}, {"format": "jpg", "bg_color": "#00f"}, {"channels": "alpha", "crop": True}])
+    assert response.status_code == 200
+    assert runs == 1
+    full, jpg, matte = parts(response)
+    assert [part.get_content_type() for part in (full, jpg, matte)] == ["image/png", "image/jpeg", "image/png"]
+    assert Image.open(io.BytesIO(full.get_payload(decode=True))).mode == "RGBA"
+    corner = np.asarray(Image.open(io.BytesIO(jpg.get_payload(decode=True))))[2, 2].astype(int)
+    assert np.abs(corner - (0, 0, 255)).max() <= 3
+    grey = Image.open(io.BytesIO(matte.get_payload(decode=True)))
+    assert grey.mode == "L"
+    assert (str(grey.width), str(grey.height)) == (matte["X-Image-Width"], matte["X-Image-Height"])
+
+
+def test_variants_give_the_same_pixels_as_requests_of_their_own():
+    response, _ = ask([{"size": "preview"}], crop="true")
+    (part,) = parts(response)
+    alone = send(data={"size": "preview", "crop": "true"})
+    assert part.get_payload(decode=True) == alone.content
+
+
+def test_a_zip_for_who_asks_for_one():
+    response, _ = ask([{}, {"format": "webp"}], {"accept": "application/zip"})
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        assert archive.namelist() == ["cutout-1.png", "cutout-2.webp"]
+        assert Image.open(archive.open("cutout-2.webp")).format == "WEBP"
+
+
+@pytest.mark.parametrize(
+    "variants", ["nonsense", {}, [], [1], [{}] * 17, [{"format": None}], [{"format": ["png"]}], [[]]]
+)
+def test_what_is_no_list_of_option_sets_is_refused(variants):
+    response, _ = ask(variants)
+    assert response.status_code == 400
+    assert "'variants'" in response.json()["details"]
+
+
+def test_a_fault_in_a_variant_names_its_place():
+    response, _ = ask([{}, {"size": "huge"}])
+    assert "'variants[1].size'" in response.json()["details"]
+
+
+def test_deeply_nested_json_is_refused():
+    response, _ = ask("[" * 4000)
+    assert response.status_code == 400
+
+
+def test_a_background_picture_is_used_and_named_in_its_errors():
+    green = io.BytesIO()
+    Image.new("RGB", (30, 30), (0, 200, 0)).save(green, "PNG")
+    files = {"image_file": ("a.png", picture()), "bg_image": ("b.png", green.getvalue())}
+    pixels = decoded(send(files=files))
+    assert tuple(pixels[2, 2]) == (0, 200, 0, 255)
+    assert tuple(pixels[30, 40]) == (*SUBJECT, 255)
+    refused = send(files=files | {"bg_image": ("b.gif", b"GIF89a" + bytes(20))})
+    assert refused.status_code == 400
+    assert "'bg_image'" in refused.json()["details"]
+    missing = send(data={"background_type": "image"})
+    assert missing.status_code == 400
+    assert "'bg_image'" in missing.json()["details"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "corner"),
+    [
+        ("rgba", (0, 0, 0, 0)),
+        ("green", (120, 255, 155, 255)),
+        ("white", (255, 255, 255, 255)),
+        ("blur", (0, 0, 0, 255)),
+    ],
+)
+def test_background_types(kind, corner):
+    assert tuple(decoded(send(data={"background_type": kind}))[2, 2]) == corner
+
+
+def test_background_map_is_the_matte_and_color_needs_a_colour():
+    assert Image.open(io.BytesIO(send(data={"background_type": "map"}).content)).mode == "L"
+    assert tuple(decoded(send(data={"background_type": "color", "bg_color": "#102030"}))[2, 2]) == (16, 32, 48, 255)
+    assert "'bg_color'" in send(data={"background_type": "color"}).json()["details"]
+
+
+def test_options_reach_the_pixels():
+    reverse = decoded(send(data={"reverse": "true"}))
+    assert reverse[30, 40, 3] == 0
+    assert reverse[2, 2, 3] == 255
+    hard = decoded(send(data={"threshold": "0.5"}))
+    assert set(np.unique(hard[..., 3])) == {0, 255}
+    low = send(data={"format": "jpg", "quality": "5"})
+    high = send(data={"format": "jpg", "quality": "95"})
+    assert len(low.content) < len(high.content)
+    assert send(data={"roi": "0% 0% 10% 10%"}).headers["x-foreground-found"] == "false"
+
+
+def test_zip_format_over_http():
+    response = send(data={"format": "zip"})
+    assert response.headers["content-type"] == "application/zip"
+    assert zipfile.ZipFile(io.BytesIO(response.content)).namelist() == ["color.jpg", "alpha.png"]
