@@ -230,9 +230,10 @@ def test_zip_of_a_lone_matte_is_refused():
 SIZES = [(1, 1), (3, 3), (1, 40), (40, 1), (2, 300), (17, 23)]
 SETS = [
     {"backdrop": "blur"}, {"backdrop": "overlay"}, {"backdrop": "image"}, {"shadow": 1.0}, {"scale": 0.1},
-    {"scale": 1.0},    {"position": (0.0, 1.0)}, {"threshold": 1.0}, {"reverse": True}, {"format": "zip"},
-    {"crop": True, "crop_ratio": (9, 1)},    {"crop": True, "padding": Padding(*[Length(0.5, relative=True)] * 4)}, {"width": 7, "height": 5, "fit": "cover"},
-    {"max_side": 2}, {"max_pixels": 3}, {"background": (1, 2, 3, 128)}, {"shadow": 0.5, "background": (9, 9, 9, 128)},
+    {"scale": 1.0}, {"position": (0.0, 1.0)}, {"threshold": 1.0}, {"reverse": True}, {"format": "zip"},
+    {"crop": True, "crop_ratio": (9, 1)}, {"width": 7, "height": 5, "fit": "cover"}, {"max_side": 2},
+    {"crop": True, "padding": Padding(*[Length(0.5, relative=True)] * 4)}, {"background": (1, 2, 3, 128)},
+    {"max_pixels": 3}, {"shadow": 0.5, "background": (9, 9, 9, 128)},
 ]  # fmt: skip
 
 
