@@ -52,7 +52,10 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe((self._forced if self._leaving.is_set() else self._leaving).set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit as exc:  # uvicorn's way to say that it cannot listen; its context is why
+            raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
         for server in self.servers:
             for bound in server.sockets:
                 host, port = bound.getsockname()[:2]
@@ -112,6 +115,7 @@ def serve(settings: Settings) -> int:
             "Set CLEARCUT_ALLOW_ANONYMOUS=true to serve everyone who can reach it, or listen on 127.0.0.1"
         )
     logs.configure(settings.log_level)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # quotes bodies on stderr; we answer with a 400
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

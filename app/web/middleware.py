@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from app.errors import (
     ClearcutError,
     ClientGone,
     DeadlineExceeded,
+    Draining,
     InternalError,
     MethodNotAllowed,
     RouteNotFound,
@@ -68,6 +70,10 @@ class ExchangeMiddleware:
             error = exc
         except HTTPException as exc:
             error = _framework_error(exc)
+        except asyncio.CancelledError:
+            # Only a forced exit cancels requests. Say so, and do not wait for the rest of the body.
+            exchange.body.complete = True
+            error = Draining()
         except Exception:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()

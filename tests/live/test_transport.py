@@ -260,8 +260,8 @@ def test_a_full_house_says_so_at_once_and_when_to_come_back(png):
         assert metric(small, "clearcut_rejected_total", reason="overloaded") == 1
         holder.send(held[-1:])
         assert size_of(holder.answer()) == (240, 160)
-        other.send(held)
-        assert size_of(other.answer()) == (240, 160)
+        holder.send(held)
+        assert size_of(holder.answer()) == (240, 160)
 
 
 # --- what is there to be seen ----------------------------------------------------------------------------------------

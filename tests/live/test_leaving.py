@@ -1,0 +1,113 @@
+"""SIGTERM at every moment: accepted work is finished, new work is sent elsewhere, and the exit code tells the truth."""
+
+from __future__ import annotations
+
+import io
+import signal
+import socket
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import samples
+from tests.live.conftest import metric, speaking_to, until_metric
+from tests.live.wire import Wire, request
+from tests.served import Server, served, started
+
+pytestmark = pytest.mark.live
+
+
+def until_unready(server: Server) -> None:
+    """Ask /readyz, on a new connection each time as a balancer does, until it says 503."""
+    for _ in range(2000):
+        with speaking_to(server) as probe:
+            response = probe.get("/readyz")
+        if response.status_code == 503:
+            assert response.json() == {"status": "draining"}
+            return
+    raise AssertionError(server.transcript())
+
+
+def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
+    """Their uploads lack one byte when the signal comes: they are in the house for as long as is needed."""
+    photos = [samples.photo(samples.PHOTOS[n % 4], 300 + 10 * n, 200) for n in range(8)]
+    messages = [request(samples.png(photo), "image/png") for photo in photos]
+    with served() as server, ExitStack() as open_wires:
+        wires = [open_wires.enter_context(Wire(server.port)) for _ in photos]
+        for wire, message in zip(wires, messages, strict=True):
+            wire.send(message[:-1])
+        until_metric(server, "clearcut_slots_used", 8)
+        server.signal()
+        until_unready(server)
+        with Wire(server.port) as late:
+            late.send(messages[0])
+            refusal = late.answer()
+            assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
+            assert int(refusal.headers["retry-after"]) >= 1
+            assert refusal.headers["connection"] == "close"
+        with speaking_to(server) as client:
+            assert client.get("/livez").status_code == 200
+        assert metric(server, "clearcut_slots_used") == 8
+        for wire, message in zip(wires, messages, strict=True):
+            wire.send(message[-1:])
+        for wire, photo in zip(wires, photos, strict=True):
+            answer = wire.answer()
+            assert answer.status == 200
+            rgba = np.asarray(Image.open(io.BytesIO(answer.body)))
+            assert rgba.shape == (*photo.shape[:2], 4)
+            assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
+        assert server.exit_code() == 0
+        assert server.errors == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 5)
+
+
+def test_a_second_signal_does_not_wait():
+    with served(drain_timeout_s="600") as server, Wire(server.port) as wire:
+        wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
+        until_metric(server, "clearcut_slots_used", 1)
+        server.signal()
+        until_unready(server)
+        server.signal()
+        assert server.exit_code() == 1
+        answer = wire.answer()
+        assert (answer.status, answer.error()["code"]) == (503, "service_unavailable")
+        assert not [line for line in server.log if "traceback" in line]
+
+
+def test_a_drain_that_takes_too_long_ends_with_1():
+    with served(drain_timeout_s="0.2", body_stall_s="600") as server, Wire(server.port) as wire:
+        wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
+        until_metric(server, "clearcut_slots_used", 1)
+        assert server.stop() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_idle_connections_do_not_hold_it_up(number):
+    with served(drain_timeout_s="600") as server, ExitStack() as open_wires:
+        for _ in range(4):
+            wire = open_wires.enter_context(Wire(server.port))
+            wire.send(b"GET /livez HTTP/1.1\r\nHost: clearcut\r\n\r\n")
+            assert wire.answer().status == 200
+        server.signal(number)
+        assert server.exit_code(seconds=25) == 0  # well within the 30 s for which idle connections are kept
+
+
+def test_a_signal_during_the_start_is_heard():
+    with started() as server:
+        server.listening()
+        assert server.stop() == 0
+        assert server.errors == []
+
+
+def test_a_drain_delay_keeps_serving_while_the_balancer_takes_note():
+    photo = samples.png(samples.photo("coffee", 120, 80))
+    with served(drain_delay_s="60", drain_timeout_s="60") as server:
+        server.signal()
+        until_unready(server)
+        with Wire(server.port) as wire:
+            wire.send(request(photo, "image/png"))
+            assert wire.answer().status == 200
+        server.kill()

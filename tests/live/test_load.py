@@ -1,0 +1,44 @@
+"""A short form of benchmarks/mixed_load.py; the long one is run by hand and its result is stored."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchmarks import mixed_load
+from tests.live.wire import Wire
+from tests.served import served
+
+pytestmark = pytest.mark.live
+
+SMALL = (0.15, 0.2, 0.3)
+
+
+def test_a_mixed_load_keeps_answers_apart_and_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(mixed_load, "MEGAPIXELS", SMALL)
+    with served() as server:
+        result = mixed_load.measure(server, requests=150, concurrency=16, catalogue_size=10)
+    assert sum(result["answers"].values()) + sum(result["hung_up"].values()) == 150
+    assert set(result["answers"]) == {"200"}
+    assert result["wrong_answers"] == []
+    assert result["descriptors"]["end"] <= result["descriptors"]["before"]
+    assert result["threads"]["end"] <= result["threads"]["before"]
+
+
+def test_the_check_finds_an_answer_that_belongs_to_another_photo(server, monkeypatch):
+    """Two photos of one size, so that nothing but the picture can tell."""
+    monkeypatch.setattr(mixed_load, "MEGAPIXELS", SMALL)
+    mine, other = mixed_load.photos(2, random.Random(1))
+    references = mixed_load.references_of(server, [mine])
+    for options in mixed_load.OPTIONS:
+        case = mixed_load.Case(1, mine, options, raw=True)
+        with Wire(server.port) as wire:
+            wire.send(case.wire())
+            answer = wire.answer()
+        assert mixed_load.wrong(case, references[mine.name], answer.headers, answer.body) == ""
+        flipped = mixed_load.Reference(references[mine.name].rgba[:, ::-1, [1, 2, 0, 3]], references[mine.name].box)
+        assert mixed_load.wrong(case, flipped, answer.headers, answer.body) != ""
+        assert mixed_load.wrong(
+            mixed_load.Case(1, other, options, raw=True), references[mine.name], answer.headers, answer.body
+        ).startswith("original size")

@@ -1,0 +1,117 @@
+"""What it must not start with: exit code 1 and one line for the person at the console, which says what to do."""
+
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import __version__
+from app.inference.manifest import MANIFEST, models_folder, read_manifest
+from tests import samples
+from tests.live.conftest import speaking_to
+from tests.live.wire import Wire, request
+from tests.served import ROOT, refused, served
+
+pytestmark = pytest.mark.live
+
+SHARED_MODELS = ROOT.parent / "shared" / "models"
+
+
+def complaint(**environ):
+    done = refused(**environ)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("clearcut: refusing to start: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_public_address_without_leave(host):
+    assert "CLEARCUT_ALLOW_ANONYMOUS=true" in complaint(host=host)
+
+
+def test_a_public_address_with_leave_is_served():
+    with served(host="0.0.0.0", allow_anonymous="true") as server, speaking_to(server) as client:
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_setting_that_does_not_exist():
+    assert "CLEARCUT_SLOTZ: unknown setting; did you mean CLEARCUT_SLOTS?" in complaint(slotz="4")
+
+
+def test_every_setting_that_is_wrong_at_once():
+    line = complaint(port="http", slots="0", device="gpu")
+    assert "CLEARCUT_PORT" in line
+    assert "CLEARCUT_SLOTS" in line
+    assert "CLEARCUT_DEVICE" in line
+
+
+def test_a_model_that_the_manifest_does_not_have():
+    line = complaint(model="u3net")
+    assert "Unknown model 'u3net'" in line
+    assert "starter" in line
+
+
+def test_a_model_whose_file_is_nowhere(tmp_path):
+    assert "CLEARCUT_MODEL_DIR" in complaint(model="u2netp", model_dir=str(tmp_path))
+
+
+def test_a_model_file_that_is_damaged(tmp_path):
+    """The whole file but for one bit, under the name of an entry whose own file is not in the repository."""
+    entries = read_manifest(models_folder() / MANIFEST)
+    absent = next(entry for entry in entries.values() if not (models_folder() / entry.file).exists())
+    data = bytearray((models_folder() / entries["starter"].file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / absent.file).write_bytes(data)
+    line = complaint(model=absent.name, model_dir=str(tmp_path))
+    assert "sha256" in line
+    assert absent.sha256 in line
+
+
+def has_cuda() -> bool:
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+
+
+@pytest.mark.skipif(has_cuda(), reason="this machine has an NVIDIA device")
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_device_that_is_not_there(device):
+    assert f"Device '{device}' was asked for and cannot be had: " in complaint(device=device)
+
+
+def test_a_port_that_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = complaint(port=str(port))
+    assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert "in use" in line
+
+
+def test_help_and_version_do_not_start_anything():
+    said = subprocess.run(
+        [sys.executable, "-m", "app", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.strip() == __version__
+
+
+@pytest.mark.skipif(not (SHARED_MODELS / "u2netp.onnx").exists(), reason="the u2netp file is not at hand")
+def test_another_model_of_the_manifest_is_served_by_name():
+    photo = samples.photo("coffee")
+    with served(model="u2netp", model_dir=str(SHARED_MODELS)) as server:
+        info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()
+        assert info["model"]["name"] == "u2netp"
+        with Wire(server.port) as wire:
+            wire.send(request(samples.png(photo), "image/png"))
+            answer = wire.answer()
+    assert answer.status == 200
+    rgba = np.asarray(Image.open(io.BytesIO(answer.body)))
+    assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
+    assert rgba[150:250, 250:350, 3].mean() > 240
