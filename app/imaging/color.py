@@ -32,7 +32,7 @@ def rgb_to_srgb(rgb: U8, profile: bytes) -> U8:
     opened = _open(profile)
     if opened is None:
         return rgb
-    mode = {"RGB": "RGB", "GRAY": "L"}.get(opened.profile.xcolor_space.strip())
+    mode = {"RGB": "RGB", "GRAY": "L"}.get(_space(opened))
     transform = _transform(opened, mode) if mode else None
     if transform is None or _is_identity(transform, mode):
         return rgb
@@ -47,7 +47,7 @@ def rgb_to_srgb(rgb: U8, profile: bytes) -> U8:
 def cmyk_to_srgb(picture: Image.Image, profile: bytes | None) -> U8:
     """A Pillow picture of mode CMYK to u8[H,W,3]; without a usable CMYK profile by the plain device formula."""
     opened = _open(profile) if profile else None
-    if opened is not None and opened.profile.xcolor_space.strip() == "CMYK":
+    if opened is not None and _space(opened) == "CMYK":
         transform = _transform(opened, "CMYK")
         if transform is not None:
             return np.array(transform.apply(picture))
@@ -73,6 +73,13 @@ def _open(profile: bytes) -> ImageCms.ImageCmsProfile | None:
         return ImageCms.ImageCmsProfile(BytesIO(profile))
     except (OSError, ImageCms.PyCMSError):
         return None
+
+
+def _space(opened: ImageCms.ImageCmsProfile) -> str:
+    try:
+        return str(opened.profile.xcolor_space).strip()
+    except ValueError:  # the four bytes are no ASCII
+        return ""
 
 
 def _transform(opened: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform | None:
