@@ -34,6 +34,7 @@ class RunConfig:
     network: NetworkConfig
     mixture: dict[str, Any]
     stages: tuple[Stage, ...]
+    start: Path | None = None  # a checkpoint whose average the run begins with
     seed: int = 1
     workers: int = 2
     threads: int = 2
@@ -54,6 +55,7 @@ def load_config(path: Path) -> RunConfig:
         out=Path(table.pop("out")),
         packs=tuple(Path(p) for p in table.pop("packs")),
         starter=Path(table.pop("starter")) if table.get("starter") else None,
+        start=Path(table.pop("start")) if table.get("start") else None,
         network=NetworkConfig.from_dict(table.pop("network", {})),
         mixture=table.pop("mixture", {}),
         stages=tuple(Stage(**stage) for stage in table.pop("stage")),

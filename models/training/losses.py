@@ -11,7 +11,9 @@ from .network import Logits
 
 def edge_weight(matte: Tensor, radius: int, boost: float) -> Tensor:
     """1 + boost near changes of the matte, f32[N,1,H,W] (as in F3Net, Wei et al. 2020)."""
-    mean = F.avg_pool2d(matte, 2 * radius + 1, 1, radius, count_include_pad=False)
+    side = 2 * radius + 1  # by rows, then by columns: a box is separable
+    mean = F.avg_pool2d(matte, (side, 1), 1, (radius, 0), count_include_pad=False)
+    mean = F.avg_pool2d(mean, (1, side), 1, (0, radius), count_include_pad=False)
     return 1 + boost * (mean - matte).abs()
 
 

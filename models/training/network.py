@@ -88,7 +88,7 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,C,h,w] -> [N,C,h,w]."""
-        _n, c, h, w = x.shape
+        c, h, w = (int(v) for v in x.shape[1:])  # plain numbers, so that export folds them
         t = x.flatten(2).transpose(1, 2)
         q, k, v = self.qkv(self.norm_a(t)).chunk(3, dim=-1)
         q, k, v = (s.reshape(-1, h * w, self.heads, c // self.heads).transpose(1, 2) for s in (q, k, v))
@@ -205,6 +205,15 @@ def load_starter(network: MattingNetwork, path: Path) -> None:
                 raise ValueError(f"{node.name}: {tuple(weight.shape)} does not fit")
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)  # type: ignore[union-attr]
+
+
+def initial_network(config: NetworkConfig, starter: Path | None, seed: int) -> MattingNetwork:
+    """The network a run begins with: seeded, and warm-started where ``starter`` is given."""
+    torch.manual_seed(seed)
+    network = MattingNetwork(config)
+    if starter is not None:
+        load_starter(network, starter)
+    return network
 
 
 class Exportable(nn.Module):

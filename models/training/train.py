@@ -28,9 +28,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from . import charts
 from .config import RunConfig, Stage, load_config
+from .cores import SharedCores
 from .data import Pool
 from .losses import matting_loss
-from .network import MattingNetwork, load_starter
+from .network import initial_network
 from .sampling import Sampler
 from .validate import Split, held_out_splits, normalise, score
 
@@ -82,11 +83,11 @@ class Trainer:
     def __init__(self, config: RunConfig):
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_num_threads(config.threads)
-        torch.manual_seed(config.seed)
-        network = MattingNetwork(config.network)
-        if config.starter is not None:
-            load_starter(network, config.starter)
+        self.cores = SharedCores(config.threads)
+        network = initial_network(config.network, config.starter, config.seed)
+        if config.start is not None:
+            state = torch.load(config.start, map_location="cpu", weights_only=True)
+            network.load_state_dict(state["average"])
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore
         self.average = copy.deepcopy(self.network)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
@@ -208,6 +209,8 @@ class Trainer:
         left = max(0, stage.samples - self.seen)
         for rgb, matte in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
             losses.append(self.step(rgb, matte, stage))
+            if self.device.type == "cpu":
+                self.cores.update()
             now = time.monotonic()
             self.seconds, clock = self.seconds + now - clock, now
             if self.total // self.config.evaluate_every != (self.total - stage.batch) // self.config.evaluate_every:
