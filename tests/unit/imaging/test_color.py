@@ -71,9 +71,10 @@ def test_an_srgb_profile_changes_nothing_whatever_its_name() -> None:
         b"not a profile",
         samples.icc_rgb()[:200],
         samples.icc_cmyk(),
+        samples.icc_rgb()[:16] + b"\xc4\xc4\xc4\xc4" + samples.icc_rgb()[20:],
         bytes(5 << 20),
     ],
-    ids=["noise", "truncated", "of another space", "too large"],
+    ids=["noise", "truncated", "of another space", "of no space", "too large"],
 )
 def test_an_unusable_profile_counts_as_none(profile: bytes) -> None:
     np.testing.assert_array_equal(pixels_of(samples.png(flat(RED), icc_profile=profile)), flat(RED))

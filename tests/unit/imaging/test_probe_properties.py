@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import CorruptImage, InputError
@@ -16,6 +16,8 @@ LIMITS = ProbeLimits()
 PIXELS = samples.corners(24, 16)
 ALPHA = np.dstack([PIXELS, samples.disc(16, 24)])
 SEEDS = [
+    samples.jpeg_ycck(ALPHA, icc_profile=samples.icc_cmyk()),
+    samples.jpeg(PIXELS[:, :, 0], icc_profile=samples.icc_grey(samples.gamma_curve(1.0))),
     samples.jpeg(PIXELS, orientation=6),
     samples.jpeg(PIXELS, progressive=True, icc_profile=samples.icc_rgb()),
     samples.jpeg_cmyk(ALPHA),
@@ -65,7 +67,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(mutated())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_mutated_files_probe_and_decode_or_are_refused(data: bytes) -> None:
     header = _probe(data)
     if header is None or header.pixels > 1_000_000:
