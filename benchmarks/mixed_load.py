@@ -431,7 +431,7 @@ def measure(
         settled = footprint(server)
         rest = work[settled_after:]
         course = [settled.rss_mib]
-        for part in _parts(rest, 9):
+        for part in _parts(rest, max(1, min(9, len(rest) // 100))):
             took += run(server, part, references, concurrency, tally)
             course.append(footprint(server).rss_mib)
     after = footprint(server)

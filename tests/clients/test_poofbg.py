@@ -1,0 +1,406 @@
+"""The published Python clients of the Poof API, unmodified, with only their base URL changed.
+
+0.1.0 sends ``image_file`` and knows five options; 0.2.0 adds exact sizes, ratios, padding and the matte's own
+numbers; 0.4.1 sends ``file`` and adds URLs and videos, which this service refuses by name. Each version makes every
+call once, in an environment of its own; the tests then judge what it got: decoded pixels, attributes, error types.
+
+``AuthError``, ``PaymentRequiredError``, ``PermissionDeniedError`` and ``RateLimitError`` stand for answers that a
+service without accounts does not give: 401, 402, 403 and 429. Any key is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import samples
+from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.live.conftest import until_metric
+from tests.live.wire import Wire, request
+from tests.served import Server, served
+
+pytestmark = [pytest.mark.clients, pytest.mark.live]
+
+HEIGHT, WIDTH = 400, 600
+LATER = ("0.2.0", "0.4.1")
+RED, BLUE, WHITE = (255, 0, 0), (0, 128, 255), (255, 255, 255)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with served() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A server of one slot, which an upload holds that never ends."""
+    with served(slots="1", body_stall_s="600", deadline_s="600") as running, Wire(running.port) as holder:
+        holder.send(request(b"", "image/png", length=1000))
+        until_metric(running, "clearcut_slots_used", 1)
+        yield running
+
+
+def steps_of(version: str) -> list[dict[str, Any]]:
+    """Every option at least once, each kind of source, each cause of an error."""
+    sizes = (
+        ("full", "preview", "small", "medium", "large") if version == "0.1.0" else ("full", "preview", "medium", "hd")
+    )
+    steps: list[dict[str, Any]] = [
+        {"name": f"source {kind}", "kind": kind} for kind in ("str", "Path", "bytes", "file", "BytesIO")
+    ]
+    steps += [{"name": f"format {each}", "options": {"format": each}} for each in ("png", "jpg", "webp")]
+    steps += [{"name": f"size {each}", "options": {"size": each}, "source": "large.png"} for each in sizes]
+    steps += [
+        {"name": "channels rgba", "options": {"channels": "rgba"}},
+        {"name": "channels rgb", "options": {"channels": "rgb"}},
+        {"name": "bg hex", "options": {"channels": "rgb", "bg_color": "#ff0000"}},
+        {"name": "bg short hex", "options": {"channels": "rgb", "bg_color": "#f00"}},
+        {"name": "bg rgb()", "options": {"channels": "rgb", "bg_color": "rgb(0, 128, 255)"}},
+        {"name": "bg name", "options": {"channels": "rgb", "bg_color": "red"}},
+        {"name": "bg jpg", "options": {"format": "jpg", "bg_color": "red"}},
+        {"name": "crop true", "options": {"crop": True}},
+        {"name": "crop false", "options": {"crop": False}},
+        {"name": "all at once", "options": {
+            "format": "webp", "channels": "rgb", "bg_color": "red", "size": "preview", "crop": True}},
+        {"name": "me", "method": "me"},
+        {"name": "error option", "options": {"size": "gigantic"}},
+        {"name": "error color", "options": {"bg_color": "no colour"}},
+        {"name": "error no image", "source": "words.txt"},
+        {"name": "error empty", "source": "empty.png"},
+        {"name": "error bytes", "source": "heavy.jpg"},
+        {"name": "error pixels", "source": "huge.png"},
+        {"name": "error route", "base_path": "/v7"},
+        {"name": "error full", "server": "full"},
+        {"name": "error no file", "source": "absent.png"},
+    ]  # fmt: skip
+    if version in LATER:
+        steps += [{"name": f"crop {ratio}", "options": {"crop": ratio}} for ratio in ("1:1", "4:3", "16:9")]
+        steps += [
+            {"name": f"padding {each}", "options": {"crop": True, "padding": each}}
+            for each in ("10%", "0.1", "10%,20%")
+        ]
+        steps += [
+            {"name": f"fit {fit}", "options": {"width": 700, "height": 700, "fit": fit}}
+            for fit in ("contain", "cover", "scale-down")
+        ]
+        steps += [
+            {"name": "channels alpha", "options": {"channels": "alpha"}},
+            {"name": "width", "options": {"width": 300}},
+            {"name": "height", "options": {"height": 200, "size": "preview"}},
+            {"name": "width and height", "options": {"width": 300, "height": 300}},
+            {"name": "product", "options": {"crop": True, "width": 500, "height": 500}},
+            {"name": "error width", "options": {"width": 6001}},
+            {"name": "error padding", "options": {"crop": True, "padding": "lots"}},
+        ]  # fmt: skip
+    if version == "0.4.1":
+        steps += [
+            {"name": "wait", "options": {"wait": True}},
+            {"name": "error url", "source": None, "options": {"url": "https://example.com/photo.jpg"}},
+            {"name": "error neither", "source": None},
+            {"name": "error video format", "options": {"format": "webm"}},
+            {"name": "error video", "source": "clip.mp4"},
+            {"name": "error job", "method": "get_job", "arguments": ["job_8f3a1c2e"]},
+            {"name": "error wait for job", "method": "wait_for_job", "arguments": ["job_8f3a1c2e"]},
+        ]  # fmt: skip
+    return steps
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one version got."""
+
+    version: str
+    answers: dict[str, Any]
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self.answers[name]
+
+    def pixels(self, name: str) -> np.ndarray:
+        answer = self[name]
+        assert "saved" in answer, (name, answer)
+        return np.asarray(Image.open(answer["saved"]))
+
+
+@pytest.fixture(scope="module", params=POOFBG)
+def got(
+    request: pytest.FixtureRequest, server: Server, full: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Outcome:
+    version = request.param
+    try:
+        environment = environment_of(version)
+    except RegistryUnreachable as exc:
+        pytest.skip(f"poofbg {version} is not installed here and the package registry cannot be reached: {exc}")
+    folder = tmp_path_factory.mktemp(f"poofbg-{version}")
+    write_sources(folder)
+    plan = []
+    for number, step in enumerate(steps_of(version)):
+        asked = {"source": "photo.png", **step} if "method" not in step else dict(step)
+        if asked.get("source", "") is None:
+            del asked["source"]
+        if "source" in asked:
+            asked["source"] = str(folder / asked["source"])
+        target = full if asked.pop("server", "") == "full" else server
+        asked["base_url"] = target.base_url + asked.pop("base_path", "/v1")
+        plan.append(asked | {"save_to": str(folder / f"answer-{number}")})
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return Outcome(version, json.loads(drive(environment, str(folder / "plan.json"))))
+
+
+def write_sources(folder: Path) -> None:
+    photo = samples.photo("coffee")
+    assert photo.shape == (HEIGHT, WIDTH, 3)
+    (folder / "photo.png").write_bytes(samples.png(photo))
+    (folder / "large.png").write_bytes(samples.png(samples.photo("coffee", 2550, 1700)))
+    (folder / "words.txt").write_text("These are words.")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "clip.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(64))
+    with (folder / "heavy.jpg").open("wb") as heavy:
+        heavy.write(samples.jpeg(photo))
+        heavy.truncate(20 * 2**20 + 1)
+    head = samples.png_chunk(b"IHDR", (10_000).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0)))
+    end = samples.png_chunk(b"IDAT", b"") + samples.png_chunk(b"IEND", b"")
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + end)
+
+
+def of_versions(*versions):
+    """A test of what only these have."""
+    return pytest.mark.parametrize("got", versions, indirect=True, scope="module")
+
+
+later = of_versions("0.2.0", "0.4.1")
+latest = of_versions("0.4.1")
+
+
+def box(rgba):
+    """left, top, width, height of what can be seen."""
+    rows, columns = np.nonzero(rgba[..., 3] >= 10)
+    return columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_under_test_is_the_one_meant(got):
+    assert got["version"] == got.version
+
+
+@pytest.mark.parametrize("kind", ["str", "Path", "bytes", "file", "BytesIO"])
+def test_every_kind_of_source_gives_the_cut_out(got, kind):
+    photo = samples.photo("coffee")
+    rgba = got.pixels(f"source {kind}")
+    assert rgba.shape == (HEIGHT, WIDTH, 4)
+    assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
+    assert not rgba[rgba[..., 3] == 0].any()
+    assert rgba[150:250, 250:350, 3].mean() > 240
+    assert rgba[0, 0, 3] == 0
+
+
+def test_the_attributes_are_filled_in(got):
+    answer = got["source str"]
+    assert answer["content_type"] == "image/png"
+    assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)
+    assert re.fullmatch(r"req_[A-Za-z0-9_-]{16}", answer["request_id"])
+    assert isinstance(answer["processing_time_ms"], int)
+    assert f"dimensions={WIDTH}x{HEIGHT}" in answer["repr"]
+    assert answer["type"] == "RemoveBackgroundResult"
+
+
+@later
+def test_the_matte_tells_how_sure_it_is(got):
+    answer = got["source str"]
+    assert 0.5 < answer["matte_confidence"] <= 1
+    assert 0 <= answer["matte_ambiguous_ratio"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "media_type"),
+    [("png", "PNG", "image/png"), ("jpg", "JPEG", "image/jpeg"), ("webp", "WEBP", "image/webp")],
+)
+def test_format(got, name, kind, media_type):
+    with Image.open(got[f"format {name}"]["saved"]) as picture:
+        assert picture.format == kind
+        assert picture.size == (WIDTH, HEIGHT)
+        assert picture.mode == ("RGB" if name == "jpg" else "RGBA")
+    assert got[f"format {name}"]["content_type"] == media_type
+
+
+def test_jpg_without_a_colour_is_on_white(got):
+    background = got.pixels("source str")[..., 3] == 0
+    assert np.abs(got.pixels("format jpg")[background].astype(int) - 255).mean() < 3
+
+
+def test_channels(got):
+    assert np.array_equal(got.pixels("channels rgba"), got.pixels("source str"))
+    opaque, alpha = got.pixels("channels rgb"), got.pixels("source str")[..., 3]
+    assert opaque.shape == (HEIGHT, WIDTH, 3)
+    assert (opaque[alpha == 0] == WHITE).all()
+    assert np.array_equal(opaque[alpha == 255], samples.photo("coffee")[alpha == 255])
+
+
+@later
+def test_channels_alpha_is_the_matte_alone(got):
+    assert np.array_equal(got.pixels("channels alpha"), got.pixels("source str")[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "color"), [("bg hex", RED), ("bg short hex", RED), ("bg rgb()", BLUE), ("bg name", RED), ("bg jpg", RED)]
+)
+def test_background_colour(got, name, color):
+    background = got.pixels("source str")[..., 3] == 0
+    assert np.abs(got.pixels(name)[background].astype(int) - color).mean() < (4 if name == "bg jpg" else 1e-9)
+
+
+LONGEST = {"full": 2550, "preview": 256, "small": 512, "medium": 1024, "large": 2048}
+
+
+def test_size(got):
+    sizes = [name.removeprefix("size ") for name in got.answers if name.startswith("size ")]
+    for size in set(sizes) - {"hd"}:
+        height, width = got.pixels(f"size {size}").shape[:2]
+        assert width == LONGEST[size]
+        assert height == pytest.approx(width * 2 / 3, abs=1)
+
+
+@later
+def test_size_hd_is_at_most_four_megapixels(got):
+    height, width = got.pixels("size hd").shape[:2]
+    assert 3.98e6 < height * width <= 4e6
+    assert width / height == pytest.approx(1.5, abs=0.01)
+
+
+def test_crop(got):
+    whole = got.pixels("source str")
+    left, top, width, height = box(whole)
+    assert np.array_equal(got.pixels("crop true"), whole[top : top + height, left : left + width])
+    assert np.array_equal(got.pixels("crop false"), whole)
+
+
+@pytest.mark.parametrize(("ratio", "value"), [("1:1", 1), ("4:3", 4 / 3), ("16:9", 16 / 9)])
+@later
+def test_crop_to_a_ratio_holds_the_whole_subject(got, ratio, value):
+    _, _, wide, high = box(got.pixels("source str"))
+    cropped = got.pixels(f"crop {ratio}")
+    height, width = cropped.shape[:2]
+    assert abs(width - height * value) <= 2
+    assert width >= wide
+    assert height >= high
+    assert box(cropped)[2:] == (wide, high)
+
+
+@pytest.mark.parametrize(
+    ("padding", "vertical", "horizontal"), [("10%", 0.1, 0.1), ("0.1", 0.1, 0.1), ("10%,20%", 0.1, 0.2)]
+)
+@later
+def test_padding_leaves_room_around_the_subject(got, padding, vertical, horizontal):
+    _, _, wide, high = box(got.pixels("source str"))
+    padded = got.pixels(f"padding {padding}")
+    assert padded.shape == (high + 2 * round(vertical * high), wide + 2 * round(horizontal * wide), 4)
+    assert box(padded) == (round(horizontal * wide), round(vertical * high), wide, high)
+
+
+@later
+def test_width_and_height(got):
+    assert got.pixels("width").shape == (200, 300, 4)
+    assert got.pixels("height").shape == (200, 300, 4), "an exact size overrides the named one"
+    both = got.pixels("width and height")
+    assert both.shape == (300, 300, 4)
+    assert not both[:48].any(), "contain is the default, and pads"
+    assert got.pixels("product").shape == (500, 500, 4)
+    assert max(box(got.pixels("product"))[2:]) >= 498
+
+
+@later
+def test_fit(got):
+    contain, cover, down = (got.pixels(f"fit {fit}") for fit in ("contain", "cover", "scale-down"))
+    assert contain.shape == cover.shape == down.shape == (700, 700, 4)
+    # 600 x 400 becomes 700 x 467 in the middle of 700 x 700; scale-down leaves it as it is
+    assert not contain[:115].any()
+    assert not down[:149].any()
+    assert not down[:, :49].any()
+    assert np.array_equal(down[150:550, 50:650], got.pixels("source str"))
+    assert box(cover)[3] > box(contain)[3] > box(down)[3]
+
+
+def test_all_options_together(got):
+    with Image.open(got["all at once"]["saved"]) as picture:
+        assert (picture.format, picture.mode, max(picture.size)) == ("WEBP", "RGB", 256)
+
+
+@latest
+def test_waiting_for_an_image_changes_nothing(got):
+    assert np.array_equal(got.pixels("wait"), got.pixels("source str"))
+
+
+def test_the_account_is_unlimited(got):
+    account = got["me"]["value"]
+    assert account.keys() == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
+    assert account["maxCredits"] > account["usedCredits"] >= 5
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def error_of(got, name, kind, status, code):
+    error = got[f"error {name}"]
+    assert (error.get("raised"), error.get("status_code"), error.get("code")) == (kind, status, code), error
+    assert error["request_id"].startswith("req_")
+    assert error["message"] == error["text"]
+    return error["details"]
+
+
+def test_an_option_that_does_not_exist(got):
+    assert error_of(got, "option", "ValidationError", 400, "validation_error").startswith("Invalid value for 'size'.")
+    assert "'bg_color'" in error_of(got, "color", "ValidationError", 400, "validation_error")
+
+
+@later
+def test_an_option_out_of_range(got):
+    assert "'width'" in error_of(got, "width", "ValidationError", 400, "validation_error")
+    assert "'padding'" in error_of(got, "padding", "ValidationError", 400, "validation_error")
+
+
+def test_what_is_no_image(got):
+    assert "Accepted: JPEG, PNG, WebP" in error_of(got, "no image", "ValidationError", 400, "validation_error")
+    error_of(got, "empty", "ValidationError", 400, "missing_image")
+
+
+def test_an_image_too_large_in_bytes_or_pixels(got):
+    assert "20MB" in error_of(got, "bytes", "ValidationError", 400, "image_too_large")
+    assert "megapixels" in error_of(got, "pixels", "ValidationError", 400, "image_too_large")
+
+
+def test_a_full_server(got):
+    assert "slots" in error_of(got, "full", "ServerError", 503, "service_unavailable")
+
+
+def test_a_route_that_is_not_there(got):
+    error_of(got, "route", "PoofError", 404, "not_found")
+
+
+def test_the_clients_own_error_for_a_missing_file(got):
+    assert got["error no file"]["raised"] == "FileNotFoundError"
+
+
+@latest
+def test_addresses_are_refused(got):
+    """Without a file the client sends its options as a form of another type, which is refused as a whole."""
+    error = got["error url"]
+    assert (error["raised"], error["status_code"]) == ("ValidationError", 400)
+    assert "'image_file'" in error["details"]
+    assert got["error neither"]["raised"] == "ValueError"
+
+
+@latest
+def test_videos_are_refused_by_name(got):
+    assert "'format'" in error_of(got, "video format", "ValidationError", 400, "validation_error")
+    assert "Accepted: JPEG, PNG, WebP" in error_of(got, "video", "ValidationError", 400, "validation_error")
+    error_of(got, "job", "PoofError", 404, "not_found")
+    error_of(got, "wait for job", "PoofError", 404, "not_found")
