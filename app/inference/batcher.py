@@ -262,8 +262,6 @@ class Batcher:
                     lane.running = pick.chosen
                 finally:
                     self._queue.free_lanes -= 1
-                if self._queue and self._queue.free_lanes:
-                    self._changed.notify()
             self._refuse(pick.expired, lambda: DeadlineExceeded("queue"), "deadline")
             for _ in range(pick.cancelled):
                 self._observer.entry_dropped("cancelled")

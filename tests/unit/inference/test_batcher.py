@@ -392,6 +392,37 @@ def test_splits_when_padding_is_dearer() -> None:
     run(main())
 
 
+def test_a_batch_shrinks_to_what_its_tightest_deadline_allows() -> None:
+    async def main() -> None:
+        clock, engine = Clock(), EchoEngine()
+        with serving(engine, clock=clock, buckets=(1, 2, 4), cost_s={1: 1.0, 2: 1.5, 4: 2.0}) as batcher:
+            with batcher.hold():
+                tasks = [asyncio.create_task(batcher.infer(picture(1), clock.now + 1.7))]
+                await until(lambda: batcher.depth == 1)
+                tasks += await queued(batcher, [2, 3, 4, 5])
+            answers = await asyncio.gather(*tasks)
+            assert [answer.batch_size for answer in answers] == [2, 2, 3, 3, 3]
+        assert [float(batch[place].max()) for batch in engine.batches for place in range(2)] == [1, 2, 3, 4]  # in order
+
+    run(main())
+
+
+def test_cancelled_while_it_runs_leaves_its_mates_their_answers() -> None:
+    async def main() -> None:
+        engine = EchoEngine(gated=True)
+        assert engine.gate is not None
+        with serving(engine) as batcher:
+            with batcher.hold():
+                gone, stays = await queued(batcher, [1, 2])
+            await acquire(engine.entered)
+            gone.cancel()
+            await until(gone.done)
+            engine.gate.release()
+            assert float((await stays).values.max()) == 2
+
+    run(main())
+
+
 def test_one_bad_item_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         engine = EchoEngine(fails=lambda number: ValueError("bad picture") if number == 5 else None)
