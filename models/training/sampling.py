@@ -39,7 +39,7 @@ class Sampler:
         pick = lambda kind: pool.select(held_out=held_out, kind=kind)  # noqa: E731
         self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
         # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
-        self._lists["object"] = self._lists["cutout"] + self._lists["pseudo"] + self._lists["photo"]
+        self._lists["object"] = [i for k in ("cutout", "render", "pseudo", "photo") for i in self._lists[k]]
         self._odds = {kind: self._weights(items, kind) for kind, items in self._lists.items()}
         kinds = ("photo", "pseudo", "composite", "negative", "render")
         shares = np.array([getattr(mixture, kind) for kind in kinds])
@@ -49,7 +49,7 @@ class Sampler:
         table = self._mixture.source_weight
         odds = np.array([table.get(self._pool.records[i].source, 1.0) for i in items])
         if kind == "object":
-            odds *= [3.0 if self._pool.records[i].kind == "cutout" else 1.0 for i in items]
+            odds *= [3.0 if self._pool.records[i].kind in ("cutout", "render") else 1.0 for i in items]
         return odds.cumsum() / max(odds.sum(), 1e-9)
 
     def _draw(self, kind: str, rng: Rng) -> int:

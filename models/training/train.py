@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,7 +228,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the matting network.")
     parser.add_argument("--config", type=Path, required=True)
     args = parser.parse_args()
-    Trainer(load_config(args.config)).run()
+    trainer = Trainer(load_config(args.config))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        trainer.run()
+    except KeyboardInterrupt:  # SIGINT or SIGTERM: keep what was learnt
+        trainer.save()
+        print(f"stopped and saved at {trainer.total:,} samples", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""The network's promises; skipped where torch (a training dependency only) is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is installed for training only")
+
+from models.training.blend import blend  # noqa: E402
+from models.training.config import load_config  # noqa: E402
+from models.training.losses import matting_loss  # noqa: E402
+from models.training.network import Exportable, Logits, MattingNetwork, NetworkConfig, initial_network  # noqa: E402
+from models.training.train import rate_at  # noqa: E402
+
+GROWN = NetworkConfig(extra_blocks=(0, 0, 1, 0), context_blocks=1, refine=(0, 1, 1, 1))
+CONFIGS = Path(__file__).parents[2] / "models" / "training" / "configs"
+STARTER = Path(__file__).parents[2] / "models" / "starter.onnx"
+
+
+def test_growing_does_not_change_what_the_network_computes() -> None:
+    small, large = MattingNetwork(NetworkConfig()), MattingNetwork(GROWN)
+    with torch.no_grad():
+        for own, other in zip(large.starter_order(), small.starter_order(), strict=True):
+            own.load_state_dict(other.state_dict())
+    image = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(Exportable(large.eval())(image), Exportable(small.eval())(image))
+
+
+def test_output_has_the_input_size_and_lies_between_zero_and_one() -> None:
+    with torch.no_grad():
+        matte = Exportable(MattingNetwork(GROWN).eval())(torch.randn(2, 3, 64, 64))
+    assert matte.shape == (2, 1, 64, 64)
+    assert 0 <= float(matte.min()) <= float(matte.max()) <= 1
+
+
+def test_a_batch_gives_what_singles_give() -> None:
+    network = Exportable(MattingNetwork(GROWN).eval())
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        singles = torch.cat([network(images[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(network(images), singles, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(not STARTER.exists(), reason="the starter is not in this tree")
+def test_the_starter_is_read_exactly() -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = Exportable(initial_network(GROWN, STARTER, seed=1).eval())
+    image = torch.rand(1, 3, 320, 320)
+    session = ort.InferenceSession(str(STARTER), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"image": image.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
+
+
+def test_the_loss_prefers_the_truth() -> None:
+    matte = torch.zeros(2, 1, 64, 64)
+    matte[:, :, 16:48, 16:48] = 1
+    right = matting_loss(Logits((matte - 0.5) * 40), matte)
+    wrong = matting_loss(Logits((0.5 - matte) * 40), matte)
+    assert float(right) < 0.01 < float(wrong)
+
+
+def test_a_blend_lies_between_its_ends() -> None:
+    a, b = MattingNetwork(GROWN), MattingNetwork(GROWN)
+    expected = (a.stem.weight * 0.75 + b.stem.weight * 0.25).detach().clone()
+    torch.testing.assert_close(blend(a, b, 0.25).stem.weight.detach(), expected)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_config_loads_and_its_rate_falls_to_its_end(path: Path) -> None:
+    config = load_config(path)
+    for stage in config.stages:
+        assert stage.size % 64 == 0
+        assert rate_at(stage, 0) < stage.rate
+        assert rate_at(stage, stage.samples) == pytest.approx(stage.rate_end)

@@ -1,0 +1,111 @@
+"""Packing and sampling on a tiny pool made here: no torch, no data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.training import scenes, shapes
+from models.training.data import PackWriter, Pool, alpha_box, is_held_out, unmix_white
+from models.training.sampling import Mixture, Sampler
+from models.training.subject_free import pictures
+from models.training.teacher import judge
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    rng = np.random.default_rng(0)
+    writer = PackWriter(tmp_path / "pool")
+    for kind in ("photo", "pseudo", "cutout", "background"):
+        for number in range(4):
+            rgb = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            alpha = np.zeros((60, 80), np.uint8)
+            if kind != "background":
+                alpha[15:45, 20:60] = 255
+            writer.add(rgb, alpha, f"{kind}{number}", kind, kind)
+    writer.close()
+    return Pool(tmp_path / "pool")
+
+
+def test_a_pack_gives_back_what_was_put_in(tmp_path: Path) -> None:
+    rgb = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    alpha = np.full((5, 7), 200, np.uint8)
+    writer = PackWriter(tmp_path / "one")
+    writer.add(rgb, alpha, "a", "s", "photo")
+    writer.close()
+    pool = Pool(tmp_path / "one")
+    assert len(pool) == 1
+    assert pool[0].shape == (5, 7, 4)
+    np.testing.assert_array_equal(pool[0][..., :3], rgb)
+    np.testing.assert_array_equal(pool[0][..., 3], alpha)
+
+
+def test_a_later_pack_replaces_a_picture_by_its_stem(tmp_path: Path) -> None:
+    for name, kind in (("one", "background"), ("two", "pseudo")):
+        writer = PackWriter(tmp_path / name)
+        writer.add(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), "same", "s", kind)
+        writer.close()
+    assert [r.kind for r in Pool(tmp_path / "one", tmp_path / "two").records] == ["pseudo"]
+
+
+@pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "negative"])
+def test_a_sample_depends_on_seed_and_number_alone(pool: Pool, kind: str) -> None:
+    shares = dict.fromkeys(("photo", "pseudo", "composite", "negative"), 0.0) | {kind: 1.0}
+    first, second = (Sampler(pool, Mixture(**shares), seed=3) for _ in range(2))
+    second(0, 64)
+    for number in (5, 6):
+        rgb, matte = first(number, 64)
+        again, matte_again = second(number, 64)
+        assert rgb.shape == (64, 64, 3)
+        assert matte.shape == (64, 64)
+        assert rgb.dtype == matte.dtype == np.uint8
+        np.testing.assert_array_equal(rgb, again)
+        np.testing.assert_array_equal(matte, matte_again)
+        assert (matte.max() == 0) == (kind == "negative")
+
+
+def test_the_split_is_stable_and_close_to_its_share() -> None:
+    held = [is_held_out(f"stem{i}") for i in range(5000)]
+    assert held == [is_held_out(f"stem{i}") for i in range(5000)]
+    assert 0.03 < np.mean(held) < 0.05
+
+
+def test_the_box_of_an_alpha() -> None:
+    alpha = np.zeros((10, 20), np.uint8)
+    assert alpha_box(alpha) == (0, 0, 0, 0)
+    alpha[2:5, 7:11] = 255
+    assert alpha_box(alpha) == (7, 2, 11, 5)
+
+
+def test_unmixing_white_recovers_the_object_colour() -> None:
+    alpha = np.full((2, 2), 128, np.uint8)
+    a = 128 / 255
+    seen = np.full((2, 2, 3), round(40 * a + 255 * (1 - a)), np.uint8)
+    assert abs(int(unmix_white(seen, alpha)[0, 0, 0]) - 40) <= 2
+
+
+def test_the_teacher_is_believed_only_where_both_views_agree() -> None:
+    subject = np.zeros((40, 40), np.float32)
+    subject[10:30, 10:30] = 1
+    other = np.roll(subject, 15, axis=1)
+    assert judge(subject, subject) == "pseudo"
+    assert judge(subject, other) == "backdrop"
+    assert judge(subject * 0, subject * 0) == "background"
+    assert judge(subject * 0.6, subject * 0.6) == "backdrop"
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_scenes_and_shapes_have_their_shapes(number: int) -> None:
+    rng = np.random.default_rng(number)
+    assert scenes.empty_scene(48, rng).shape == (48, 48, 3)
+    drawn = shapes.shape(48, rng)
+    assert drawn.shape == (48, 48, 4)
+    assert drawn.dtype == np.uint8
+
+
+def test_subject_free_pictures_are_always_the_same() -> None:
+    first, second = (next(iter(pictures([]))) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.ndim == 3
