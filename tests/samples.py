@@ -166,6 +166,7 @@ def _packed(row: np.ndarray, depth: int) -> bytes:
 
 _D50 = (0.9642, 1.0, 0.8249)
 SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+ADOBE_PRIMARIES = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
 P3_PRIMARIES = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
 """Columns of the matrix to D50 XYZ."""
 
@@ -178,6 +179,15 @@ def srgb_curve() -> bytes:
 
 def gamma_curve(gamma: float) -> bytes:
     return b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256))
+
+
+def parametric_curve(kind: int, *values: float) -> bytes:
+    return (
+        b"para" + struct.pack(">IHH", 0, kind, 0) + struct.pack(f">{len(values)}i", *(round(v * 65536) for v in values))
+    )
+
+
+SRGB_PARAMETRIC = parametric_curve(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 def icc_rgb(primaries: tuple[tuple[float, float, float], ...] = P3_PRIMARIES, curve: bytes | None = None) -> bytes:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
+from app.imaging import matrix_profile
+from app.imaging.matrix_profile import MatrixProfile, srgb_curve
 from app.imaging.types import U8
 
 _STRIP_BYTES = 1 << 20
@@ -29,12 +32,17 @@ def rgb_to_srgb(rgb: U8, profile: bytes) -> U8:
     ``rgb`` is converted in place and returned, or returned as it is when the profile is sRGB, broken or of another
     colour space. A grey profile is taken for the first channel.
     """
+    simple = matrix_profile.parse(profile)
+    if simple is not None:
+        if not _is_identity(simple):
+            simple.convert(rgb)
+        return rgb
     opened = _open(profile)
     if opened is None:
         return rgb
     mode = {"RGB": "RGB", "GRAY": "L"}.get(_space(opened))
     transform = _transform(opened, mode) if mode else None
-    if transform is None or _is_identity(transform, mode):
+    if transform is None or mode is None:
         return rgb
     rows = max(1, _STRIP_BYTES // (3 * rgb.shape[1]))
     for top in range(0, rgb.shape[0], rows):
@@ -64,8 +72,7 @@ def gamma_table(gamma: float, depth: int) -> U8 | None:
     if not low <= gamma <= high or abs(gamma / _GAMMA_SRGB - 1) <= _GAMMA_TOLERANCE:
         return None
     light = np.linspace(0, 1, 1 << depth) ** (1 / gamma)
-    curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.round(curve * 255).astype(np.uint8)
+    return srgb_curve(light)
 
 
 def _open(profile: bytes) -> ImageCms.ImageCmsProfile | None:
@@ -96,13 +103,9 @@ def _transform(opened: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCms
         return None
 
 
-def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str | None) -> bool:
+def _is_identity(profile: MatrixProfile) -> bool:
     levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-    if mode == "L":
-        grid = levels[None, :, None].repeat(3, axis=2)
-        source = Image.fromarray(np.ascontiguousarray(grid[:, :, 0]))
-    else:
-        grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-        source = Image.fromarray(grid)
-    moved = np.asarray(transform.apply(source)).astype(np.int16) - grid
-    return int(np.abs(moved).max()) <= _SAME
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    moved = grid.copy()
+    profile.convert(moved)
+    return int(cv2.absdiff(grid, moved).max()) <= _SAME
