@@ -3,9 +3,14 @@
     ClearcutError
     ├── InputError 400          the request is at fault; `details` names the field and the fix
     │   ├── InvalidOption  MissingImage  MalformedBody
+    │   │   └── RegionOutside  RegionEmpty
+    │   ├── MultipleImages  MultipleBackgrounds
     │   ├── UnsupportedFormat  CorruptImage  SuspiciousStructure
-    │   └── TooManyBytes  TooManyPixels
+    │   ├── TooManyBytes  TooManyPixels
+    │   └── NoForeground  IdempotencyMismatch
+    ├── AuthenticationError 401  PaymentRequired 402  PermissionDenied 403
     ├── RouteNotFound 404   MethodNotAllowed 405   UploadTimeout 408
+    ├── IdempotencyConflict 409  RateLimited 429
     ├── ClientGone 499          logged, never sent
     ├── Unavailable 503         Overloaded  Starting  Draining  Failed
     ├── DeadlineExceeded 504
@@ -17,6 +22,8 @@ their own body.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class ClearcutError(Exception):
@@ -30,7 +37,7 @@ class ClearcutError(Exception):
         self.details = details
         self.field = field
         self.retry_after: int | None = None
-        """Seconds, for the Retry-After header; only set on 429 and 503."""
+        """Seconds, for the Retry-After header; only set on 409, 429 and 503."""
         self.headers: dict[str, str] = {}
         """Further response headers that belong to the error."""
 
@@ -52,6 +59,18 @@ class InvalidOption(InputError):
         self.expected = expected
 
 
+class RegionOutside(InvalidOption):
+    """A region that reaches beyond the picture."""
+
+    reason = "region_outside"
+
+
+class RegionEmpty(InvalidOption):
+    """A region without a single pixel."""
+
+    reason = "region_empty"
+
+
 class MissingImage(InputError):
     code = "missing_image"
     message = "The request did not contain an image file"
@@ -69,6 +88,22 @@ class MalformedBody(InputError):
     """The request body is not what its Content-Type says, or breaks a structural limit."""
 
     reason = "malformed_body"
+
+
+class MultipleImages(MalformedBody):
+    """The picture, or another file, was sent more than once."""
+
+    reason = "multiple_images"
+
+    def __init__(self, role: str, names: Iterable[str]) -> None:
+        super().__init__(f"More than one {role} was sent; send one of {', '.join(repr(name) for name in names)}")
+        self.role = role
+
+
+class MultipleBackgrounds(InputError):
+    """A colour and a picture cannot both be the background."""
+
+    reason = "multiple_backgrounds"
 
 
 class ImageError(InputError):
@@ -127,6 +162,76 @@ class TooManyPixels(ImageError):
     code = "image_too_large"
     message = "The uploaded image exceeds the maximum size"
     reason = "too_many_pixels"
+
+
+class NoForeground(InputError):
+    """There is no subject, and the dialect has it that this is a refusal."""
+
+    reason = "no_foreground"
+
+    def __init__(self) -> None:
+        super().__init__("Could not identify foreground in image", field="image_file")
+
+
+class AuthenticationError(ClearcutError):
+    status = 401
+    code = "authentication_error"
+    message = "Invalid or missing API key"
+    reason = "authentication"
+
+    def __init__(self) -> None:
+        super().__init__("Check your 'x-api-key' header")
+        self.headers["WWW-Authenticate"] = "Bearer"
+
+
+class PaymentRequired(ClearcutError):
+    status = 402
+    code = "payment_required"
+    message = "Insufficient credits"
+    reason = "payment_required"
+
+
+class PermissionDenied(ClearcutError):
+    status = 403
+    code = "permission_denied"
+    message = "Permission denied"
+    reason = "permission_denied"
+
+
+class IdempotencyMismatch(InputError):
+    """The key of an earlier request came with another one."""
+
+    reason = "idempotency_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid value for 'Idempotency-Key'. Expected: a new key; this one came with another request before",
+            field="Idempotency-Key",
+        )
+
+
+class IdempotencyConflict(ClearcutError):
+    """The same request is being worked on."""
+
+    status = 409
+    code = "idempotency_conflict"
+    message = "A request with this Idempotency-Key is being processed"
+    reason = "idempotency_conflict"
+
+    def __init__(self, *, retry_after: int = 1) -> None:
+        super().__init__("Send it again when the first one has been answered")
+        self.retry_after = retry_after
+
+
+class RateLimited(ClearcutError):
+    status = 429
+    code = "rate_limit_exceeded"
+    message = "Rate limit exceeded"
+    reason = "rate_limited"
+
+    def __init__(self, details: str, *, retry_after: int) -> None:
+        super().__init__(details)
+        self.retry_after = retry_after
 
 
 class RouteNotFound(ClearcutError):

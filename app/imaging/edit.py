@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from app.errors import InvalidOption
+from app.errors import RegionEmpty, RegionOutside
 from app.imaging.options import RemoveOptions, Roi
 from app.imaging.refine import subject_box
 from app.imaging.types import U8, DecodedImage, Matte
@@ -19,7 +19,7 @@ def edit(matte: Matte, image: DecodedImage, options: RemoveOptions) -> Matte:
     A hard cut shows the picture's own colours: there is no soft edge left for an estimate to serve.
 
     Raises:
-        InvalidOption: the region lies outside the picture.
+        RegionOutside, RegionEmpty: the region is not one of the picture's.
     """
     if options.roi is None and not options.threshold and not options.reverse:
         return matte
@@ -56,9 +56,9 @@ def _within(alpha: U8, roi: Roi) -> U8:
     left, right = sorted((roi.left.pixels(width), roi.right.pixels(width)))
     top, bottom = sorted((roi.top.pixels(height), roi.bottom.pixels(height)))
     if right > width or bottom > height:
-        raise InvalidOption("roi", f"a region within the picture of {width} x {height} pixels")
+        raise RegionOutside("roi", f"a region within the picture of {width} x {height} pixels")
     if left == right or top == bottom:
-        raise InvalidOption("roi", "a region that is not empty")
+        raise RegionEmpty("roi", "a region that is not empty")
     inside = np.zeros_like(alpha)
     inside[top:bottom, left:right] = alpha[top:bottom, left:right]
     return inside

@@ -20,8 +20,10 @@ F32 = npt.NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
 InputFormat = Literal["jpeg", "png", "webp"]
-OutputFormat = Literal["png", "jpg", "webp", "zip"]
-"""``zip`` holds ``color.jpg`` and ``alpha.png``, as remove.bg has it."""
+OutputFormat = Literal["png", "jpg", "webp", "zip", "auto"]
+"""``zip`` holds ``color.jpg`` and ``alpha.png``, as remove.bg has it; ``auto`` is png if anything is transparent, else
+jpg."""
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 Channels = Literal["rgba", "rgb", "alpha"]
 Color = tuple[int, int, int, int]
 """Straight sRGB and alpha, each 0..255."""
@@ -171,3 +173,8 @@ class EncodedImage:
     media_type: str
     width: int
     height: int
+
+    @property
+    def format(self) -> str:
+        """The usual file name extension."""
+        return EXTENSIONS[self.media_type]

@@ -7,8 +7,10 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import facts, health, poof
+from app.web import facts, health, photoroom, poof, rembg, removebg
 from app.web.middleware import ExchangeMiddleware
+
+DIALECTS = (poof.DIALECT, removebg.DIALECT, rembg.DIALECT, photoroom.DIALECT)
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -16,7 +18,8 @@ def create_app(service: Service) -> ASGIApp:
 
     A bare router, not ``Starlette``: its outermost layer would answer our errors in text/plain before we see them.
     """
-    app: ASGIApp = Router([*poof.routes(service), *health.routes(service)], redirect_slashes=False)
+    routes = [route for room in (poof, removebg, rembg, photoroom, health) for route in room.routes(service)]
+    app: ASGIApp = Router(routes, redirect_slashes=False)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
         app = CORSMiddleware(
@@ -27,4 +30,4 @@ def create_app(service: Service) -> ASGIApp:
             expose_headers=facts.EXPOSED_HEADERS,
             max_age=600,
         )
-    return ExchangeMiddleware(app, service, poof.error_body)
+    return ExchangeMiddleware(app, service, DIALECTS)

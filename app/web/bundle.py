@@ -9,14 +9,13 @@ from io import BytesIO
 
 from starlette.responses import Response
 
-from app.imaging.options import RemoveOptions
 from app.pipeline import Result
 from app.web.facts import answer_headers
 
 
-def bundle(result: Result, variants: Sequence[RemoveOptions], headers: dict[str, str], accept: str) -> Response:
+def bundle(result: Result, headers: dict[str, str], accept: str) -> Response:
     """All answers in the order of the variants, named ``cutout-1.png`` and so on."""
-    names = [f"cutout-{number}.{options.format}" for number, options in enumerate(variants, start=1)]
+    names = [f"cutout-{number}.{answer.image.format}" for number, answer in enumerate(result.answers, start=1)]
     if "application/zip" in accept:
         return Response(
             _zip(result, names),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from app.errors import ClientGone
 from app.trace import Trace
-from app.web.upload import Body
+from app.web.body import Body
 
 T = TypeVar("T")
 

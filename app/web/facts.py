@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import binascii
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from starlette.responses import Response
 
 from app.pipeline import Answer, Result
 from app.web.exchange import Exchange
@@ -29,6 +33,26 @@ def result_headers(exchange: Exchange, result: Result, ignored: Sequence[str]) -
     if named := [name for name in ignored if _PLAIN_NAME.fullmatch(name)]:
         headers["X-Ignored-Fields"] = ", ".join(named[:16])
     return headers
+
+
+def file_response(answer: Answer, headers: dict[str, str]) -> Response:
+    """One output as the body, without a copy of it."""
+    return Response(
+        memoryview(answer.image.data),
+        media_type=answer.image.media_type,
+        headers=headers | answer_headers(answer, f"cutout.{answer.image.format}", "inline"),
+    )
+
+
+def base64_json(answer: Answer, name: str, beside: Mapping[str, Any], around: tuple[bytes, bytes]) -> bytes:
+    """A JSON object of the output in base64 as ``name`` and of ``beside``, between the bytes of ``around``.
+
+    Put together from pieces, since a JSON encoder would look at each of its millions of characters; tens of
+    milliseconds all the same for a large picture, so it is for a thread of the pool.
+    """
+    rest = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in beside.items())
+    text = binascii.b2a_base64(answer.image.data, newline=False)
+    return b"".join((around[0], b'{"', name.encode(), b'": "', text, b'"', rest.encode(), b"}", around[1]))
 
 
 def answer_headers(answer: Answer, filename: str, disposition: str) -> dict[str, str]:

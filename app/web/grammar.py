@@ -61,9 +61,11 @@ def crop(name: str, value: str) -> tuple[bool, tuple[int, int] | None]:
     raise InvalidOption(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
 
 
-def padding(name: str, value: str) -> Padding:
+def padding(
+    name: str, value: str, most_share: float = 1, most_pixels: float = 2000, expected: str = _PADDING
+) -> Padding:
     """1, 2 (vertical, horizontal) or 4 (top, right, bottom, left) lengths: ``10%``, ``0.1`` (a share) or ``30px``."""
-    parts = [_length(name, part, _PADDING, 1, 2000) for part in _words(value)]
+    parts = [_length(name, part, expected, most_share, most_pixels) for part in _words(value)]
     match parts:
         case [every]:
             return Padding(every, every, every, every)
@@ -71,7 +73,7 @@ def padding(name: str, value: str) -> Padding:
             return Padding(vertical, horizontal, vertical, horizontal)
         case [top, right, bottom, left]:
             return Padding(top, right, bottom, left)
-    raise InvalidOption(name, _PADDING)
+    raise InvalidOption(name, expected)
 
 
 def roi(name: str, value: str) -> Roi:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -24,23 +23,22 @@ from app.errors import (
 )
 from app.service import Service
 from app.trace import Trace
+from app.web.body import Body
+from app.web.dialect import Dialect, spoken_at
 from app.web.exchange import Exchange, request_id
-from app.web.upload import Body
 
 log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
 
-ErrorBody = Callable[[ClearcutError, str], dict[str, Any]]
-
 
 class ExchangeMiddleware:
     """Outermost: nothing that happens inside leaves without a request id, a JSON error and a log line."""
 
-    def __init__(self, app: ASGIApp, service: Service, error_body: ErrorBody) -> None:
+    def __init__(self, app: ASGIApp, service: Service, dialects: Sequence[Dialect]) -> None:
         self.app = app
         self.service = service
-        self.error_body = error_body
+        self.dialects = dialects
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,14 +76,17 @@ class ExchangeMiddleware:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()
         if error is not None:
+            dialect = spoken_at(scope["path"], self.dialects)
             if status == 0 and not isinstance(error, ClientGone):
-                await self._refuse(error, exchange, headers, send_marked)
-            status = error.status
+                await self._refuse(error, dialect, exchange, headers, send_marked)
+            status = dialect.status(error)
         self._account(scope, exchange, status, error)
 
-    async def _refuse(self, error: ClearcutError, exchange: Exchange, headers: Headers, send: Send) -> None:
+    async def _refuse(
+        self, error: ClearcutError, dialect: Dialect, exchange: Exchange, headers: Headers, send: Send
+    ) -> None:
         """Send the error; if the body is still on its way, take it in for a while so that the peer gets to read us."""
-        payload = json.dumps(self.error_body(error, exchange.request_id)).encode()
+        payload = json.dumps(dialect.error_body(error, exchange.request_id)).encode()
         fields = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
         if error.retry_after is not None:
             fields.append((b"retry-after", str(error.retry_after).encode()))
@@ -95,7 +96,7 @@ class ExchangeMiddleware:
         unread = not (body.complete or bodiless or headers.get("content-length") == "0")
         if unread and "Connection" not in error.headers:
             fields.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": error.status, "headers": fields})
+        await send({"type": "http.response.start", "status": dialect.status(error), "headers": fields})
         await send({"type": "http.response.body", "body": payload, "more_body": unread})
         if unread:
             # A peer that waits for 100 Continue has sent nothing and will not: there is nothing to take in.

@@ -6,10 +6,11 @@ The parsing itself is python-multipart's (RFC 7578, RFC 2046); this module decid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import InvalidOption, MalformedBody, TooManyBytes
+from app.errors import InvalidOption, MalformedBody, MultipleImages, TooManyBytes
 
 MAX_PARTS = 64
 MAX_FIELD_BYTES = 8 * 1024
@@ -22,15 +23,27 @@ class FormReader:
     Args:
         roles: what the file in each field is for; several fields may name one role, and each role is filled once.
         max_file_bytes: of any one file.
+        large: text fields that hold a file in base64; their caps are of ``max_text_bytes``.
     """
 
-    def __init__(self, boundary: bytes, roles: Mapping[str, str], max_file_bytes: int) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        roles: Mapping[str, str],
+        max_file_bytes: int,
+        large: Mapping[str, str] = MappingProxyType({}),
+        max_text_bytes: int = MAX_FIELD_BYTES,
+    ) -> None:
         self.files: dict[str, bytearray] = {}
         """By role."""
         self.fields: dict[str, str] = {}
         self.other_files: list[str] = []
         """Fields with a file that has no role here."""
+        self.texts: dict[str, bytearray] = {}
+        """The fields of ``large``, as they came."""
         self._roles = roles
+        self._large = large
+        self._max_text_bytes = max_text_bytes
         self._max_file_bytes = max_file_bytes
         self._parts = 0
         self._ended = False
@@ -100,8 +113,7 @@ class FormReader:
         self._is_file = role is not None
         if role is not None:
             if role in self.files:
-                same = ", ".join(f"'{name}'" for name, other in self._roles.items() if other == role)
-                raise MalformedBody(f"More than one {role} was sent; send one of {same}")
+                raise MultipleImages(role, [name for name, other in self._roles.items() if other == role])
             self.files[role] = self._target = bytearray()
         elif b"filename" in options or b"filename*" in options:
             self.other_files.append(self._name)  # its bytes are counted with the body and not kept
@@ -112,15 +124,24 @@ class FormReader:
         target = self._target
         if target is None:
             return
-        cap = self._max_file_bytes if self._is_file else MAX_FIELD_BYTES
+        if self._is_file:
+            cap = self._max_file_bytes
+        else:
+            cap = self._max_text_bytes if self._name in self._large else MAX_FIELD_BYTES
         if len(target) + end - start > cap:
-            if self._is_file:
-                raise TooManyBytes.of(cap)
+            if self._is_file or self._name in self._large:
+                raise TooManyBytes.of(self._max_file_bytes)
             raise InvalidOption(self._name, f"at most {MAX_FIELD_BYTES} bytes")
         target += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
         if self._target is None or self._is_file:
+            return
+        if self._name in self._large:
+            if self._name in self.texts:
+                raise InvalidOption(self._name, "one value; it was sent more than once")
+            if self._target:
+                self.texts[self._name] = self._target
             return
         try:
             value = self._target.decode("utf-8").strip()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from app.errors import InvalidOption
 from app.imaging.options import WHITE, Fit, RemoveOptions
-from app.imaging.types import Channels, OutputFormat
-from app.web import grammar
+from app.imaging.types import Channels
+from app.web import fields, grammar
+from app.web.fields import Field, Parsed
+from app.web.upload import NO_ADDRESS
 
 MAX_CANVAS = 6000
 """Pixels; the largest width or height that may be asked for (Poof's own bound)."""
 MAX_VARIANTS = 16
+ADDRESSES = ("url", "image_url", "bg_image_url")
 
 SIZES: dict[str, dict[str, int]] = {
     "full": {},
@@ -37,7 +41,8 @@ BACKGROUND_TYPES: dict[str, dict[str, Any]] = {
 }
 """What each ``background_type`` (851-labs' names) means. All but ``rgba`` and ``map`` make the output opaque."""
 
-Parsed = dict[str, Any]
+FORMATS = ("png", "jpg", "webp", "zip")
+MARGIN_EXAMPLES = ("10%", "0.1", "30px", "10% 5%", "1px 2px 3px 4px")
 
 
 def _crop(name: str, value: str) -> Parsed:
@@ -46,7 +51,7 @@ def _crop(name: str, value: str) -> Parsed:
 
 
 def _format(name: str, value: str) -> Parsed:
-    return {"format": grammar.one_of(name, "jpg" if value.lower() == "jpeg" else value, get_args(OutputFormat))}
+    return {"format": grammar.one_of(name, "jpg" if value.lower() == "jpeg" else value, FORMATS)}
 
 
 def _shadow(name: str, value: str) -> Parsed:
@@ -55,30 +60,44 @@ def _shadow(name: str, value: str) -> Parsed:
     return {"shadow": grammar.number(name, value, 0, 1)}
 
 
-FIELDS: dict[str, Callable[[str, str], Parsed]] = {
-    "format": _format,
-    "channels": lambda name, value: {"channels": grammar.one_of(name, value, get_args(Channels))},
-    "bg_color": lambda name, value: {"background": grammar.color(name, value)},
-    "size": lambda name, value: SIZES[grammar.one_of(name, value, tuple(SIZES))],
-    "crop": _crop,
-    "padding": lambda name, value: {"padding": grammar.padding(name, value)},
-    "crop_margin": lambda name, value: {"padding": grammar.padding(name, value)},
-    "width": lambda name, value: {"width": grammar.integer(name, value, 1, MAX_CANVAS)},
-    "height": lambda name, value: {"height": grammar.integer(name, value, 1, MAX_CANVAS)},
-    "fit": lambda name, value: {"fit": grammar.one_of(name, value, get_args(Fit))},
-    "scale": lambda name, value: {"scale": grammar.scale(name, value)},
-    "position": lambda name, value: {"position": grammar.position(name, value)},
-    "roi": lambda name, value: {"roi": grammar.roi(name, value)},
-    "threshold": lambda name, value: {"threshold": grammar.number(name, value, 0, 1)},
-    "reverse": lambda name, value: {"reverse": grammar.boolean(name, value)},
-    "background_type": lambda name, value: BACKGROUND_TYPES[grammar.one_of(name, value, tuple(BACKGROUND_TYPES))],
-    "shadow": _shadow,
-    "despill": lambda name, value: {"despill": grammar.boolean(name, value)},
-    "quality": lambda name, value: {"quality": grammar.integer(name, value, 1, 100, "a whole number")},
-}
+def _margin(about: str) -> Field:
+    return fields.text(about, lambda name, value: {"padding": grammar.padding(name, value)}, MARGIN_EXAMPLES, "0")
 
 
-def remove_options(fields: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
+FIELDS: dict[str, Field] = {
+    "format": fields.text(
+        "Of the file; `zip` holds `color.jpg` and `alpha.png`.", _format, ["webp"], "png", enum=[*FORMATS, "jpeg"]
+    ),
+    "channels": fields.choice(
+        "`rgba`; `rgb`, opaque; `alpha`, the matte alone as a grey picture.", get_args(Channels), "channels", "rgba"
+    ),
+    "bg_color": fields.color("Under opaque output; ignored for transparent output.", "white"),
+    "size": fields.choice(
+        "Longest side at most: 256, 512, 1024, 2048 pixels; `hd` at most 4 megapixels. Never enlarges.",
+        SIZES, default="full",
+    ),
+    "crop": fields.text(
+        "To the box of the subject, before resizing; a ratio grows that box to it.", _crop,
+        ["true", "false", "1:1", "16:9"], "false",
+    ),
+    "padding": _margin("Around the crop: shares of the subject or pixels, one, two or four."),
+    "crop_margin": _margin("The same as `padding`."),
+    "width": fields.integer("Exact canvas; overrides `size`. One alone: the other follows.", 1, MAX_CANVAS, "width"),
+    "height": fields.integer("Exact canvas; overrides `size`.", 1, MAX_CANVAS, "height"),
+    "fit": fields.choice("How the picture fills `width` x `height`.", get_args(Fit), "fit", "contain"),
+    "scale": fields.scale("The subject scaled to fit this share of the canvas, 10% to 100%."),
+    "position": fields.position("Where the subject stands on the canvas."),
+    "roi": fields.region("Left, top, right, bottom: only there can be a subject."),
+    "threshold": fields.number("Above 0 a hard cut at this opacity.", 0, 1, "threshold", 0),
+    "reverse": fields.boolean("Keep the background, remove the subject.", "reverse", False),
+    "background_type": fields.choice("What stands behind the subject.", BACKGROUND_TYPES, default="rgba"),
+    "shadow": fields.text("A soft contact shadow, or its opacity 0 to 1.", _shadow, ["true", "0.4"], "false"),
+    "despill": fields.boolean("Take the old background's colour out of the soft edge.", "despill", True),
+    "quality": fields.integer("Of jpg (90) and webp (85).", 1, 100, "quality", "a whole number"),
+}  # fmt: skip
+
+
+def remove_options(given: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
     """(options, names of the fields that mean nothing here).
 
     ``bg_color`` is checked always and used for opaque output only, as the contract has it.
@@ -86,28 +105,24 @@ def remove_options(fields: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]
     Raises:
         InvalidOption: a value is outside its grammar or range, or two fields exclude each other; names the field.
     """
-    for name in ("url", "image_url", "bg_image_url"):
-        if name in fields:
-            raise InvalidOption(name, "no address; this service takes uploads only, send the image in 'image_file'")
-    if "padding" in fields and "crop_margin" in fields:
+    for name in ADDRESSES:
+        if name in given:
+            raise InvalidOption(name, NO_ADDRESS)
+    if "padding" in given and "crop_margin" in given:
         raise InvalidOption("crop_margin", "no value beside 'padding', which is the same")
-    given: Parsed = {}
     # background_type comes last: it decides what the other fields' background and channels mean.
-    for name in sorted(fields, key=lambda name: name == "background_type"):
-        if name in FIELDS:
-            given |= FIELDS[name](name, fields[name])
-    kind = fields.get("background_type", "").lower()
-    if kind == "color" and "bg_color" not in fields:
+    parsed, unknown = fields.read_fields(given, FIELDS, last=("background_type",))
+    kind = given.get("background_type", "").lower()
+    if kind == "color" and "bg_color" not in given:
         raise InvalidOption("bg_color", "a colour, as background_type is color")
     opaque = kind in ("green", "white", "color", "blur", "overlay", "image")
-    options = RemoveOptions(**given)
+    options = RemoveOptions(**parsed)
     if not (opaque or options.opaque) and options.background is not None:
-        given["background"] = None
-        options = RemoveOptions(**given)
-    return options, [name for name in fields if name not in FIELDS and name != "variants"]
+        options = replace(options, background=None)
+    return options, [name for name in unknown if name != "variants"]
 
 
-def variants(fields: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
+def variants(given: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
     """One set of options for each of ``variants`` (a JSON list of objects), laid over the request's other fields.
 
     Raises:
@@ -115,12 +130,12 @@ def variants(fields: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]
     """
     expected = f'a JSON list of 1 to {MAX_VARIANTS} objects of options, such as [{{}}, {{"size": "preview"}}]'
     try:
-        listed = json.loads(fields["variants"])
+        listed = json.loads(given["variants"])
     except (ValueError, RecursionError):
         raise InvalidOption("variants", expected) from None
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_VARIANTS:
         raise InvalidOption("variants", expected)
-    common = {name: value for name, value in fields.items() if name != "variants"}
+    common = {name: value for name, value in given.items() if name != "variants"}
     every: list[RemoveOptions] = []
     ignored: list[str] = []
     for position, own in enumerate(listed):

@@ -8,44 +8,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.errors import ClearcutError, Starting
+from app.errors import ClearcutError
 from app.pipeline import Job
 from app.service import Service
 from app.web.bundle import bundle
-from app.web.exchange import Exchange
-from app.web.facts import answer_headers, log_facts, result_headers
+from app.web.dialect import Dialect
+from app.web.facts import file_response, result_headers
 from app.web.options import remove_options, variants
-from app.web.upload import Upload, read_upload
+from app.web.upload import POOF, Upload
+from app.web.work import Finished, Operation, cut_out
 
+PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
+"""The documented one, and two that callers use all the same."""
 UNLIMITED = 2**31 - 1
 
 
 def routes(service: Service) -> list[Route]:
+    operation = Operation(POOF, read_job, respond)
+
     async def remove(request: Request) -> Response:
-        exchange = Exchange.of(request)
-        trace = exchange.trace
-        service.lifecycle.admit()
-        if service.pipeline is None:
-            raise Starting
-        with service.slots.enter():
-            with trace.stage("read"):
-                upload = await read_upload(
-                    request.headers, request.scope["query_string"], exchange.body, service.settings.max_bytes
-                )
-            job, ignored = read_job(upload)
-            result = await exchange.while_connected(service.pipeline.remove(job, trace))
-        service.count(result, len(upload.image))
-        exchange.format = job.variants[0].format
-        exchange.facts |= log_facts(result)
-        headers = result_headers(exchange, result, ignored)
-        if "variants" in upload.fields:
-            return bundle(result, job.variants, headers, request.headers.get("accept", ""))
-        answer = result.answers[0]
-        return Response(
-            memoryview(answer.image.data),
-            media_type=answer.image.media_type,
-            headers=headers | answer_headers(answer, f"cutout.{exchange.format}", "inline"),
-        )
+        return await cut_out(service, request, operation)
 
     async def me(_: Request) -> Response:
         """There are no accounts yet: an unlimited plan, and what this process has served since it started."""
@@ -59,7 +41,14 @@ def routes(service: Service) -> list[Route]:
             }
         )
 
-    return [Route("/v1/remove", remove, methods=["POST"]), Route("/v1/me", me, methods=["GET"])]
+    return [*(Route(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
+
+
+async def respond(done: Finished) -> Response:
+    headers = result_headers(done.exchange, done.result, done.ignored)
+    if "variants" in done.upload.fields:
+        return bundle(done.result, headers, done.accept)
+    return file_response(done.answer, headers)
 
 
 def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
@@ -68,6 +57,10 @@ def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
     if error.details:
         body["details"] = error.details
     return body
+
+
+DIALECT = Dialect("poof", "", error_body, lambda error: error.status)
+"""Also of every path that is no dialect's."""
 
 
 def read_job(upload: Upload) -> tuple[Job, list[str]]:

@@ -8,122 +8,153 @@ field sizes, pauses).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from app.errors import ClientGone, InvalidOption, MalformedBody, MissingImage, TooManyBytes, UploadTimeout
+from app.errors import (
+    InvalidOption,
+    MalformedBody,
+    MissingImage,
+    MultipleImages,
+    TooManyBytes,
+)
+from app.web.body import Body
+from app.web.encoded import base64_file, encoded_bytes, json_object, urlencoded
 from app.web.multipart import FormReader
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+T = TypeVar("T")
 
-ROLES = {
-    "image_file": "image", "file": "image", "image": "image",
-    "bg_image": "bg_image", "bg_image_file": "bg_image",
-    "mask": "mask", "mask_file": "mask",
-}  # fmt: skip
-"""Which field's file is what."""
+NO_ADDRESS = "no address; this service takes uploads only, send the image itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What a dialect takes in."""
+
+    roles: Mapping[str, str]
+    """Which field's file is what."""
+    encoded: Mapping[str, str] = field(default_factory=dict)
+    """Which field's base64 text is what. Only a dialect with such fields takes urlencoded forms and JSON."""
+    addresses: tuple[str, ...] = ()
+    """Fields that would hold a picture's address."""
+
+    @property
+    def main(self) -> str:
+        """The field to name when there is no picture."""
+        return next(iter(self.roles))
+
+
+POOF = Intake(
+    {
+        "image_file": "image", "file": "image", "image": "image",
+        "bg_image": "bg_image", "bg_image_file": "bg_image",
+        "mask": "mask", "mask_file": "mask",
+    }
+)  # fmt: skip
 ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
+
+_TEXT_KINDS = {b"application/x-www-form-urlencoded": urlencoded, b"application/json": json_object}
 
 
 @dataclass(slots=True)
 class Upload:
     files: dict[str, bytearray]
-    """By role; there is always an ``image``."""
+    """By role; what ``read_upload`` returns always has an ``image``."""
     fields: dict[str, str] = field(default_factory=dict)
     """Text fields of the form and of the query string; empty ones are absent."""
+    others: list[str] = field(default_factory=list)
+    """Fields with a file that has no role here."""
 
     @property
     def image(self) -> bytearray:
         return self.files["image"]
 
 
-class Body:
-    """The request body as chunks: bytes counted, pauses and the whole time bounded."""
-
-    def __init__(self, receive: Receive, stall_s: float, remaining: Callable[[], float]) -> None:
-        self._receive = receive
-        self._stall_s = stall_s
-        self._remaining = remaining
-        self.received = 0
-        self.complete = False
-
-    async def chunk(self) -> bytes:
-        """The next piece; empty only at the end, when ``complete`` is set.
-
-        Raises:
-            UploadTimeout: nothing came for ``stall_s`` seconds, or the request's deadline passed.
-            ClientGone: the connection closed before the body was complete.
-        """
-        while not self.complete:
-            patience = min(self._stall_s, self._remaining())
-            try:
-                if patience <= 0:  # a timeout alone never strikes while chunks come without a pause
-                    raise TimeoutError
-                async with asyncio.timeout(patience):
-                    message = await self._receive()
-            except TimeoutError:
-                raise UploadTimeout(f"The upload stopped or was too slow after {self.received} bytes") from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            data: bytes = message.get("body", b"")
-            self.received += len(data)
-            self.complete = not message.get("more_body", False)
-            if data:
-                return data
-        return b""
-
-    async def disconnected(self) -> None:
-        """Return when the peer has closed the connection; to be awaited only once the body is complete."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def discard(self, at_most: int, seconds: float) -> None:
-        """Read on without keeping, so that a client that sends its whole body first can still read our refusal."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not self.complete and self.received < at_most:
-                    await self.chunk()
-        except (TimeoutError, UploadTimeout, ClientGone):
-            self.complete = True
-
-
-async def read_upload(headers: Mapping[str, str], query: bytes, body: Body, max_bytes: int) -> Upload:
+async def read_upload(
+    headers: Mapping[str, str],
+    query: bytes,
+    body: Body,
+    max_bytes: int,
+    intake: Intake = POOF,
+    pool: Executor | None = None,
+) -> Upload:
     """Read one image and its options.
 
-    Accepts multipart/form-data with the files in the fields of ``ROLES``, or the image itself as the body
-    (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string.
+    Accepts multipart/form-data with the files in the fields of the intake's ``roles``, or the image itself as the body
+    (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string; urlencoded
+    forms and JSON objects with the file in base64, where the dialect has such fields.
 
     Args:
         headers: lower-cased names.
         query: the raw query string.
+        pool: where bodies of text are taken apart.
 
     Raises:
-        MissingImage, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
+        MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
         UploadTimeout, ClientGone: the body stopped arriving.
     """
     fields = parse_query(query)
     kind, parameters = parse_options_header(headers.get("content-type"))
     declared = declared_length(headers)
+    raw = kind.startswith(b"image/") or kind in (b"application/octet-stream", b"")
+    cap = max_bytes if raw else ENVELOPE_BYTES + (encoded_bytes(max_bytes) if intake.encoded else max_bytes)
+    if declared is not None and declared > cap:
+        raise TooManyBytes.of(max_bytes)
     if kind == b"multipart/form-data":
-        if declared is not None and declared > max_bytes + ENVELOPE_BYTES:
-            raise TooManyBytes.of(max_bytes)
-        upload = await _read_form(parameters, body, max_bytes)
-    elif kind.startswith(b"image/") or kind in (b"application/octet-stream", b""):
-        if declared is not None and declared > max_bytes:
-            raise TooManyBytes.of(max_bytes)
-        upload = await _read_raw(body, max_bytes)
+        upload, texts = await _read_form(parameters, body, max_bytes, cap, intake)
+        _one_value(upload.fields, fields)
+    elif raw:
+        upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
+    elif intake.encoded and kind in _TEXT_KINDS:
+        data = await _read_all(body, cap, max_bytes)
+        members = await _on(pool, lambda: _TEXT_KINDS[kind](data, intake.encoded))
+        texts = {name: members.pop(name) for name in intake.encoded if name in members}
+        upload = Upload({}, members)
+        _one_value(upload.fields, fields)
     else:
-        raise MissingImage(_wrong_type(kind.decode("latin-1")))
-    for name, value in fields.items():
-        if name in upload.fields:
-            raise InvalidOption(name, "one value; it was sent in the query string and in the form")
-        upload.fields[name] = value
+        raise MissingImage(_wrong_type(kind.decode("latin-1"), intake.main))
+    for name in list(texts):
+        role = intake.encoded[name]
+        if upload.files.get(role):
+            every = {**intake.roles, **intake.encoded}
+            raise MultipleImages(role, [each for each, other in every.items() if other == role])
+        upload.files[role] = await _on(pool, partial(base64_file, name, texts.pop(name), max_bytes))
+    if not upload.files.get("image"):
+        _no_image(upload, intake, raw)
     return upload
+
+
+def _one_value(ours: dict[str, str], query: Mapping[str, str]) -> None:
+    """Add the query's fields to the body's."""
+    for name, value in query.items():
+        if name in ours:
+            raise InvalidOption(name, "one value; it was sent in the query string and in the form")
+        ours[name] = value
+
+
+def _no_image(upload: Upload, intake: Intake, raw: bool) -> NoReturn:
+    for name in intake.addresses:
+        if name in upload.fields:
+            raise InvalidOption(name, NO_ADDRESS)
+    if raw:
+        raise MissingImage("The request body is empty")
+    if "image" in upload.files:
+        raise MissingImage("The file in the image field is empty")
+    seen = ", ".join(f"'{name}'" for name in upload.others)
+    if seen:
+        raise MissingImage(f"The file came in field {seen}; send it as '{intake.main}'")
+    raise MissingImage(None if intake.main == "image_file" else f"Send the image in field '{intake.main}'")
+
+
+async def _on(pool: Executor | None, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def declared_length(headers: Mapping[str, str]) -> int | None:
@@ -151,42 +182,38 @@ def parse_query(query: bytes) -> dict[str, str]:
     return fields
 
 
-async def _read_raw(body: Body, max_bytes: int) -> Upload:
-    image = bytearray()
-    while data := await body.chunk():
-        if body.received > max_bytes:
+async def _read_all(body: Body, cap: int, max_bytes: int) -> bytearray:
+    data = bytearray()
+    while chunk := await body.chunk():
+        if body.received > cap:
             raise TooManyBytes.of(max_bytes)
-        image += data
-    if not image:
-        raise MissingImage("The request body is empty")
-    return Upload({"image": image})
+        data += chunk
+    return data
 
 
-async def _read_form(parameters: Mapping[bytes, bytes], body: Body, max_bytes: int) -> Upload:
+async def _read_form(
+    parameters: Mapping[bytes, bytes], body: Body, max_bytes: int, cap: int, intake: Intake
+) -> tuple[Upload, dict[str, str | bytearray]]:
+    """(files and fields, base64 texts by field)."""
     boundary = parameters.get(b"boundary", b"")
     if not boundary:
         raise MalformedBody("multipart/form-data without a boundary; let your HTTP client write the Content-Type")
     try:
-        form = FormReader(boundary, ROLES, max_bytes)
+        form = FormReader(boundary, intake.roles, max_bytes, intake.encoded, encoded_bytes(max_bytes))
         while data := await body.chunk():
-            if body.received > max_bytes + ENVELOPE_BYTES:
+            if body.received > cap:
                 raise TooManyBytes.of(max_bytes)
             form.feed(data)
         form.finish()
     except FormParserError:
         raise MalformedBody("The multipart body is malformed") from None
-    if "image" not in form.files:
-        seen = ", ".join(f"'{name}'" for name in form.other_files)
-        hint = f"The file came in field {seen}; send it as 'image_file'" if seen else None
-        raise MissingImage(hint)
-    if not form.files["image"]:
-        raise MissingImage("The file in the image field is empty")
-    return Upload({role: data for role, data in form.files.items() if data}, form.fields)
+    files = {role: data for role, data in form.files.items() if data or role == "image"}
+    return Upload(files, form.fields, form.other_files), dict(form.texts)
 
 
-def _wrong_type(kind: str) -> str:
+def _wrong_type(kind: str, main: str) -> str:
     shown = kind if len(kind) <= 100 and kind.isprintable() else "not readable"
     return (
-        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field 'image_file', "
+        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main}', "
         "or the image itself with Content-Type: image/* (curl: --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
     )

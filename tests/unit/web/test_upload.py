@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ClientGone, InvalidOption, MalformedBody, MissingImage, TooManyBytes, UploadTimeout
+from app.web.body import Body
 from app.web.multipart import MAX_FIELD_BYTES, MAX_PARTS
-from app.web.upload import ENVELOPE_BYTES, Body, parse_query, read_upload
+from app.web.upload import ENVELOPE_BYTES, parse_query, read_upload
 
 MAX = 100_000
 FORM = {"content-type": "multipart/form-data; boundary=XX"}

@@ -1,0 +1,78 @@
+"""The Photoroom dialect (Basic plan): ``POST /v1/segment``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.errors import ClearcutError, InvalidOption
+from app.imaging.options import RemoveOptions
+from app.pipeline import Job
+from app.service import Service
+from app.web import fields
+from app.web.dialect import Dialect, plain_status
+from app.web.facts import base64_json, file_response, result_headers
+from app.web.fields import Field
+from app.web.upload import NO_ADDRESS, Intake, Upload
+from app.web.work import Finished, Operation, cut_out
+
+INTAKE = Intake(
+    roles={"image_file": "image"}, encoded={"image_file_b64": "image"}, addresses=("image_url",)
+)  # fmt: skip
+
+FIELDS: dict[str, Field] = {
+    "format": fields.choice("Of the file.", ("png", "jpg", "webp"), "format", "png"),
+    "channels": fields.choice("`alpha`: the matte alone, grey.", ("rgba", "alpha"), "channels", "rgba"),
+    "bg_color": fields.color("Behind the subject, in every format."),
+    "size": fields.choice(
+        "Pixels of the output at most: 0.25, 1.5, 4 or 36 megapixels. Never enlarges.",
+        {
+            "preview": {"max_pixels": 250_000}, "medium": {"max_pixels": 1_500_000},
+            "hd": {"max_pixels": 4_000_000}, "full": {"max_pixels": 36_000_000},
+        },
+        default="full",
+    ),
+    "crop": fields.boolean("To the box of the subject.", "crop", False),
+    "despill": fields.boolean("Accepted; the old background's colour is always taken out of the edge."),
+}  # fmt: skip
+
+
+def routes(service: Service) -> list[Route]:
+    async def respond(done: Finished) -> Response:
+        answer = done.answer
+        headers = result_headers(done.exchange, done.result, done.ignored)
+        headers["x-uncertainty-score"] = f"{1 - answer.confidence:.4f}"
+        if "application/json" not in done.accept:
+            return file_response(answer, headers)
+        body = await done.on_pool(service, lambda: base64_json(answer, "base64img", {}, (b"", b"")))
+        return Response(body, media_type="application/json", headers=headers)
+
+    operation = Operation(INTAKE, read_job, respond)
+
+    async def segment(request: Request) -> Response:
+        return await cut_out(service, request, operation)
+
+    return [Route("/v1/segment", segment, methods=["POST"])]
+
+
+def read_job(upload: Upload) -> tuple[Job, list[str]]:
+    """(what is asked for, names of the fields that mean nothing here)."""
+    if "image_url" in upload.fields:
+        raise InvalidOption("image_url", NO_ADDRESS)
+    parsed, unknown = fields.read_fields({"size": "full"} | upload.fields, FIELDS)
+    return Job(upload.image, (RemoveOptions(**parsed),)), unknown
+
+
+def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
+    return {
+        "detail": error.details or error.message,
+        "status_code": plain_status(error),
+        "type": error.code,
+        "request_id": request_id,
+    }
+
+
+DIALECT = Dialect("photoroom", "/v1/segment", error_body)

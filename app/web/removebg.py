@@ -1,0 +1,199 @@
+"""The remove.bg dialect, version 1.0: ``POST /v1.0/removebg``, ``GET /v1.0/account``, ``POST /v1.0/improve``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.errors import InvalidOption, MultipleBackgrounds, MultipleImages, NoForeground
+from app.imaging.layout import plan
+from app.imaging.options import RemoveOptions
+from app.pipeline import Answer, Job
+from app.service import Service
+from app.web import fields, grammar
+from app.web.exchange import Exchange
+from app.web.facts import base64_json, file_response, result_headers
+from app.web.fields import Field, Parsed
+from app.web.removebg_errors import DIALECT
+from app.web.upload import NO_ADDRESS, Intake, Upload, read_upload
+from app.web.work import Finished, Operation, cut_out
+
+__all__ = ["DIALECT", "FIELDS", "IMPROVE_FIELDS", "INTAKE", "routes"]
+
+MEGAPIXEL = 1_000_000
+MOST_PIXELS = 50 * MEGAPIXEL
+PNG_PIXELS = 10 * MEGAPIXEL
+"""What a PNG may have; the other formats go up to what ``size`` says."""
+SIZES: dict[str, Parsed] = {
+    "preview": {"max_pixels": MEGAPIXEL // 4},
+    "small": {"max_pixels": MEGAPIXEL // 4},
+    "regular": {"max_pixels": MEGAPIXEL // 4},
+    "medium": {"max_pixels": 3 * MEGAPIXEL // 2},
+    "hd": {"max_pixels": 4 * MEGAPIXEL},
+    "full": {"max_pixels": 25 * MEGAPIXEL},
+    "4k": {"max_pixels": 25 * MEGAPIXEL},
+    "50mp": {"max_pixels": MOST_PIXELS},
+    "auto": {"max_pixels": MOST_PIXELS},
+}
+_SHADOW = 0.5
+_MARGIN = "one, two or four lengths such as 30px or 10%; at most 500px or 50% of the subject a side"
+
+INTAKE = Intake(
+    roles={"image_file": "image", "bg_image_file": "bg_image"},
+    encoded={"image_file_b64": "image"},
+    addresses=("image_url",),
+)
+
+
+def _margin(name: str, value: str) -> Parsed:
+    return {"padding": grammar.padding(name, value, 0.5, 500, _MARGIN)}
+
+
+def _shadow_opacity(name: str, value: str) -> Parsed:
+    return {"shadow_opacity": grammar.number(name, value, 0, 100) / 100}
+
+
+FIELDS: dict[str, Field] = {
+    "size": fields.choice(
+        "Pixels of the output at most: 0.25 (preview, small, regular), 1.5, 4, 25 or 50 megapixels; a PNG has 10 at "
+        "most. Never enlarges.", SIZES, default="preview",
+    ),
+    "type": fields.choice(
+        "What is in the picture; the model needs no hint.",
+        ("auto", "person", "product", "car", "animal", "graphic", "graphics", "transportation", "other"),
+        default="auto",
+    ),
+    "type_level": fields.choice(
+        "How finely `X-Type` tells; `none` leaves it out. The model cannot tell: it is `other`.",
+        ("none", "1", "2", "latest"), default="1",
+    ),
+    "format": fields.choice(
+        "`auto` is png if anything is transparent, else jpg; `zip` holds `color.jpg` and `alpha.png`.",
+        ("auto", "png", "jpg", "webp", "zip"), "format", "auto",
+    ),
+    "channels": fields.choice("`alpha`: the matte alone, grey.", ("rgba", "alpha"), "channels", "rgba"),
+    "roi": fields.region("Left, top, right, bottom: only there can be a subject."),
+    "crop": fields.boolean("To the box of the subject.", "crop", False),
+    "crop_margin": fields.text("Around the crop.", _margin, ["30px", "10%", "10% 5%"], "0"),
+    "scale": fields.scale("The subject scaled to fit this share of the canvas, 10% to 100%."),
+    "position": fields.position("Where the subject stands on the canvas."),
+    "add_shadow": fields.choice(
+        "The older way to ask for a shadow.", {"true": {"shadow": _SHADOW}, "false": {}}, default="false"
+    ),
+    "shadow_type": fields.choice(
+        "Every kind is a soft contact shadow.",
+        {"none": {"shadow": 0.0}, **{kind: {"shadow": _SHADOW} for kind in ("auto", "drop", "3d", "car")}},
+    ),
+    "shadow_opacity": fields.text("Percent, with a shadow.", _shadow_opacity, ["50"]),
+    "semitransparency": fields.boolean("Accepted; edges and glass are soft wherever the model finds them so."),
+    "bg_color": fields.color("Behind the subject, in every format."),
+}  # fmt: skip
+IMPROVE_FIELDS: dict[str, Field] = {
+    "tag": fields.text("Accepted.", lambda name, value: {}, ["batch-7"]),
+    "image_filename": fields.text("Accepted.", lambda name, value: {}, ["car.jpg"]),
+}
+
+
+def routes(service: Service) -> list[Route]:
+    async def respond(done: Finished) -> Response:
+        answer = done.answer
+        if answer.box is None:
+            raise NoForeground
+        headers = result_headers(done.exchange, done.result, done.ignored) | {
+            "X-Width": str(answer.image.width),
+            "X-Height": str(answer.image.height),
+            **_most(done),
+        }
+        if done.upload.fields.get("type_level", "").lower() != "none":
+            headers["X-Type"] = "other"
+        if "application/json" not in done.accept:
+            return file_response(answer, headers)
+        body = await done.on_pool(
+            service, lambda: base64_json(answer, "result_b64", _box(answer), (b'{"data": ', b"}"))
+        )
+        return Response(body, media_type="application/json", headers=headers)
+
+    operation = Operation(INTAKE, read_job, respond)
+
+    async def removebg(request: Request) -> Response:
+        return await cut_out(service, request, operation)
+
+    async def account(_: Request) -> Response:
+        return JSONResponse(account_body(0))
+
+    async def improve(request: Request) -> Response:
+        """Takes a picture as the original does, so that its callers go on working, and keeps nothing of it."""
+        service.lifecycle.admit()
+        body = Exchange.of(request).body
+        query = request.scope["query_string"]
+        with service.slots.enter():
+            await read_upload(request.headers, query, body, service.settings.max_bytes, INTAKE, service.pool)
+        return JSONResponse({"id": str(uuid.uuid4()), "stored": False, "message": "Nothing was stored"})
+
+    return [
+        Route("/v1.0/removebg", removebg, methods=["POST"]),
+        Route("/v1.0/account", account, methods=["GET"]),
+        Route("/v1.0/improve", improve, methods=["POST"]),
+    ]
+
+
+def account_body(credits_left: int) -> dict[str, Any]:
+    credits = {"total": credits_left, "subscription": 0, "payg": credits_left, "enterprise": 0}
+    return {"data": {"attributes": {"credits": credits, "api": {"free_calls": 0, "sizes": "all"}}}}
+
+
+def read_job(upload: Upload) -> tuple[Job, list[str]]:
+    """(what is asked for, names of the fields that mean nothing here).
+
+    Raises:
+        InvalidOption, MultipleImages, MultipleBackgrounds: the request is at fault.
+    """
+    given = upload.fields
+    if "image_url" in given:
+        raise MultipleImages("image", ("image_file", "image_file_b64", "image_url"))
+    backdrop = upload.files.get("bg_image")
+    if ("bg_color" in given) + ("bg_image_url" in given) + (backdrop is not None) > 1:
+        raise MultipleBackgrounds("Send one of 'bg_color', 'bg_image_file' and 'bg_image_url'")
+    if "bg_image_url" in given:
+        raise InvalidOption("bg_image_url", NO_ADDRESS)
+    parsed, unknown = fields.read_fields({"size": "preview", "format": "auto"} | given, FIELDS, ("shadow_type",))
+    opacity = parsed.pop("shadow_opacity", None)
+    if opacity is not None and parsed.get("shadow"):
+        parsed["shadow"] = opacity
+    if backdrop is not None:
+        parsed["backdrop"] = "image"
+    options = RemoveOptions(**parsed)
+    if options.format == "png" or (options.format == "auto" and not _covers(options)):
+        options = replace(options, max_pixels=min(PNG_PIXELS, options.max_pixels or PNG_PIXELS))
+    return Job(upload.image, (options,), backdrop), unknown
+
+
+def _covers(options: RemoveOptions) -> bool:
+    """Whether nothing can be transparent, so that ``auto`` means jpg."""
+    solid = options.background is not None and options.background[3] == 255
+    return options.channels != "alpha" and (solid or options.backdrop == "image")
+
+
+def _most(done: Finished) -> Mapping[str, str]:
+    """The size that the largest ``size`` would give."""
+    options = replace(done.job.variants[0], max_pixels=MOST_PIXELS)
+    layout = plan(done.result.original_width, done.result.original_height, done.answer.box, options)
+    return {"X-Max-Width": str(layout.width), "X-Max-Height": str(layout.height)}
+
+
+def _box(answer: Answer) -> dict[str, int]:
+    box = answer.box
+    if box is None:
+        return {}
+    return {
+        "foreground_top": box.top,
+        "foreground_left": box.left,
+        "foreground_width": box.width,
+        "foreground_height": box.height,
+    }

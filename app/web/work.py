@@ -1,0 +1,87 @@
+"""One cut-out over HTTP, whatever the dialect: admit, take a slot, read, run, account, answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import Starting
+from app.pipeline import Answer, Job, Result
+from app.service import Service
+from app.web.exchange import Exchange
+from app.web.facts import log_facts
+from app.web.upload import Intake, Upload, read_upload
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A request that has its pixels, for its dialect to put into words."""
+
+    exchange: Exchange
+    accept: str
+    upload: Upload
+    job: Job
+    ignored: list[str]
+    """Names of the fields that mean nothing here."""
+    result: Result
+
+    @property
+    def answer(self) -> Answer:
+        """The one output, or the first."""
+        return self.result.answers[0]
+
+    async def on_pool(self, service: Service, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(service.pool, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A dialect's way to ask for a cut-out and to be answered."""
+
+    intake: Intake
+    read_job: Callable[[Upload], tuple[Job, list[str]]]
+    """(what is asked for, names of the fields that mean nothing here); raises InputError."""
+    respond: Callable[[Finished], Awaitable[Response]]
+
+
+async def cut_out(service: Service, request: Request, operation: Operation) -> Response:
+    """Answer one request.
+
+    Raises:
+        ClearcutError: it is refused, or its client left.
+    """
+    exchange = Exchange.of(request)
+    trace = exchange.trace
+    service.lifecycle.admit()
+    pipeline = service.pipeline
+    if pipeline is None:
+        raise Starting
+    with service.slots.enter():
+        with trace.stage("read"):
+            upload = await read_upload(
+                request.headers,
+                request.scope["query_string"],
+                exchange.body,
+                service.settings.max_bytes,
+                operation.intake,
+                service.pool,
+            )
+        job, ignored = operation.read_job(upload)
+
+        async def work() -> tuple[Result, Response]:
+            result = await pipeline.remove(job, trace)
+            accept = request.headers.get("accept", "")
+            return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
+
+        result, response = await exchange.while_connected(work())
+    service.count(result, len(upload.image))
+    exchange.format = result.answers[0].image.format
+    exchange.facts |= log_facts(result)
+    return response
