@@ -51,9 +51,16 @@ format: $(VENV)/.dev ## let ruff mend what it can
 demo: $(VENV)/.dev ## serve, cut out a real photo with curl, write demo/, stop
 	$(ALLOCATOR) $(RUN) -m tests.demo
 
-bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/
-	$(ALLOCATOR) $(RUN) -m benchmarks.batcher
-	$(ALLOCATOR) $(RUN) -m benchmarks.hostile_cost
+bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (some minutes, on a quiet machine)
+	$(RUN) -m benchmarks.batcher
+	$(RUN) -m benchmarks.startup
+	$(RUN) -m benchmarks.hostile_cost
+	$(RUN) -m benchmarks.codecs
+	$(RUN) -m benchmarks.limit --model starter
+	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.mixed_load
+	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
 
 docs: $(VENV)/.dev ## write the generated parts of the README anew
 	$(RUN) -m tests.readme --write

@@ -1,0 +1,102 @@
+"""How near to what the machine can do at all? The raw session at its best setting against the service with that model.
+
+The limit is ``OnnxEngine`` in a loop on every CPU, without HTTP, codecs or batcher: the best of one session of n
+threads and n sessions of one. The service runs the same model over HTTP at ``size=medium``, 1 megapixel, in turns with it.
+Also: CPU seconds a request for everything but inference, read from the service's own stages.
+
+Run: ``python -m benchmarks.limit --model u2netp --weights FOLDER``; writes results/limit.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from app.inference.cpus import cpu_quota
+from app.inference.manifest import Model, load_model
+from app.inference.session import OnnxEngine
+from benchmarks import report
+from benchmarks.load import Target, closed
+from benchmarks.photos import jpegs
+from tests.served import served
+
+
+def raw(model: Model, lanes: int, threads: int, seconds: float) -> float:
+    """Images a second of ``lanes`` sessions side by side, batch 1."""
+    side = model.entry.input.side
+    picture = np.random.default_rng(1).normal(0, 1, (1, 3, side, side)).astype(np.float32)
+    engines = [OnnxEngine(model, "cpu", threads) for _ in range(lanes)]
+    for engine in engines:
+        engine.warm(picture)
+    counts = [0] * lanes
+    until = time.perf_counter() + seconds
+
+    def work(lane: int) -> None:
+        while time.perf_counter() < until:
+            engines[lane].run(picture)
+            counts[lane] += 1
+
+    begun = time.perf_counter()
+    running = [threading.Thread(target=work, args=(lane,)) for lane in range(lanes)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - begun)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="u2netp")
+    parser.add_argument("--weights", type=Path, default=Path("models"), help="folder with the model's file")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10)
+    args = parser.parse_args()
+    facts = report.machine()
+    model = load_model(args.model, extra_dir=args.weights)
+    cpus = cpu_quota()
+    shapes = [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
+    pictures = jpegs(1)
+    ratios, turns, overhead = [], [], []
+    with served(model=args.model, model_dir=str(args.weights.resolve())) as server:
+        process = psutil.Process(server.pid)
+        target = Target(server.host, server.port, "/v1/remove?size=medium")
+        closed(target, pictures, 4, 2)
+        for _ in range(args.turns):
+            limit = max(raw(model, lanes, threads, args.seconds / 2) for lanes, threads in shapes)
+            before = process.cpu_times()
+            load = closed(target, pictures, 8, args.seconds)
+            after = process.cpu_times()
+            assert set(load.statuses) == {200}, load.statuses
+            busy = (after.user + after.system - before.user - before.system) / len(load.latencies)
+            turns.append({"raw": round(limit, 2), "service": round(load.rate, 2), "cpu_s_a_request": round(busy, 4)})
+            ratios.append(load.rate / limit)
+            overhead.append(busy - cpus / limit)
+    figures = {
+        "model": args.model,
+        "raw_images_per_s": statistics.median(turn["raw"] for turn in turns),
+        "service_images_per_s": statistics.median(turn["service"] for turn in turns),
+        "service_over_raw": round(statistics.median(ratios), 3),
+        "cpu_s_a_request_beyond_the_model": round(statistics.median(overhead), 4),
+        "turns": turns,
+    }
+    report.write(
+        f"limit_{args.model}",
+        "the service against the raw session, 1 MP, size=medium, 8 at once",
+        f"python -m benchmarks.limit --model {args.model}",
+        facts,
+        figures,
+    )
+    for name, value in figures.items():
+        print(f"{name:<36}{value}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""How do throughput and latency go with concurrency, megapixels and load? Also: what happens past saturation?
+
+Closed loop over concurrency and megapixels; then an open loop (constant arrival rate, timed from when each request was
+due) at 70 % of the measured peak and at three times it. Writes a table, results/scaling.json and results/scaling.png.
+
+Run: ``python -m benchmarks.scaling``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+import cv2
+import numpy as np
+
+from benchmarks import report
+from benchmarks.load import Load, Target, closed, opened
+from benchmarks.photos import jpegs
+from tests.served import served
+
+CONCURRENCY = (1, 2, 4, 8, 16, 32)
+MEGAPIXELS = (0.3, 1, 4, 10, 24)
+
+
+def told(load: Load) -> dict[str, object]:
+    figures: dict[str, object] = {
+        "images_per_s": round(load.rate, 2),
+        "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
+    }
+    if load.latencies:
+        figures |= {f"p{share}_ms": round(1000 * load.percentile(share / 100), 1) for share in (50, 95, 99)}
+    if load.refusals:
+        figures["refusal_p95_ms"] = round(1000 * sorted(s for s, _ in load.refusals)[int(0.95 * len(load.refusals))], 1)
+        figures["retry_after_s"] = sorted({retry for _, retry in load.refusals})
+    return figures
+
+
+def plot(curve: dict[int, dict[str, object]]) -> np.ndarray:
+    """Images a second over concurrency as a small bar chart, u8[H,W,3]."""
+    canvas = np.full((320, 520, 3), 255, np.uint8)
+    top = max(float(str(row["images_per_s"])) for row in curve.values())
+    for place, (concurrency, row) in enumerate(curve.items()):
+        rate = float(str(row["images_per_s"]))
+        left, height = 40 + place * 78, round(220 * rate / top)
+        cv2.rectangle(canvas, (left, 270 - height), (left + 50, 270), (160, 90, 40), -1)
+        cv2.putText(
+            canvas, f"{rate:.0f}", (left, 262 - height), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA
+        )
+        cv2.putText(
+            canvas, str(concurrency), (left + 12, 290), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA
+        )
+    title = "images/s, 1 MP, default model, by requests at once"
+    cv2.putText(canvas, title, (40, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=6)
+    args = parser.parse_args()
+    facts = report.machine()
+    pictures = {megapixels: jpegs(megapixels) for megapixels in MEGAPIXELS}
+    with served() as server:
+        target = Target(server.host, server.port, "/v1/remove")
+        closed(target, pictures[1], 4, 3)
+        by_concurrency = {n: told(closed(target, pictures[1], n, args.seconds)) for n in CONCURRENCY}
+        by_megapixels = {m: told(closed(target, pictures[m], 4, args.seconds)) for m in MEGAPIXELS}
+        peak = statistics.median(closed(target, pictures[1], 8, args.seconds).rate for _ in range(3))
+        steady = opened(target, pictures[1], 0.7 * peak, 3 * args.seconds)
+        flood = opened(target, pictures[1], 3 * peak, 3 * args.seconds)
+    within = sum(1 for _ in flood.latencies) / flood.seconds
+    figures = {
+        "by_concurrency_1mp": {str(n): row for n, row in by_concurrency.items()},
+        "by_megapixels_4_at_once": {str(m): row for m, row in by_megapixels.items()},
+        "peak_images_per_s": round(peak, 2),
+        "at_70_percent": told(steady) | {"p95_over_p50": round(steady.percentile(0.95) / steady.percentile(0.5), 2)},
+        "at_3x": told(flood) | {"goodput_over_peak": round(within / peak, 3)},
+    }
+    report.write("scaling", "throughput and latency against load", "python -m benchmarks.scaling", facts, figures)
+    cv2.imwrite(str(report.RESULTS / "scaling.png"), plot(by_concurrency))
+    for name, rows in figures.items():
+        if isinstance(rows, dict) and name.startswith("by_"):
+            print(name, *[f"  {key:>5}: {row}" for key, row in rows.items()], sep="\n")
+        else:
+            print(f"{name:<20}{rows}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""How many images a second, and how quickly one, against rembg's own server on the same machine, weights and photos?
+
+Both servers run side by side and are loaded in turns, A B A B, so that a slow minute hits both; the figure is the
+median of the ratios of neighbouring turns. rembg is installed at a pinned version into an environment of its own under
+``.cache/``. JPEG in, PNG out, full size, the client included.
+
+Run: ``python -m benchmarks.vs_rembg --weights FOLDER`` with u2netp.onnx in FOLDER; writes results/vs_rembg.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.load import Target, closed, form_target
+from benchmarks.photos import jpegs
+from tests.served import served
+
+REMBG = "rembg[cpu,cli]==2.0.86"
+ENVIRONMENT = Path(__file__).resolve().parents[1] / ".cache" / "rembg"
+WORK = {  # name: (model, megapixels, concurrency, figure, what is asked for)
+    "u2netp, 1 MP, 8 at once": ("u2netp", 1, 8, "rate", 1.45),
+    "u2netp, 10 MP, 4 at once": ("u2netp", 10, 4, "rate", 3.0),
+    "u2netp, 10 MP, one at a time: latency": ("u2netp", 10, 1, "latency", 0.28),
+    "default model, 1 MP, 8 at once": ("", 1, 8, "rate", 8.0),
+    "default model, 10 MP, 4 at once": ("", 10, 4, "rate", 6.0),
+}
+
+
+def installed() -> Path:
+    """rembg's command, in an environment of its own."""
+    command = ENVIRONMENT / "bin" / "rembg"
+    if not command.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        subprocess.run([str(ENVIRONMENT / "bin" / "pip"), "install", "-q", REMBG], check=True)
+    return command
+
+
+@contextmanager
+def rembg_served(weights: Path) -> Iterator[Target]:
+    """rembg's server with u2netp, warmed; it answers one picture before it is handed over."""
+    home = ENVIRONMENT / "models"
+    home.mkdir(exist_ok=True)
+    shutil.copyfile(weights / "u2netp.onnx", home / "u2netp.onnx")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "U2NET_HOME": str(home), "MODEL_CHECKSUM_DISABLED": "1"}
+    command = [str(installed()), "s", "-p", str(port), "-h", "127.0.0.1", "-l", "error", "--no-ui"]
+    server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with socket.socket() as attempt:
+                if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield form_target("127.0.0.1", port, "/api/remove", "file", {"model": "u2netp"})
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def compare(ours: Target, theirs: Target, megapixels: float, concurrency: int, turns: int, seconds: float) -> dict:
+    pictures = jpegs(megapixels)
+    for target in (ours, theirs):
+        check = closed(target, pictures, 1, 0)
+        assert check.statuses == {200: 1}, check.statuses
+    rates, latencies = [], []
+    for _ in range(turns):
+        pair = [closed(target, pictures, concurrency, seconds) for target in (ours, theirs)]
+        assert all(set(load.statuses) == {200} for load in pair), [load.statuses for load in pair]
+        rates.append([load.rate for load in pair])
+        latencies.append([load.percentile(0.5) for load in pair])
+    return {
+        "images_per_s": [round(statistics.median(each), 2) for each in zip(*rates, strict=True)],
+        "median_latency_s": [round(statistics.median(each), 3) for each in zip(*latencies, strict=True)],
+        "rate_ratio": round(statistics.median(a / b for a, b in rates), 2),
+        "latency_ratio": round(statistics.median(a / b for a, b in latencies), 3),
+        "turns": [[round(a, 2), round(b, 2)] for a, b in rates],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True, help="folder with u2netp.onnx")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=12)
+    args = parser.parse_args()
+    facts = report.machine()
+    rows = {}
+    with rembg_served(args.weights) as theirs:
+        for model in ("u2netp", ""):
+            environ = {"model": model, "model_dir": str(args.weights.resolve())} if model else {}
+            with served(**environ) as server:
+                ours = form_target(server.host, server.port, "/v1/remove", "image_file", {})
+                for name, (wanted, megapixels, concurrency, figure, target) in WORK.items():
+                    if wanted != model:
+                        continue
+                    row = compare(ours, theirs, megapixels, concurrency, args.turns, args.seconds)
+                    ratio = row[f"{figure}_ratio"]
+                    met = ratio >= target if figure == "rate" else ratio <= target
+                    rows[name] = row | {"figure": figure, "target": target, "met": met}
+                    print(f"{name:<42}{figure} ratio {ratio:<7} target {target:<6}{'met' if met else 'missed'}  {row}")
+    report.write(
+        "vs_rembg", "against rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
+        {"rembg": REMBG, "work": rows},
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
