@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 ALLOCATOR := MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576
 PORT ?= 8080
 
-.PHONY: help serve test setup demo lint type format bench lock docs clean
+.PHONY: help serve test setup demo lint type format bench sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
+
+sheets: $(VENV)/.dev ## our cut-outs beside rembg's, for the eye, into demo/sheets/ (needs the benchmark photos)
+	$(RUN) -m benchmarks.sheets
 
 docs: $(VENV)/.dev ## write the generated parts of the README anew
 	$(RUN) -m tests.readme --write

@@ -1,10 +1,10 @@
 """How near to what the machine can do at all? The raw session at its best setting against the service with that model.
 
 The limit is ``OnnxEngine`` in a loop on every CPU, without HTTP, codecs or batcher: the best of one session of n
-threads and n sessions of one. The service runs the same model over HTTP at ``size=medium``, 1 megapixel, in turns with it.
-Also: CPU seconds a request for everything but inference, read from the service's own stages.
+threads and n sessions of one. The service runs the same model over HTTP at ``size=medium``, 1 megapixel, in turns with
+it. Also: CPU seconds a request beyond the model's.
 
-Run: ``python -m benchmarks.limit --model u2netp --weights FOLDER``; writes results/limit.json.
+Run: ``python -m benchmarks.limit --model u2netp --weights FOLDER``; writes results/limit_MODEL.json.
 """
 
 from __future__ import annotations
