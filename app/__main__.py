@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from app import __version__, logs, settings
+from app.access import console
 from app.errors import StartupError
 from app.lifecycle import State
 from app.service import Service, build
@@ -109,10 +110,11 @@ def serve(settings: Settings) -> int:
     Raises:
         StartupError: a public address without keys, unless that is allowed by name.
     """
-    if not settings.allow_anonymous and not _is_loopback(settings.host):
+    if not (settings.allow_anonymous or settings.database_url or _is_loopback(settings.host)):
         raise StartupError(
             f"CLEARCUT_HOST={settings.host} is reachable from other machines and no keys are configured. "
-            "Set CLEARCUT_ALLOW_ANONYMOUS=true to serve everyone who can reach it, or listen on 127.0.0.1"
+            "Set CLEARCUT_DATABASE_URL and make keys (python -m app keys create), or set CLEARCUT_ALLOW_ANONYMOUS=true "
+            "to serve everyone who can reach it, or listen on 127.0.0.1"
         )
     logs.configure(settings.log_level)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # quotes bodies on stderr; we answer with a 400
@@ -152,10 +154,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve until SIGTERM; configured by CLEARCUT_* variables")
-    parser.parse_args(argv)
+    console.add_commands(commands)
+    arguments = parser.parse_args(argv)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        return serve(settings.load())
+        given = settings.load()
+        return console.run(arguments, given) if arguments.command == "keys" else serve(given)
     except StartupError as exc:
         print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
         return 1

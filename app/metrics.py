@@ -58,6 +58,10 @@ class Metrics:
         self.rejected = Counter(
             "clearcut_rejected", "Requests turned away before any work, by reason.", ["reason"], registry=r
         )
+        self.charges = Counter(
+            "clearcut_charges", "Requests that cost credits: charged, released without a charge, or repeated for none.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
         self.cancelled = Counter(
             "clearcut_cancelled", "Requests whose client closed the connection, by the stage they were in.",
             ["stage"], registry=r,

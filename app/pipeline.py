@@ -16,7 +16,7 @@ each set of options that was asked for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -46,6 +46,7 @@ from app.inference.batcher import Batcher
 from app.trace import Trace
 
 T = TypeVar("T")
+Probed = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,11 @@ class Pipeline:
         self.pixels = pixels
         self.pool = pool
 
-    async def remove(self, job: Job, trace: Trace) -> Result:
+    async def remove(self, job: Job, trace: Trace, probed: Probed | None = None) -> Result:
         """Remove the background of one picture.
+
+        Args:
+            probed: awaited with the pixels of all pictures in the job before any is decoded; it may refuse them.
 
         Raises:
             InputError: a picture cannot be accepted, or cannot be given the form that was asked for.
@@ -99,17 +103,20 @@ class Pipeline:
         """
         try:
             async with asyncio.timeout(trace.remaining()):
-                return await self._remove(job, trace)
+                return await self._remove(job, trace, probed)
         except TimeoutError:
             raise DeadlineExceeded(trace.current) from None
         finally:
             trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
 
-    async def _remove(self, job: Job, trace: Trace) -> Result:
+    async def _remove(self, job: Job, trace: Trace, probed: Probed | None) -> Result:
         with self.batcher.expecting() as arrival:
             headers = await self._on_pool(trace, lambda: self._probe(job, trace))
             trace.current = "admission"
-            async with self.pixels.hold(sum(header.pixels for header in headers)):
+            pixels = sum(header.pixels for header in headers)
+            if probed is not None:
+                await probed(pixels)
+            async with self.pixels.hold(pixels):
                 image, model_input = await self._on_pool(trace, lambda: self._before(job, headers[0], trace))
                 trace.current = "queue"
                 answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival)

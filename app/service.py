@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
+from app.access.replay import Replays
 from app.errors import StartupError
 from app.host import memory_limit
 from app.imaging.types import ProbeLimits
@@ -24,7 +26,7 @@ from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
 from app.metrics import Metrics
 from app.pipeline import Pipeline, Result
-from app.settings import Settings
+from app.settings import MIB, Settings
 
 log = logging.getLogger("clearcut")
 
@@ -64,6 +66,8 @@ class Service:
         self.lifecycle = Lifecycle(self._state_changed)
         self.slots = Slots(settings.slots)
         self.pixels = PixelBudget(_pixel_capacity(settings))
+        self.access = Access(settings, self._charge_closed)
+        self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
         self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="pixels")
         self.cutouts = 0
@@ -91,6 +95,7 @@ class Service:
             loop.call_soon_threadsafe(self._inference_failed, exc)
 
         try:
+            await self.access.start()
             served = await asyncio.to_thread(self._load)
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
@@ -121,6 +126,7 @@ class Service:
         """Finish what was accepted, then let the threads go."""
         if self.batcher is not None:
             await asyncio.to_thread(self.batcher.close, drain=True, timeout=5.0)
+        await self.access.stop()
         for task in self._tasks:
             task.cancel()
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -137,6 +143,9 @@ class Service:
     @property
     def alive(self) -> bool:
         return self.lifecycle.alive and (self.batcher is None or self.batcher.alive)
+
+    def _charge_closed(self, outcome: str) -> None:
+        self.metrics.charges.labels(outcome).inc()
 
     def _inference_failed(self, exc: BaseException) -> None:
         log.error("inference failed", extra={"fields": {"error": repr(exc)}})

@@ -25,11 +25,34 @@ class Settings(BaseModel):
 
     # where it listens
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. A public one needs `CLEARCUT_ALLOW_ANONYMOUS=true` or keys."
+        "127.0.0.1",
+        description="Address to listen on. A public one needs keys (`CLEARCUT_DATABASE_URL`) or "
+        "`CLEARCUT_ALLOW_ANONYMOUS=true`.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and logs it.")
-    allow_anonymous: bool = Field(False, description="Serve callers without a key on an address that others can reach.")
+    allow_anonymous: bool = Field(
+        False,
+        description="Serve callers without a key, on an address that others can reach or beside callers with one.",
+    )
     cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
+
+    # who may call, and how much
+    database_url: str = Field(
+        "",
+        description="Where keys and credits are: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no accounts.",
+    )
+    key_cache_s: float = Field(
+        5, ge=0, le=300, description="How long a key is believed once found; so long may a revocation take, seconds."
+    )
+    requests_per_minute: int = Field(0, ge=0, description="Requests of one key a minute; then 429. 0: no limit.")
+    megapixels_per_minute: int = Field(0, ge=0, description="Megapixels of one key a minute; then 429. 0: no limit.")
+    concurrent: int = Field(0, ge=0, description="Requests of one key at once; then 429. 0: no limit.")
+    limits_url: str = Field(
+        "", description="`redis://…` or `valkey://…`: several nodes count the minute together. Empty: each for itself."
+    )
+    replay_mb: int = Field(
+        64, ge=0, description="Memory for answers that are sent again to the same Idempotency-Key, MiB."
+    )
 
     # the model
     model: str = Field("starter", description="Manifest entry to serve.")

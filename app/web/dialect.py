@@ -22,6 +22,8 @@ class Dialect:
     error_body: Callable[[ClearcutError, str], dict[str, Any]]
     """(error, request id) to the JSON body."""
     status: Callable[[ClearcutError], int] = plain_status
+    older_rate_headers: bool = False
+    """Whether X-RateLimit-* are part of it."""
 
 
 def spoken_at(path: str, dialects: Sequence[Dialect]) -> Dialect:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from app.access.rates import Standing
 from app.errors import ClientGone
 from app.trace import Trace
 from app.web.body import Body
+from app.web.dialect import Dialect
 
 T = TypeVar("T")
 
@@ -26,10 +28,15 @@ class Exchange:
     request_id: str
     trace: Trace
     body: Body
+    dialect: Dialect
     format: str = "none"
     """Output format, for the metrics."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further keys of the access log line: numbers and our own words only."""
+    standings: list[Standing] = field(default_factory=list)
+    """Where the caller stands with its limits."""
+    closers: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
+    """To be called at the end, with whether a successful answer has been handed over in full."""
 
     @staticmethod
     def of(request: Request) -> Exchange:
@@ -46,7 +53,7 @@ class Exchange:
         watcher = asyncio.create_task(self.body.disconnected())
         try:
             await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+            if watcher.done() or not task.done():
                 raise ClientGone
             return task.result()
         finally:

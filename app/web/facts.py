@@ -17,6 +17,9 @@ EXPOSED_HEADERS = (
     "X-Request-ID", "X-Processing-Time-Ms", "X-Image-Width", "X-Image-Height", "X-Original-Width", "X-Original-Height",
     "X-Foreground-Found", "X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height",
     "X-Matte-Confidence", "X-Matte-Ambiguous-Ratio", "X-Ignored-Fields", "Server-Timing", "Retry-After",
+    "X-Credits-Charged", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
+    "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
+    "X-Uncertainty-Score",
 )  # fmt: skip
 """What a browser's script may read of an answer from another origin."""
 

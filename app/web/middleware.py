@@ -12,12 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
+    AuthenticationError,
     ClearcutError,
     ClientGone,
     DeadlineExceeded,
     Draining,
     InternalError,
     MethodNotAllowed,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
     RouteNotFound,
     Unavailable,
 )
@@ -25,11 +29,13 @@ from app.service import Service
 from app.trace import Trace
 from app.web.body import Body
 from app.web.dialect import Dialect, spoken_at
+from app.web.entry import rate_headers
 from app.web.exchange import Exchange, request_id
 
 log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
+_AT_THE_DOOR = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited)
 
 
 class ExchangeMiddleware:
@@ -47,19 +53,20 @@ class ExchangeMiddleware:
         settings = self.service.settings
         headers = Headers(scope=scope)
         trace = Trace(settings.deadline_s)
-        exchange = Exchange(
-            request_id(headers), trace, Body(receive, settings.body_stall_s, trace.remaining)
-        )  # fmt: skip
+        body = Body(receive, settings.body_stall_s, trace.remaining)
+        exchange = Exchange(request_id(headers), trace, body, spoken_at(scope["path"], self.dialects))
         scope["clearcut.exchange"] = exchange
         scope["app"] = self  # tells the router to raise its 404 and 405 instead of answering in text/plain
         status = 0
+        handed_over = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, handed_over
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_marks(exchange)]
             await send(message)
+            handed_over = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         error: ClearcutError | None = None
         try:
@@ -76,16 +83,16 @@ class ExchangeMiddleware:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()
         if error is not None:
-            dialect = spoken_at(scope["path"], self.dialects)
             if status == 0 and not isinstance(error, ClientGone):
-                await self._refuse(error, dialect, exchange, headers, send_marked)
-            status = dialect.status(error)
+                await self._refuse(error, exchange, headers, send_marked)
+            status = exchange.dialect.status(error)
+        for close in exchange.closers:
+            await close(handed_over and error is None)
         self._account(scope, exchange, status, error)
 
-    async def _refuse(
-        self, error: ClearcutError, dialect: Dialect, exchange: Exchange, headers: Headers, send: Send
-    ) -> None:
+    async def _refuse(self, error: ClearcutError, exchange: Exchange, headers: Headers, send: Send) -> None:
         """Send the error; if the body is still on its way, take it in for a while so that the peer gets to read us."""
+        dialect = exchange.dialect
         payload = json.dumps(dialect.error_body(error, exchange.request_id)).encode()
         fields = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
         if error.retry_after is not None:
@@ -113,7 +120,7 @@ class ExchangeMiddleware:
         metrics.request_seconds.labels(route).observe(seconds)
         for stage in trace.stages:
             metrics.stage_seconds.labels(stage.name).observe(stage.seconds)
-        if isinstance(error, Unavailable):
+        if isinstance(error, (Unavailable, *_AT_THE_DOOR)):
             metrics.rejected.labels(error.reason).inc()
         elif isinstance(error, ClientGone):
             metrics.cancelled.labels(trace.current).inc()
@@ -146,7 +153,9 @@ def _framework_error(exc: HTTPException) -> ClearcutError:
 
 def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """Headers that every answer carries."""
+    limits = rate_headers(exchange.standings, exchange.dialect.older_rate_headers)
     return [
+        *((name.lower().encode(), value.encode()) for name, value in limits.items()),
         (b"x-request-id", exchange.request_id.encode()),
         (b"x-processing-time-ms", str(round(exchange.trace.elapsed() * 1000)).encode()),
         (b"cache-control", b"no-store"),

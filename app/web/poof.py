@@ -13,6 +13,7 @@ from app.pipeline import Job
 from app.service import Service
 from app.web.bundle import bundle
 from app.web.dialect import Dialect
+from app.web.entry import UNLIMITED, identify
 from app.web.facts import file_response, result_headers
 from app.web.options import remove_options, variants
 from app.web.upload import POOF, Upload
@@ -20,7 +21,6 @@ from app.web.work import Finished, Operation, cut_out
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 """The documented one, and two that callers use all the same."""
-UNLIMITED = 2**31 - 1
 
 
 def routes(service: Service) -> list[Route]:
@@ -29,14 +29,20 @@ def routes(service: Service) -> list[Route]:
     async def remove(request: Request) -> Response:
         return await cut_out(service, request, operation)
 
-    async def me(_: Request) -> Response:
-        """There are no accounts yet: an unlimited plan, and what this process has served since it started."""
+    async def me(request: Request) -> Response:
+        """The caller's account; without one an unlimited plan, and what this process has served since it started."""
+        account = await identify(service, request)
+        organization, plan, most, used = "self-hosted", "self-hosted", UNLIMITED, service.cutouts
+        if account is not None:
+            usage = await service.access.usage(account)
+            organization, plan, used = account.id, usage.account.plan, usage.used
+            most = UNLIMITED if usage.left is None else usage.account.credits
         return JSONResponse(
             {
-                "organizationId": "self-hosted",
-                "plan": "self-hosted",
-                "maxCredits": UNLIMITED,
-                "usedCredits": service.cutouts,
+                "organizationId": organization,
+                "plan": plan,
+                "maxCredits": most,
+                "usedCredits": used,
                 "autoRechargeThreshold": None,
             }
         )

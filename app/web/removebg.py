@@ -17,6 +17,7 @@ from app.imaging.options import RemoveOptions
 from app.pipeline import Answer, Job
 from app.service import Service
 from app.web import fields, grammar
+from app.web.entry import UNLIMITED, enter, identify
 from app.web.exchange import Exchange
 from app.web.facts import base64_json, file_response, result_headers
 from app.web.fields import Field, Parsed
@@ -124,12 +125,18 @@ def routes(service: Service) -> list[Route]:
     async def removebg(request: Request) -> Response:
         return await cut_out(service, request, operation)
 
-    async def account(_: Request) -> Response:
-        return JSONResponse(account_body(0))
+    async def account(request: Request) -> Response:
+        own = await identify(service, request)
+        if own is None:
+            return JSONResponse(account_body(UNLIMITED, "enterprise"))
+        usage = await service.access.usage(own)
+        kind = {"monthly": "subscription", "prepaid": "payg"}.get(usage.account.plan, "enterprise")
+        return JSONResponse(account_body(UNLIMITED if usage.left is None else usage.left, kind))
 
     async def improve(request: Request) -> Response:
         """Takes a picture as the original does, so that its callers go on working, and keeps nothing of it."""
         service.lifecycle.admit()
+        await enter(service, request)
         body = Exchange.of(request).body
         query = request.scope["query_string"]
         with service.slots.enter():
@@ -143,8 +150,9 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def account_body(credits_left: int) -> dict[str, Any]:
-    credits = {"total": credits_left, "subscription": 0, "payg": credits_left, "enterprise": 0}
+def account_body(left: int, kind: str) -> dict[str, Any]:
+    """``left`` credits, all of them of one kind."""
+    credits = {"total": left, "subscription": 0, "payg": 0, "enterprise": 0, kind: left}
     return {"data": {"attributes": {"credits": credits, "api": {"free_calls": 0, "sizes": "all"}}}}
 
 

@@ -56,4 +56,4 @@ def _status(error: ClearcutError) -> int:
     return 403 if isinstance(error, AuthenticationError) else plain_status(error)
 
 
-DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _status)
+DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _status, older_rate_headers=True)

@@ -1,4 +1,4 @@
-"""One cut-out over HTTP, whatever the dialect: admit, take a slot, read, run, account, answer."""
+"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, answer. The charge comes last."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.replay import Kept
 from app.errors import Starting
 from app.pipeline import Answer, Job, Result
 from app.service import Service
+from app.web.entry import count_pixels, enter, reserve
 from app.web.exchange import Exchange
 from app.web.facts import log_facts
 from app.web.upload import Intake, Upload, read_upload
@@ -63,7 +65,8 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     pipeline = service.pipeline
     if pipeline is None:
         raise Starting
-    with service.slots.enter():
+    account = await enter(service, request)
+    with service.access.entered(account), service.slots.enter():
         with trace.stage("read"):
             upload = await read_upload(
                 request.headers,
@@ -74,9 +77,15 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
                 service.pool,
             )
         job, ignored = operation.read_job(upload)
+        charge = await reserve(service, request, account, upload)
+        if charge is not None and (kept := service.replays.get(charge.id)) is not None:
+            return _again(kept)
+
+        async def probed(pixels: int) -> None:
+            await count_pixels(service, exchange, account, pixels)
 
         async def work() -> tuple[Result, Response]:
-            result = await pipeline.remove(job, trace)
+            result = await pipeline.remove(job, trace, probed)
             accept = request.headers.get("accept", "")
             return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
 
@@ -84,4 +93,17 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     service.count(result, len(upload.image))
     exchange.format = result.answers[0].image.format
     exchange.facts |= log_facts(result)
+    response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
+    if charge is not None and "idempotency-key" in request.headers:
+        kept = Kept(response.status_code, tuple(response.raw_headers), bytes(response.body))
+        service.replays.keep(charge.id, kept)
+    return response
+
+
+def _again(kept: Kept) -> Response:
+    """The answer that was given before, byte for byte; it costs nothing."""
+    response = Response(kept.body, kept.status)
+    response.raw_headers = list(kept.headers)
+    response.headers["X-Credits-Charged"] = "0"
+    response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -1,0 +1,204 @@
+"""The door: who asks, may they, how much is left. The ledger's blocking calls run on threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.access.keys import Account, id_of, opens
+from app.access.ledger import Charge, Idempotency, Ledger, Usage
+from app.access.rates import Rates, Standing
+from app.access.tables import open_engine, threads_for
+from app.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
+from app.settings import Settings
+
+log = logging.getLogger("clearcut")
+T = TypeVar("T")
+
+_LEASE_MARGIN_S = 10  # for handing the answer over, after the deadline
+_REMEMBERED_KEYS = 10_000
+
+
+class Access:
+    """Keys, credits and rates; without a database everybody enters and nothing is counted."""
+
+    def __init__(self, settings: Settings, observe: Callable[[str], None]) -> None:
+        """
+        Args:
+            observe: told ``charged``, ``released`` or ``repeated`` for each request that costs.
+        """
+        self.enabled = bool(settings.database_url)
+        self._settings = settings
+        self._observe = observe
+        self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
+        self._ledger: Ledger | None = None
+        self._rates: Rates | None = None
+        self._known: dict[str, tuple[float, Account | None]] = {}
+        self._present: Counter[str] = Counter()
+        self._unsettled = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    async def start(self) -> None:
+        """Reach the database.
+
+        Raises:
+            StartupError: it, or the store of the rate limits, cannot be used as configured.
+        """
+        if not self.enabled:
+            return
+        url = self._settings.database_url
+        self._rates = Rates(self._settings.limits_url)
+        engine = await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: open_engine(url, threads_for(url))
+        )
+        self._ledger = Ledger(engine, self._settings.deadline_s + _LEASE_MARGIN_S)
+
+    async def stop(self) -> None:
+        """Wait a little for what is still to be settled, then close the database."""
+        try:
+            async with asyncio.timeout(5):
+                await self._settled.wait()
+        except TimeoutError:
+            log.warning("stopped with unsettled credits", extra={"fields": {"count": self._unsettled}})
+        if self._ledger is not None:
+            await self._call(self._ledger.close)
+            self._ledger = None
+        self._pool.shutdown(wait=False)
+
+    async def identify(self, key: str | None) -> Account | None:
+        """The account of a key; None for a caller without one where that is allowed.
+
+        A key that was found is taken for good for ``key_cache_s`` seconds: so long may a revocation take.
+
+        Raises:
+            AuthenticationError: no key, or none of ours.
+            PermissionDenied: it is revoked.
+            Unavailable: the database cannot be asked.
+        """
+        if not self.enabled:
+            return None
+        if key is None and self._settings.allow_anonymous:
+            return None
+        key_id = id_of(key or "")
+        account = await self._account(key_id) if key_id is not None else None
+        if not opens(key or "", account) or account is None:
+            raise AuthenticationError
+        if account.revoked:
+            raise PermissionDenied("The API key is revoked")
+        return account
+
+    @contextmanager
+    def entered(self, account: Account | None) -> Iterator[None]:
+        """Count a request of the account from its first byte on, in this process.
+
+        Raises:
+            RateLimited: it has as many here already as it may have everywhere.
+        """
+        if account is None:
+            yield
+            return
+        most = self._concurrent(account)
+        if most and self._present[account.id] >= most:
+            raise RateLimited(f"The key has {self._present[account.id]} requests in work, of {most}", retry_after=1)
+        self._present[account.id] += 1
+        try:
+            yield
+        finally:
+            self._present[account.id] -= 1
+            if not self._present[account.id]:
+                del self._present[account.id]
+
+    async def count_request(self, account: Account | None) -> Standing | None:
+        """Count one request of this minute; None when there is no limit."""
+        if account is None:
+            return None
+        own = account.quotas.requests_per_minute
+        return await self._take(account, "requests", self._settings.requests_per_minute if own is None else own, 1)
+
+    async def count_megapixels(self, account: Account | None, megapixels: int) -> Standing | None:
+        """Count a picture of this minute; None when there is no limit."""
+        if account is None:
+            return None
+        own = account.quotas.megapixels_per_minute
+        quota = self._settings.megapixels_per_minute if own is None else own
+        return await self._take(account, "megapixels", quota, megapixels)
+
+    async def open(self, account: Account, idempotency: Idempotency | None, cost: int = 1) -> Charge:
+        """Reserve credits; to be closed in any case. Raises as ``Ledger.open`` does."""
+        ledger = self._open_ledger()
+        charge = await self._call(lambda: ledger.open(account.id, cost, self._concurrent(account), idempotency))
+        if charge.repeats:
+            self._observe("repeated")
+        else:
+            self._unsettled += 1
+            self._settled.clear()
+        return charge
+
+    async def close(self, charge: Charge, handed_over: bool) -> None:
+        """Charge for what was handed over, give back what was not. Failures are logged, as nobody hears of them."""
+        if charge.repeats:
+            return
+        ledger = self._open_ledger()
+        try:
+            if handed_over:
+                charged = await self._call(lambda: ledger.settle(charge))
+            else:
+                charged = False
+                await self._call(lambda: ledger.release(charge))
+            self._observe("charged" if charged else "released")
+        except Unavailable:
+            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "handed_over": handed_over}})
+        finally:
+            self._unsettled -= 1
+            if not self._unsettled:
+                self._settled.set()
+
+    async def usage(self, account: Account) -> Usage:
+        ledger = self._open_ledger()
+        usage = await self._call(lambda: ledger.usage(account.id))
+        if usage is None:
+            raise AuthenticationError
+        return usage
+
+    def _concurrent(self, account: Account) -> int:
+        own = account.quotas.concurrent
+        return self._settings.concurrent if own is None else own
+
+    async def _take(self, account: Account, policy: str, quota: int, cost: int) -> Standing | None:
+        if not quota or self._rates is None:
+            return None
+        return await self._rates.take(account.id, policy, quota, cost)
+
+    async def _account(self, key_id: str) -> Account | None:
+        now = time.monotonic()
+        until, account = self._known.get(key_id, (0.0, None))
+        if until < now:
+            ledger = self._open_ledger()
+            account = await self._call(lambda: ledger.find(key_id))
+            if len(self._known) >= _REMEMBERED_KEYS:  # of made-up ids, most likely
+                self._known.clear()
+            self._known[key_id] = now + self._settings.key_cache_s, account
+        return account
+
+    def _open_ledger(self) -> Ledger:
+        if self._ledger is None:
+            raise Unavailable("The accounts are not open")
+        return self._ledger
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Do the ledger's work on its threads, to the end even if the caller is cancelled: a reservation that nobody
+        knows of would be lost until it expires."""
+        try:
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
+        except SQLAlchemyError as exc:
+            log.error("the accounts' database failed", extra={"fields": {"error": type(exc).__name__}})
+            raise Unavailable("The accounts cannot be reached", retry_after=2) from None

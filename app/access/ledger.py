@@ -1,0 +1,225 @@
+"""Who may enter and what they have spent, in the database. Blocking: for the threads of ``gate.Access`` only.
+
+A credit is reserved before the work, and charged once the answer has been handed over; a refusal gives it back. What a
+killed process had reserved is given back by time: a reservation counts only until it expires. So no failure charges
+what was not answered, and a crash leaves uncharged at most what was in flight.
+
+Each call is one transaction that locks its key's row first, so that calls for one key come one after the other, on any
+number of nodes.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+
+from app.access.keys import Account, Plan, Quotas, digest_of, new_key
+from app.access.tables import charges, keys
+from app.errors import (
+    IdempotencyConflict,
+    IdempotencyMismatch,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
+)
+
+REMEMBERED_S = 24 * 3600
+"""How long an Idempotency-Key stands for its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    account: Account
+    used: int
+    """Charged, and reserved by what is in flight."""
+
+    @property
+    def left(self) -> int | None:
+        """None: without end."""
+        return None if self.account.plan == "unlimited" else max(0, self.account.credits - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    id: str
+    key_id: str
+    cost: int
+    repeats: bool = False
+    """The request was answered and charged before: nothing is to be settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    key: str
+    fingerprint: str
+    """Of the request; hexadecimal SHA-256."""
+
+
+class Ledger:
+    def __init__(self, engine: Engine, lease_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._lease_s = lease_s
+        self._clock = clock
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # accounts
+
+    def create(self, name: str, plan: Plan, credits: int, quotas: Quotas) -> str:
+        """A new key, in full: the only time that it can be seen."""
+        key_id, key = new_key()
+        row = {
+            "id": key_id, "name": name, "digest": digest_of(key), "created_at": self._clock(), "plan": plan,
+            "credits": credits, "used": 0, "period": self._period(plan),
+            "requests_per_minute": quotas.requests_per_minute, "concurrent": quotas.concurrent,
+            "megapixels_per_minute": quotas.megapixels_per_minute,
+        }  # fmt: skip
+        with self._engine.begin() as connection:
+            connection.execute(insert(keys).values(row))
+        return key
+
+    def find(self, key_id: str) -> Account | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
+        return _account(row) if row is not None else None
+
+    def usage(self, key_id: str) -> Usage | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
+            return self._usage(connection, row) if row is not None else None
+
+    def every(self) -> list[Usage]:
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(keys).order_by(keys.c.created_at)).all()
+            return [self._usage(connection, row) for row in rows]
+
+    def revoke(self, key_id: str) -> bool:
+        """Whether there is such a key."""
+        changed = update(keys).where(keys.c.id == key_id).values(revoked_at=self._clock())
+        with self._engine.begin() as connection:
+            return connection.execute(changed).rowcount == 1
+
+    def set_credits(self, key_id: str, plan: Plan, credits: int) -> bool:
+        """So many from now on, with none used; whether there is such a key."""
+        changed = update(keys).where(keys.c.id == key_id)
+        with self._engine.begin() as connection:
+            values = {"plan": plan, "credits": credits, "used": 0, "period": self._period(plan)}
+            return connection.execute(changed.values(values)).rowcount == 1
+
+    # credits
+
+    def open(self, key_id: str, cost: int, concurrent: int, idempotency: Idempotency | None) -> Charge:
+        """Reserve ``cost`` credits.
+
+        Args:
+            concurrent: how many reservations the key may have at once; 0 is no limit.
+
+        Raises:
+            PermissionDenied, PaymentRequired, RateLimited: the key may not.
+            IdempotencyMismatch, IdempotencyConflict: its Idempotency-Key stands for another request, or for one that
+                is being worked on.
+        """
+        with self._engine.begin() as connection:
+            row = self._locked(connection, key_id)
+            if row is None or row.revoked_at is not None:
+                raise PermissionDenied("The API key is revoked")
+            if idempotency is not None:
+                earlier = self._earlier(connection, key_id, idempotency)
+                if earlier is not None:
+                    return earlier
+            used, (reserved, running) = self._used(row), self._reserved(connection, key_id)
+            if concurrent and running >= concurrent:
+                raise RateLimited(f"The key has {running} requests in work, of {concurrent}", retry_after=1)
+            if row.plan != "unlimited" and used + reserved + cost > row.credits:
+                raise PaymentRequired(
+                    "The month's credits are spent" if row.plan == "monthly" else "The credits are spent"
+                )
+            now, period = self._clock(), self._period(row.plan)
+            if period != row.period:
+                connection.execute(update(keys).where(keys.c.id == key_id).values(used=0, period=period))
+            charge = Charge(uuid.uuid4().hex, key_id, cost)
+            values = {
+                "id": charge.id, "key_id": key_id, "cost": cost, "state": "reserved", "period": period,
+                "opened_at": now, "expires_at": now + self._lease_s,
+                "idempotency_key": idempotency.key if idempotency else None,
+                "fingerprint": idempotency.fingerprint if idempotency else None,
+            }  # fmt: skip
+            connection.execute(insert(charges).values(values))
+            return charge
+
+    def settle(self, charge: Charge) -> bool:
+        """Charge what was reserved; False when the reservation had been given up."""
+        with self._engine.begin() as connection:
+            row = self._locked(connection, charge.key_id)
+            closed = (
+                update(charges)
+                .where(charges.c.id == charge.id, charges.c.state == "reserved")
+                .values(state="charged", closed_at=self._clock())
+                .returning(charges.c.period)
+            )
+            period = connection.execute(closed).scalar_one_or_none()
+            if row is not None and period == row.period:  # one of last month's counts for last month
+                spent = update(keys).where(keys.c.id == charge.key_id).values(used=keys.c.used + charge.cost)
+                connection.execute(spent)
+            return period is not None
+
+    def release(self, charge: Charge) -> None:
+        """Give back what was reserved; the Idempotency-Key is free again."""
+        with self._engine.begin() as connection:
+            self._locked(connection, charge.key_id)
+            self._let_go(connection, charge.id)
+
+    def _earlier(self, connection: Connection, key_id: str, idempotency: Idempotency) -> Charge | None:
+        """The charged request that the Idempotency-Key stands for; a dead one's key is taken from it."""
+        same = select(charges).where(charges.c.key_id == key_id, charges.c.idempotency_key == idempotency.key)
+        row = connection.execute(same).one_or_none()
+        if row is None:
+            return None
+        now = self._clock()
+        if row.state == "charged" and row.opened_at < now - REMEMBERED_S:
+            connection.execute(update(charges).where(charges.c.id == row.id).values(idempotency_key=None))
+            return None
+        if row.state == "reserved" and row.expires_at < now:
+            self._let_go(connection, row.id)
+            return None
+        if row.fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch
+        if row.state == "reserved":
+            raise IdempotencyConflict
+        return Charge(row.id, key_id, 0, repeats=True)
+
+    def _let_go(self, connection: Connection, charge_id: str) -> None:
+        given_back = {"state": "released", "closed_at": self._clock(), "idempotency_key": None}
+        mine = update(charges).where(charges.c.id == charge_id, charges.c.state == "reserved")
+        connection.execute(mine.values(given_back))
+
+    def _locked(self, connection: Connection, key_id: str) -> Row[Any] | None:
+        return connection.execute(select(keys).where(keys.c.id == key_id).with_for_update()).one_or_none()
+
+    def _reserved(self, connection: Connection, key_id: str) -> tuple[int, int]:
+        """(credits, requests) that are in flight."""
+        live = select(func.coalesce(func.sum(charges.c.cost), 0), func.count()).where(
+            charges.c.key_id == key_id, charges.c.state == "reserved", charges.c.expires_at >= self._clock()
+        )
+        cost, count = connection.execute(live).one()
+        return int(cost), int(count)
+
+    def _usage(self, connection: Connection, row: Row[Any]) -> Usage:
+        return Usage(_account(row), self._used(row) + self._reserved(connection, row.id)[0])
+
+    def _used(self, row: Row[Any]) -> int:
+        return int(row.used) if row.period == self._period(row.plan) else 0
+
+    def _period(self, plan: str) -> str:
+        return time.strftime("%Y-%m", time.gmtime(self._clock())) if plan == "monthly" else ""
+
+
+def _account(row: Row[Any]) -> Account:
+    quotas = Quotas(row.requests_per_minute, row.concurrent, row.megapixels_per_minute)
+    return Account(row.id, row.name, bytes(row.digest), row.revoked_at is not None, row.plan, row.credits, quotas)

@@ -1,0 +1,115 @@
+"""The two tables of the accounts, and the engine for them: SQLite in a file, or PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from app.errors import StartupError
+
+metadata = MetaData()
+
+keys = Table(
+    "keys", metadata,
+    Column("id", String(12), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+    Column("plan", String(16), nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("requests_per_minute", Integer),
+    Column("concurrent", Integer),
+    Column("megapixels_per_minute", Integer),
+)  # fmt: skip
+"""``used`` is of ``period``: a month such as 2026-11 for monthly plans, empty for the others. Times: Unix seconds."""
+
+charges = Table(
+    "charges", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key_id", String(12), ForeignKey("keys.id"), nullable=False),
+    Column("cost", Integer, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("closed_at", Double),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64)),
+    UniqueConstraint("key_id", "idempotency_key"),
+    Index("charges_of_key", "key_id", "state"),
+)  # fmt: skip
+"""``state``: reserved, then charged or released. A reservation past ``expires_at`` counts for nothing."""
+
+
+def open_engine(url: str, threads: int) -> Engine:
+    """An engine for as many threads, with the tables made if they are not there.
+
+    Raises:
+        StartupError: the address is none of ours, its driver is not installed, or the database cannot be reached.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            engine = create_engine(parsed, pool_size=threads)
+            _prepare_sqlite(engine)
+        elif backend == "postgresql":
+            engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=threads,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5},
+            )
+        else:
+            raise StartupError("CLEARCUT_DATABASE_URL: only sqlite and postgresql are supported")
+    except (ArgumentError, NoSuchModuleError):
+        raise StartupError("CLEARCUT_DATABASE_URL: not an address such as sqlite:///clearcut.db") from None
+    except ModuleNotFoundError:
+        raise StartupError("CLEARCUT_DATABASE_URL: install the 'postgres' extra for PostgreSQL") from None
+    try:
+        try:
+            metadata.create_all(engine)
+        except DBAPIError:
+            metadata.create_all(engine)  # another process made them in the same moment
+    except DBAPIError as exc:
+        engine.dispose()
+        raise StartupError(f"CLEARCUT_DATABASE_URL: the database cannot be used: {exc.orig}") from None
+    return engine
+
+
+def threads_for(url: str) -> int:
+    """SQLite has one writer at a time: further threads would only wait in its busy loop."""
+    return 1 if url.startswith("sqlite") else 4
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that turns writer half-way could only fail

@@ -1,0 +1,130 @@
+"""The door as HTTP sees it: where a key may stand, what a request is charged to, what is said of its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import hashlib
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+
+from app.access.keys import Account
+from app.access.ledger import Charge, Idempotency
+from app.access.rates import WINDOW_S, Standing
+from app.errors import InvalidOption, RateLimited
+from app.service import Service
+from app.web.exchange import Exchange
+from app.web.upload import Upload
+
+UNLIMITED = 2**31 - 1
+"""Credits to tell a client that wants a number."""
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def presented_key(headers: Mapping[str, str]) -> str | None:
+    """The key in ``x-api-key``, as a Bearer token, or as the password of HTTP Basic; the first that is there."""
+    if key := headers.get("x-api-key", "").strip():
+        return key
+    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return binascii.a2b_base64(rest.strip()).decode().partition(":")[2]
+        except ValueError:
+            return ""
+    return None
+
+
+async def identify(service: Service, request: Request) -> Account | None:
+    """Whose request it is; None for an anonymous caller where that is allowed. Raises as ``Access.identify``."""
+    account = await service.access.identify(presented_key(request.headers))
+    if account is not None:
+        Exchange.of(request).facts["account"] = account.id
+    return account
+
+
+async def enter(service: Service, request: Request) -> Account | None:
+    """Identify, and count the request against the minute's quota.
+
+    Raises:
+        RateLimited: it is one too many.
+    """
+    account = await identify(service, request)
+    _note(Exchange.of(request), await service.access.count_request(account))
+    return account
+
+
+async def count_pixels(service: Service, exchange: Exchange, account: Account | None, pixels: int) -> None:
+    """Count a picture against the minute's quota of megapixels, each begun one in full.
+
+    Raises:
+        RateLimited: it is one too many.
+    """
+    _note(exchange, await service.access.count_megapixels(account, math.ceil(pixels / 1e6)))
+
+
+async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:
+    """Reserve the request's credits, to be charged when its answer has been handed over; None without an account."""
+    if account is None:
+        return None
+    access = service.access
+    charge = await access.open(account, await _idempotency(service, request, upload))
+    Exchange.of(request).closers.append(lambda handed_over: access.close(charge, handed_over))
+    return charge
+
+
+async def _idempotency(service: Service, request: Request, upload: Upload) -> Idempotency | None:
+    """The request's Idempotency-Key, bare or as a quoted string, with what it stands for."""
+    given = request.headers.get("idempotency-key", "").strip()
+    if not given:
+        return None
+    if len(given) > 1 and given[0] == given[-1] == '"':
+        given = given[1:-1]
+    if not _IDEMPOTENCY_KEY.fullmatch(given):
+        raise InvalidOption("Idempotency-Key", "1 to 255 printable ASCII characters")
+    words = [request.scope["route"].path, request.headers.get("accept", "")]
+
+    def fingerprint() -> str:
+        whole = hashlib.sha256(repr((words, sorted(upload.fields.items()))).encode())
+        for role in sorted(upload.files):
+            whole.update(role.encode() + hashlib.sha256(upload.files[role]).digest())
+        return whole.hexdigest()
+
+    return Idempotency(given, await asyncio.get_running_loop().run_in_executor(service.pool, fingerprint))
+
+
+def _note(exchange: Exchange, standing: Standing | None) -> None:
+    if standing is None:
+        return
+    exchange.standings.append(standing)
+    if standing.exceeded:
+        raise RateLimited(
+            f"At most {standing.quota} {standing.policy} a minute for this key", retry_after=standing.reset_s
+        )
+
+
+def rate_headers(standings: Sequence[Standing], older: bool) -> dict[str, str]:
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11); ``older``: X-RateLimit-* as well."""
+    if not standings:
+        return {}
+    unit = {"requests": "", "megapixels": ';qu="megapixels"'}
+    headers = {
+        "RateLimit-Policy": ", ".join(
+            f'"{each.policy}";q={each.quota}{unit[each.policy]};w={WINDOW_S}' for each in standings
+        ),
+        "RateLimit": ", ".join(f'"{each.policy}";r={each.remaining};t={each.reset_s}' for each in standings),
+    }
+    if older:
+        last = standings[-1]
+        headers |= {
+            "X-RateLimit-Limit": str(last.quota),
+            "X-RateLimit-Remaining": str(last.remaining),
+            "X-RateLimit-Reset": str(math.ceil(time.time()) + last.reset_s),
+        }
+    return headers

@@ -1,0 +1,444 @@
+"""Keys, credits, limits and Idempotency-Keys through the whole application, with a fake model and a real database."""
+
+import asyncio
+import base64
+import time
+
+import pytest
+from sqlalchemy import text
+
+from app.access.keys import Quotas, digest_of, id_of, new_key, opens
+from app.access.ledger import Idempotency, Ledger
+from app.access.tables import open_engine
+from app.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
+from tests.fakes import Stage, on_stage, until
+from tests.service.test_contract import picture
+
+MONTH_S = 32 * 24 * 3600
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/accounts.db"
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def ledger(url, clock):
+    ledger = Ledger(open_engine(url, 1), 70, clock)
+    yield ledger
+    ledger.close()
+
+
+def states(url):
+    """The ledger's charges, counted by state."""
+    engine = open_engine(url, 1)
+    with engine.begin() as connection:
+        rows = connection.execute(text("select state, count(*) from charges group by state")).all()
+    engine.dispose()
+    return {row[0]: row[1] for row in rows}
+
+
+async def settled(on):
+    """Wait until everything is charged or given back."""
+    await until(lambda: on.service.access._unsettled == 0)
+
+
+def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
+    headers = {"x-api-key": key, **(headers or {})} if key else headers
+    name = "file" if path.startswith("/api") else "image_file"
+    return on.client.post(path, files={name: image or picture()}, data=fields, headers=headers)
+
+
+# keys
+
+
+def test_a_key_has_its_shape_and_only_its_digest_is_kept(ledger, tmp_path):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+    assert key.startswith(f"clc_{id_of(key)}_")
+    account = ledger.find(id_of(key))
+    assert opens(key, account)
+    assert not opens(key[:-1] + ("A" if key[-1] != "A" else "B"), account)
+    assert not opens(key, None)
+    assert account.digest == digest_of(key)
+    ledger.close()
+    secret = key.rpartition("_")[2].encode()
+    assert not any(secret in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_keys_are_new_each_time():
+    assert len({new_key()[1] for _ in range(200)}) == 200
+
+
+@pytest.mark.parametrize(
+    "key", ["", "clc_", "clc_short_x", "pk_123", "clc_abcdefghijkm_" + "x" * 42, "clc_" + "é" * 56]
+)
+def test_what_is_no_key_has_no_id(key):
+    assert id_of(key) is None
+
+
+def test_every_place_for_a_key(url, ledger):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+    basic = base64.b64encode(f"user:{key}".encode()).decode()
+    places = [{"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"basic {basic}"}]
+    wrong = [{}, {"x-api-key": key + "x"}, {"authorization": "Basic !!"}, {"authorization": f"Digest {key}"},
+             {"x-api-key": "clc_aaaaaaaaaaaa_" + "x" * 43}]  # fmt: skip
+
+    async def scenario(on: Stage):
+        taken = [await send(on, headers=headers) for headers in places]
+        return taken, [await send(on, headers=headers) for headers in wrong]
+
+    taken, refused = on_stage(scenario, database_url=url)
+    assert [response.status_code for response in taken] == [200] * 3
+    for response in refused:
+        assert response.status_code == 401
+        assert response.json()["code"] == "authentication_error"
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("path", "unknown", "revoked", "spent"),
+    [("/v1/remove", 401, 403, 402), ("/v1.0/removebg", 403, 403, 402), ("/api/remove", 401, 403, 402),
+     ("/v1/segment", 401, 403, 402)],
+)  # fmt: skip
+def test_refusals_in_every_dialect(url, ledger, path, unknown, revoked, spent):
+    gone = ledger.create("gone", "unlimited", 0, Quotas())
+    ledger.revoke(id_of(gone))
+    empty = ledger.create("empty", "prepaid", 0, Quotas())
+
+    async def scenario(on: Stage):
+        return [await send(on, key, path) for key in (None, gone, empty)]
+
+    responses = on_stage(scenario, database_url=url)
+    assert [response.status_code for response in responses] == [unknown, revoked, spent]
+    if path == "/v1.0/removebg":
+        codes = [response.json()["errors"][0]["code"] for response in responses]
+        assert codes == ["auth_failed", "auth_failed", "insufficient_credits"]
+    assert states(url) == {}
+
+
+def test_without_a_key_where_that_is_allowed(url, ledger):
+    async def scenario(on: Stage):
+        return await send(on), await send(on, "clc_wrong"), await on.client.get("/v1/me")
+
+    free, wrong, me = on_stage(scenario, database_url=url, allow_anonymous="true")
+    assert (free.status_code, wrong.status_code, me.status_code) == (200, 401, 200)
+    assert free.headers["x-credits-charged"] == "0"
+
+
+def test_a_revocation_is_felt_at_once_where_credits_are_taken(url, ledger):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+
+    async def scenario(on: Stage):
+        first = await send(on, key)
+        await asyncio.to_thread(ledger.revoke, id_of(key))
+        return first, await send(on, key)
+
+    first, second = on_stage(scenario, database_url=url, key_cache_s="300")
+    assert (first.status_code, second.status_code) == (200, 403)
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "nonsense", "sqlite:////proc/none/x.db"])
+def test_a_database_that_cannot_be_used_refuses_to_start(url):
+    with pytest.raises(StartupError, match="CLEARCUT_DATABASE_URL"):
+        open_engine(url, 1)
+
+
+# credits
+
+
+def test_only_a_success_costs_a_credit(url, ledger):
+    key = ledger.create("shop", "prepaid", 3, Quotas())
+
+    async def scenario(on: Stage):
+        answers = [
+            await send(on, key),
+            await send(on, key, image=b"no picture"),
+            await send(on, key, size="huge"),
+            await send(on, key, "/v1.0/removebg", roi="0% 0% 5% 5%"),
+        ]
+        await settled(on)
+        return answers, (await on.client.get("/v1/me", headers={"x-api-key": key})).json()
+
+    answers, me = on_stage(scenario, database_url=url)
+    assert [answer.status_code for answer in answers] == [200, 400, 400, 400]
+    assert answers[0].headers["x-credits-charged"] == "1"
+    assert me == {"organizationId": id_of(key), "plan": "prepaid", "maxCredits": 3, "usedCredits": 1,
+                  "autoRechargeThreshold": None}  # fmt: skip
+    assert states(url)["charged"] == 1
+
+
+def test_spent_credits_are_402_and_the_account_says_so(url, ledger):
+    key = ledger.create("shop", "monthly", 2, Quotas())
+
+    async def scenario(on: Stage):
+        answers = [await send(on, key, path) for path in ("/v1/remove", "/v1/segment", "/api/remove")]
+        account = await on.client.get("/v1.0/account", headers={"x-api-key": key})
+        return [answer.status_code for answer in answers], account.json()["data"]["attributes"]["credits"]
+
+    codes, credits = on_stage(scenario, database_url=url)
+    assert codes == [200, 200, 402]
+    assert credits == {"total": 0, "subscription": 0, "payg": 0, "enterprise": 0}
+
+
+def test_a_client_that_leaves_is_not_charged(url, ledger):
+    key = ledger.create("shop", "prepaid", 1, Quotas())
+
+    async def scenario(on: Stage):
+        from tests.service.test_errors import PNG, _asgi, chunk
+
+        on.engine.gate.clear()
+
+        async def leaves():
+            await asyncio.to_thread(on.engine.entered.wait, 10)
+            return {"type": "http.disconnect"}
+
+        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
+        on.engine.gate.set()
+        await settled(on)
+        return sent, await send(on, key)
+
+    sent, after = on_stage(scenario, database_url=url)
+    assert sent == []
+    assert after.status_code == 200
+    assert states(url) == {"released": 1, "charged": 1}
+
+
+def test_credits_for_exactly_half(url, ledger):
+    """Each key's requests all at once."""
+    each, credits = 10, 5
+    keys = [ledger.create(f"shop {number}", "prepaid", credits, Quotas()) for number in range(4)]
+
+    async def scenario(on: Stage):
+        answers = await asyncio.gather(*(send(on, key) for key in keys * each))
+        await settled(on)
+        return [answer.status_code for answer in answers]
+
+    codes = on_stage(scenario, database_url=url)
+    assert sorted(codes) == [200] * 20 + [402] * 20
+    assert states(url) == {"charged": 20}
+    assert all(usage.used == credits and usage.left == 0 for usage in ledger.every())
+
+
+def test_a_month_has_its_own_credits(ledger, clock):
+    key_id = id_of(ledger.create("shop", "monthly", 1, Quotas()))
+    assert ledger.settle(ledger.open(key_id, 1, 0, None))
+    with pytest.raises(PaymentRequired):
+        ledger.open(key_id, 1, 0, None)
+    clock.now += MONTH_S
+    assert ledger.usage(key_id).left == 1
+    late = ledger.open(key_id, 1, 0, None)
+    clock.now += MONTH_S
+    ledger.settle(late)
+    assert ledger.usage(key_id).left == 1  # it was the month's before
+
+
+def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
+    key_id = id_of(ledger.create("shop", "prepaid", 1, Quotas()))
+    lost = ledger.open(key_id, 1, 0, None)
+    with pytest.raises(PaymentRequired):
+        ledger.open(key_id, 1, 0, None)
+    clock.now += 71
+    charge = ledger.open(key_id, 1, 0, None)
+    assert ledger.settle(charge)
+    assert not ledger.settle(charge)
+    assert ledger.usage(key_id).used == 1
+    ledger.release(lost)
+    assert ledger.usage(key_id).used == 1
+
+
+def test_set_credits_counts_from_now(ledger):
+    key_id = id_of(ledger.create("shop", "prepaid", 0, Quotas()))
+    assert ledger.set_credits(key_id, "prepaid", 2)
+    ledger.settle(ledger.open(key_id, 1, 0, None))
+    assert ledger.usage(key_id).left == 1
+    assert ledger.set_credits(key_id, "unlimited", 0)
+    assert ledger.usage(key_id).left is None
+    assert not ledger.set_credits("nobody", "unlimited", 0)
+    assert not ledger.revoke("nobody")
+    with pytest.raises(PermissionDenied):
+        ledger.open("nobody", 1, 0, None)
+
+
+# limits
+
+
+def test_requests_a_minute(url, ledger):
+    key = ledger.create("shop", "unlimited", 0, Quotas(requests_per_minute=2))
+
+    async def scenario(on: Stage):
+        return [await send(on, key, path) for path in ("/v1/remove", "/v1.0/removebg", "/v1.0/removebg")]
+
+    first, second, third = on_stage(scenario, database_url=url, requests_per_minute="100")
+    assert [first.status_code, second.status_code, third.status_code] == [200, 200, 429]
+    assert first.headers["ratelimit-policy"] == '"requests";q=2;w=60'
+    assert first.headers["ratelimit"].startswith('"requests";r=1;t=')
+    assert "x-ratelimit-limit" not in first.headers
+    assert third.headers["x-ratelimit-limit"] == "2"
+    assert third.headers["x-ratelimit-remaining"] == "0"
+    assert abs(int(third.headers["x-ratelimit-reset"]) - time.time()) <= 62
+    assert 1 <= int(third.headers["retry-after"]) <= 60
+    assert third.json()["errors"][0]["code"] == "rate_limit_exceeded"
+
+
+def test_megapixels_a_minute(url, ledger):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+
+    async def scenario(on: Stage):
+        large = picture(1500, 1000)
+        return [await send(on, key, image=large), await send(on, key, image=large), await send(on, key)]
+
+    answers = on_stage(scenario, database_url=url, megapixels_per_minute="3")
+    assert [answer.status_code for answer in answers] == [200, 429, 200]
+    assert answers[1].headers["ratelimit-policy"] == '"megapixels";q=3;qu="megapixels";w=60'
+    assert states(url) == {"charged": 2, "released": 1}
+
+
+def test_requests_at_once(url, ledger):
+    key, other = (ledger.create(name, "unlimited", 0, Quotas(concurrent=1)) for name in "ab")
+
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+        first = asyncio.create_task(send(on, key))
+        await asyncio.to_thread(on.engine.entered.wait, 10)
+        refused = await send(on, key)
+        beside = asyncio.create_task(send(on, other))
+        on.engine.gate.set()
+        return (await first, refused, await beside, await send(on, key))
+
+    answers = on_stage(scenario, database_url=url)
+    assert [answer.status_code for answer in answers] == [200, 429, 200, 200]
+    assert answers[1].headers["retry-after"] == "1"
+
+
+def test_refusals_at_the_door_are_counted_by_reason(url, ledger):
+    async def scenario(on: Stage):
+        await send(on)
+        return (await on.client.get("/metrics")).text
+
+    assert 'clearcut_rejected_total{reason="authentication"} 1.0' in on_stage(scenario, database_url=url)
+
+
+# Idempotency-Key
+
+
+def test_the_same_request_again_costs_nothing_and_gets_the_same_bytes(url, ledger):
+    key = ledger.create("shop", "prepaid", 5, Quotas())
+
+    async def scenario(on: Stage):
+        again = {"idempotency-key": "order-17"}
+        first = await send(on, key, headers=again)
+        quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
+        runs = on.service.cutouts
+        on.service.replays.keep("other", on.service.replays._kept.popitem()[1])  # as if it had had to make room
+        worked = await send(on, key, headers=again)
+        await settled(on)
+        return first, quoted, worked, runs
+
+    first, quoted, worked, runs = on_stage(scenario, database_url=url)
+    assert first.status_code == quoted.status_code == worked.status_code == 200
+    assert first.content == quoted.content == worked.content
+    assert quoted.headers["idempotent-replayed"] == "true"
+    assert quoted.headers["content-type"] == "image/png"
+    assert quoted.headers["x-credits-charged"] == worked.headers["x-credits-charged"] == "0"
+    assert runs == 1
+    assert states(url) == {"charged": 1}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/remove", 400), ("/v1.0/removebg", 422), ("/v1/segment", 422)])
+def test_another_request_under_the_same_key_is_refused(url, ledger, path, status):
+    key = ledger.create("shop", "prepaid", 5, Quotas())
+
+    async def scenario(on: Stage):
+        again = {"idempotency-key": "order-17"}
+        await send(on, key, path, headers=again)
+        image = await send(on, key, path, image=picture(81), headers=again)
+        options = await send(on, key, path, headers=again, crop="true")
+        return image, options
+
+    for response in on_stage(scenario, database_url=url):
+        assert response.status_code == status
+        assert "Idempotency-Key" in response.text
+
+
+def test_a_duplicate_while_the_first_is_in_work_is_409(url, ledger):
+    key = ledger.create("shop", "prepaid", 5, Quotas())
+
+    async def scenario(on: Stage):
+        on.engine.gate.clear()
+        again = {"idempotency-key": "order-17"}
+        first = asyncio.create_task(send(on, key, headers=again))
+        await asyncio.to_thread(on.engine.entered.wait, 10)
+        duplicate = await send(on, key, headers=again)
+        on.engine.gate.set()
+        return (await first).status_code, duplicate
+
+    first, duplicate = on_stage(scenario, database_url=url)
+    assert first == 200
+    assert duplicate.status_code == 409
+    assert int(duplicate.headers["retry-after"]) >= 1
+
+
+def test_a_failure_frees_the_idempotency_key(url, ledger):
+    key = ledger.create("shop", "prepaid", 1, Quotas())
+
+    async def scenario(on: Stage):
+        again = {"idempotency-key": "order-17"}
+        failed = await send(on, key, image=b"no picture", headers=again)
+        await settled(on)
+        return failed.status_code, (await send(on, key, headers=again)).status_code
+
+    assert on_stage(scenario, database_url=url) == (400, 200)
+
+
+def test_two_keys_may_use_the_same_idempotency_key(url, ledger):
+    keys = [ledger.create(name, "prepaid", 1, Quotas()) for name in "ab"]
+
+    async def scenario(on: Stage):
+        return [(await send(on, key, headers={"idempotency-key": "1"})).headers["x-credits-charged"] for key in keys]
+
+    assert on_stage(scenario, database_url=url) == ["1", "1"]
+
+
+def test_after_a_day_an_idempotency_key_is_new(ledger, clock):
+    key_id = id_of(ledger.create("shop", "unlimited", 0, Quotas()))
+    first = ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    with pytest.raises(IdempotencyConflict):
+        ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    with pytest.raises(IdempotencyMismatch):
+        ledger.open(key_id, 1, 0, Idempotency("a", "2"))
+    ledger.settle(first)
+    assert ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+    clock.now += 24 * 3600 + 1
+    assert not ledger.open(key_id, 1, 0, Idempotency("a", "2")).repeats
+
+
+def test_a_dead_request_gives_its_idempotency_key_up(ledger, clock):
+    key_id = id_of(ledger.create("shop", "unlimited", 0, Quotas()))
+    ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    clock.now += 71
+    assert not ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+
+
+@pytest.mark.parametrize("value", ["x" * 256, "a b", "é"])
+def test_an_idempotency_key_that_is_none(url, ledger, value):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+
+    async def scenario(on: Stage):
+        return await send(on, key, headers={"idempotency-key": value.encode()})
+
+    response = on_stage(scenario, database_url=url)
+    assert response.status_code == 400
+    assert "Idempotency-Key" in response.json()["details"]
