@@ -1,10 +1,12 @@
-"""refine: the network's small square becomes the matte of the whole picture."""
+"""refine: the network's small square becomes the matte of the whole picture, with the colour to show under it."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+from app.imaging.foreground import estimate_foreground
+from app.imaging.guided import upsample
 from app.imaging.types import F32, U8, Box, DecodedImage, Matte, RawMatte
 
 _BOX_LEVEL = 10
@@ -12,34 +14,45 @@ _BOX_LEVEL = 10
 _MIN_PEAK = 0.5
 _MIN_AREA = 3e-4
 """Less than this share of the square at 0.5 or more is noise and not a subject."""
-_LOW, _HIGH = 0.05, 0.95
-"""Below and above: haze of the network, squashed to exactly 0 and 255."""
+_AMBIGUOUS = (26, 229)
+"""0.1 and 0.9 of 255."""
 
 
 def refine(raw: RawMatte, image: DecodedImage, *, colour: bool = True) -> Matte:
     """The matte at the picture's size.
 
-    ``raw.values`` f32[h,w] in 0..1 of any size, stretched over the whole picture. Where the picture has its own
-    transparency the smaller of the two alphas holds: both describe the same edge, and a cut-out put through again
-    must not fade. Without a subject alpha is 0 everywhere, ``box`` None and ``confidence`` 0: nothing is stretched.
-
-    ``colour``: take the old background's colour out of the soft edge.
+    ``raw.values`` is f32[h,w] in 0..1 of any size, stretched over the whole picture. Without a subject alpha is 0
+    everywhere, ``box`` None and ``confidence`` 0: nothing is stretched. See ``finish`` for the picture's own
+    transparency and for ``colour``.
     """
     if not has_subject(raw.values):
-        return _nothing(image)
-    alpha = upsample(raw.values, image.width, image.height)
+        alpha = np.zeros((image.height, image.width), np.uint8)
+        return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
+    return finish(upsample(raw.values, image.rgb), image, confidence(raw.values), colour=colour)
+
+
+def finish(alpha: U8, image: DecodedImage, confidence: float, *, colour: bool = True) -> Matte:
+    """A matte from an ``alpha`` (u8[H,W]) that has the picture's size already, the network's or the caller's own.
+
+    Where the picture is transparent itself the smaller of the two alphas holds: both describe the same edge, and a
+    cut-out put through again must not fade. For the same reason its colour is left alone there: it is straight
+    already. Elsewhere ``colour`` takes the old background's share out of the soft edge.
+    """
     if image.alpha is not None:
         alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
     box = subject_box(alpha)
-    if box is None:
-        return _nothing(image)
-    soft = int(cv2.countNonZero(cv2.inRange(alpha, 26, 229)))
+    foreground = image.rgb
+    if colour and box is not None:
+        foreground = estimate_foreground(image.rgb, alpha)
+        if image.alpha is not None:
+            cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
+    ambiguous = int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
     return Matte(
-        alpha=alpha,
-        foreground=image.rgb,
+        alpha=alpha if box is not None else np.zeros_like(alpha),
+        foreground=foreground,
         box=box,
-        confidence=confidence(raw.values),
-        ambiguous_ratio=soft / alpha.size,
+        confidence=confidence if box is not None else 0.0,
+        ambiguous_ratio=ambiguous / alpha.size if box is not None else 0.0,
     )
 
 
@@ -50,13 +63,6 @@ def has_subject(values: F32) -> bool:
     return int(np.count_nonzero(values >= _MIN_PEAK)) >= _MIN_AREA * values.size
 
 
-def upsample(values: F32, width: int, height: int) -> U8:
-    """f32[h,w] in 0..1 to u8[height,width], the haze at both ends squashed."""
-    levelled = (values - _LOW) * (255.0 / (_HIGH - _LOW))
-    small = np.clip(levelled + 0.5, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
 def subject_box(alpha: U8) -> Box | None:
     """The bounding box of alpha >= 10, or None."""
     left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, _BOX_LEVEL, 255))
@@ -64,11 +70,9 @@ def subject_box(alpha: U8) -> Box | None:
 
 
 def confidence(values: F32) -> float:
-    """0..1: how far from undecided the network is, on average over what it calls subject or may be subject."""
+    """0..1: how far from undecided the network is, on average over what it calls subject or may be subject.
+
+    The mean of |2p - 1| weighted by p, so that a large empty background does not make a hazy subject look decided.
+    """
     weight = float(values.sum())
     return float((values * np.abs(2.0 * values - 1.0)).sum()) / weight if weight > 0 else 0.0
-
-
-def _nothing(image: DecodedImage) -> Matte:
-    alpha = np.zeros((image.height, image.width), np.uint8)
-    return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)

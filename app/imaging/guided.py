@@ -1,0 +1,113 @@
+"""Upsampling a small matte along the edges of the picture.
+
+The matte is taken to be a linear function of the colour in every small window (K. He, J. Sun, X. Tang: "Guided
+Image Filtering", PAMI 2013). The linear coefficients are fitted on a grid of a few hundred cells and brought up
+to the picture, not the matte itself, so that the result has the picture's own detail (K. He, J. Sun: "Fast Guided
+Filter", arXiv:1505.00996). The coefficients are applied only where the matte is not decided.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from app.imaging.band import Run, occupied, runs, to_cells, to_pixels, undecided
+from app.imaging.types import F32, U8
+
+_GRID_SIDE = 288
+"""Cells along the longer side of the grid that the coefficients are fitted on, about."""
+_RADIUS = 4
+"""Half width of a fitting window, in cells."""
+_EPSILON = 1e-4
+"""Variance of colour (of 0..1) below which a window is flat and its mean holds."""
+_GAIN = 1.4
+"""Contrast around one half: the network's ramps are wider than the picture's edges."""
+_LOW, _HIGH = 0.05, 0.95
+"""What the network leaves below and above is haze, and squashed to exactly 0 and 255."""
+_REACH = 4
+"""How far, in cells, an edge of the picture may lie from the network's."""
+_TILE_PIXELS = 64
+
+
+def upsample(values: F32, rgb: U8) -> U8:
+    """The matte ``values`` (f32[h,w] in 0..1) of the whole picture ``rgb`` (u8[H,W,3]) as u8[H,W].
+
+    255 exactly wherever the network is decided on the subject a few cells around, 0 exactly on the background.
+    """
+    height, width = rgb.shape[:2]
+    step = max(1, min(round(max(height, width) / _GRID_SIDE), height, width))
+    small = _at_cells(values, step, height, width)
+    solid = small >= 1
+    edge = undecided(small > 0, solid, _REACH)
+    tile = max(1, _TILE_PIXELS // step)
+    active = occupied(edge, tile)
+    alpha = np.zeros((height, width), np.uint8)
+    for run in runs(occupied(solid.view(np.uint8), tile) & ~active, tile, *small.shape):
+        alpha[run.scaled(step, height, width).area] = 255
+    if not active.any():
+        return alpha
+    left, top, across, down = cv2.boundingRect(edge)
+    inner = Run(top, top + down, left, left + across).grown(2 * _RADIUS, *small.shape)
+    slope = np.zeros((*small.shape, 3), np.float32)
+    offset = solid * np.float32(255)
+    fit = coefficients(to_cells(rgb[inner.scaled(step, height, width).area], step), small[inner.area])
+    # Decided cells hold their value whatever the picture shows: no haze and no holes.
+    for plane, fitted in zip((slope, offset), fit, strict=True):
+        cv2.copyTo(fitted, edge[inner.area], plane[inner.area])
+    for run in runs(active, tile, *small.shape):
+        _apply(slope, offset, run, step, rgb, alpha)
+    return alpha
+
+
+def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
+    """f32[h,w,3] slope and f32[h,w] offset that bring ``guide`` (u8[h,w,3]) to ``target`` (f32[h,w] in 0..1).
+
+    slope . guide + offset is the target in 0..255, its contrast raised.
+    """
+    unit = guide.astype(np.float32) * np.float32(1 / 255)
+    r, g, b = (np.asarray(plane, np.float32) for plane in cv2.split(unit))
+    m_r, m_g, m_b, m_t = _mean(r), _mean(g), _mean(b), _mean(target)
+    rr = _mean(r * r) - m_r * m_r + np.float32(_EPSILON)
+    gg = _mean(g * g) - m_g * m_g + np.float32(_EPSILON)
+    bb = _mean(b * b) - m_b * m_b + np.float32(_EPSILON)
+    rg, gb, br = _mean(r * g) - m_r * m_g, _mean(g * b) - m_g * m_b, _mean(b * r) - m_b * m_r
+    tr, tg, tb = _mean(target * r) - m_t * m_r, _mean(target * g) - m_t * m_g, _mean(target * b) - m_t * m_b
+    # The inverse of the symmetric 3 x 3 covariance by its adjugate.
+    i_rr, i_gg, i_bb = gg * bb - gb * gb, rr * bb - br * br, rr * gg - rg * rg
+    i_rg, i_rb, i_gb = br * gb - rg * bb, rg * gb - gg * br, rg * br - rr * gb
+    scale = np.float32(_GAIN) / (rr * i_rr + rg * i_rg + br * i_rb)
+    s_r = (i_rr * tr + i_rg * tg + i_rb * tb) * scale
+    s_g = (i_rg * tr + i_gg * tg + i_gb * tb) * scale
+    s_b = (i_rb * tr + i_gb * tg + i_bb * tb) * scale
+    offset = m_t * np.float32(_GAIN) - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
+    slope = cv2.merge([_mean(s_r), _mean(s_g), _mean(s_b)])
+    return np.asarray(slope, np.float32), _mean(offset) * np.float32(255)
+
+
+def _apply(slope: F32, offset: F32, run: Run, step: int, rgb: U8, alpha: U8) -> None:
+    """Writes the run of grid cells into ``alpha``."""
+    target = run.scaled(step, *alpha.shape).area
+    products = cv2.multiply(to_pixels(slope, run, step, *alpha.shape), rgb[target].astype(np.float32))
+    dots = cv2.transform(products, np.ones((1, 3), np.float32))
+    alpha[target] = cv2.add(dots, to_pixels(offset, run, step, *alpha.shape), dtype=cv2.CV_8U)
+
+
+def _at_cells(values: F32, step: int, height: int, width: int) -> F32:
+    """``values`` at the centres of the grid's cells, haze squashed; the last cells may hang over the frame."""
+    if step == 1:
+        shrinks = height * width < values.size
+        mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(values, (width, height), interpolation=mode)
+    else:
+        # A source point is (cell + 1/2) * step * scale - 1/2, the convention of cv2.resize.
+        x, y = step * values.shape[1] / width, step * values.shape[0] / height
+        places = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cells = (-(-width // step), -(-height // step))
+        small = cv2.warpAffine(values, places, cells, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(np.clip((small - _LOW) * (1 / (_HIGH - _LOW)), 0, 1), np.float32)
+
+
+def _mean(plane: F32) -> F32:
+    side = 2 * _RADIUS + 1
+    return np.asarray(cv2.blur(plane, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
