@@ -45,7 +45,7 @@ def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1)
 
 
 def place(
-    rgba: U8, box: tuple[int, int, int, int], size: int, rng: Rng, *, reach: tuple[float, float] = (0.35, 1.05)
+    rgba: U8, box: tuple[int, int, int, int], size: int, rng: Rng, *, reach: tuple[float, float] = (0.35, 1.4)
 ) -> U8:
     """Set one object somewhere into an empty square: u8[H,W,4] -> u8[S,S,4], alpha 0 outside.
 
@@ -55,7 +55,7 @@ def place(
     left, top, right, bottom = box
     width, height = max(right - left, 1), max(bottom - top, 1)
     aspect = np.exp(rng.uniform(-0.45, 0.45))  # of the picture that is squashed to the square
-    target = size * rng.uniform(*reach)
+    target = size * (reach[0] + (reach[1] - reach[0]) * rng.beta(1.6, 1.4))  # close-ups are common
     fx = target / max(width, height) / np.sqrt(aspect)
     fy = target / max(width, height) * np.sqrt(aspect)
     grounded = bottom >= rgba.shape[0] - 2 and rng.random() < 0.9
@@ -134,7 +134,7 @@ def shadow(alpha: F32, rng: Rng) -> F32:
 def merge(scene: F32, seen: F32, layer: U8, rng: Rng) -> tuple[F32, F32]:
     """Lay an object over a scene: (f32[S,S,3], alpha so far f32[S,S,1]) -> the same, updated."""
     colour, alpha = clean_edge(layer, rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         colour = match_colour(colour, alpha, scene, rng.uniform(0.2, 0.8))
     if rng.random() < 0.25:  # one side in the light
         ramp = np.linspace(-1, 1, scene.shape[1], dtype=np.float32) * rng.normal(0, 0.25)

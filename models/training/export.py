@@ -39,10 +39,10 @@ def average_of(config_path: Path, checkpoint: str) -> MattingNetwork:
     return network.eval()
 
 
-def export_fp32(network: MattingNetwork, size: int, out: Path) -> None:
+def export_fp32(network: MattingNetwork, size: int, out: Path, *, mirror: bool = False) -> None:
     """Write the ONNX file and check it against torch and against itself."""
     example = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    module = Exportable(network)
+    module = Exportable(network, mirror=mirror)
     torch.onnx.export(
         module,
         (example,),
@@ -122,8 +122,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--int8", type=Path)
+    parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
     args = parser.parse_args()
-    export_fp32(average_of(args.config, args.checkpoint), args.size, args.out)
+    export_fp32(average_of(args.config, args.checkpoint), args.size, args.out, mirror=args.mirror)
     print(facts(args.out))
     if args.int8:
         export_int8(args.out, load_config(args.config).packs, args.size, args.int8)

@@ -219,10 +219,14 @@ def initial_network(config: NetworkConfig, starter: Path | None, seed: int) -> M
 class Exportable(nn.Module):
     """``image`` -> ``matte`` in 0..1: what the ONNX file holds."""
 
-    def __init__(self, network: MattingNetwork):
+    def __init__(self, network: MattingNetwork, *, mirror: bool = False):
         super().__init__()
         self.network = network
+        self.mirror = mirror
 
     def forward(self, image: Tensor) -> Tensor:
-        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1."""
-        return torch.sigmoid(self.network(image).full)
+        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1; with ``mirror`` the mean of both views' logits."""
+        logits = self.network(image).full
+        if self.mirror:
+            logits = (logits + self.network(image.flip(3)).full.flip(3)) / 2
+        return torch.sigmoid(logits)

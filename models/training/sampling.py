@@ -65,7 +65,7 @@ class Sampler:
         if kind == "composite":
             rgb, alpha = self._composite(size, rng)
         elif kind == "negative":
-            rgb, alpha = self._scenery(size, rng), np.zeros((size, size), np.uint8)
+            rgb, alpha = self._scenery(size, rng, empty=True), np.zeros((size, size), np.uint8)
         else:
             rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng)
             rgb, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
@@ -76,11 +76,15 @@ class Sampler:
         rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng, low=0.3)
         return np.ascontiguousarray(rgba[..., :3])
 
-    def _scenery(self, size: int, rng: Rng) -> U8:
-        """A picture without a subject, u8[S,S,3]."""
+    def _scenery(self, size: int, rng: Rng, *, empty: bool = False) -> U8:
+        """A picture without a subject, u8[S,S,3]; ``empty`` when nothing will be set into it.
+
+        Walls, floors and grounds may borrow stuff from any photograph, but not where the picture
+        is a negative: a magnified patch may well be a thing seen from close by.
+        """
         draw = rng.random()
-        if draw > 0.5:  # stuff for walls, floors and grounds may come from any photograph
-            stuff = self._background(size, rng, "backdrop")
+        if draw > 0.5:
+            stuff = None if empty else self._background(size, rng, "backdrop")
             return scenes.empty_scene(size, rng, stuff)
         photo = self._background(size, rng)
         if draw < 0.08:  # two places in one picture, as at a window or a street corner

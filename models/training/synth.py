@@ -242,6 +242,16 @@ def render(rng: Rng, longest: int = 320, samples: int = 20) -> tuple[str, NDArra
     return family, rgb, np.clip(alpha * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
+def attempt(seed: int, number: int, samples: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Scene ``number``, or None where the solids fail or the thing is out of sight or fills all."""
+    try:
+        family, rgb, alpha = render(np.random.default_rng((seed, number)), samples=samples)
+    except (RuntimeError, ValueError) as error:
+        print(f"{number}: {error}", flush=True)
+        return None
+    return (family, rgb, alpha) if 0.005 < float((alpha > 127).mean()) < 0.9 else None
+
+
 def main() -> None:
     """Render a pack and a sheet; a scene that shows nothing or only itself is drawn again."""
     parser = argparse.ArgumentParser(description="Render training pictures with exact alpha.")
@@ -252,24 +262,21 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20)
     args = parser.parse_args()
     writer, rows, start = PackWriter(args.out), [], time.monotonic()
-    for number in range(args.count):
-        if time.monotonic() - start > 60 * args.minutes:
-            break
-        rng = np.random.default_rng((args.seed, number))
-        try:
-            family, rgb, alpha = render(rng, samples=args.samples)
-        except (RuntimeError, ValueError) as error:
-            print(f"{number}: {error}", flush=True)
-            continue
-        share = float((alpha > 127).mean())
-        if not 0.005 < share < 0.9:
-            continue
-        writer.add(rgb, alpha, f"synth_{args.seed}_{number:05d}_{family}", "synth", "render")
-        if len(rows) < 48:
-            rows.append((rgb, alpha))
-        if number % 50 == 0:
-            print(f"{number}: {(time.monotonic() - start) / (number + 1):.2f} s a picture", flush=True)
-    writer.close()
+    try:
+        for number in range(args.count):
+            if time.monotonic() - start > 60 * args.minutes:
+                break
+            made = attempt(args.seed, number, args.samples)
+            if made is None:
+                continue
+            family, rgb, alpha = made
+            writer.add(rgb, alpha, f"synth_{args.seed}_{number:05d}_{family}", "synth", "render")
+            if len(rows) < 48:
+                rows.append((rgb, alpha))
+            if number % 50 == 0:
+                print(f"{number}: {(time.monotonic() - start) / (number + 1):.2f} s a picture", flush=True)
+    finally:
+        writer.close()
     lines = [[p[k] for p in rows[i : i + 12]] for i in range(0, len(rows), 12) for k in (0, 1)]
     charts.sheet(args.out.with_suffix(".png"), lines, 128)
 
