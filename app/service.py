@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
@@ -29,6 +30,7 @@ from app.pipeline import Pipeline, Result
 from app.settings import MIB, Settings
 
 log = logging.getLogger("clearcut")
+T = TypeVar("T")
 
 HEARTBEAT_S = 0.5
 
@@ -131,6 +133,10 @@ class Service:
             task.cancel()
         self.pool.shutdown(wait=False, cancel_futures=True)
         self.lifecycle.to(State.STOPPED)
+
+    async def on_pool(self, work: Callable[[], T]) -> T:
+        """Do work on a request that is no step of the pipeline: on a thread of the pool, as the event loop must not."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
     def count(self, result: Result, bytes_in: int) -> None:
         """Account for one finished request."""

@@ -7,10 +7,11 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import facts, health, photoroom, poof, rembg, removebg
+from app.web import docs, facts, health, photoroom, poof, rembg, removebg, removebg_errors
 from app.web.middleware import ExchangeMiddleware
 
-DIALECTS = (poof.DIALECT, removebg.DIALECT, rembg.DIALECT, photoroom.DIALECT)
+ROOMS = (poof, removebg, rembg, photoroom, health)
+DIALECTS = (poof.DIALECT, removebg_errors.DIALECT, rembg.DIALECT, photoroom.DIALECT)
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -18,7 +19,8 @@ def create_app(service: Service) -> ASGIApp:
 
     A bare router, not ``Starlette``: its outermost layer would answer our errors in text/plain before we see them.
     """
-    routes = [route for room in (poof, removebg, rembg, photoroom, health) for route in room.routes(service)]
+    routes = [route for room in ROOMS for route in room.routes(service)]
+    routes += docs.routes(ROOMS, DIALECTS)
     app: ASGIApp = Router(routes, redirect_slashes=False)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,16 @@ class Dialect:
     """Paths that begin with it are answered in this dialect, also where there is no such route."""
     error_body: Callable[[ClearcutError, str], dict[str, Any]]
     """(error, request id) to the JSON body."""
+    error_schema: Mapping[str, Any]
+    """What that body is, as a JSON schema."""
     status: Callable[[ClearcutError], int] = plain_status
     older_rate_headers: bool = False
     """Whether X-RateLimit-* are part of it."""
+
+    @property
+    def schema_name(self) -> str:
+        """Of the error body, in the OpenAPI document."""
+        return self.name.title().replace(".", "").replace(" ", "") + "Error"
 
 
 def spoken_at(path: str, dialects: Sequence[Dialect]) -> Dialect:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import hashlib
 import math
@@ -96,7 +95,7 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
             whole.update(role.encode() + hashlib.sha256(upload.files[role]).digest())
         return whole.hexdigest()
 
-    return Idempotency(given, await asyncio.get_running_loop().run_in_executor(service.pool, fingerprint))
+    return Idempotency(given, await service.on_pool(fingerprint))
 
 
 def _note(exchange: Exchange, standing: Standing | None) -> None:

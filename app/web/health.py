@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app import __version__
 from app.service import Service
+from app.web.openapi import json_answer, read
+from app.web.poof import DIALECT
+from app.web.schema import TEXT, members
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    alive, ready = members(status=TEXT, state=TEXT), members(status=TEXT)
+    info = members(name=TEXT, version=TEXT, state=TEXT, limits={"type": "object"})
+    text = {"schema": TEXT}
+    series = {"description": "Prometheus or OpenMetrics text",
+              "content": {"text/plain": text, "application/openmetrics-text": text}}  # fmt: skip
+
+    def asked(summary: str, **answers: Any) -> dict[str, Any]:
+        return read(summary, "Service", DIALECT, {name.strip("_"): each for name, each in answers.items()}, keyed=False)
+
+    return {
+        "/livez": asked("Whether to keep the process", _200=json_answer("Yes", alive), _503=json_answer("No", alive)),
+        "/readyz": asked("Whether to send it work", _200=json_answer("Yes", ready), _503=json_answer("No", ready)),
+        "/v1/info": asked("Version, model, measured costs, limits", _200=json_answer("All of it", info)),
+        "/metrics": asked("Metrics", _200=series),
+    }
 
 
 def routes(service: Service) -> list[Route]:

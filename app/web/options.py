@@ -97,6 +97,15 @@ FIELDS: dict[str, Field] = {
 }  # fmt: skip
 
 
+VARIANTS = fields.text(
+    "A JSON list of up to 16 option sets, laid over the others: one output each, as multipart/mixed, or as a ZIP with "
+    "`Accept: application/zip`.",
+    lambda name, value: {},
+    ['[{}, {"size": "preview"}]'],
+)
+"""Read by ``variants``, not with the others."""
+
+
 def remove_options(given: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
     """(options, names of the fields that mean nothing here).
 

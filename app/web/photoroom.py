@@ -16,6 +16,8 @@ from app.web import fields
 from app.web.dialect import Dialect, plain_status
 from app.web.facts import base64_json, file_response, result_headers
 from app.web.fields import Field
+from app.web.openapi import IMAGES, cut_out_answer, work
+from app.web.schema import INTEGER, TEXT, members
 from app.web.upload import NO_ADDRESS, Intake, Upload
 from app.web.work import Finished, Operation, cut_out
 
@@ -47,7 +49,7 @@ def routes(service: Service) -> list[Route]:
         headers["x-uncertainty-score"] = f"{1 - answer.confidence:.4f}"
         if "application/json" not in done.accept:
             return file_response(answer, headers)
-        body = await done.on_pool(service, lambda: base64_json(answer, "base64img", {}, (b"", b"")))
+        body = await service.on_pool(lambda: base64_json(answer, "base64img", {}, (b"", b"")))
         return Response(body, media_type="application/json", headers=headers)
 
     operation = Operation(INTAKE, read_job, respond)
@@ -75,4 +77,16 @@ def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
     }
 
 
-DIALECT = Dialect("photoroom", "/v1/segment", error_body)
+_SCHEMA = members(detail=TEXT, status_code=INTEGER, type=TEXT, request_id=TEXT)
+DIALECT = Dialect("photoroom", "/v1/segment", error_body, _SCHEMA)
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    answer = cut_out_answer(
+        IMAGES,
+        {"X-Credits-Charged": INTEGER, "x-uncertainty-score": {"type": "number", "minimum": 0, "maximum": 1}},
+        json=members(base64img=TEXT),
+    )
+    summary = "Remove the background, as Photoroom does"
+    return {"/v1/segment": work(summary, "Photoroom", DIALECT, INTAKE, FIELDS, answer)}

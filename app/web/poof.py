@@ -15,7 +15,9 @@ from app.web.bundle import bundle
 from app.web.dialect import Dialect
 from app.web.entry import UNLIMITED, identify
 from app.web.facts import file_response, result_headers
-from app.web.options import remove_options, variants
+from app.web.openapi import ANSWER_HEADERS, IMAGES, cut_out_answer, json_answer, read, work
+from app.web.options import FIELDS, VARIANTS, remove_options, variants
+from app.web.schema import INTEGER, TEXT, members
 from app.web.upload import POOF, Upload
 from app.web.work import Finished, Operation, cut_out
 
@@ -65,8 +67,19 @@ def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
     return body
 
 
-DIALECT = Dialect("poof", "", error_body, lambda error: error.status)
+_SCHEMA = members(code=TEXT, message=TEXT, request_id=TEXT)
+DIALECT = Dialect("poof", "", error_body, _SCHEMA, lambda error: error.status)
 """Also of every path that is no dialect's."""
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    answer = cut_out_answer([*IMAGES, "application/zip", "multipart/mixed"], ANSWER_HEADERS)
+    table = {**FIELDS, "variants": VARIANTS}
+    every = {path: work("Remove the background", "Poof", DIALECT, POOF, table, answer) for path in PATHS}
+    account = members(organizationId=TEXT, plan=TEXT, maxCredits=INTEGER, usedCredits=INTEGER)
+    answers = {"200": json_answer("The account", account)}
+    return {**every, "/v1/me": read("The caller's account", "Poof", DIALECT, answers, keyed=True)}
 
 
 def read_job(upload: Upload) -> tuple[Job, list[str]]:

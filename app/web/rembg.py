@@ -17,6 +17,8 @@ from app.web import fields, grammar
 from app.web.dialect import Dialect, plain_status
 from app.web.facts import file_response, result_headers
 from app.web.fields import Field, Parsed
+from app.web.openapi import ANSWER_HEADERS, cut_out_answer, read, refused, work
+from app.web.schema import TEXT, members
 from app.web.upload import NO_ADDRESS, Intake, Upload
 from app.web.work import Finished, Operation, cut_out
 
@@ -105,4 +107,18 @@ def _status(error: ClearcutError) -> int:
     return 422 if isinstance(error, InvalidOption | MissingImage) else plain_status(error)
 
 
-DIALECT = Dialect("rembg", "/api/", error_body, _status)
+_SCHEMA = members(detail=TEXT, code=TEXT, request_id=TEXT)
+DIALECT = Dialect("rembg", "/api/", error_body, _SCHEMA, _status)
+
+_SUMMARY = "Remove the background, as rembg's server does"
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    no_address = refused("There is no address to give", DIALECT)
+    return {
+        "/api/remove": {
+            **work(_SUMMARY, "rembg", DIALECT, INTAKE, FIELDS, cut_out_answer(["image/png"], ANSWER_HEADERS)),
+            **read("Refused: the original fetches an address here", "rembg", DIALECT, {"422": no_address}, keyed=False),
+        }
+    }

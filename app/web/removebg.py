@@ -21,11 +21,11 @@ from app.web.entry import UNLIMITED, enter, identify
 from app.web.exchange import Exchange
 from app.web.facts import base64_json, file_response, result_headers
 from app.web.fields import Field, Parsed
+from app.web.openapi import IMAGES, cut_out_answer, json_answer, read, work
 from app.web.removebg_errors import DIALECT
+from app.web.schema import INTEGER, TEXT, members
 from app.web.upload import NO_ADDRESS, Intake, Upload, read_upload
 from app.web.work import Finished, Operation, cut_out
-
-__all__ = ["DIALECT", "FIELDS", "IMPROVE_FIELDS", "INTAKE", "routes"]
 
 MEGAPIXEL = 1_000_000
 MOST_PIXELS = 50 * MEGAPIXEL
@@ -115,9 +115,7 @@ def routes(service: Service) -> list[Route]:
             headers["X-Type"] = "other"
         if "application/json" not in done.accept:
             return file_response(answer, headers)
-        body = await done.on_pool(
-            service, lambda: base64_json(answer, "result_b64", _box(answer), (b'{"data": ', b"}"))
-        )
+        body = await service.on_pool(lambda: base64_json(answer, "result_b64", _box(answer), (b'{"data": ', b"}")))
         return Response(body, media_type="application/json", headers=headers)
 
     operation = Operation(INTAKE, read_job, respond)
@@ -140,7 +138,7 @@ def routes(service: Service) -> list[Route]:
         body = Exchange.of(request).body
         query = request.scope["query_string"]
         with service.slots.enter():
-            await read_upload(request.headers, query, body, service.settings.max_bytes, INTAKE, service.pool)
+            await read_upload(request.headers, query, body, service.settings.max_bytes, INTAKE, service.on_pool)
         return JSONResponse({"id": str(uuid.uuid4()), "stored": False, "message": "Nothing was stored"})
 
     return [
@@ -148,6 +146,27 @@ def routes(service: Service) -> list[Route]:
         Route("/v1.0/account", account, methods=["GET"]),
         Route("/v1.0/improve", improve, methods=["POST"]),
     ]
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    tag, number = "remove.bg", INTEGER
+    box = {f"foreground_{side}": number for side in ("top", "left", "width", "height")}
+    headers = ("X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Credits-Charged")
+    answer = cut_out_answer(
+        [*IMAGES, "application/zip"],
+        {**dict.fromkeys(headers, number), "X-Type": TEXT},
+        json=members(data=members(result_b64=TEXT, **box)),
+    )
+    credits = members(total=number, subscription=number, payg=number, enterprise=number)
+    attributes = members(credits=credits, api=members(free_calls=number, sizes=TEXT))
+    account = json_answer("The account", members(data=members(attributes=attributes)))
+    improved = json_answer("Taken and forgotten", members(id=TEXT, stored={"const": False}, message=TEXT))
+    return {
+        "/v1.0/removebg": work("Remove the background, as remove.bg does", tag, DIALECT, INTAKE, FIELDS, answer),
+        "/v1.0/account": read("The caller's account", tag, DIALECT, {"200": account}, keyed=True),
+        "/v1.0/improve": work("Takes a picture and stores nothing", tag, DIALECT, INTAKE, IMPROVE_FIELDS, improved),
+    }
 
 
 def account_body(left: int, kind: str) -> dict[str, Any]:

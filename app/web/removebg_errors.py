@@ -22,6 +22,7 @@ from app.errors import (
     UnsupportedFormat,
 )
 from app.web.dialect import Dialect, plain_status
+from app.web.schema import TEXT, members
 
 _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (RegionOutside, "roi_exceeds_bounds", "ROI exceeds the image bounds"),
@@ -56,4 +57,6 @@ def _status(error: ClearcutError) -> int:
     return 403 if isinstance(error, AuthenticationError) else plain_status(error)
 
 
-DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _status, older_rate_headers=True)
+_ERROR = members(title=TEXT, code=TEXT)
+_SCHEMA = members(errors={"type": "array", "minItems": 1, "maxItems": 1, "items": _ERROR})
+DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _SCHEMA, _status, older_rate_headers=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
@@ -32,6 +31,12 @@ from app.web.multipart import FormReader
 T = TypeVar("T")
 
 NO_ADDRESS = "no address; this service takes uploads only, send the image itself"
+
+
+class OnPool(Protocol):
+    """Runs work on a thread and waits for what it returns."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ async def read_upload(
     body: Body,
     max_bytes: int,
     intake: Intake = POOF,
-    pool: Executor | None = None,
+    on_pool: OnPool = asyncio.to_thread,
 ) -> Upload:
     """Read one image and its options.
 
@@ -94,7 +99,7 @@ async def read_upload(
     Args:
         headers: lower-cased names.
         query: the raw query string.
-        pool: where bodies of text are taken apart.
+        on_pool: runs what would hold the event loop up: bodies of text are taken apart there.
 
     Raises:
         MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
@@ -114,7 +119,7 @@ async def read_upload(
         upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
     elif intake.encoded and kind in _TEXT_KINDS:
         data = await _read_all(body, cap, max_bytes)
-        members = await _on(pool, lambda: _TEXT_KINDS[kind](data, intake.encoded))
+        members = await on_pool(lambda: _TEXT_KINDS[kind](data, intake.encoded))
         texts = {name: members.pop(name) for name in intake.encoded if name in members}
         upload = Upload({}, members)
         _one_value(upload.fields, fields)
@@ -125,7 +130,7 @@ async def read_upload(
         if upload.files.get(role):
             every = {**intake.roles, **intake.encoded}
             raise MultipleImages(role, [each for each, other in every.items() if other == role])
-        upload.files[role] = await _on(pool, partial(base64_file, name, texts.pop(name), max_bytes))
+        upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes))
     if not upload.files.get("image"):
         _no_image(upload, intake, raw)
     return upload
@@ -151,10 +156,6 @@ def _no_image(upload: Upload, intake: Intake, raw: bool) -> NoReturn:
     if seen:
         raise MissingImage(f"The file came in field {seen}; send it as '{intake.main}'")
     raise MissingImage(None if intake.main == "image_file" else f"Send the image in field '{intake.main}'")
-
-
-async def _on(pool: Executor | None, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def declared_length(headers: Mapping[str, str]) -> int | None:

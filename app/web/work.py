@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,8 +16,6 @@ from app.web.entry import count_pixels, enter, reserve
 from app.web.exchange import Exchange
 from app.web.facts import log_facts
 from app.web.upload import Intake, Upload, read_upload
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +34,6 @@ class Finished:
     def answer(self) -> Answer:
         """The one output, or the first."""
         return self.result.answers[0]
-
-    async def on_pool(self, service: Service, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(service.pool, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
                 exchange.body,
                 service.settings.max_bytes,
                 operation.intake,
-                service.pool,
+                service.on_pool,
             )
         job, ignored = operation.read_job(upload)
         charge = await reserve(service, request, account, upload)

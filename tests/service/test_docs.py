@@ -1,0 +1,64 @@
+"""The OpenAPI document and its page: valid, complete, and true of the errors."""
+
+import re
+
+import jsonschema_rs
+import pytest
+
+from app.errors import ClearcutError
+from app.web.app import DIALECTS, create_app
+from tests.fakes import BrightIsSubject, Stage, on_stage, serving
+from tests.readme import _classes
+
+
+def get(path):
+    async def scenario(on: Stage):
+        return await on.client.get(path)
+
+    return on_stage(scenario, start=False)
+
+
+def test_every_route_is_described_and_no_other():
+    app = create_app(serving(BrightIsSubject())).app
+    routes = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}
+    described = {(path, verb.upper()) for path, item in get("/openapi.json").json()["paths"].items() for verb in item}
+    assert described == routes
+
+
+def test_its_schemas_are_schemas_and_its_references_lead_somewhere():
+    whole = get("/openapi.json").json()
+    assert whole["openapi"] == "3.1.0"
+    for schema in whole["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', get("/openapi.json").text):
+        assert reference in whole["components"]["schemas"]
+    for item in whole["paths"].values():
+        for operation in item.values():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                jsonschema_rs.meta.validate(body["schema"])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_every_error_body_is_what_its_schema_says(dialect):
+    for kind in _classes(ClearcutError):
+        error = kind.__new__(kind)
+        ClearcutError.__init__(error, "Something about it")
+        error.field = "size"
+        jsonschema_rs.validate(dialect.error_schema, dialect.error_body(error, "req_1"))
+
+
+def test_the_choices_are_those_that_are_read():
+    fields = get("/openapi.json").json()["paths"]["/v1.0/removebg"]["post"]["requestBody"]["content"]
+    sizes = fields["multipart/form-data"]["schema"]["properties"]["size"]
+    assert sizes["default"] == "preview"
+    assert {"preview", "full", "4k", "50mp"} <= set(sizes["enum"])
+    assert True in fields["application/json"]["schema"]["properties"]["crop"]["enum"]
+
+
+def test_the_page_shows_every_route_and_fetches_nothing():
+    response = get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+    for path in get("/openapi.json").json()["paths"]:
+        assert f"<code>{path}</code>" in response.text
+    assert not re.search(r"<script|src=|<link|@import|url\(|https?://", response.text)
