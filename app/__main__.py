@@ -18,6 +18,7 @@ import uvloop
 from app import __version__, logs, settings
 from app.access import console
 from app.errors import StartupError
+from app.imaging.runtime import one_thread_per_call
 from app.lifecycle import State
 from app.service import Service, build
 from app.settings import Settings
@@ -117,6 +118,7 @@ def serve(settings: Settings) -> int:
             "to serve everyone who can reach it, or listen on 127.0.0.1"
         )
     logs.configure(settings.log_level)
+    one_thread_per_call()
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # quotes bodies on stderr; we answer with a 400
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

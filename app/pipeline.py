@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from app.access.limits import PixelBudget
@@ -27,8 +28,9 @@ from app.imaging.compose import compose
 from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
-from app.imaging.options import RemoveOptions
-from app.imaging.prepare import prepare
+from app.imaging.mask import own_matte
+from app.imaging.options import WHITE, RemoveOptions
+from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
 from app.imaging.refine import refine
 from app.imaging.types import (
@@ -43,6 +45,7 @@ from app.imaging.types import (
     RawMatte,
 )
 from app.inference.batcher import Batcher
+from app.pool import Pool, Rank
 from app.trace import Trace
 
 T = TypeVar("T")
@@ -58,6 +61,8 @@ class Job:
     """One output each."""
     backdrop: Buffer | None = None
     """A picture to stand behind the subject."""
+    mask: Buffer | None = None
+    """The caller's own matte; the network is not asked then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,7 @@ class Result:
 
 
 class Pipeline:
-    def __init__(
-        self, batcher: Batcher, spec: InputSpec, limits: ProbeLimits, pixels: PixelBudget, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, batcher: Batcher, spec: InputSpec, limits: ProbeLimits, pixels: PixelBudget, pool: Pool) -> None:
         self.batcher = batcher
         self.spec = spec
         self.limits = limits
@@ -110,44 +113,63 @@ class Pipeline:
             trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
 
     async def _remove(self, job: Job, trace: Trace, probed: Probed | None) -> Result:
-        with self.batcher.expecting() as arrival:
-            headers = await self._on_pool(trace, lambda: self._probe(job, trace))
+        with self.batcher.expecting() if job.mask is None else nullcontext() as arrival:
+            headers = await self._on_pool(Rank.LOOK, trace, partial(self._probe, job, trace))
             trace.current = "admission"
-            pixels = sum(header.pixels for header in headers)
+            pixels = sum(header.pixels for header in headers.values())
             if probed is not None:
                 await probed(pixels)
             async with self.pixels.hold(pixels):
-                image, model_input = await self._on_pool(trace, lambda: self._before(job, headers[0], trace))
+                if job.mask is not None:
+                    image = await self._on_pool(Rank.BEGIN, trace, partial(self._decode, job, headers, trace))
+                    return await self._on_pool(
+                        Rank.FINISH, trace, lambda: self._after(job, headers, image, None, trace)
+                    )
+                image, model_input = await self._on_pool(Rank.BEGIN, trace, partial(self._before, job, headers, trace))
                 trace.current = "queue"
                 answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival)
                 trace.add("queue", answer.queue_s)
                 trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                 raw = RawMatte(answer.values, model_input.geometry)
-                return await self._on_pool(trace, lambda: self._after(job, headers, raw, image, trace))
+                return await self._on_pool(Rank.FINISH, trace, partial(self._after, job, headers, image, raw, trace))
 
-    def _probe(self, job: Job, trace: Trace) -> list[ImageHeader]:
-        """The headers of the picture and, if there is one, of its backdrop."""
+    def _probe(self, job: Job, trace: Trace) -> dict[str, ImageHeader]:
+        """The header of every file there is, by field; the picture's is ``image_file``."""
         with trace.stage("probe"):
-            headers = [probe(job.image, self.limits)]
-            if job.backdrop is not None:
-                headers.append(_about("bg_image", lambda data: probe(data, self.limits), job.backdrop))
-            return headers
+            return {
+                field: _about(field, lambda data: probe(data, self.limits), data)
+                for field, data in (("image_file", job.image), ("bg_image", job.backdrop), ("mask", job.mask))
+                if data is not None
+            }
 
-    def _before(self, job: Job, header: ImageHeader, trace: Trace) -> tuple[DecodedImage, ModelInput]:
+    def _decode(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> DecodedImage:
         with trace.stage("decode"):
-            image = decode(job.image, header)
-        with trace.stage("prepare"):
-            model_input = prepare(image, self.spec)
-        return image, model_input
+            return decode(job.image, headers["image_file"])
 
-    def _after(self, job: Job, headers: list[ImageHeader], raw: RawMatte, image: DecodedImage, trace: Trace) -> Result:
-        with trace.stage("refine"):
-            despills = {options.despill for options in job.variants}
-            mattes = {despill: refine(raw, image, colour=despill) for despill in despills}
-        backdrop = None
-        if job.backdrop is not None:
+    def _before(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> tuple[DecodedImage, ModelInput]:
+        image = self._decode(job, headers, trace)
+        with trace.stage("prepare"):
+            return image, prepare(image, self.spec)
+
+    def _after(
+        self, job: Job, headers: dict[str, ImageHeader], image: DecodedImage, raw: RawMatte | None, trace: Trace
+    ) -> Result:
+        """From the network's answer, or the caller's own matte, to the finished outputs."""
+        backdrop = mask = None
+        if job.backdrop is not None or job.mask is not None:
             with trace.stage("decode"):
-                backdrop = _about("bg_image", lambda data: decode(data, headers[1]), job.backdrop).rgb
+                if job.backdrop is not None:
+                    picture = _about("bg_image", lambda data: decode(data, headers["bg_image"]), job.backdrop)
+                    backdrop = on_ground(picture, WHITE)
+                if job.mask is not None:
+                    mask = _about("mask", lambda data: decode(data, headers["mask"]), job.mask)
+        mattes = {}
+        with trace.stage("refine"):
+            for despill in {options.despill for options in job.variants}:
+                if mask is not None:
+                    mattes[despill] = own_matte(mask, image, colour=despill)
+                elif raw is not None:
+                    mattes[despill] = refine(raw, image, colour=despill)
         answers = []
         for options in job.variants:
             with trace.stage("compose"):
@@ -158,10 +180,10 @@ class Pipeline:
             answers.append(Answer(encoded, matte.box, matte.confidence, matte.ambiguous_ratio))
         return Result(tuple(answers), image.width, image.height)
 
-    async def _on_pool(self, trace: Trace, work: Callable[[], T]) -> T:
+    async def _on_pool(self, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""
         trace.current = "pool"
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        return await asyncio.wrap_future(self.pool.put(rank, work))
 
 
 def _about(field: str, step: Callable[[Buffer], T], data: Buffer) -> T:

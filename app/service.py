@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +26,7 @@ from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
 from app.metrics import Metrics
 from app.pipeline import Pipeline, Result
+from app.pool import Pool, Rank
 from app.settings import MIB, Settings
 
 log = logging.getLogger("clearcut")
@@ -71,7 +71,7 @@ class Service:
         self.access = Access(settings, self._charge_closed)
         self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
-        self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="pixels")
+        self.pool = Pool(self.workers)
         self.cutouts = 0
         """Sent since the start."""
         self.served: Served | None = None
@@ -131,12 +131,12 @@ class Service:
         await self.access.stop()
         for task in self._tasks:
             task.cancel()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown()
         self.lifecycle.to(State.STOPPED)
 
     async def on_pool(self, work: Callable[[], T]) -> T:
         """Do work on a request that is no step of the pipeline: on a thread of the pool, as the event loop must not."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        return await asyncio.wrap_future(self.pool.put(Rank.FINISH, work))
 
     def count(self, result: Result, bytes_in: int) -> None:
         """Account for one finished request."""
@@ -177,6 +177,7 @@ class Service:
         watch("clearcut_slots_used", "Requests in the house.", lambda: self.slots.used)
         watch("clearcut_inflight_pixels", "Decoded pixels in the house.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Decoded pixels that may be in the house.", self._pixels_capacity)
+        watch("clearcut_pool_depth", "Pieces of pixel work waiting for a thread.", lambda: self.pool.depth)
         watch("clearcut_queue_depth", "Pictures waiting for the network.", lambda: self._of_batcher("depth"))
         watch(
             "clearcut_queue_capacity", "Pictures that may wait for the network.", lambda: self._of_batcher("capacity")

@@ -40,6 +40,9 @@ class Run:
             min(self.right + by, width),
         )
 
+    def moved(self, down: int, right: int) -> Run:
+        return Run(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
     def scaled(self, step: int, height: int, width: int) -> Run:
         """The same rectangle on a grid ``step`` times finer, cut at a frame of ``height`` x ``width``."""
         return Run(
@@ -47,13 +50,6 @@ class Run:
             min(self.bottom * step, height),
             min(self.left * step, width),
             min(self.right * step, width),
-        )
-
-    def within(self, outer: Run) -> tuple[slice, slice]:
-        """Where this rectangle lies inside an array that holds ``outer``."""
-        return (
-            slice(self.top - outer.top, self.bottom - outer.top),
-            slice(self.left - outer.left, self.right - outer.left),
         )
 
 
@@ -73,12 +69,12 @@ def undecided(some: Mask, full: Mask, reach: int) -> U8:
 
 def runs(tiles: Mask, tile: int, height: int, width: int) -> list[Run]:
     """The True tiles, neighbours in a row joined, in the coordinates of the frame ``height`` x ``width``."""
-    found = []
-    for row, line in enumerate(tiles):
-        edges = np.flatnonzero(np.diff(line.astype(np.int8), prepend=0, append=0))
-        for left, right in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            found.append(Run(row, row + 1, left, right).scaled(tile, height, width))
-    return found
+    steps = np.diff(tiles.astype(np.int8), prepend=0, append=0, axis=1)
+    rows, lefts = np.nonzero(steps > 0)
+    rights = np.nonzero(steps < 0)[1]
+    tops = rows * tile
+    ends = (tops, np.minimum(tops + tile, height), lefts * tile, np.minimum(rights * tile, width))
+    return [Run(*four) for four in zip(*(end.tolist() for end in ends), strict=True)]
 
 
 def to_cells(plane: U8, step: int) -> U8:
@@ -99,10 +95,20 @@ def to_cells(plane: U8, step: int) -> U8:
     return np.asarray(cv2.copyMakeBorder(cells, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def to_pixels(cells: F32, run: Run, step: int, height: int, width: int) -> F32:
-    """The values of ``run``, a part of ``cells``, linear between the cells' centres, cut at ``height`` x ``width``."""
-    halo = run.grown(1, *cells.shape[:2])
-    size = ((halo.right - halo.left) * step, (halo.bottom - halo.top) * step)
-    fine = cv2.resize(cells[halo.area], size, interpolation=cv2.INTER_LINEAR)
-    whole = Run(halo.top * step, halo.bottom * step, halo.left * step, halo.right * step)
-    return np.asarray(fine[run.scaled(step, height, width).within(whole)], np.float32)
+class Zoom:
+    """Brings planes of cells up to the pixels of one run."""
+
+    def __init__(self, run: Run, step: int, cells: tuple[int, int], pixels: tuple[int, int]) -> None:
+        """``run`` is in cells; ``cells`` and ``pixels`` are height and width of the two grids."""
+        halo = run.grown(1, *cells)
+        target = run.scaled(step, *pixels)
+        self.target = target.area
+        """The run's pixels in the picture."""
+        self._halo = halo.area
+        self._size = ((halo.right - halo.left) * step, (halo.bottom - halo.top) * step)
+        top, left = halo.top * step, halo.left * step
+        self._core = slice(target.top - top, target.bottom - top), slice(target.left - left, target.right - left)
+
+    def __call__(self, plane: F32) -> F32:
+        """The run's part of ``plane``, f32[h,w] or f32[h,w,3], linear between the centres of the cells."""
+        return np.asarray(cv2.resize(plane[self._halo], self._size, interpolation=cv2.INTER_LINEAR)[self._core])

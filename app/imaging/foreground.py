@@ -17,7 +17,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, occupied, runs, to_cells, to_pixels, undecided
+from app.imaging.band import Run, Zoom, occupied, runs, to_cells, undecided
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
@@ -30,6 +30,8 @@ _FAR_SHARE = 0.01
 _GRID_SIDE = 640
 """Cells along the longer side of the picture, about; a cell is one pixel at least."""
 _TILE_PIXELS = 64
+_STRIP = 64
+"""Cells."""
 
 
 def estimate_foreground(rgb: U8, alpha: U8) -> U8:
@@ -42,25 +44,32 @@ def estimate_foreground(rgb: U8, alpha: U8) -> U8:
     step = max(1, min(round(max(height, width) / _GRID_SIDE), height, width))
     cells = to_cells(alpha, step)
     edge = undecided(cells > 0, cells == 255, 1)
-    left, top, across, down = cv2.boundingRect(edge)
-    if not across:
-        return found
-    # As far around the edge as a window reaches: beyond it nothing is read, so only the frame itself is a border.
-    inner = Run(top, top + down, left, left + across).grown(_FAR // 2, *cells.shape)
-    frame = inner.scaled(step, height, width).area
-    rgb, alpha, target = rgb[frame], alpha[frame], found[frame]
-    cells, edge = cells[inner.area], edge[inner.area]
-    opaque = cv2.cvtColor(to_cells(rgb, step), cv2.COLOR_RGB2RGBA).astype(np.float32)
     weight = _weights()
-    ground = _mean_colour(opaque, weight[::-1][cells])
-    excess = _mean_colour(opaque, weight[cells]) - ground
-    tile = max(1, _TILE_PIXELS // step)
-    for run in runs(occupied(edge, tile), tile, *cells.shape):
-        here = run.scaled(step, *alpha.shape).area
-        means = (to_pixels(plane, run, step, *alpha.shape) for plane in (ground, excess))
-        corrected = _corrected(rgb[here], alpha[here], *means)
-        cv2.copyTo(corrected, cv2.inRange(alpha[here], 1, 254), target[here])
+    # In strips, because what a strip needs stays in the processor's cache.
+    for top in range(0, cells.shape[0], _STRIP):
+        left, above, across, down = cv2.boundingRect(edge[top : top + _STRIP])
+        if across:
+            part = Run(top + above, top + above + down, left, left + across)
+            _correct_part(part, step, (cells, edge, weight), (rgb, alpha, found))
     return found
+
+
+def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
+    """Writes the colours of ``part``, a rectangle of cells, into the last of ``fine``."""
+    cells, edge, weight = coarse
+    # As far around as a window reaches: beyond it nothing is read, so only the frame itself is a border.
+    inner = part.grown(_FAR // 2 + 1, *cells.shape)
+    frame = inner.scaled(step, *fine[1].shape).area
+    rgb, alpha, found = (plane[frame] for plane in fine)
+    opaque = cv2.cvtColor(to_cells(rgb, step), cv2.COLOR_RGB2RGBA).astype(np.float32)
+    ground = _mean_colour(opaque, weight[::-1][cells[inner.area]])
+    excess = _mean_colour(opaque, weight[cells[inner.area]]) - ground
+    tile = max(1, _TILE_PIXELS // step)
+    for run in runs(occupied(edge[part.area], tile), tile, part.bottom - part.top, part.right - part.left):
+        zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, ground.shape[:2], alpha.shape)
+        here = alpha[zoom.target]
+        corrected = _corrected(rgb[zoom.target], here, zoom(ground), zoom(excess))
+        cv2.copyTo(corrected, cv2.inRange(here, 1, 254), found[zoom.target])
 
 
 def _weights() -> F32:

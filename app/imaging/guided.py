@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, occupied, runs, to_cells, to_pixels, undecided
+from app.imaging.band import Run, Zoom, occupied, runs, to_cells, undecided
 from app.imaging.types import F32, U8
 
 _GRID_SIDE = 288
@@ -24,9 +24,11 @@ _GAIN = 1.4
 """Contrast around one half: the network's ramps are wider than the picture's edges."""
 _LOW, _HIGH = 0.05, 0.95
 """What the network leaves below and above is haze, and squashed to exactly 0 and 255."""
-_REACH = 4
+_REACH = 2
 """How far, in cells, an edge of the picture may lie from the network's."""
 _TILE_PIXELS = 64
+_STRIP = 64
+"""Cells."""
 
 
 def upsample(values: F32, rgb: U8) -> U8:
@@ -46,16 +48,22 @@ def upsample(values: F32, rgb: U8) -> U8:
         alpha[run.scaled(step, height, width).area] = 255
     if not active.any():
         return alpha
-    left, top, across, down = cv2.boundingRect(edge)
-    inner = Run(top, top + down, left, left + across).grown(2 * _RADIUS, *small.shape)
     slope = np.zeros((*small.shape, 3), np.float32)
     offset = solid * np.float32(255)
-    fit = coefficients(to_cells(rgb[inner.scaled(step, height, width).area], step), small[inner.area])
-    # Decided cells hold their value whatever the picture shows: no haze and no holes.
-    for plane, fitted in zip((slope, offset), fit, strict=True):
-        cv2.copyTo(fitted, edge[inner.area], plane[inner.area])
+    # In strips, because what a strip needs stays in the processor's cache.
+    for top in range(0, small.shape[0], _STRIP):
+        left, above, across, down = cv2.boundingRect(edge[top : top + _STRIP])
+        if across:
+            part = Run(top + above, top + above + down, left, left + across)
+            around = part.grown(2 * _RADIUS, *small.shape)
+            guide = to_cells(rgb[around.scaled(step, height, width).area], step)
+            fit = coefficients(guide, small[around.area])
+            # Decided cells hold their value whatever the picture shows: no haze and no holes.
+            core = part.moved(-around.top, -around.left).area
+            for plane, fitted in zip((slope, offset), fit, strict=True):
+                cv2.copyTo(fitted[core], edge[part.area], plane[part.area])
     for run in runs(active, tile, *small.shape):
-        _apply(slope, offset, run, step, rgb, alpha)
+        _apply(slope, offset, Zoom(run, step, small.shape, (height, width)), rgb, alpha)
     return alpha
 
 
@@ -84,12 +92,11 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     return np.asarray(slope, np.float32), _mean(offset) * np.float32(255)
 
 
-def _apply(slope: F32, offset: F32, run: Run, step: int, rgb: U8, alpha: U8) -> None:
-    """Writes the run of grid cells into ``alpha``."""
-    target = run.scaled(step, *alpha.shape).area
-    products = cv2.multiply(to_pixels(slope, run, step, *alpha.shape), rgb[target].astype(np.float32))
+def _apply(slope: F32, offset: F32, zoom: Zoom, rgb: U8, alpha: U8) -> None:
+    """Writes one run of grid cells into ``alpha``."""
+    products = cv2.multiply(zoom(slope), rgb[zoom.target].astype(np.float32))
     dots = cv2.transform(products, np.ones((1, 3), np.float32))
-    alpha[target] = cv2.add(dots, to_pixels(offset, run, step, *alpha.shape), dtype=cv2.CV_8U)
+    alpha[zoom.target] = cv2.add(dots, zoom(offset), dtype=cv2.CV_8U)
 
 
 def _at_cells(values: F32, step: int, height: int, width: int) -> F32:

@@ -17,6 +17,7 @@ APP1, APP2 = 0xE1, 0xE2
 _ADOBE = 0xEE
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_ADOBE}
 """APPn and comments, but for the one that says how colour is coded."""
+_HONEST_SCANS = 16
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Sequential and progressive DCT, Huffman or arithmetic; not lossless, not hierarchical."""
@@ -88,9 +89,10 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             scans += 1
             if size is None:
                 raise CorruptImage("The JPEG has a scan before its frame header")
-            if scans > limits.max_scans:
+            allowed = _scans_allowed(size[0] * size[1], limits)
+            if scans > allowed:
                 raise SuspiciousStructure(
-                    f"The JPEG has more than {limits.max_scans} scans; save it as baseline or with fewer scans"
+                    f"The JPEG has more than {allowed} scans; save it as baseline or with fewer scans"
                 )
         elif segment.marker in _FRAMES:
             if size is not None:
@@ -180,3 +182,8 @@ def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> i
         at += window
         window = min(window * 2, _LAST_WINDOW)
     return -1
+
+
+def _scans_allowed(pixels: int, limits: ProbeLimits) -> int:
+    """Each scan costs a pass over the picture: a large one may have fewer. Encoders write about ten."""
+    return min(limits.max_scans, max(_HONEST_SCANS, _HONEST_SCANS * limits.max_pixels // max(1, pixels)))

@@ -18,9 +18,13 @@ more than rounding and aliases nothing."""
 
 def prepare(image: DecodedImage, spec: InputSpec) -> ModelInput:
     """The whole picture squashed to f32[3,S,S]: mean over the area, then (value * scale - mean) / std per channel."""
-    rgb = image.rgb if image.alpha is None else blend.flatten(image.rgb, image.alpha, _NEUTRAL)
-    small = blend.resize(_halved(rgb, spec.side), spec.side, spec.side)
+    small = blend.resize(_halved(on_ground(image, _NEUTRAL), spec.side), spec.side, spec.side)
     return ModelInput(normalise(small, spec), Geometry(image.width, image.height, spec.side))
+
+
+def on_ground(image: DecodedImage, color: Color) -> U8:
+    """The picture without transparency, u8[H,W,3]: its own pixels, or laid over ``color``."""
+    return image.rgb if image.alpha is None else blend.flatten(image.rgb, image.alpha, color)
 
 
 def normalise(small: U8, spec: InputSpec) -> F32:

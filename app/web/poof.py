@@ -92,4 +92,4 @@ def read_job(upload: Upload) -> tuple[Job, list[str]]:
     else:
         options, ignored = remove_options(fields)
         every = [options]
-    return Job(upload.image, tuple(every), upload.files.get("bg_image")), ignored
+    return Job(upload.image, tuple(every), upload.files.get("bg_image"), upload.files.get("mask")), ignored

@@ -134,3 +134,26 @@ def test_zip_format_over_http():
     response = send(data={"format": "zip"})
     assert response.headers["content-type"] == "application/zip"
     assert zipfile.ZipFile(io.BytesIO(response.content)).namelist() == ["color.jpg", "alpha.png"]
+
+
+def test_the_callers_own_matte_is_used_and_the_network_is_not_asked():
+    wanted = np.zeros((60, 80), np.uint8)
+    wanted[10:20, 30:70] = 255
+    wanted[20:22, 30:70] = 100
+    mask = io.BytesIO()
+    Image.fromarray(wanted).save(mask, "PNG")
+
+    async def scenario(on: Stage):
+        files = {"image_file": ("a.png", picture()), "mask": ("m.png", mask.getvalue())}
+        response = await on.client.post("/v1/remove", files=files)
+        return response, (await on.client.get("/metrics")).text
+
+    response, text = on_stage(scenario)
+    pixels = decoded(response)
+    original = np.asarray(Image.open(io.BytesIO(picture())))
+    assert (pixels[..., 3] == wanted).all()
+    assert (pixels[..., :3][wanted == 255] == original[wanted == 255]).all()
+    assert "\nclearcut_batch_size_count 0.0" in text
+    assert "inference" not in response.headers["server-timing"]
+    refused = send(files={"image_file": ("a.png", picture()), "mask": ("m.bin", b"no picture at all")})
+    assert "'mask'" in refused.json()["details"]

@@ -9,6 +9,7 @@ from app.errors import CorruptImage, SuspiciousStructure, TooManyPixels, Unsuppo
 from app.imaging.probe import probe
 from app.imaging.types import ImageHeader, ProbeLimits
 from tests import samples
+from tests.bombs import jpeg_scan_bomb
 
 LIMITS = ProbeLimits()
 PIXELS = samples.corners(48, 32)
@@ -156,6 +157,13 @@ def test_a_thumbnail_and_a_second_picture_do_not_count_as_scans() -> None:
     data = samples.jpeg(PIXELS, progressive=True)
     segment = b"\xff\xe2" + struct.pack(">H", len(inner) + 2) + inner
     assert probe(data[:2] + segment + data[2:] + inner, ProbeLimits(max_scans=10)).width == 48
+
+
+def test_a_large_picture_may_have_fewer_scans() -> None:
+    data = jpeg_scan_bomb(scans=30, side=64)
+    probe(data, ProbeLimits(max_pixels=64 * 64 * 4))
+    with pytest.raises(SuspiciousStructure, match="more than 16 scans"):
+        probe(data, ProbeLimits(max_pixels=64 * 64))
 
 
 def test_scan_limit_is_exact() -> None:

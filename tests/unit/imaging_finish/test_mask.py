@@ -1,0 +1,61 @@
+"""The caller's own matte: taken to the letter, brought to size, and never faded."""
+
+import cv2
+import numpy as np
+import pytest
+
+from app.imaging.compose import compose
+from app.imaging.mask import own_matte
+from app.imaging.options import RemoveOptions
+from app.imaging.types import DecodedImage
+
+
+def scene(height=90, width=120):
+    y, x = np.mgrid[:height, :width]
+    alpha = (np.clip((30 - np.hypot(x - width / 2, y - height / 2)) / 8 + 0.5, 0, 1) * 255).astype(np.uint8)
+    rgb = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return DecodedImage(rgb), alpha
+
+
+def grey(level):
+    return DecodedImage(np.repeat(level[..., None], 3, axis=2))
+
+
+def test_a_mask_of_the_pictures_size_is_taken_to_the_letter():
+    image, alpha = scene()
+    matte = own_matte(grey(alpha), image)
+    assert (matte.alpha == alpha).all()
+    assert (matte.foreground[alpha == 255] == image.rgb[alpha == 255]).all()
+    assert matte.confidence > 0.5
+
+
+def test_a_masks_transparency_counts_before_its_brightness():
+    image, alpha = scene()
+    mask = DecodedImage(np.zeros_like(image.rgb), alpha)
+    assert (own_matte(mask, image).alpha == alpha).all()
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 2.0])
+def test_a_mask_of_another_size_is_brought_to_the_pictures(scale):
+    _, alpha = scene()
+    other = cv2.resize(alpha, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    matte = own_matte(grey(other), DecodedImage(cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB)))
+    assert matte.alpha.shape == alpha.shape
+    assert (matte.alpha[alpha == 255] > 200).mean() > 0.95
+    assert (matte.alpha[cv2.dilate(alpha, np.ones((25, 25))) == 0] == 0).all()
+
+
+def test_an_empty_mask_has_no_subject():
+    image, alpha = scene()
+    matte = own_matte(grey(np.zeros_like(alpha)), image)
+    assert matte.box is None
+    assert matte.confidence == 0
+    assert not matte.alpha.any()
+
+
+def test_a_cut_out_put_through_again_with_its_own_alpha_changes_nothing():
+    image, alpha = scene()
+    first = compose(image, own_matte(grey(alpha), image), RemoveOptions()).pixels
+    again = DecodedImage(np.ascontiguousarray(first[..., :3]), np.ascontiguousarray(first[..., 3]))
+    second = compose(again, own_matte(grey(first[..., 3]), again), RemoveOptions()).pixels
+    assert (second == first).all()
