@@ -20,7 +20,7 @@ _RADIUS = 4
 """Half width of a fitting window, in cells."""
 _EPSILON = 1e-4
 """Variance of colour (of 0..1) below which a window is flat and its mean holds."""
-_GAIN = 1.4
+_GAIN = 1.3
 """Contrast around one half: the network's ramps are wider than the picture's edges."""
 _LOW, _HIGH = 0.05, 0.95
 """What the network leaves below and above is haze, and squashed to exactly 0 and 255."""
