@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 ALLOCATOR := MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576
 PORT ?= 8080
 
-.PHONY: help serve test setup demo lint type format bench sheets lock docs clean
+.PHONY: help serve test test-api setup demo lint type format bench sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.
 	$(ALLOCATOR) $(RUN) -m app serve
 
 test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
-	$(ALLOCATOR) $(RUN) -m pytest -q
+	$(ALLOCATOR) $(RUN) -m pytest -q -m "not slow"
+
+test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
+	$(ALLOCATOR) $(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
 
 lint: $(VENV)/.dev ## ruff and the import layers
 	$(VENV)/bin/ruff check .

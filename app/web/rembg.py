@@ -73,16 +73,11 @@ def routes(service: Service) -> list[Route]:
     operation = Operation(INTAKE, read_job, respond)
 
     async def remove(request: Request) -> Response:
+        if request.method != "POST":  # the original fetches a picture from an address
+            raise InvalidOption("url", NO_ADDRESS)
         return await cut_out(service, request, operation)
 
-    async def remove_at(_: Request) -> Response:
-        """The original fetches a picture from an address here."""
-        raise InvalidOption("url", NO_ADDRESS)
-
-    return [
-        Route("/api/remove", remove, methods=["POST"]),
-        Route("/api/remove", remove_at, methods=["GET"]),
-    ]
+    return [Route("/api/remove", remove, methods=["GET", "POST"])]
 
 
 async def respond(done: Finished) -> Response:

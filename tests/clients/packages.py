@@ -1,0 +1,84 @@
+"""Environments for the clients of other APIs, beside those of ``environments.py``: PyPI's removebg, npm's remove.bg."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.clients.environments import CACHE, RegistryUnreachable
+
+REMOVEBG_PIP = """\
+removebg==0.04
+requests==2.34.2
+urllib3==2.8.0
+idna==3.20
+certifi==2026.10.18
+charset-normalizer==3.5.2
+"""
+REMOVEBG_NPM = "remove.bg@1.3.0"
+REMOVEBG_NPM_SHA256 = "c04fbab7a127d629b21205b7fcf78b70855bf61034fc3f5d4207a7a2aee233e9"
+"""Of its ``dist/index.js``."""
+ENDPOINT = "https://api.remove.bg/v1.0/removebg"
+"""What it calls, as a constant in that file."""
+_PATIENCE_S = 100
+
+
+def removebg_of_pypi() -> Path:
+    """The folder with PyPI's removebg and what it needs; installed if it is not there yet.
+
+    Raises:
+        RegistryUnreachable: it is not there and cannot be fetched.
+    """
+
+    def install(made: Path) -> None:
+        listing = made.with_name("requirements.txt")
+        listing.write_text(REMOVEBG_PIP)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        _run([*command, "--retries", "1", "--timeout", "20", "--target", str(made), "-r", str(listing)])
+
+    return _cached("removebg-" + hashlib.sha256(REMOVEBG_PIP.encode()).hexdigest()[:12], install)
+
+
+def removebg_of_npm() -> Path:
+    """The ``node_modules`` with npm's remove.bg and what it needs. Raises as ``removebg_of_pypi``."""
+
+    def install(made: Path) -> None:
+        made.mkdir()
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--loglevel=error"]
+        _run(["npm", "install", *options, "--prefix", str(made), REMOVEBG_NPM])
+
+    modules = _cached(REMOVEBG_NPM, install) / "node_modules"
+    found = hashlib.sha256((modules / "remove.bg/dist/index.js").read_bytes()).hexdigest()
+    assert found == REMOVEBG_NPM_SHA256, "the package is not the one that was published"
+    return modules
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S, cwd=CACHE)
+    except subprocess.TimeoutExpired:
+        raise RegistryUnreachable(f"no answer within {_PATIENCE_S} s") from None
+    if done.returncode != 0:
+        raise RegistryUnreachable((done.stderr.strip() or "it failed without a word").splitlines()[-1])
+
+
+def _cached(name: str, install) -> Path:
+    folder = CACHE / name
+    if not folder.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as workplace:
+            made = Path(workplace, "made")
+            install(made)
+            if not folder.is_dir():
+                shutil.move(made, folder)
+    return folder
+
+
+def bare() -> dict[str, str]:
+    """The environment of a client: nothing of this project."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
