@@ -1,15 +1,15 @@
 """The subject's own colour in the soft edge, where the photo shows a mixture with the old background.
 
 After M. Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021 (blur fusion): the means of the
-subject's and of the background's colours around a pixel are a first guess, and what they leave unexplained of the
-pixel's own colour corrects the subject's. The paper weights the means by alpha and needs a second pass to get the
-background out of them; weights that fall steeply with alpha take the colour from (nearly) pure pixels and need one.
-The means are taken on a grid of cells, the correction on every pixel.
+subject's and of the background's colours around a pixel are a first guess, what they leave unexplained of the
+pixel's own colour corrects the subject's, and a second pass does it again. The paper weights the means by alpha; here
+the weights fall steeply with alpha, so that the first guess comes from the purest pixels there are. The means are
+taken on a grid of cells, the last correction on every pixel.
 
-Compared on composites of keyed cut-outs (mean error over 0 < alpha < 1 as a share of that of the photo's own colour;
-edges of about two pixels / of about twenty): blur fusion as published, windows of 90 and 6 pixels, 42 % / 63 %, of 11
-and 5 pixels 29 % / 80 %; multi-level estimation (Germer et al., 2020) 30 % / 45 %, about sixty times slower; this
-one 27 % / 57 %.
+Compared on composites of keyed cut-outs at 640 x 512, mean error over 0 < alpha < 1 as a share of that of the photo's
+own colour, edges of about two / about twenty pixels: blur fusion as published (windows of 90 and 6 pixels) 42 / 63 %,
+with windows of 11 and 5 pixels 29 / 80 %; multi-level estimation (Germer et al., 2020) 27 / 45 %, some twenty times
+slower; steep weights without the second pass 25 / 57 %; this 22 / 54 %.
 """
 
 from __future__ import annotations
@@ -57,13 +57,20 @@ def estimate_foreground(rgb: U8, alpha: U8) -> U8:
 def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
     """Writes the colours of ``part``, a rectangle of cells, into the last of ``fine``."""
     cells, edge, weight = coarse
-    # As far around as a window reaches: beyond it nothing is read, so only the frame itself is a border.
-    inner = part.grown(_FAR // 2 + 1, *cells.shape)
+    # As far around as the windows reach: beyond it nothing is read, so only the frame itself is a border.
+    inner = part.grown(_FAR // 2 + _NEAR // 2 + 1, *cells.shape)
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
     opaque = cv2.cvtColor(to_cells(rgb, step), cv2.COLOR_RGB2RGBA).astype(np.float32)
-    ground = _mean_colour(opaque, weight[::-1][cells[inner.area]])
-    excess = _mean_colour(opaque, weight[cells[inner.area]]) - ground
+    cells = cells[inner.area]
+    ground, subject = (_mean_colour(_around(opaque, table[cells])) for table in (weight[::-1], weight))
+    # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
+    share = cells.astype(np.float32) * np.float32(1 / 255)
+    three = np.asarray(cv2.merge([share, share, share]), np.float32)
+    guess = subject + three * (opaque[..., :3] - ground - three * (subject - ground))
+    purer = _weighted(np.asarray(cv2.merge([*cv2.split(guess), opaque[..., 3]]), np.float32), share * share)
+    sums = cv2.blur(purer, (_NEAR, _NEAR), borderType=cv2.BORDER_REFLECT)
+    excess = _mean_colour(np.asarray(sums, np.float32)) - ground
     tile = max(1, _TILE_PIXELS // step)
     for run in runs(occupied(edge[part.area], tile), tile, part.bottom - part.top, part.right - part.left):
         zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, ground.shape[:2], alpha.shape)
@@ -78,19 +85,32 @@ def _weights() -> F32:
     return np.asarray(share**_STEEPNESS + _FLOOR * share, np.float32)
 
 
-def _mean_colour(opaque: F32, weight: F32) -> F32:
-    """f32[h,w,3] in 0..255: the weighted mean of ``opaque`` (f32[h,w,4], its alpha 255) around every cell."""
-    weighted = cv2.multiply(opaque, cv2.merge([weight, weight, weight, weight]))
+def _around(opaque: F32, weight: F32) -> F32:
+    weighted = _weighted(opaque, weight)
     near = cv2.blur(weighted, (_NEAR, _NEAR), borderType=cv2.BORDER_REFLECT)
     far = cv2.blur(weighted, (_FAR, _FAR), borderType=cv2.BORDER_REFLECT)
-    r, g, b, total = cv2.split(cv2.addWeighted(near, 1, far, _FAR_SHARE, 0))
+    return np.asarray(cv2.addWeighted(near, 1, far, _FAR_SHARE, 0, dst=near), np.float32)
+
+
+def _weighted(opaque: F32, weight: F32) -> F32:
+    four = cv2.merge([weight, weight, weight, weight])
+    return np.asarray(cv2.multiply(opaque, four, dst=four), np.float32)
+
+
+def _mean_colour(sums: F32) -> F32:
+    """f32[h,w,3] in 0..255 from sums of weighted colours, whose fourth channel is 255 times the sum of the weights."""
+    r, g, b, total = cv2.split(sums)
     scale = np.float32(255) / (np.asarray(total, np.float32) + np.float32(1e-12))
-    return np.asarray(cv2.multiply(cv2.merge([r, g, b]), cv2.merge([scale, scale, scale])), np.float32)
+    return np.asarray(cv2.merge([cv2.multiply(plane, scale, dst=plane) for plane in (r, g, b)]), np.float32)
 
 
 def _corrected(rgb: U8, alpha: U8, ground: F32, excess: F32) -> U8:
     """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where subject = ground + excess."""
     share = alpha.astype(np.float32) * np.float32(1 / 255)
     three = np.asarray(cv2.merge([share, share, share]), np.float32)
-    mixture = ground + three * excess
-    return np.asarray(cv2.add(ground + excess, three * (rgb.astype(np.float32) - mixture), dtype=cv2.CV_8U), np.uint8)
+    unexplained = rgb.astype(np.float32)
+    unexplained -= ground
+    unexplained -= three * excess
+    unexplained *= three
+    unexplained += ground
+    return np.asarray(cv2.add(unexplained, excess, dtype=cv2.CV_8U), np.uint8)

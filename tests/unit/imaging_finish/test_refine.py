@@ -1,33 +1,68 @@
-"""refine on shapes and values of every kind."""
-
-from __future__ import annotations
+"""refine and finish: any size, any values, no noise stretched, nothing lost."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.imaging.refine import refine
-from app.imaging.types import DecodedImage, Geometry, Matte, RawMatte
+from app.imaging.refine import confidence, finish, has_subject, refine, subject_box
+from app.imaging.types import Box, DecodedImage, Geometry, Matte, RawMatte
 
 
 def picture(height: int, width: int, seed: int = 0) -> DecodedImage:
     return DecodedImage(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def run(values: np.ndarray, image: DecodedImage) -> Matte:
+def run(values: np.ndarray, image: DecodedImage, *, colour: bool = True) -> Matte:
     geometry = Geometry(image.width, image.height, values.shape[0])
-    return refine(RawMatte(values.astype(np.float32), geometry), image)
+    return refine(RawMatte(values.astype(np.float32), geometry), image, colour=colour)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (3, 3), (2, 16384), (16384, 2), (97, 131)])
+def disc(side: int, radius: float, ramp: float = 2.0) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
+    middle = (side - 1) / 2
+    return np.clip((radius - np.hypot(x - middle, y - middle)) / ramp + 0.5, 0, 1)
+
+
+SIZES = [(1, 1), (1, 7), (7, 1), (3, 3), (1, 2000), (2000, 1), (2, 16384), (16384, 2), (97, 131), (5, 640)]
+
+
+@pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.6, 1.0])
 def test_any_size(shape: tuple[int, int], level: float) -> None:
     matte = run(np.full((32, 32), level), picture(*shape))
     assert matte.alpha.shape == shape
     assert matte.foreground.shape == (*shape, 3)
     assert matte.alpha.dtype == matte.foreground.dtype == np.uint8
+    assert matte.alpha.flags.c_contiguous
+    assert matte.foreground.flags.c_contiguous
     assert (matte.box is None) == (level < 0.5)
+    if level == 1.0:
+        assert (matte.alpha == 255).all()
+        assert matte.box == Box(0, 0, shape[1], shape[0])
+        assert matte.confidence == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    side=st.integers(1, 48),
+    seed=st.integers(0, 10_000),
+    hard=st.booleans(),
+)
+def test_whatever_the_network_says(height: int, width: int, side: int, seed: int, hard: bool) -> None:
+    values = np.random.default_rng(seed).random((side, side))
+    image = picture(height, width, seed)
+    matte = run(np.round(values) if hard else values, image)
+    opaque = matte.alpha == 255
+    assert (matte.foreground[opaque] == image.rgb[opaque]).all()
+    assert 0.0 <= matte.confidence <= 1.0
+    assert 0.0 <= matte.ambiguous_ratio <= 1.0
+    assert matte.box == subject_box(matte.alpha)
+    if matte.box is None:
+        assert not matte.alpha.any()
+        assert matte.confidence == 0.0
 
 
 @given(seed=st.integers(0, 1000), top=st.floats(0, 0.49))
@@ -36,6 +71,15 @@ def test_noise_is_not_stretched_into_a_subject(seed: int, top: float) -> None:
     assert not matte.alpha.any()
     assert matte.box is None
     assert matte.confidence == 0.0
+    assert matte.ambiguous_ratio == 0.0
+
+
+def test_a_speck_is_no_subject() -> None:
+    values = np.zeros((320, 320), np.float32)
+    values[100:103, 100:103] = 1
+    assert not has_subject(values)
+    values[100:110, 100:110] = 1
+    assert has_subject(values)
 
 
 def test_own_transparency_holds() -> None:
@@ -43,3 +87,41 @@ def test_own_transparency_holds() -> None:
     own = np.random.default_rng(1).integers(0, 256, (40, 60), dtype=np.uint8)
     matte = run(np.ones((32, 32)), DecodedImage(image.rgb, own))
     assert np.array_equal(matte.alpha, own)
+    assert np.array_equal(matte.foreground, image.rgb)
+
+
+def test_an_empty_picture_has_no_subject() -> None:
+    matte = run(np.ones((32, 32)), DecodedImage(picture(40, 60).rgb, np.zeros((40, 60), np.uint8)))
+    assert matte.box is None
+    assert matte.confidence == 0.0
+
+
+def test_without_colour_the_pixels_are_the_pictures() -> None:
+    image = picture(200, 300)
+    assert run(disc(64, 20), image, colour=False).foreground is image.rgb
+    assert not np.array_equal(run(disc(64, 20), image).foreground, image.rgb)
+
+
+def test_a_finished_cut_out_is_left_alone() -> None:
+    image = picture(120, 160)
+    first = run(disc(64, 20), image)
+    again = finish(first.alpha, DecodedImage(first.foreground, first.alpha), 1.0)
+    assert np.array_equal(again.alpha, first.alpha)
+    assert np.array_equal(again.foreground, first.foreground)
+
+
+def test_nothing_given_is_changed() -> None:
+    image = picture(120, 160)
+    kept = image.rgb.copy()
+    values = disc(64, 20).astype(np.float32)
+    before = values.copy()
+    run(values, image)
+    assert np.array_equal(image.rgb, kept)
+    assert np.array_equal(values, before)
+
+
+def test_confidence_falls_with_haze() -> None:
+    sharp = disc(64, 20, 1).astype(np.float32)
+    assert confidence(sharp) > 0.9
+    assert confidence(np.maximum(sharp * 0.6, 0.3 * sharp)) < 0.5
+    assert confidence(sharp) > confidence(disc(64, 20, 12).astype(np.float32)) > 0

@@ -1,0 +1,71 @@
+"""The colour in the soft edge: the old background goes, everything else stays bit for bit."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.imaging.foreground import estimate_foreground
+
+SUBJECT, GROUND = np.array([30, 160, 60]), np.array([240, 240, 250])
+
+
+def composite(height: int, width: int, softness: float) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:height, :width]
+    reach = np.hypot(x - width / 2, y - height / 2)
+    share = np.clip((min(height, width) / 3 - reach) / softness + 0.5, 0, 1)
+    alpha = (share * 255 + 0.5).astype(np.uint8)
+    share = (alpha / 255.0)[..., None]
+    return (share * SUBJECT + (1 - share) * GROUND + 0.5).astype(np.uint8), alpha
+
+
+@pytest.mark.parametrize(("softness", "left"), [(2, 0.05), (5, 0.2), (12, 0.35)])
+@pytest.mark.parametrize(("height", "width"), [(200, 260), (901, 1300), (2000, 3000)])
+def test_the_background_goes(softness: float, left: float, height: int, width: int) -> None:
+    softness *= max(1, width / 640)
+    rgb, alpha = composite(height, width, softness)
+    found = estimate_foreground(rgb, alpha)
+    soft = (alpha > 12) & (alpha < 255)
+    before = np.abs(rgb[soft].astype(int) - SUBJECT).mean()
+    after = np.abs(found[soft].astype(int) - SUBJECT).mean()
+    assert after < left * before
+
+
+def test_opaque_and_empty_pixels_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (300, 410, 3), dtype=np.uint8)
+    _, alpha = composite(300, 410, 9)
+    found = estimate_foreground(rgb, alpha)
+    sure = (alpha == 0) | (alpha == 255)
+    assert (found[sure] == rgb[sure]).all()
+    assert found is not rgb
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(1, 80), width=st.integers(1, 80), seed=st.integers(0, 999))
+def test_any_alpha(height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    alpha = rng.integers(0, 256, (height, width), dtype=np.uint8)
+    found = estimate_foreground(rgb, alpha)
+    assert found.shape == rgb.shape
+    assert (found[alpha == 255] == rgb[alpha == 255]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (16384, 2), (2, 16384), (3, 3)])
+@pytest.mark.parametrize("level", [1, 128, 254])
+def test_nothing_but_soft(shape: tuple[int, int], level: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert estimate_foreground(rgb, np.full(shape, level, np.uint8)).shape == rgb.shape
+
+
+def test_tiles_leave_no_seams() -> None:
+    """A picture shifted by whole strips and tiles has the same colours."""
+    rgb, alpha = composite(400, 500, 8)
+    rgb = cv2.add(rgb, np.random.default_rng(2).integers(0, 12, rgb.shape, dtype=np.uint8))
+    wide = cv2.copyMakeBorder(rgb, 37, 0, 51, 0, cv2.BORDER_REPLICATE)
+    wide_alpha = cv2.copyMakeBorder(alpha, 37, 0, 51, 0, cv2.BORDER_CONSTANT, value=0)
+    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[37:, 51:]
+    core = (slice(60, -60), slice(60, -60))
+    assert int(cv2.absdiff(here[core], np.ascontiguousarray(there[core])).max()) <= 1

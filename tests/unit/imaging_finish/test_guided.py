@@ -1,0 +1,89 @@
+"""Guided upsampling: the edge goes where the picture's is, and nowhere else does anything happen."""
+
+import cv2
+import numpy as np
+import pytest
+
+from app.imaging.guided import upsample
+
+
+def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+    """A light ellipse on a dark ground, and its exact alpha."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    reach = np.hypot((x - width * 0.52) / (width * 0.3), (y - height * 0.49) / (height * 0.31))
+    alpha = np.clip((1 - reach) * min(height, width) * 0.3 + 0.5, 0, 1)[..., None]
+    colour = alpha * np.array([210, 180, 90]) + (1 - alpha) * np.array([40, 60, 90])
+    noisy = colour + np.random.default_rng(0).normal(0, noise, colour.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), (alpha[..., 0] * 255).astype(np.uint8)
+
+
+def soft_answer(alpha: np.ndarray, side: int = 320, blur: float = 2.5) -> np.ndarray:
+    small = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.clip(cv2.GaussianBlur(small, (0, 0), blur), 0, 1)
+
+
+def sad(one: np.ndarray, other: np.ndarray) -> float:
+    return float(cv2.absdiff(one, other).sum())
+
+
+@pytest.mark.parametrize(("height", "width"), [(320, 320), (480, 640), (601, 997), (1500, 1111), (2400, 3200)])
+def test_the_edge_goes_where_the_pictures_is(height: int, width: int) -> None:
+    rgb, alpha = scene(height, width)
+    raw = soft_answer(alpha)
+    plain = np.clip(cv2.resize(raw, (width, height)) * 255 + 0.5, 0, 255).astype(np.uint8)
+    assert sad(upsample(raw, rgb), alpha) < 0.5 * sad(plain, alpha)
+
+
+@pytest.mark.parametrize(("height", "width"), [(320, 320), (601, 997), (2400, 3200)])
+def test_inside_is_solid_and_outside_empty(height: int, width: int) -> None:
+    rgb, alpha = scene(height, width, noise=30)
+    found = upsample(soft_answer(alpha), rgb)
+    far = 2 * (max(height, width) // 30) + 1
+    window = np.ones((far, far), np.uint8)
+    assert (found[cv2.erode(alpha, window) == 255] == 255).all()
+    assert (found[cv2.dilate(alpha, window) == 0] == 0).all()
+
+
+def test_haze_and_pinholes_of_the_network_are_squashed() -> None:
+    rgb, alpha = scene(600, 800, noise=30)
+    raw = 0.03 + 0.94 * soft_answer(alpha)
+    found = upsample(raw.astype(np.float32), rgb)
+    assert (found == 0).mean() > 0.6
+    assert (found == 255).mean() > 0.2
+
+
+def test_a_thin_strap_survives() -> None:
+    alpha = np.zeros((900, 1200), np.uint8)
+    cv2.circle(alpha, (600, 600), 200, 255, -1, cv2.LINE_AA)
+    cv2.line(alpha, (600, 400), (640, 20), 255, 9, cv2.LINE_AA)
+    share = (alpha / 255.0)[..., None]
+    rgb = (share * np.array([200, 190, 60]) + (1 - share) * np.array([50, 70, 110])).astype(np.uint8)
+    found = upsample(soft_answer(alpha, blur=1.0), rgb)
+    strap = np.zeros_like(alpha)
+    cv2.line(strap, (604, 360), (638, 40), 255, 3)
+    assert (found[strap > 0] > 128).mean() > 0.95
+
+
+def test_a_flat_picture_gives_the_matte_itself() -> None:
+    raw = soft_answer(scene(320, 320)[1])
+    found = upsample(raw, np.full((320, 320, 3), 127, np.uint8))
+    assert abs(float(found.mean()) / 255 - float(raw.mean())) < 0.01
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 320, 700])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1), (3, 3), (400, 7), (333, 517)])
+def test_odd_sizes(side: int, height: int, width: int) -> None:
+    values = np.random.default_rng(side).random((side, side), np.float32)
+    rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    found = upsample(values, rgb)
+    assert found.shape == (height, width)
+    assert found.dtype == np.uint8
+
+
+def test_mirrored_in_mirrored_out() -> None:
+    """Whole cells, so that the grid mirrors onto itself."""
+    rgb, alpha = scene(576, 576)
+    raw = soft_answer(alpha)
+    straight = upsample(raw, rgb)
+    turned = upsample(np.ascontiguousarray(raw[:, ::-1]), np.ascontiguousarray(rgb[:, ::-1]))[:, ::-1]
+    assert int(cv2.absdiff(straight, np.ascontiguousarray(turned)).max()) <= 2
