@@ -234,6 +234,26 @@ class RateLimited(ClearcutError):
         self.retry_after = retry_after
 
 
+class BadRequest(InputError):
+    """Not HTTP at all."""
+
+    code = "bad_request"
+    message = "The request is malformed"
+    reason = "bad_request"
+
+
+class HeadTooLarge(ClearcutError):
+    """The request line and headers together, or their number, are beyond what is read."""
+
+    status = 431
+    code = "headers_too_large"
+    message = "The request's headers are too large"
+    reason = "head_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} bytes of request line and headers, and 100 headers")
+
+
 class RouteNotFound(ClearcutError):
     status = 404
     code = "not_found"
@@ -259,6 +279,12 @@ class UploadTimeout(ClearcutError):
     code = "upload_timeout"
     message = "The request body did not arrive in time"
     reason = "upload_timeout"
+
+
+class HeadTimeout(UploadTimeout):
+    """The request line and headers stopped arriving."""
+
+    reason = "head_timeout"
 
 
 class ClientGone(ClearcutError):

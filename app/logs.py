@@ -27,8 +27,10 @@ def configure(level: str) -> None:
     """Send this service's and the server's own lines to standard output in one form."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
-    for name in ("clearcut", "uvicorn"):
+    for name in ("clearcut", "app", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(level.upper() if name == "clearcut" else "WARNING")
+        logger.setLevel("WARNING" if name == "uvicorn" else level.upper())
+    # It quotes bodies; we answer with a 400 and say no more.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

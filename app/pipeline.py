@@ -23,11 +23,12 @@ from functools import partial
 from typing import TypeVar
 
 from app.access.limits import PixelBudget
-from app.errors import DeadlineExceeded, ImageError
+from app.errors import DeadlineExceeded, ImageError, InvalidOption
 from app.imaging.compose import compose
 from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
+from app.imaging.layout import expected_pixels
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
 from app.imaging.prepare import on_ground, prepare
@@ -119,7 +120,9 @@ class Pipeline:
             pixels = sum(header.pixels for header in headers.values())
             if probed is not None:
                 await probed(pixels)
-            async with self.pixels.hold(pixels):
+            waited = trace.elapsed()
+            async with self.pixels.hold(pixels + self._beyond(job, headers["image_file"])):
+                trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
                     image = await self._on_pool(Rank.BEGIN, trace, partial(self._decode, job, headers, trace))
                     return await self._on_pool(
@@ -132,6 +135,20 @@ class Pipeline:
                 trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                 raw = RawMatte(answer.values, model_input.geometry)
                 return await self._on_pool(Rank.FINISH, trace, partial(self._after, job, headers, image, raw, trace))
+
+    def _beyond(self, job: Job, header: ImageHeader) -> int:
+        """Pixels of output beyond the picture's own size, of all variants together.
+
+        Raises:
+            InvalidOption: more than two of the largest pictures allowed.
+        """
+        width, height = header.upright_size
+        made = sum(expected_pixels(width, height, options) for options in job.variants)
+        if made > 2 * max(self.limits.max_pixels, header.pixels):
+            name = "variants" if len(job.variants) > 1 else "width"
+            most = 2 * self.limits.max_pixels / 1e6
+            raise InvalidOption(name, f"outputs of at most {most:g} megapixels together; these are {made / 1e6:.1f}")
+        return max(0, made - header.pixels)
 
     def _probe(self, job: Job, trace: Trace) -> dict[str, ImageHeader]:
         """The header of every file there is, by field; the picture's is ``image_file``."""
@@ -183,7 +200,13 @@ class Pipeline:
     async def _on_pool(self, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""
         trace.current = "pool"
-        return await asyncio.wrap_future(self.pool.put(rank, work))
+        submitted = trace.elapsed()
+
+        def begin() -> T:
+            trace.add("pool", trace.elapsed() - submitted)
+            return work()
+
+        return await asyncio.wrap_future(self.pool.put(rank, begin))
 
 
 def _about(field: str, step: Callable[[Buffer], T], data: Buffer) -> T:

@@ -17,11 +17,13 @@ from app.access.limits import PixelBudget, Slots
 from app.access.replay import Replays
 from app.errors import StartupError
 from app.host import memory_limit
+from app.imaging.runtime import one_thread_per_call
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
 from app.inference.cpus import cpu_quota
 from app.inference.manifest import ModelEntry, load_model
 from app.inference.plan import Plan, load_engines
+from app.inference.session import runtime_version
 from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
 from app.metrics import Metrics
@@ -56,6 +58,7 @@ class Served:
             "licence": entry.licence,
             "source": entry.source,
             "device": self.plan.device,
+            "runtime": f"onnxruntime {runtime_version()}",
         }
 
 
@@ -141,6 +144,7 @@ class Service:
     def count(self, result: Result, bytes_in: int) -> None:
         """Account for one finished request."""
         self.cutouts += len(result.answers)
+        self.slots.rate.completed()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
         for answer in result.answers:
@@ -210,4 +214,5 @@ def build(settings: Settings, load: Callable[[], Served] | None = None) -> Servi
         )
         return Served(model.entry, loaded.engines, loaded.plan)
 
+    one_thread_per_call()
     return Service(settings, load or load_from_settings)

@@ -19,23 +19,25 @@ from contextlib import asynccontextmanager, contextmanager
 from app.errors import Overloaded
 
 RETRY_AFTER_MAX = 60  # common clients ignore longer values
-_IDLE_GAP_S = 2.0  # a longer pause between completions is idleness, not slowness
 
 
 class DrainRate:
-    """Completions a second as a moving average over busy time, for Retry-After."""
+    """Finished cut-outs a second as a moving average over busy time, for Retry-After."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last: float | None = None
+        self._since: float = clock()
         self._interval: float | None = None
+
+    def woken(self) -> None:
+        """Work begins after idleness: the pause was no slowness."""
+        self._since = self._clock()
 
     def completed(self) -> None:
         now = self._clock()
-        if self._last is not None and now - self._last < _IDLE_GAP_S:
-            gap = now - self._last
-            self._interval = gap if self._interval is None else 0.9 * self._interval + 0.1 * gap
-        self._last = now
+        gap = now - self._since
+        self._interval = gap if self._interval is None else 0.9 * self._interval + 0.1 * gap
+        self._since = now
 
     def retry_after(self, ahead: int) -> int:
         """Seconds until ``ahead`` requests are likely done, 1..60; spread, so that the refused do not return as one."""
@@ -64,13 +66,14 @@ class Slots:
             raise Overloaded(
                 f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
             )
+        if self.used == 0:
+            self.rate.woken()
         self.used += 1
         self._empty.clear()
         try:
             yield
         finally:
             self.used -= 1
-            self.rate.completed()
             if self.used == 0:
                 self._empty.set()
 

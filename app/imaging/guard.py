@@ -21,6 +21,6 @@ def check_dimensions(width: int, height: int, limits: ProbeLimits) -> None:
         )
     if width * height > limits.max_pixels:
         raise TooManyPixels(
-            f"The image has {width * height / 1e6:.1f} megapixels ({width} x {height}); "
+            f"The image has {width * height / 1e6:.2f} megapixels ({width} x {height}); "
             f"the maximum is {limits.max_pixels / 1e6:g} megapixels"
         )

@@ -107,6 +107,8 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             frames = 2
     if size is None or not scans:
         raise CorruptImage("The JPEG holds no picture")
+    if size[0] * size[1] > 64 * 8 * len(view):  # every 8 x 8 block of a first scan takes a bit at least (T.81, F.1.2)
+        raise CorruptImage(f"The JPEG claims {size[0]} x {size[1]} pixels and holds too little data for them")
     return ImageHeader("jpeg", *size, orientation=orientation or 1, frames=frames)
 
 

@@ -73,6 +73,21 @@ def _stand(subject: Box, shown: float, canvas: tuple[int, int], options: RemoveO
     return Layout(subject, target, *canvas)
 
 
+def expected_pixels(width: int, height: int, options: RemoveOptions) -> int:
+    """About how large the output of a picture may be, before its subject is known: for budgets, not for buffers."""
+    if options.width and options.height:
+        return options.width * options.height
+    pixels = width * height
+    roomy = 4 if options.crop and (options.padding or options.crop_ratio) else 1
+    if options.width:
+        pixels = options.width * max(1, options.width * height // width)
+    elif options.height:
+        pixels = options.height * max(1, options.height * width // height)
+    else:
+        pixels = min(pixels, (options.max_side or width + height) ** 2, options.max_pixels or pixels)
+    return min(roomy * pixels, max(MAX_CANVAS, pixels))
+
+
 def _crop(subject: Box, options: RemoveOptions) -> Box:
     """The subject with its padding, grown to the ratio around its centre."""
     window = _pad(subject, options.padding) if options.padding else subject

@@ -122,7 +122,7 @@ def load_engines(
         engines = trial.choose(shapes, make_engine)
     usable = [bucket for bucket in (CPU_BUCKETS if chosen == "cpu" else GPU_BUCKETS) if bucket <= entry.batch_max]
     trial.add_buckets(engines, buckets or usable, frugal=chosen == "cpu" and not buckets)
-    _self_test(trial, engines[0], model)
+    _self_test(trial, engines, model, asked=bool(buckets))
     plan = Plan(
         device=chosen,
         lanes=len(engines),
@@ -143,19 +143,26 @@ def _cpu_shapes(cpus: int, lanes: int, threads: int) -> list[tuple[int, int]]:
     return [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
 
 
-def _self_test(trial: _Trial, engine: WarmEngine, model: Model) -> None:
-    """Give up batching when a batch's answers are not its singles'; refuse a model that answers wrongly.
+def _self_test(trial: _Trial, engines: Sequence[WarmEngine], model: Model, *, asked: bool) -> None:
+    """Refuse a model that answers wrongly; give up batching when a batch's answers are not its singles'.
+
+    Args:
+        asked: whether the batch sizes were asked for by name; then they are refused and not given up.
 
     Raises:
-        StartupError: a run failed, or the golden picture's matte is not the manifest's.
+        StartupError: a run failed, the golden picture's matte is not the manifest's on some lane, or see ``asked``.
     """
     try:
         for bucket in trial.cost_s if 1 in trial.cost_s else ():
-            if bucket > 1 and not batch_equals_singles(engine, model.entry.input, bucket):
+            if bucket > 1 and not batch_equals_singles(engines[0], model.entry.input, bucket):
+                text = f"in a batch of {bucket} the model answers otherwise than alone"
+                if asked:
+                    raise StartupError(f"Model '{model.entry.name}': {text}; unset CLEARCUT_BUCKETS")
                 trial.cost_s = {1: trial.cost_s[1]}
-                trial.notes.append(f"batching is off: in a batch of {bucket} the model answers otherwise than alone")
+                trial.notes.append(f"batching is off: {text}")
                 break
-        check_golden(engine, model, min(trial.cost_s))
+        for engine in engines:
+            check_golden(engine, model, min(trial.cost_s))
     except StartupError:
         raise
     except Exception as exc:

@@ -21,9 +21,10 @@ def create_app(service: Service) -> ASGIApp:
     """
     routes = [route for room in ROOMS for route in room.routes(service)]
     routes += docs.routes(ROOMS, DIALECTS)
-    app: ASGIApp = Router(routes, redirect_slashes=False)
+    app: ASGIApp = ExchangeMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
+        # Outermost: a browser must be able to read our errors too.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -32,4 +33,4 @@ def create_app(service: Service) -> ASGIApp:
             expose_headers=facts.EXPOSED_HEADERS,
             max_age=600,
         )
-    return ExchangeMiddleware(app, service, DIALECTS)
+    return app

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -37,6 +37,9 @@ class Exchange:
     """Where the caller stands with its limits."""
     closers: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
     """To be called at the end, with whether a successful answer has been handed over in full."""
+
+    held: ExitStack = field(default_factory=ExitStack)
+    """Places in the house, given back when the answer has been handed to the socket."""
 
     @staticmethod
     def of(request: Request) -> Exchange:

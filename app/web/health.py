@@ -69,6 +69,9 @@ def routes(service: Service) -> list[Route]:
                     "slots": service.slots.capacity,
                     "inflight_pixels": service.pixels.capacity,
                     "deadline_s": settings.deadline_s,
+                    "body_stall_s": settings.body_stall_s,
+                    "max_scans": settings.max_scans,
+                    "max_segments": settings.max_segments,
                 },
                 "formats": {"input": ["jpeg", "png", "webp"], "output": ["png", "jpg", "webp"]},
             }

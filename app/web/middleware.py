@@ -35,6 +35,7 @@ from app.web.exchange import Exchange, request_id
 log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
+_PIECE_BYTES = 256 * 1024
 _AT_THE_DOOR = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited)
 
 
@@ -65,7 +66,7 @@ class ExchangeMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_marks(exchange)]
-            await send(message)
+            await _in_pieces(message, send)
             handed_over = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         error: ClearcutError | None = None
@@ -82,6 +83,8 @@ class ExchangeMiddleware:
         except Exception:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()
+        finally:
+            exchange.held.close()
         if error is not None:
             if status == 0 and not isinstance(error, ClientGone):
                 await self._refuse(error, exchange, headers, send_marked)
@@ -142,6 +145,22 @@ class ExchangeMiddleware:
             line["stages_ms"] = {stage.name: round(stage.seconds * 1000, 2) for stage in trace.stages}
         quiet = status < 400 and not trace.stages  # probes and scrapes
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
+
+
+async def _in_pieces(message: Message, send: Send) -> None:
+    """Send a message; a large body piece by piece, so that a peer that reads slowly holds its place in the house.
+
+    The server takes a piece of any size into its buffer at once, and makes us wait only before the next one.
+    """
+    body = message.get("body", b"")
+    if message["type"] != "http.response.body" or len(body) <= _PIECE_BYTES:
+        await send(message)
+        return
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE_BYTES):
+        piece = view[start : start + _PIECE_BYTES]
+        more = start + _PIECE_BYTES < len(view) or message.get("more_body", False)
+        await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def _framework_error(exc: HTTPException) -> ClearcutError:

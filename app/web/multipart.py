@@ -108,7 +108,9 @@ class FormReader:
         except UnicodeDecodeError:
             raise MalformedBody("A field name in the multipart body is not UTF-8") from None
         if len(self._name) > MAX_NAME_CHARS:
-            raise MalformedBody(f"A field name in the multipart body is longer than {MAX_NAME_CHARS} characters")
+            raise MalformedBody(
+                f"The field name '{self._name[:20]}…' in the multipart body is longer than {MAX_NAME_CHARS} characters"
+            )
         role = self._roles.get(self._name)
         self._is_file = role is not None
         if role is not None:

@@ -26,6 +26,12 @@ PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 
 
 def routes(service: Service) -> list[Route]:
+    async def respond(done: Finished) -> Response:
+        headers = result_headers(done.exchange, done.result, done.ignored)
+        if "variants" in done.upload.fields:
+            return await service.on_pool(lambda: bundle(done.result, headers, done.accept))
+        return file_response(done.answer, headers)
+
     operation = Operation(POOF, read_job, respond)
 
     async def remove(request: Request) -> Response:
@@ -50,13 +56,6 @@ def routes(service: Service) -> list[Route]:
         )
 
     return [*(Route(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
-
-
-async def respond(done: Finished) -> Response:
-    headers = result_headers(done.exchange, done.result, done.ignored)
-    if "variants" in done.upload.fields:
-        return bundle(done.result, headers, done.accept)
-    return file_response(done.answer, headers)
 
 
 def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:

@@ -61,7 +61,8 @@ POOF = Intake(
         "image_file": "image", "file": "image", "image": "image",
         "bg_image": "bg_image", "bg_image_file": "bg_image",
         "mask": "mask", "mask_file": "mask",
-    }
+    },
+    addresses=("url", "image_url"),
 )  # fmt: skip
 ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
 
@@ -173,8 +174,10 @@ def parse_query(query: bytes) -> dict[str, str]:
     """
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=False, errors="strict", max_num_fields=64)
-    except (UnicodeDecodeError, ValueError):
-        raise MalformedBody("The query string is not UTF-8 text of at most 64 options") from None
+    except UnicodeDecodeError:
+        raise MalformedBody("The query string is not UTF-8 text; percent-encode it") from None
+    except ValueError:
+        raise MalformedBody("The query string has more than 64 options") from None
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:

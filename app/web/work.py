@@ -59,30 +59,31 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if pipeline is None:
         raise Starting
     account = await enter(service, request)
-    with service.access.entered(account), service.slots.enter():
-        with trace.stage("read"):
-            upload = await read_upload(
-                request.headers,
-                request.scope["query_string"],
-                exchange.body,
-                service.settings.max_bytes,
-                operation.intake,
-                service.on_pool,
-            )
-        job, ignored = operation.read_job(upload)
-        charge = await reserve(service, request, account, upload)
-        if charge is not None and (kept := service.replays.get(charge.id)) is not None:
-            return _again(kept)
+    exchange.held.enter_context(service.access.entered(account))
+    exchange.held.enter_context(service.slots.enter())
+    with trace.stage("read"):
+        upload = await read_upload(
+            request.headers,
+            request.scope["query_string"],
+            exchange.body,
+            service.settings.max_bytes,
+            operation.intake,
+            service.on_pool,
+        )
+    job, ignored = operation.read_job(upload)
+    charge = await reserve(service, request, account, upload)
+    if charge is not None and (kept := service.replays.get(charge.id)) is not None:
+        return _again(kept)
 
-        async def probed(pixels: int) -> None:
-            await count_pixels(service, exchange, account, pixels)
+    async def probed(pixels: int) -> None:
+        await count_pixels(service, exchange, account, pixels)
 
-        async def work() -> tuple[Result, Response]:
-            result = await pipeline.remove(job, trace, probed)
-            accept = request.headers.get("accept", "")
-            return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
+    async def work() -> tuple[Result, Response]:
+        result = await pipeline.remove(job, trace, probed)
+        accept = request.headers.get("accept", "")
+        return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
 
-        result, response = await exchange.while_connected(work())
+    result, response = await exchange.while_connected(work())
     service.count(result, len(upload.image))
     exchange.format = result.answers[0].image.format
     exchange.facts |= log_facts(result)

@@ -3,6 +3,7 @@
 import io
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,7 +68,8 @@ def test_server_timing_has_every_stage_once_with_queue_and_inference_apart():
     timing = send().headers["server-timing"]
     names = [entry.split(";")[0].strip() for entry in timing.split(",")]
     assert names == [
-        "read", "probe", "decode", "prepare", "queue", "inference", "refine", "compose", "encode", "total"
+        "read", "pool", "probe", "admission", "decode", "prepare", "queue", "inference", "refine", "compose",
+        "encode", "total",
     ]  # fmt: skip
     assert "inference;dur=" in timing
     assert 'desc="batch=1"' in timing
@@ -180,3 +182,34 @@ def test_cors_is_off_by_default_and_exposes_our_headers_when_on():
     allowed = on_stage(scenario, cors_origins="https://shop.example").headers
     assert allowed["access-control-allow-origin"] == "https://shop.example"
     assert "X-Matte-Confidence" in allowed["access-control-expose-headers"]
+
+
+def test_a_browser_can_read_errors_too_when_cors_is_on():
+    async def scenario(on):
+        return await on.client.post(
+            "/v1/remove", content=b"x", headers={"Origin": "https://shop.example", "content-type": "image/png"}
+        )
+
+    response = on_stage(scenario, cors_origins="https://shop.example")
+    assert response.status_code == 400
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+def test_outputs_together_are_bounded_before_any_work():
+    wide = [{"width": 6000, "height": 6000}] * 3
+    response = send(data={"variants": json.dumps(wide)})
+    assert response.status_code == 400
+    assert "'variants'" in response.json()["details"]
+    assert "megapixels" in response.json()["details"]
+
+
+def test_an_address_is_refused_by_its_name():
+    response = send(files={"x": (None, b"1")}, data={"url": "http://127.0.0.1/a.jpg"})
+    assert response.status_code == 400
+    assert "'url'" in response.json()["details"]
+
+
+def test_opencv_runs_one_thread_a_call_in_a_built_service():
+    cv2.setNumThreads(4)
+    on_stage(lambda on: on.client.get("/livez"))
+    assert cv2.getNumThreads() == 1

@@ -49,6 +49,8 @@ def test_idle_time_does_not_slow_the_rate():
         clock.now += 0.1
         rate.completed()
     clock.now += 3600
+    rate.woken()
+    clock.now += 0.1
     rate.completed()
     assert rate.retry_after(10) <= 2
 

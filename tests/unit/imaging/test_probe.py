@@ -159,6 +159,14 @@ def test_a_thumbnail_and_a_second_picture_do_not_count_as_scans() -> None:
     assert probe(data[:2] + segment + data[2:] + inner, ProbeLimits(max_scans=10)).width == 48
 
 
+def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_refused() -> None:
+    data = bytearray(samples.jpeg(samples.photo(width=64, height=64)))
+    frame = data.index(b"\xff\xc0")
+    struct.pack_into(">HH", data, frame + 5, 7000, 7000)
+    with pytest.raises(CorruptImage, match="too little data"):
+        probe(data, ProbeLimits())
+
+
 def test_a_large_picture_may_have_fewer_scans() -> None:
     data = jpeg_scan_bomb(scans=30, side=64)
     probe(data, ProbeLimits(max_pixels=64 * 64 * 4))

@@ -1,0 +1,141 @@
+"""What the HTTP server itself does not guard: heads without end, peers that never send, peers that never read.
+
+uvicorn has no limit on a request's head, no timer for it and none for a response that is not taken, and answers broken
+HTTP in text/plain. All of these come before or after our application, so they are mended in the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
+from app.service import Service
+from app.web.exchange import request_id
+
+log = logging.getLogger("clearcut")
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_HEADERS = 100
+
+
+def guarded(service: Service) -> type[HttpToolsProtocol]:
+    """The protocol class for one service: its patience, its metrics."""
+    patience = service.settings.body_stall_s
+
+    class Guarded(HttpToolsProtocol):
+        """httptools' protocol with caps on the head and timers on both directions."""
+
+        _head: int | None = 0
+        """Bytes of the head so far; None between its end and the next one's beginning."""
+        _timer: asyncio.TimerHandle | None = None
+        _write_timer: asyncio.TimerHandle | None = None
+        _refused = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._timer = self.loop.call_later(patience, self._too_slow)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timers()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._refused:
+                return
+            if self._head is not None:
+                self._head += len(data)
+                # Half a head in pieces: what came before has not ended, so all of it counts.
+                if self._head - len(data) > MAX_HEAD_BYTES:
+                    self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+                    return
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._head = self._head or 0
+            if self._timer is None:
+                self._timer = self.loop.call_later(patience, self._too_slow)
+
+        def on_headers_complete(self) -> None:
+            self._head = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+                self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+                return
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            if not self._refused:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._head = 0
+            if not self._refused:
+                super().on_message_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(BadRequest("The request is not valid HTTP/1.1"))
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._write_timer = self.loop.call_later(patience, self._not_read)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+        def _too_slow(self) -> None:
+            self._timer = None
+            if self._head:
+                self._refuse(HeadTimeout(f"The request's head did not arrive within {patience:g} s"))
+            else:
+                self.transport.close()  # nothing was asked: nothing is answered
+
+        def _not_read(self) -> None:
+            log.info("answer not read", extra={"fields": {"seconds": patience}})
+            service.metrics.cancelled.labels("send").inc()
+            self.transport.abort()
+
+        def _stop_timers(self) -> None:
+            for timer in (self._timer, self._write_timer):
+                if timer is not None:
+                    timer.cancel()
+            self._timer = self._write_timer = None
+
+        def _refuse(self, error: ClearcutError) -> None:
+            """Answer in place of the application, in the service's own dialect, and close."""
+            if self._refused or self.transport.is_closing():
+                return
+            self._refused = True
+            self._stop_timers()
+            own = request_id({})
+            if not (self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete):
+                self.transport.write(_answer(error, own))
+            self.transport.close()
+            service.metrics.requests.labels("none", str(error.status), error.code, "none").inc()
+            fields: dict[str, Any] = {"request_id": own, "status": error.status, "reason": error.reason}
+            log.info("request", extra={"fields": fields})
+
+    return Guarded
+
+
+def _answer(error: ClearcutError, own: str) -> bytes:
+    body = {"code": error.code, "message": error.message, "details": error.details, "request_id": own}
+    payload = json.dumps(body).encode()
+    phrases = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+    head = (
+        f"HTTP/1.1 {error.status} {phrases[error.status]}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\nCache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + payload

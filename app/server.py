@@ -1,0 +1,121 @@
+"""The server process: uvicorn, signals and the way out. With ``protocol`` the only place that knows uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from app import __version__
+from app.errors import StartupError
+from app.lifecycle import State
+from app.protocol import guarded
+from app.service import Service, build
+from app.settings import Settings
+from app.web.app import create_app
+
+log = logging.getLogger("clearcut")
+
+LAST_BYTES_S = 2  # accepted work is answered before uvicorn is told to stop; this is for what is left in sockets
+BACKLOG = 256  # enough for a burst; a longer line would hide overload from callers and balancers
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a way out that load balancers can follow.
+
+    uvicorn closes its listener first and then waits; a balancer never sees a 503 from ``/readyz``. Here the first
+    SIGTERM or SIGINT only starts the drain; the listener closes when accepted work is done. A second one, or the drain
+    running out of time, ends the process with exit code 1.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.exit_code = 0
+        self._leaving = asyncio.Event()
+        self._forced = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn would note the signal and raise it again after the shutdown: a clean exit would look like a kill.
+        if self._loop is None or self._leaving.is_set():
+            self.exit_code = 1
+            self.force_exit = self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe((self._forced if self._leaving.is_set() else self._leaving).set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit as exc:  # uvicorn's way to say that it cannot listen; its context is why
+            raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
+        for server in self.servers:
+            for bound in server.sockets:
+                host, port = bound.getsockname()[:2]
+                log.info("listening", extra={"fields": {"host": host, "port": port, "version": __version__}})
+
+    async def run_service(self) -> int:
+        """Serve until told to stop; the process's exit code."""
+        self._loop = asyncio.get_running_loop()
+        serving = asyncio.create_task(self.serve())
+        starting = asyncio.create_task(self.service.start())
+        leaving = asyncio.create_task(self._leaving.wait())
+        failed = asyncio.create_task(self.service.failed.wait())
+        try:
+            await asyncio.wait({serving, starting, leaving, failed}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await asyncio.wait({serving, leaving, failed}, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                self.exit_code = 1
+            elif leaving.done():
+                await self._drain()
+        except StartupError as exc:
+            print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
+            self.exit_code = 1
+        finally:
+            for task in (starting, leaving, failed):
+                task.cancel()
+            await self.service.stop()
+            self.should_exit = True
+            await serving
+        return self.exit_code
+
+    async def _drain(self) -> None:
+        """Readiness first, then new work, then accepted work."""
+        service, settings = self.service, self.service.settings
+        service.lifecycle.to(State.DRAINING, "signal")
+        await asyncio.sleep(settings.drain_delay_s)
+        service.lifecycle.refusing = True
+        finished = asyncio.create_task(service.slots.until_empty())
+        forced = asyncio.create_task(self._forced.wait())
+        await asyncio.wait({finished, forced}, timeout=settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if not finished.done():
+            self.exit_code = 1
+        for task in (finished, forced):
+            task.cancel()
+
+
+async def run(settings: Settings) -> int:
+    """Build the service and serve until told to stop; the process's exit code."""
+    service = build(settings)
+    config = uvicorn.Config(
+        create_app(service),
+        host=settings.host,
+        port=settings.port,
+        http=guarded(service),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=LAST_BYTES_S,
+    )
+    return await Server(config, service).run_service()

@@ -1,0 +1,122 @@
+"""What the server does with heads without end, peers that never send, peers that never read, and broken HTTP."""
+
+import http.client
+import socket
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.live.conftest import metric, until_metric
+from tests.live.wire import Wire, multipart, request
+
+pytestmark = pytest.mark.live
+
+
+def noise(side: int) -> bytes:
+    """A PNG that hardly compresses, bright in the middle."""
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+@pytest.mark.parametrize("pieces", [1, 20])
+def test_a_head_without_end_is_refused_soon(server, pieces):
+    with Wire(server.port) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: ")
+        sent = 0
+        try:
+            while sent < 4_000_000:
+                wire.send(b"a" * (200_000 // pieces))
+                sent += 200_000 // pieces
+        except OSError:
+            pass
+        assert sent < 4_000_000
+    assert metric(server, "clearcut_requests_total", status="431") >= 1
+
+
+def test_too_many_headers_are_refused_with_our_body(server):
+    with Wire(server.port) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n")
+        answer = wire.answer()
+        assert answer.status == 431
+        assert answer.error()["code"] == "headers_too_large"
+        assert wire.closed_by_server()
+
+
+def test_a_head_of_a_fair_size_is_served(server):
+    with Wire(server.port) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"b" * 20_000 + b"\r\n\r\n")
+        assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"GET /readyz HTTP/9\r\n\r\n",
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_broken_http_is_answered_in_json(server, broken):
+    with Wire(server.port) as wire:
+        wire.send(broken)
+        answer = wire.answer()
+        assert answer.status == 400
+        assert answer.error()["code"] == "bad_request"
+
+
+def test_a_head_that_stalls_is_408_and_silence_is_closed(tight):
+    with Wire(tight.port) as wire, Wire(tight.port) as silent:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-")
+        answer = wire.answer()
+        assert answer.status == 408
+        assert answer.error()["code"] == "upload_timeout"
+        assert silent.closed_by_server()
+
+
+def test_a_second_request_on_a_kept_connection_has_its_own_head_limit(server):
+    with Wire(server.port) as wire:
+        for _ in range(3):
+            wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * 20_000 + b"\r\n\r\n")
+            assert wire.answer().status == 200
+
+
+def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
+    body, kind = multipart(noise(1800))
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(60)
+    slow.connect(("127.0.0.1", tight.port))
+    mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
+    whole = body.replace(b"\r\n--" + kind.split("=")[1].encode() + b"--\r\n", b"")
+    boundary = kind.split("=")[1].encode()
+    whole += b"\r\n--" + boundary + b'\r\nContent-Disposition: form-data; name="mask"; filename="m"\r\n\r\n' + mask
+    whole += b"\r\n--" + boundary + b"--\r\n"
+    slow.sendall(request(whole, kind))
+    try:
+        until_metric(tight, "clearcut_slots_used", 1)
+        until_metric(tight, "clearcut_slots_used", 0)  # by the timer, as nothing is read
+        assert metric(tight, "clearcut_cancelled_total", stage="send") >= 1
+        received = 0
+        try:
+            while piece := slow.recv(1 << 16):
+                received += len(piece)
+        except OSError:
+            pass
+        assert received < 8_000_000  # of more than 9 MB
+    finally:
+        slow.close()
+
+
+def test_an_expected_body_can_still_be_sent_after_the_head_in_two_pieces(server):
+    body, kind = multipart(noise(64))
+    whole = request(body, kind)
+    with Wire(server.port) as wire:
+        wire.send(whole[:40])
+        wire.send(whole[40:])
+        try:
+            assert wire.answer().status == 200
+        except http.client.RemoteDisconnected:
+            pytest.fail("closed without an answer")
