@@ -28,6 +28,7 @@ from app.imaging.compose import compose
 from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
+from app.imaging.facts import SubjectFacts, subject_facts
 from app.imaging.layout import expected_pixels
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
@@ -75,6 +76,7 @@ class Answer:
     """Bounding box of the subject in the upright input; None when there is none."""
     confidence: float
     ambiguous_ratio: float
+    facts: SubjectFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,8 @@ class Pipeline:
                 cutout = compose(image, matte, options, backdrop)
             with trace.stage("encode"):
                 encoded = encode(cutout, options.format, options.quality)
-            answers.append(Answer(encoded, matte.box, matte.confidence, matte.ambiguous_ratio))
+            facts = subject_facts(image, matte)
+            answers.append(Answer(encoded, matte.box, matte.confidence, matte.ambiguous_ratio, facts))
         return Result(tuple(answers), image.width, image.height)
 
     async def _on_pool(self, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:

@@ -16,7 +16,8 @@ from app.web.exchange import Exchange
 EXPOSED_HEADERS = (
     "X-Request-ID", "X-Processing-Time-Ms", "X-Image-Width", "X-Image-Height", "X-Original-Width", "X-Original-Height",
     "X-Foreground-Found", "X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height",
-    "X-Matte-Confidence", "X-Matte-Ambiguous-Ratio", "X-Ignored-Fields", "Server-Timing", "Retry-After",
+    "X-Matte-Confidence", "X-Matte-Ambiguous-Ratio", "X-Subject-Facts", "X-Ignored-Fields", "Server-Timing",
+    "Retry-After",
     "X-Credits-Charged", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
     "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
     "X-Uncertainty-Score",
@@ -68,6 +69,7 @@ def answer_headers(answer: Answer, filename: str, disposition: str) -> dict[str,
         "X-Foreground-Found": "false" if box is None else "true",
         "X-Matte-Confidence": f"{answer.confidence:.2f}",
         "X-Matte-Ambiguous-Ratio": f"{answer.ambiguous_ratio:.4f}",
+        "X-Subject-Facts": answer.facts.header(),
     }
     if box is not None:
         headers |= {

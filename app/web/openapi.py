@@ -38,6 +38,7 @@ ANSWER_HEADERS = {
     "X-Foreground-Found": {"enum": ["true", "false"]},
     "X-Matte-Confidence": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Matte-Ambiguous-Ratio": {"type": "number", "minimum": 0, "maximum": 1},
+    "X-Subject-Facts": TEXT,
     "X-Credits-Charged": INTEGER,
     "Server-Timing": TEXT,
 }
