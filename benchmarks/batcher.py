@@ -17,18 +17,14 @@ Run: ``python -m benchmarks.batcher`` (writes benchmarks/results/batcher.json).
 from __future__ import annotations
 
 import asyncio
-import datetime
-import json
-import os
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
 from app.inference.batcher import Batcher
 from app.inference.types import F32
+from benchmarks import report
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 BASE_S, ITEM_S = 0.010, 0.001
@@ -38,7 +34,6 @@ SMALL = 32
 RUNS = 5
 SECONDS = 3.0
 LONE_CALLS = 100
-RESULT = Path(__file__).parent / "results" / "batcher.json"
 
 
 class SleepingEngine:
@@ -95,14 +90,8 @@ async def lone() -> list[float]:
     return added
 
 
-def cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
 def main() -> None:
+    facts = report.machine()
     ideal = max(BUCKETS) / (BASE_S + ITEM_S * max(BUCKETS))
     busy: dict[int, list[tuple[float, float]]] = {SMALL: [], SIDE: []}
     alone = []
@@ -125,27 +114,23 @@ def main() -> None:
         rows.append((f"{CALLERS} callers, 3x{side}x{side}", f"{rate:.1f} of {ideal:.1f} images/s ({rate / ideal:.1%})"))
     rows.append(("added to a lone request, median", f"{1000 * statistics.median(medians):.3f} ms"))
     rows.append(("added to a lone request, p99", f"{1000 * statistics.median(p99s):.3f} ms"))
-    result = {
-        "question": "what the batcher costs, with a fake model of 10 ms + 1 ms an item",
-        "command": "python -m benchmarks.batcher",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cpu": cpu_model(),
-            "cpus": len(os.sched_getaffinity(0)),
-            "load_average_1min": round(os.getloadavg()[0], 2),
+    report.write(
+        "batcher",
+        "what the batcher costs, with a fake model of 10 ms + 1 ms an item",
+        "python -m benchmarks.batcher",
+        facts,
+        {
+            "buckets": list(BUCKETS),
+            "callers": CALLERS,
+            "ideal_images_per_s": round(ideal, 1),
+            "throughput": shares,
+            "lone_caller": {
+                "added_ms_median": round(1000 * statistics.median(medians), 3),
+                "added_ms_p99": round(1000 * statistics.median(p99s), 3),
+                "runs_added_ms_median": [round(1000 * value, 3) for value in medians],
+            },
         },
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "buckets": list(BUCKETS),
-        "callers": CALLERS,
-        "ideal_images_per_s": round(ideal, 1),
-        "throughput": shares,
-        "lone_caller": {
-            "added_ms_median": round(1000 * statistics.median(medians), 3),
-            "added_ms_p99": round(1000 * statistics.median(p99s), 3),
-            "runs_added_ms_median": [round(1000 * value, 3) for value in medians],
-        },
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    )
     for name, value in rows:
         print(f"{name:<34}{value}")
 

@@ -20,14 +20,8 @@ from __future__ import annotations
 
 import argparse
 import collections
-import datetime
 import http.client
-import importlib.metadata
-import io
-import json
 import math
-import os
-import platform
 import queue
 import random
 import statistics
@@ -36,82 +30,26 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-import numpy as np
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import samples
-from tests.live.wire import Wire, multipart, request
+from benchmarks import report
+from benchmarks.mixed_cases import (
+    ENCODINGS,
+    Case,
+    Photo,
+    Reference,
+    cases,
+    decoded,
+    own_colours,
+    photos,
+    wrong,
+)
+from tests.live.wire import Wire, request
 from tests.served import Server, served
 
-RESULT = Path(__file__).parent / "results" / "mixed_load.json"
 SETTLED_AFTER = 200
-HANG_UPS = ("mid-upload", "waiting", "mid-download")
-MEGAPIXELS = (0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0, 8.0)
-ENCODINGS = ("png", "jpeg", "jpeg-progressive", "webp", "webp-lossless")
-TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-OPTIONS: tuple[dict[str, str], ...] = (
-    {},
-    {},
-    {"size": "medium"},
-    {"size": "preview", "format": "webp"},
-    {"format": "webp"},
-    {"format": "jpg", "bg_color": "#2060a0"},
-    {"channels": "rgb", "bg_color": "tomato"},
-    {"channels": "alpha"},
-    {"crop": "true"},
-    {"crop": "true", "size": "small"},
-    {"width": "400"},
-)
-GROUNDS = {"#2060a0": (0x20, 0x60, 0xA0), "tomato": (255, 99, 71)}
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    name: str
-    data: bytes
-    pixels: np.ndarray
-    lossless: bool
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[1], self.pixels.shape[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The answer that a photo got when it was alone."""
-
-    rgba: np.ndarray
-    box: tuple[int, int, int, int]
-    """left, top, right, bottom of the subject."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    number: int
-    photo: Photo
-    options: dict[str, str]
-    raw: bool
-    hang_up: str = ""
-    patience_s: float = 0.0
-    share: float = 0.0
-    """How much of the body is sent, or of the answer read, before hanging up."""
-    reset: bool = False
-
-    @property
-    def id(self) -> str:
-        return f"load-{self.number}"
-
-    def wire(self) -> bytes:
-        if self.raw:
-            return request(self.photo.data, "image/*", f"/v1/remove?{urlencode(self.options)}", X_Request_ID=self.id)
-        body, kind = multipart(self.photo.data, self.options, name=("image_file", "file", "image")[self.number % 3])
-        return request(body, kind, X_Request_ID=self.id)
 
 
 @dataclass(slots=True)
@@ -124,136 +62,6 @@ class Tally:
 
 
 # --- the photos ------------------------------------------------------------------------------------------------------
-
-
-def encode(pixels: np.ndarray, encoding: str) -> bytes:
-    match encoding:
-        case "png":
-            return samples.png(pixels)
-        case "jpeg":
-            return samples.jpeg(pixels, quality=90)
-        case "jpeg-progressive":
-            return samples.jpeg(pixels, quality=92, progressive=True)
-        case "webp":
-            return samples.webp(pixels, quality=85)
-    return samples.webp(pixels, lossless=True)
-
-
-def photos(count: int, rng: random.Random) -> list[Photo]:
-    """``count`` photos of which no two have the same size."""
-    made: list[Photo] = []
-    for index in range(count):
-        name = samples.PHOTOS[index % len(samples.PHOTOS)]
-        small = samples.photo(name)
-        megapixels = MEGAPIXELS[index % len(MEGAPIXELS)] * rng.uniform(0.9, 1.0)
-        ratio = small.shape[1] / small.shape[0]
-        width = round(math.sqrt(megapixels * 1e6 * ratio))
-        pixels = samples.photo(name, width, round(width / ratio) + index)
-        if rng.random() < 0.5:
-            pixels = pixels[:, ::-1]
-        pixels = np.ascontiguousarray(pixels[..., rng.sample(range(3), 3)])
-        encoding = ENCODINGS[index % len(ENCODINGS)]
-        data = encode(pixels, encoding)
-        lossless = encoding in ("png", "webp-lossless")
-        if not lossless:
-            pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        made.append(Photo(f"{name} {pixels.shape[1]}x{pixels.shape[0]} {encoding}", data, pixels, lossless))
-    assert len({photo.size for photo in made}) == count
-    return made
-
-
-# --- is it the right answer? -----------------------------------------------------------------------------------------
-
-
-def decoded(body: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(body)))
-
-
-def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean()) if one.size else 0.0
-
-
-def own_colours(photo: Photo, rgba: np.ndarray) -> str:
-    """Empty if a full-size cut-out shows its photo's colours inside the subject and nothing outside."""
-    inside, outside = rgba[..., 3] == 255, rgba[..., 3] == 0
-    if rgba[outside].any():
-        return "colour under alpha 0"
-    if not inside.any():
-        return ""
-    off = np.abs(rgba[..., :3][inside].astype(np.int16) - photo.pixels[inside])
-    if photo.lossless and off.any():
-        return f"not bit-equal inside: up to {off.max()}"
-    if off.mean() > 1.0:
-        return f"colour inside differs by {off.mean():.1f}"
-    return ""
-
-
-def wrong(case: Case, reference: Reference, headers: http.client.HTTPMessage, body: bytes) -> str:
-    """Why this answer is not the one to this request; empty if it is."""
-    photo, options = case.photo, case.options
-    if headers["x-request-id"] != case.id:
-        return f"request id {headers['x-request-id']}"
-    if (int(headers["x-original-width"]), int(headers["x-original-height"])) != photo.size:
-        return f"original size {headers['x-original-width']}x{headers['x-original-height']}"
-    if headers["content-type"] != TYPES[options.get("format", "png")]:
-        return f"content type {headers['content-type']}"
-    picture = decoded(body)
-    height, width = picture.shape[:2]
-    if (int(headers["x-image-width"]), int(headers["x-image-height"])) != (width, height):
-        return f"{width}x{height} is not what its headers say"
-    expected = Image.fromarray(reference.rgba)
-    if options.get("crop"):
-        expected = expected.crop(reference.box)
-    target = expected.size
-    limit = {"preview": 256, "small": 512, "medium": 1024}.get(options.get("size", ""), max(target))
-    scale = int(options["width"]) / target[0] if "width" in options else min(1.0, limit / max(target))
-    target = round(target[0] * scale), round(target[1] * scale)
-    if max(abs(width - target[0]), abs(height - target[1])) > (2 if options.get("crop") else 1):
-        return f"{width}x{height} instead of {target[0]}x{target[1]}"
-    if expected.size != (width, height):
-        expected = expected.convert("RGBa").resize((width, height), Image.Resampling.BOX).convert("RGBA")
-    return unlike(picture, np.asarray(expected), options) or (
-        own_colours(photo, picture) if options in ({}, {"format": "png"}) else ""
-    )
-
-
-def unlike(picture: np.ndarray, expected: np.ndarray, options: dict[str, str]) -> str:
-    """How ``picture`` differs from the reference put into the same form; empty if it does not, but for rounding."""
-    alpha = expected[..., 3]
-    if options.get("channels") == "alpha":
-        off = mean_difference(picture, alpha)
-        return f"matte differs by {off:.2f}" if picture.ndim != 2 or off > 2 else ""
-    if ground := options.get("bg_color"):
-        share = alpha[..., None] / np.float32(255)
-        expected = expected[..., :3] * share + np.array(GROUNDS[ground], np.float32) * (1 - share)
-        off = mean_difference(picture, expected) if picture.shape == expected.shape else 255
-        return f"picture differs by {off:.2f}" if off > 4 else ""
-    if picture.shape != expected.shape:
-        return f"shape {picture.shape} instead of {expected.shape}"
-    if (off := mean_difference(picture[..., 3], alpha)) > 2:
-        return f"matte differs by {off:.2f}"
-    both = (picture[..., 3] == 255) & (alpha == 255)
-    off = mean_difference(picture[both][:, :3], expected[both][:, :3])
-    return f"colour differs by {off:.2f}" if off > 6 else ""
-
-
-# --- the load --------------------------------------------------------------------------------------------------------
-
-
-def cases(count: int, catalogue: list[Photo], rng: random.Random, first: int = 0) -> list[Case]:
-    """Small photos are asked for more often than large ones, as people do; every tenth request hangs up."""
-    weights = [1 / math.sqrt(photo.pixels.size) for photo in catalogue]
-    made = []
-    for number in range(first, first + count):
-        photo, options = rng.choices(catalogue, weights)[0], rng.choice(OPTIONS)
-        hang_up = rng.choice(HANG_UPS) if number % 10 == 5 else ""
-        made.append(
-            Case(
-                number, photo, options, rng.random() < 0.4, hang_up, rng.uniform(0, 0.5), rng.random(),
-                rng.random() < 0.5,
-            )
-        )  # fmt: skip
-    return made
 
 
 def hang_up(server: Server, case: Case) -> None:
@@ -480,21 +288,6 @@ def _parts(work: list[Case], count: int) -> Iterator[list[Case]]:
         yield work[start : start + size]
 
 
-def machine() -> dict[str, Any]:
-    """The machine, as far as a reader of the result needs to know it."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    return {"cpu": model, "cpus": len(os.sched_getaffinity(0)), "load_1min": round(os.getloadavg()[0], 2)}
-
-
-def versions() -> dict[str, str]:
-    names = ("onnxruntime-gpu", "opencv-python-headless", "pillow", "numpy", "uvicorn", "starlette")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
 def faults(result: dict[str, Any]) -> list[str]:
     """What of the promise is not kept."""
     kept = [status for status in result["answers"] if status.startswith(("200", "503"))]
@@ -512,22 +305,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args()
-    facts = machine()
+    facts = report.machine()
     with served() as server:
         result = measure(server, args.requests, args.concurrency)
     missed = faults(result)
-    report = {
-        "question": "answers kept apart and memory level under a mixed load with clients that hang up",
-        "command": f"python -m benchmarks.mixed_load --requests {args.requests} --concurrency {args.concurrency}",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": facts,
-        "versions": versions(),
-        **result,
-        "missed": missed,
-    }
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
+    report.write(
+        "mixed_load",
+        "answers kept apart and memory level under a mixed load with clients that hang up",
+        f"python -m benchmarks.mixed_load --requests {args.requests} --concurrency {args.concurrency}",
+        facts,
+        {**result, "missed": missed},
+    )
     memory = result["rss_mib"]
     sizes = [memory["before"], memory["course"][0], memory["end"], memory["peak"]]
     rows = [

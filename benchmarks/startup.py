@@ -8,17 +8,13 @@ Run: ``python -m benchmarks.startup``; writes results/startup.json.
 
 from __future__ import annotations
 
-import datetime
 import http.client
-import json
 import statistics
 import time
-from pathlib import Path
 
-from benchmarks.mixed_load import machine, versions
+from benchmarks import report
 from tests.served import Server, started
 
-RESULT = Path(__file__).parent / "results" / "startup.json"
 STARTS = 5
 TARGET_S = 3.0
 
@@ -46,24 +42,21 @@ def start() -> dict[str, float]:
 
 
 def main() -> int:
-    facts = machine()
+    facts = report.machine()
     start()
     runs = [start() for _ in range(STARTS)]
     median = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
-    result = {
-        "question": "from starting the process to /readyz answering 200",
-        "command": "python -m benchmarks.startup",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": facts,
-        "versions": versions(),
-        "median": median,
-        "target_s": TARGET_S,
-        "runs_ready_s": [round(run["ready_s"], 3) for run in runs],
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    each = [round(run["ready_s"], 3) for run in runs]
+    report.write(
+        "startup",
+        "from starting the process to /readyz answering 200",
+        "python -m benchmarks.startup",
+        facts,
+        {"median": median, "target_s": TARGET_S, "runs_ready_s": each},
+    )
     print(f"{'listening, median':<32}{median['listening_s']} s")
     print(f"{'ready, median of ' + str(STARTS):<32}{median['ready_s']} s (target: under {TARGET_S:g} s)")
-    print(f"{'ready, each':<32}{', '.join(str(value) for value in result['runs_ready_s'])}")
+    print(f"{'ready, each':<32}{', '.join(str(value) for value in each)}")
     return 0 if median["ready_s"] < TARGET_S else 1
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks import mixed_load
+from benchmarks import mixed_cases, mixed_load
 from tests.live.wire import Wire
 from tests.served import served
 
@@ -16,7 +16,7 @@ SMALL = (0.15, 0.2, 0.3)
 
 
 def test_a_mixed_load_keeps_answers_apart_and_leaves_nothing_behind(monkeypatch):
-    monkeypatch.setattr(mixed_load, "MEGAPIXELS", SMALL)
+    monkeypatch.setattr(mixed_cases, "MEGAPIXELS", SMALL)
     with served() as server:
         result = mixed_load.measure(server, requests=150, concurrency=16, catalogue_size=10)
     assert sum(result["answers"].values()) + sum(result["hung_up"].values()) == 150
@@ -28,17 +28,17 @@ def test_a_mixed_load_keeps_answers_apart_and_leaves_nothing_behind(monkeypatch)
 
 def test_the_check_finds_an_answer_that_belongs_to_another_photo(server, monkeypatch):
     """Two photos of one size, so that nothing but the picture can tell."""
-    monkeypatch.setattr(mixed_load, "MEGAPIXELS", SMALL)
-    mine, other = mixed_load.photos(2, random.Random(1))
+    monkeypatch.setattr(mixed_cases, "MEGAPIXELS", SMALL)
+    mine, other = mixed_cases.photos(2, random.Random(1))
     references = mixed_load.references_of(server, [mine])
-    for options in mixed_load.OPTIONS:
-        case = mixed_load.Case(1, mine, options, raw=True)
+    for options in mixed_cases.OPTIONS:
+        case = mixed_cases.Case(1, mine, options, raw=True)
         with Wire(server.port) as wire:
             wire.send(case.wire())
             answer = wire.answer()
-        assert mixed_load.wrong(case, references[mine.name], answer.headers, answer.body) == ""
-        flipped = mixed_load.Reference(references[mine.name].rgba[:, ::-1, [1, 2, 0, 3]], references[mine.name].box)
-        assert mixed_load.wrong(case, flipped, answer.headers, answer.body) != ""
-        assert mixed_load.wrong(
-            mixed_load.Case(1, other, options, raw=True), references[mine.name], answer.headers, answer.body
+        assert mixed_cases.wrong(case, references[mine.name], answer.headers, answer.body) == ""
+        flipped = mixed_cases.Reference(references[mine.name].rgba[:, ::-1, [1, 2, 0, 3]], references[mine.name].box)
+        assert mixed_cases.wrong(case, flipped, answer.headers, answer.body) != ""
+        assert mixed_cases.wrong(
+            mixed_cases.Case(1, other, options, raw=True), references[mine.name], answer.headers, answer.body
         ).startswith("original size")
