@@ -23,11 +23,11 @@ from app.imaging.types import F32, U8
 _STEEPNESS = 8
 _FLOOR = 1e-6
 """Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha: where nothing near is pure, the purest counts."""
-_NEAR, _FAR = 5, 21
-"""Sides of the two windows, in cells."""
+_NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 13)
+"""Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
 _FAR_SHARE = 0.01
 """Weight of the far window: it speaks where the near one holds nothing pure."""
-_GRID_SIDE = 640
+_GRID_SIDE = 430
 """Cells along the longer side of the picture, about; a cell is one pixel at least."""
 _TILE_PIXELS = 64
 _STRIP = 64
@@ -57,19 +57,22 @@ def estimate_foreground(rgb: U8, alpha: U8) -> U8:
 def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
     """Writes the colours of ``part``, a rectangle of cells, into the last of ``fine``."""
     cells, edge, weight = coarse
+    near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
     # As far around as the windows reach: beyond it nothing is read, so only the frame itself is a border.
-    inner = part.grown(_FAR // 2 + _NEAR // 2 + 1, *cells.shape)
+    inner = part.grown(far // 2 + near // 2 + 1, *cells.shape)
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
     opaque = cv2.cvtColor(to_cells(rgb, step), cv2.COLOR_RGB2RGBA).astype(np.float32)
     cells = cells[inner.area]
-    ground, subject = (_mean_colour(_around(opaque, table[cells])) for table in (weight[::-1], weight))
+    ground, subject = (
+        _mean_colour(_around(_weighted(opaque, table[cells]), near, far)) for table in (weight[::-1], weight)
+    )
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = cells.astype(np.float32) * np.float32(1 / 255)
     three = np.asarray(cv2.merge([share, share, share]), np.float32)
     guess = subject + three * (opaque[..., :3] - ground - three * (subject - ground))
     purer = _weighted(np.asarray(cv2.merge([*cv2.split(guess), opaque[..., 3]]), np.float32), share * share)
-    sums = cv2.blur(purer, (_NEAR, _NEAR), borderType=cv2.BORDER_REFLECT)
+    sums = cv2.blur(purer, (near, near), borderType=cv2.BORDER_REFLECT)
     excess = _mean_colour(np.asarray(sums, np.float32)) - ground
     tile = max(1, _TILE_PIXELS // step)
     for run in runs(occupied(edge[part.area], tile), tile, part.bottom - part.top, part.right - part.left):
@@ -85,11 +88,11 @@ def _weights() -> F32:
     return np.asarray(share**_STEEPNESS + _FLOOR * share, np.float32)
 
 
-def _around(opaque: F32, weight: F32) -> F32:
-    weighted = _weighted(opaque, weight)
-    near = cv2.blur(weighted, (_NEAR, _NEAR), borderType=cv2.BORDER_REFLECT)
-    far = cv2.blur(weighted, (_FAR, _FAR), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.addWeighted(near, 1, far, _FAR_SHARE, 0, dst=near), np.float32)
+def _around(weighted: F32, near: int, far: int) -> F32:
+    """Means over both windows, added."""
+    close = cv2.blur(weighted, (near, near), borderType=cv2.BORDER_REFLECT)
+    wide = cv2.blur(weighted, (far, far), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.addWeighted(close, 1, wide, _FAR_SHARE, 0, dst=close), np.float32)
 
 
 def _weighted(opaque: F32, weight: F32) -> F32:

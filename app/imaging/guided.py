@@ -4,6 +4,21 @@ The matte is taken to be a linear function of the colour in every small window (
 Image Filtering", PAMI 2013). The linear coefficients are fitted on a grid of a few hundred cells and brought up
 to the picture, not the matte itself, so that the result has the picture's own detail (K. He, J. Sun: "Fast Guided
 Filter", arXiv:1505.00996). The coefficients are applied only where the matte is not decided.
+
+Compared on composites and pets from the training data with the mattes of two networks: change against bilinear of SAD
+and of gradient error, mean over pictures of each picture's own change, in per cent.
+
+    contrast alone, 1.67                                     -12 / +32    -19 / +42
+    guided filter at full size, no contrast                  +10 / -9      +4 / -15
+    the same with contrast 1.6                               -16 / +2      -22 / +5
+    this, coefficients on the grid, contrast 1.25            -15 / -6      -20 / -2
+    this, contrast 1.4                                       -17 /  0      -21 / +5
+    two fits, the second to the first one's result           -15 / -8      -21 / -5   (much worse on flat products)
+    contrast by how well a window fits                       -15 / +28     -20 / +35
+    Bayesian colour models of subject and ground near by     -12 / +16     -18 / +14
+
+Of the summed change, GrabCut on the grid costs 42 and 55 % in gradient; closed-form matting gains 8 and 11 %, 4 and 19 %
+in SAD, in seconds. All gain little where the network is wrong about what the subject is: see benchmarks/finishing.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,228 @@
+"""What does the finishing make of a network's small matte, at the picture's full size?
+
+    python -m benchmarks.finishing [--data DIR] [--closed-form-every N]
+
+Three questions, each on its own data:
+
+* matte: the same raw matte, brought up by us and by others, against exact and measured alphas (errors of
+  alphamatting.com, boundary F). Scored by group; "mean" is the mean of the groups, "per picture" the mean over a
+  group's pictures of the error as a share of bilinear's. "near" and "far" split the SAD at 8 pixels from the true
+  edge, and "ceiling" puts the true alpha within 8 pixels of the raw matte's own edge: no method that works in a band
+  can do better.
+* colour and cost: see ``finishing_colour`` and ``finishing_cost``.
+
+The raw matte is the network's answer to the whole picture at 320 x 320. Everything runs on one thread.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from app.imaging.guided import upsample
+from app.imaging.prepare import prepare
+from app.imaging.types import F32, U8, DecodedImage, InputSpec
+from benchmarks import finishing_colour, finishing_cost, report
+from benchmarks.matting_metrics import matting_errors
+from benchmarks.metrics import boundary_f
+
+SPEC = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
+COMMAND = "python -m benchmarks.finishing"
+NEAR = 8
+Method = Callable[[F32, U8], U8]
+Table = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    stem: str
+    group: str
+    rgb: U8
+    alpha: U8
+    raw: F32
+
+
+def network(path: Path) -> Callable[[U8], F32]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def answer(rgb: U8) -> F32:
+        return session.run(None, {name: prepare(DecodedImage(rgb), SPEC).tensor[None]})[0][0, 0]
+
+    return answer
+
+
+def samples(data: Path, model: Path) -> Iterator[Sample]:
+    answer = network(model)
+    for entry in json.loads((data / "bench" / "manifest.json").read_text()):
+        if entry["source"] in GROUPS:
+            rgb = cv2.cvtColor(cv2.imread(str(data / "bench/images" / f"{entry['stem']}.jpg")), cv2.COLOR_BGR2RGB)
+            alpha = cv2.imread(str(data / "bench/masks" / f"{entry['stem']}.png"), cv2.IMREAD_GRAYSCALE)
+            yield Sample(entry["stem"], entry["source"], rgb, alpha, answer(rgb))
+
+
+def bilinear(raw: F32, rgb: U8) -> U8:
+    return to_u8(cv2.resize(raw, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def lanczos_as_rembg(raw: F32, rgb: U8) -> U8:
+    """Stretched to its own range, then Pillow's LANCZOS."""
+    stretched = (raw - raw.min()) / max(float(np.ptp(raw)), 1e-6)
+    return np.asarray(Image.fromarray((stretched * 255).astype(np.uint8)).resize(rgb.shape[1::-1], Image.LANCZOS))
+
+
+def closed_form(raw: F32, rgb: U8) -> U8:
+    """pymatting's closed-form matting; unknown is whatever is undecided, and ten pixels around it."""
+    from pymatting import estimate_alpha_cf
+
+    soft = bilinear(raw, rgb)
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (21, 21))
+    trimap = np.full(soft.shape, 0.5)
+    trimap[cv2.erode((soft > 240).astype(np.uint8), window) > 0] = 1
+    trimap[cv2.erode((soft < 15).astype(np.uint8), window) > 0] = 0
+    if not (trimap == 1).any() or not (trimap == 0).any():
+        return soft
+    return to_u8(estimate_alpha_cf(rgb / 255.0, trimap))
+
+
+def to_u8(alpha: np.ndarray) -> U8:
+    return np.clip(np.asarray(alpha) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def around(edge: np.ndarray, pixels: int) -> np.ndarray:
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.dilate(edge.astype(np.uint8), window) > 0
+
+
+def outline(alpha: U8) -> np.ndarray:
+    return cv2.morphologyEx((alpha > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+
+
+def figures(alpha: U8, sample: Sample) -> dict[str, float]:
+    errors = asdict(matting_errors(alpha, sample.alpha))
+    difference = cv2.absdiff(alpha, sample.alpha) / 255e3
+    near = around(outline(sample.alpha) | ((sample.alpha > 12) & (sample.alpha < 243)), NEAR)
+    sad_near = float(difference[near].sum())
+    return {
+        **errors,
+        "boundary_f": boundary_f(alpha / 255.0, sample.alpha / 255.0),
+        "sad_near": sad_near,
+        "sad_far": errors["sad"] - sad_near,
+    }
+
+
+def compare(data: Path, model: Path, closed_form_every: int) -> dict[str, object]:
+    scored: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    subset: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    seconds = []
+    for number, sample in enumerate(samples(data, model)):
+        plain = bilinear(sample.raw, sample.rgb)
+        found = {
+            "bilinear": plain,
+            "lanczos as rembg": lanczos_as_rembg(sample.raw, sample.rgb),
+            "ours": upsample(sample.raw, sample.rgb),
+            "ceiling": np.where(around(outline(plain), NEAR), sample.alpha, plain),
+        }
+        here = {name: figures(alpha, sample) for name, alpha in found.items()}
+        for name, figure in here.items():
+            scored[name][sample.group].append(figure)
+        if closed_form_every and number % closed_form_every == 0:
+            start = time.thread_time()
+            best = closed_form(sample.raw, sample.rgb)
+            seconds.append(time.thread_time() - start)
+            here["closed form"] = figures(best, sample)
+            for name in ("bilinear", "ours", "closed form"):
+                subset[name][sample.group].append(here[name])
+    result: dict[str, object] = {"all": summary(scored)}
+    if seconds:
+        result["subset"] = {"closed_form_s": round(float(np.mean(seconds)), 2), "scores": summary(subset)}
+    return result
+
+
+def summary(scored: dict[str, dict[str, list[dict[str, float]]]]) -> Table:
+    """method -> group, "mean", "per picture" -> figure."""
+    table: Table = {}
+    for name, groups in scored.items():
+        means = {group: mean(rows) for group, rows in groups.items()}
+        shares = [
+            mean([ratio(row, base) for row, base in zip(rows, scored["bilinear"][group], strict=True)])
+            for group, rows in groups.items()
+        ]
+        table[name] = {**means, "mean": mean(list(means.values())), "per picture": mean(shares)}
+    return table
+
+
+def ratio(row: dict[str, float], base: dict[str, float]) -> dict[str, float]:
+    return {key: row[key] / base[key] for key in ("sad", "mse", "gradient", "connectivity")}
+
+
+def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
+
+
+def show(title: str, table: Table) -> None:
+    print(f"\n{title}")
+    print(f"{'':18s}{'':20s}{'SAD':>8s}{'MSE':>8s}{'grad':>8s}{'conn':>8s}{'BF':>7s}{'near':>8s}{'far':>8s}")
+    keys = ("sad", "mse", "gradient", "connectivity", "boundary_f", "sad_near", "sad_far")
+    for name, groups in table.items():
+        for group, row in groups.items():
+            cells = "".join(f"{row[key]:8.3f}" if key in row else " " * 8 for key in keys)
+            print(f"{name:18s}{group:20s}{cells}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--models", type=Path, nargs="+", default=None, help="ONNX files with a 320 x 320 input")
+    parser.add_argument("--closed-form-every", type=int, default=6, help="of how many pictures one; 0: none")
+    arguments = parser.parse_args()
+    if not (arguments.data / "bench" / "manifest.json").exists():
+        print(f"no bench data in {arguments.data}: give its directory with --data", file=sys.stderr)
+        return 1
+    models = arguments.models or [Path("models/starter.onnx"), arguments.data.parent / "models/u2netp.onnx"]
+    cv2.setNumThreads(1)
+    warnings.filterwarnings("ignore")  # pymatting remarks on its own solver
+    facts = report.machine()
+    result: dict[str, object] = {}
+    for path in models:
+        if not path.exists():
+            print(f"no model {path}: left out", file=sys.stderr)
+            continue
+        compared = compare(arguments.data, path, arguments.closed_form_every)
+        result[path.stem] = compared
+        show(path.stem, compared["all"])
+        if "subset" in compared:
+            show(f"{path.stem}, one in {arguments.closed_form_every}", compared["subset"]["scores"])
+            print(f"closed form: {compared['subset']['closed_form_s']} s of processor time a picture")
+    colour = finishing_colour.measure(arguments.data)
+    finishing_colour.show(colour)
+    photos = [(sample.rgb, sample.raw) for sample in samples(arguments.data, models[-1])]
+    cost = finishing_cost.measure(photos[:: max(1, len(photos) // 8)])
+    finishing_cost.show(cost)
+    figures_ = {"matte": result, "colour": colour, "cost": cost}
+    report.write("finishing", "what the finishing makes of a small matte", COMMAND, facts, figures_)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
