@@ -17,8 +17,8 @@ and of gradient error, mean over pictures of each picture's own change, in per c
     contrast by how well a window fits                       -15 / +28     -20 / +35
     Bayesian colour models of subject and ground near by     -12 / +16     -18 / +14
 
-Of the summed change, GrabCut on the grid costs 42 and 55 % in gradient; closed-form matting gains 8 and 11 %, 4 and 19 %
-in SAD, in seconds. All gain little where the network is wrong about what the subject is: see benchmarks/finishing.py.
+Of the summed change, GrabCut on the grid costs 42 and 55 % in gradient; closed-form matting gains 8 and 11 %, and 4 and
+19 % in SAD, in seconds. All gain little where the network is wrong about what the subject is: benchmarks/finishing.py.
 """
 
 from __future__ import annotations
