@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 ALLOCATOR := MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576
 PORT ?= 8080
 
-.PHONY: help serve test test-api setup demo lint type format bench sheets lock docs clean
+.PHONY: help serve test test-api test-cluster setup demo lint type format bench sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.
 
 test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
 	$(ALLOCATOR) $(RUN) -m pytest -q -m "not slow"
+
+test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
+	$(ALLOCATOR) $(RUN) -m pytest -q tests/live/test_cluster.py
 
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(ALLOCATOR) $(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow

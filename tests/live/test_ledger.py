@@ -1,0 +1,55 @@
+"""Credits with the real server and 200 clients at once: exact in peace, and never against the caller after a kill."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.live.accounts import GONE, Accounts, killer, send_all
+from tests.served import served, started
+
+pytestmark = pytest.mark.live
+
+KEYS, EACH, CREDITS = 20, 10, 5
+
+
+@pytest.fixture
+def accounts(tmp_path):
+    accounts = Accounts(f"sqlite:///{tmp_path}/accounts.db")
+    yield accounts
+    accounts.close()
+
+
+def test_credits_for_exactly_half(accounts):
+    keys = accounts.make(KEYS, CREDITS)
+    with served(database_url=accounts.url, slots="256") as server:
+        statuses = send_all([(server.base_url, key) for key in keys * EACH])
+        assert Counter(statuses) == {200: KEYS * CREDITS, 402: KEYS * (EACH - CREDITS)}
+        assert accounts.until_none_reserved() == {"charged": KEYS * CREDITS}
+        assert accounts.used(keys) == [CREDITS] * KEYS
+
+
+def test_a_kill_in_the_middle_never_charges_too_much(accounts):
+    """Charged is at most what was answered, and less by at most what was in flight; then all credits can be spent."""
+    keys, slots = accounts.make(KEYS, CREDITS), 64
+    environ = {"database_url": accounts.url, "slots": str(slots)}
+    with started(**environ) as server:
+        server.listening().ready()
+        requests = [(server.base_url, key) for key in keys * EACH]
+        statuses = send_all(requests, killer(server, 30))
+        assert server.exit_code() == -signal.SIGKILL
+    answered = Counter(statuses)[200]
+    assert Counter(statuses)[GONE] > 0
+    charged = accounts.states()["charged"]
+    assert charged <= answered <= charged + slots
+    assert sum(accounts.used(keys)) == charged + accounts.states()["reserved"]
+
+    accounts.let_time_pass()
+    with served(**environ | {"slots": "256"}) as server:
+        again = send_all([(server.base_url, key) for key in keys * CREDITS])
+        assert Counter(again) == {200: KEYS * CREDITS - charged, 402: charged} or charged == 0
+        assert accounts.until_none_reserved()["charged"] == KEYS * CREDITS
+    assert accounts.used(keys) == [CREDITS] * KEYS
+    assert answered + Counter(again)[200] >= KEYS * CREDITS
