@@ -51,6 +51,14 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    async def gone(self) -> bool:
+        """Whether the peer has closed the connection already; to be asked only once the body is complete."""
+        watcher = asyncio.create_task(self.disconnected())
+        await asyncio.sleep(0)
+        if not watcher.done():
+            watcher.cancel()
+        return watcher.done()
+
     async def discard(self, at_most: int, seconds: float) -> None:
         """Read on without keeping, so that a client that sends its whole body first can still read our refusal."""
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -66,8 +66,12 @@ class ExchangeMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_marks(exchange)]
-            await _in_pieces(message, send)
-            handed_over = message["type"] == "http.response.body" and not message.get("more_body", False)
+            for piece in _pieces(message):
+                last = piece["type"] == "http.response.body" and not piece.get("more_body", False)
+                # The server takes what it is given also for a peer that has gone, and tells of it only if asked before.
+                reached = last and not (exchange.closers and await exchange.body.gone())
+                await send(piece)
+                handed_over = reached
 
         error: ClearcutError | None = None
         try:
@@ -147,20 +151,20 @@ class ExchangeMiddleware:
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
 
 
-async def _in_pieces(message: Message, send: Send) -> None:
-    """Send a message; a large body piece by piece, so that a peer that reads slowly holds its place in the house.
+def _pieces(message: Message) -> Iterator[Message]:
+    """A message; a large body piece by piece, so that a peer that reads slowly holds its place in the house.
 
     The server takes a piece of any size into its buffer at once, and makes us wait only before the next one.
     """
     body = message.get("body", b"")
     if message["type"] != "http.response.body" or len(body) <= _PIECE_BYTES:
-        await send(message)
+        yield message
         return
     view = memoryview(body)
     for start in range(0, len(view), _PIECE_BYTES):
         piece = view[start : start + _PIECE_BYTES]
         more = start + _PIECE_BYTES < len(view) or message.get("more_body", False)
-        await send({"type": "http.response.body", "body": piece, "more_body": more})
+        yield {"type": "http.response.body", "body": piece, "more_body": more}
 
 
 def _framework_error(exc: HTTPException) -> ClearcutError:

@@ -2,9 +2,12 @@
 
 import asyncio
 import base64
+import io
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
 from app.access.keys import Quotas, digest_of, id_of, new_key, opens
@@ -214,6 +217,41 @@ def test_a_client_that_leaves_is_not_charged(url, ledger):
     assert sent == []
     assert after.status_code == 200
     assert states(url) == {"released": 1, "charged": 1}
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_answer_is_not_charged(url, ledger):
+    key = ledger.create("shop", "prepaid", 1, Quotas())
+    noise = np.random.default_rng(7).integers(130, 255, (500, 500, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+
+    async def scenario(on: Stage):
+        left = asyncio.Event()
+        inbox = [{"type": "http.request", "body": out.getvalue(), "more_body": False}]
+        sent = []
+
+        async def receive():
+            if inbox:
+                return inbox.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send_(message):
+            sent.append(message)
+            if message["type"] == "http.response.body":
+                left.set()
+                await asyncio.sleep(0)
+
+        headers = [(b"content-type", b"image/png"), (b"x-api-key", key.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/v1/remove", "query_string": b"", "headers": headers}
+        await on.app(scope, receive, send_)
+        await settled(on)
+        return sent
+
+    sent = on_stage(scenario, database_url=url)
+    assert sent[0]["status"] == 200
+    assert len(sent) > 2
+    assert states(url) == {"released": 1}
 
 
 def test_credits_for_exactly_half(url, ledger):

@@ -1,0 +1,54 @@
+"""The typed errors of Poof's clients that need accounts: 401, 402, 403 and 429, and the account call."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.access.keys import Quotas, id_of
+from app.access.ledger import Ledger
+from app.access.tables import open_engine
+from tests import samples
+from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.served import served
+
+pytestmark = [pytest.mark.clients, pytest.mark.live]
+
+
+@pytest.mark.parametrize("version", POOFBG)
+def test_every_error_of_an_account_is_the_clients_own_class(version, tmp_path):
+    try:
+        environment = environment_of(version)
+    except RegistryUnreachable as exc:
+        pytest.skip(f"the package cannot be fetched: {exc}")
+    url = f"sqlite:///{tmp_path}/accounts.db"
+    ledger = Ledger(open_engine(url, 1), 0)
+    good = ledger.create("good", "prepaid", 5, Quotas())
+    empty = ledger.create("empty", "prepaid", 0, Quotas())
+    revoked = ledger.create("revoked", "unlimited", 0, Quotas())
+    slow = ledger.create("slow", "unlimited", 0, Quotas(requests_per_minute=1))
+    ledger.revoke(id_of(revoked))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(samples.png(samples.photo("coffee")[::4, ::4]))
+    with served(database_url=url) as server:
+        steps = [
+            {"name": name, "api_key": key, "source": str(photo)}
+            for name, key in {
+                "good": good, "unknown": "pk_unknown", "empty": empty, "revoked": revoked, "slow": slow, "again": slow,
+            }.items()
+        ]  # fmt: skip
+        steps.append({"name": "me", "api_key": good, "method": "me"})
+        shared = {"base_url": f"{server.base_url}/v1", "save_to": str(tmp_path / "out.png")}
+        (tmp_path / "plan.json").write_text(json.dumps([step | shared for step in steps]))
+        got = json.loads(drive(environment, str(tmp_path / "plan.json")))
+    ledger.close()
+    raised = {name: answer["raised"] for name, answer in got.items() if "raised" in answer}
+    assert len(set(raised.values())) == 4, raised
+    assert set(raised) == {"unknown", "empty", "revoked", "again"}
+    assert "Auth" in raised["unknown"]
+    assert "Payment" in raised["empty"]
+    assert "Permission" in raised["revoked"]
+    assert "RateLimit" in raised["again"]
+    assert got["unknown"]["code"] == "authentication_error"
+    assert {"maxCredits": 5, "usedCredits": 1}.items() <= got["me"]["value"].items()
