@@ -7,8 +7,6 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
-# Image buffers go back to the system when freed, and many threads do not each keep an arena (README, Memory).
-ALLOCATOR := MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576
 PORT ?= 8080
 
 .PHONY: help serve test test-api test-cluster setup demo lint type format bench sheets lock docs clean
@@ -31,16 +29,16 @@ $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
 setup: $(VENV)/.dev ## install everything for development into .venv
 
 serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.1:8080 (CLEARCUT_* variables apply)
-	$(ALLOCATOR) $(RUN) -m app serve
+	$(RUN) -m app serve
 
 test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
-	$(ALLOCATOR) $(RUN) -m pytest -q -m "not slow"
+	$(RUN) -m pytest -q -m "not slow"
 
 test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
-	$(ALLOCATOR) $(RUN) -m pytest -q tests/live/test_cluster.py
+	$(RUN) -m pytest -q tests/live/test_cluster.py
 
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
-	$(ALLOCATOR) $(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
+	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
 
 lint: $(VENV)/.dev ## ruff and the import layers
 	$(VENV)/bin/ruff check .
@@ -55,7 +53,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 demo: $(VENV)/.dev ## serve, cut out a real photo with curl, write demo/, stop
-	$(ALLOCATOR) $(RUN) -m tests.demo
+	$(RUN) -m tests.demo
 
 bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (some minutes, on a quiet machine)
 	$(RUN) -m benchmarks.batcher

@@ -13,6 +13,7 @@ import uvloop
 from app import __version__, logs, settings
 from app.access import console
 from app.errors import StartupError
+from app.host import keep_freed_memory
 from app.server import run
 from app.settings import Settings
 
@@ -29,6 +30,7 @@ def serve(settings: Settings) -> int:
             "Set CLEARCUT_DATABASE_URL and make keys (python -m app keys create), or set CLEARCUT_ALLOW_ANONYMOUS=true "
             "to serve everyone who can reach it, or listen on 127.0.0.1"
         )
+    keep_freed_memory()
     logs.configure(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings))

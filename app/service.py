@@ -16,7 +16,7 @@ from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
 from app.access.replay import Replays
 from app.errors import StartupError
-from app.host import memory_limit
+from app.host import give_back_memory, memory_limit
 from app.imaging.runtime import one_thread_per_call
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
@@ -166,7 +166,9 @@ class Service:
         self.metrics.ready.set(1 if state is State.READY else 0)
 
     async def _heartbeat(self) -> None:
-        """Twice a second: how late the event loop runs (pixel work in the wrong place), whether a model run hangs."""
+        """Twice a second: how late the event loop runs (pixel work in the wrong place), whether a model run hangs,
+        and, once the house has been empty for a beat, memory back to the system."""
+        seen = trimmed = self.slots.entered
         while True:
             before = time.monotonic()
             await asyncio.sleep(HEARTBEAT_S)
@@ -174,6 +176,10 @@ class Service:
             since = self.batcher.busy_since if self.batcher is not None else None
             if self.batcher is not None and since is not None and before - since > self.settings.watchdog_s:
                 self.batcher.fail(TimeoutError(f"a model run has taken more than {self.settings.watchdog_s:g} s"))
+            if self.slots.used == 0 and seen == self.slots.entered != trimmed:
+                await asyncio.to_thread(give_back_memory)
+                trimmed = seen
+            seen = self.slots.entered
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch

@@ -25,14 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 START_S = 60.0
 """Patience with a start; it takes about a second, and much longer on a machine that is busy with other things."""
 STOP_S = 60.0
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}
-"""As the Makefile serves; resident memory means nothing without them."""
 
 
 def environment(**environ: str) -> dict[str, str]:
     """``slots="4"`` becomes ``CLEARCUT_SLOTS=4``; beside it only what a process cannot do without."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | ALLOCATOR | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
+    return kept | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
 
 
 def command() -> list[str]:

@@ -51,6 +51,8 @@ class Slots:
     def __init__(self, capacity: int, rate: DrainRate | None = None) -> None:
         self.capacity = capacity
         self.used = 0
+        self.entered = 0
+        """Since the start."""
         self.rate = rate or DrainRate()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -69,6 +71,7 @@ class Slots:
         if self.used == 0:
             self.rate.woken()
         self.used += 1
+        self.entered += 1
         self._empty.clear()
         try:
             yield
