@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.replay import Kept
-from app.errors import Starting
+from app.errors import ImageError, Starting
 from app.pipeline import Answer, Job, Result
 from app.service import Service
 from app.web.entry import count_pixels, enter, reserve
@@ -79,7 +79,10 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
         await count_pixels(service, exchange, account, pixels)
 
     async def work() -> tuple[Result, Response]:
-        result = await pipeline.remove(job, trace, probed)
+        try:
+            result = await pipeline.remove(job, trace, probed)
+        except ImageError as exc:  # the engine's name for the picture's field is Poof's
+            raise exc.about(operation.intake.main) if exc.field == "image_file" else exc from None
         accept = request.headers.get("accept", "")
         return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
 

@@ -311,7 +311,9 @@ def test_rembg_without_a_file_or_with_an_address():
     missing = ask(REMBG, files={"other": ("a.png", picture())})
     assert missing.status_code == 422
     assert "'file'" in missing.json()["detail"]
-    assert ask(REMBG, image=b"nothing like a picture").status_code == 400
+    refused = ask(REMBG, image=b"nothing like a picture")
+    assert refused.status_code == 400
+    assert "'file'" in refused.json()["detail"]
 
 
 # Photoroom
