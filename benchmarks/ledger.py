@@ -1,0 +1,66 @@
+"""What an account costs a request: reserving and settling one credit in the ledger, one after the other.
+
+``python -m benchmarks.ledger [--database postgresql://…]``; without an address, SQLite in a file of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+
+import numpy as np
+
+from app.access.keys import Quotas, id_of
+from app.access.ledger import Idempotency, Ledger
+from app.access.tables import open_engine
+from benchmarks import report
+
+ROUNDS, HISTORY = 500, 20_000
+
+
+def milliseconds(work, rounds: int) -> dict[str, float]:
+    times = []
+    for number in range(rounds):
+        begun = time.perf_counter()
+        work(number)
+        times.append((time.perf_counter() - begun) * 1000)
+    return {"median_ms": round(float(np.median(times)), 3), "p99_ms": round(float(np.percentile(times, 99)), 3)}
+
+
+def measure(url: str) -> dict[str, object]:
+    ledger = Ledger(open_engine(url, 1), 60)
+    key_id = id_of(ledger.create("benchmark", "prepaid", 10**9, Quotas()))
+
+    def once(number: int, label: str = "") -> None:
+        idempotency = Idempotency(f"{label}{number}", "0" * 64) if label else None
+        ledger.settle(ledger.open(key_id, 1, 0, idempotency))
+
+    figures = {
+        "look_up": milliseconds(lambda _: ledger.find(key_id), ROUNDS),
+        "reserve_and_settle": milliseconds(once, ROUNDS),
+        "with_idempotency_key": milliseconds(lambda number: once(number, "a"), ROUNDS),
+    }
+    for number in range(HISTORY):
+        once(number, "h")
+    figures[f"reserve_and_settle_after_{HISTORY}"] = milliseconds(once, ROUNDS)
+    ledger.close()
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", help="address of a database that may be filled")
+    given = parser.parse_args().database
+    machine = report.machine()
+    with tempfile.TemporaryDirectory() as folder:
+        url = given or f"sqlite:///{folder}/accounts.db"
+        figures = measure(url)
+    backend = url.partition(":")[0]
+    question = f"What does an account cost a request, on {backend}?"
+    path = report.write(f"ledger_{backend}", question, "python -m benchmarks.ledger", machine, {"figures": figures})
+    print(path.read_text())
+
+
+if __name__ == "__main__":
+    main()
