@@ -17,6 +17,7 @@ from app.errors import StartupError
 log = logging.getLogger("clearcut")
 
 WINDOW_S = 60
+_PATIENCE_S = 1.0  # with the store, which is asked before every request; without it the request goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ def _storage(url: str) -> Storage:
     if kind is None:
         raise StartupError("CLEARCUT_LIMITS_URL: not an address such as redis://127.0.0.1:6379")
     try:
-        return RedisStorage(f"async+{kind}://{rest}", wrap_exceptions=True, implementation="redispy")
+        return RedisStorage(
+            f"async+{kind}://{rest}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            socket_timeout=_PATIENCE_S,
+            socket_connect_timeout=_PATIENCE_S,
+        )
     except ConfigurationError:
         raise StartupError("CLEARCUT_LIMITS_URL: install the 'redis' extra for Redis and Valkey") from None

@@ -79,7 +79,7 @@ def open_engine(url: str, threads: int) -> Engine:
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_size=threads,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": 5},
+                connect_args={"connect_timeout": 5, "options": "-c statement_timeout=5000"},
             )
         else:
             raise StartupError("CLEARCUT_DATABASE_URL: only sqlite and postgresql are supported")
