@@ -104,13 +104,13 @@ class Sampler:
     def _composite(self, size: int, rng: Rng) -> tuple[U8, U8]:
         """One to three objects in a scene; over a photograph with a subject both count."""
         alpha = np.zeros((size, size, 1), np.float32)
-        if rng.random() < 0.15:
+        if rng.random() < 0.05:
             rgba = augment.view(self._pool[self._draw("photo" if rng.random() < 0.5 else "pseudo", rng)], size, rng)
             scene = rgba[..., :3].astype(np.float32)
             alpha = rgba[..., 3:].astype(np.float32) / 255
         else:
             blur = rng.uniform(0.8, 5) if rng.random() < 0.25 else 0.0  # shallow depth of field
-            if rng.random() < 0.45 or blur > 2:
+            if rng.random() < 0.6 or blur > 2:
                 behind = self._background(size, rng, "backdrop")
             else:
                 behind = self._scenery(size, rng)
