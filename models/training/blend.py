@@ -32,13 +32,15 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--checkpoint", default="last.pt")
     parser.add_argument("--share", type=float, required=True)
+    parser.add_argument("--seed", type=int, help="of the run that grew the starter, where it is not this one")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     config = load_config(args.config)
     tuned = MattingNetwork(config.network)
     state = torch.load(config.out / args.checkpoint, map_location="cpu", weights_only=True)
     tuned.load_state_dict(state["average"])
-    mixed = blend(initial_network(config.network, config.starter, config.seed), tuned, args.share)
+    seed = config.seed if args.seed is None else args.seed
+    mixed = blend(initial_network(config.network, config.starter, seed), tuned, args.share)
     torch.save({"average": mixed.state_dict(), "total": state["total"]}, args.out)
 
 
