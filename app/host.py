@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
     if mallopt is None:  # not glibc: its defaults stand
         return False
     wanted = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: _KEEP, _M_TRIM_THRESHOLD: _KEEP, _M_TOP_PAD: _GROW_BY}
-    return min(mallopt(name, value) for name, value in wanted.items()) == 1
+    return bool(min(mallopt(name, value) for name, value in wanted.items()))
 
 
 def give_back_memory() -> None:
