@@ -60,7 +60,7 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.startup
 	$(RUN) -m benchmarks.hostile_cost
 	$(RUN) -m benchmarks.codecs
-	$(RUN) -m benchmarks.limit --model starter
+	$(RUN) -m benchmarks.limit --model clearcut-s
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load

@@ -55,7 +55,7 @@ class Settings(BaseModel):
     )
 
     # the model
-    model: str = Field("starter", description="Manifest entry to serve.")
+    model: str = Field("clearcut-s", description="Manifest entry to serve.")
     model_dir: Path | None = Field(None, description="Second folder to look for the model file in, after `models/`.")
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
         "auto", description="Execution provider. Anything but `auto` refuses to start when it cannot be had."
