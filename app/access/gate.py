@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _LEASE_MARGIN_S = 10  # for handing the answer over, after the deadline
 _REMEMBERED_KEYS = 10_000
+_PATIENCE_S = 10  # with the database, its line of waiting requests included
 
 
 class Access:
@@ -44,6 +45,9 @@ class Access:
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._present: Counter[str] = Counter()
         self._unsettled = 0
+        self._leases: dict[str, asyncio.Task[None]] = {}
+        """By charge: what keeps its reservation alive."""
+        self._tidying: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -61,6 +65,7 @@ class Access:
             self._pool, lambda: open_engine(url, threads_for(url))
         )
         self._ledger = Ledger(engine, self._settings.deadline_s + _LEASE_MARGIN_S)
+        self._tidying = asyncio.create_task(self._tidy(self._ledger))
 
     async def stop(self) -> None:
         """Wait a little for what is still to be settled, then close the database."""
@@ -69,6 +74,8 @@ class Access:
                 await self._settled.wait()
         except TimeoutError:
             log.warning("stopped with unsettled credits", extra={"fields": {"count": self._unsettled}})
+        for task in (*self._leases.values(), *([self._tidying] if self._tidying else [])):
+            task.cancel()
         if self._ledger is not None:
             await self._call(self._ledger.close)
             self._ledger = None
@@ -141,12 +148,23 @@ class Access:
         else:
             self._unsettled += 1
             self._settled.clear()
+            self._leases[charge.id] = asyncio.create_task(self._keep_alive(charge))
         return charge
+
+    async def _keep_alive(self, charge: Charge) -> None:
+        """Extend the reservation for as long as the request lives: a slow reader must not outlast it."""
+        ledger = self._open_ledger()
+        while True:
+            await asyncio.sleep(ledger.lease_s / 3)
+            with suppress(Unavailable):
+                await self._call(lambda: ledger.extend(charge))
 
     async def close(self, charge: Charge, handed_over: bool) -> None:
         """Charge for what was handed over, give back what was not. Failures are logged, as nobody hears of them."""
         if charge.repeats:
             return
+        if (lease := self._leases.pop(charge.id, None)) is not None:
+            lease.cancel()
         ledger = self._open_ledger()
         try:
             if handed_over:
@@ -194,11 +212,22 @@ class Access:
             raise Unavailable("The accounts are not open")
         return self._ledger
 
+    async def _tidy(self, ledger: Ledger) -> None:
+        """Every hour, and at start: the table of charges holds a day, not a lifetime."""
+        while True:
+            with suppress(Unavailable):
+                await self._call(ledger.forget)
+            await asyncio.sleep(3600)
+
     async def _call(self, work: Callable[[], T]) -> T:
         """Do the ledger's work on its threads, to the end even if the caller is cancelled: a reservation that nobody
         knows of would be lost until it expires."""
         try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
+            async with asyncio.timeout(_PATIENCE_S):
+                return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
+        except TimeoutError:
+            log.error("the accounts' database is too slow")
+            raise Unavailable("The accounts cannot be reached", retry_after=2) from None
         except SQLAlchemyError as exc:
             log.error("the accounts' database failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The accounts cannot be reached", retry_after=2) from None

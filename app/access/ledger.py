@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from app.access.keys import Account, Plan, Quotas, digest_of, new_key
 from app.access.tables import charges, keys
@@ -152,6 +152,23 @@ class Ledger:
             }  # fmt: skip
             connection.execute(insert(charges).values(values))
             return charge
+
+    def extend(self, charge: Charge) -> None:
+        """Keep a reservation alive for another lease: its answer is still being made or read."""
+        alive = update(charges).where(charges.c.id == charge.id, charges.c.state == "reserved")
+        with self._engine.begin() as connection:
+            connection.execute(alive.values(expires_at=self._clock() + self._lease_s))
+
+    def forget(self) -> None:
+        """Drop what means nothing any more: charges that no Idempotency-Key can name, reservations of the dead."""
+        before = self._clock() - REMEMBERED_S
+        with self._engine.begin() as connection:
+            connection.execute(delete(charges).where(charges.c.opened_at < before, charges.c.expires_at < before))
+
+    @property
+    def lease_s(self) -> float:
+        """Seconds that a reservation lives without being extended."""
+        return self._lease_s
 
     def settle(self, charge: Charge) -> bool:
         """Charge what was reserved; False when the reservation had been given up."""

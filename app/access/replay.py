@@ -29,10 +29,15 @@ class Replays:
 
     def keep(self, charge_id: str, kept: Kept) -> None:
         """Keep an answer; one that is larger than the whole room is not kept."""
-        if len(kept.body) > self.capacity or charge_id in self._kept:
+        if _weight(kept) > self.capacity or charge_id in self._kept:
             return
         self._kept[charge_id] = kept
-        self.used += len(kept.body)
+        self.used += _weight(kept)
         while self.used > self.capacity:
             _, gone = self._kept.popitem(last=False)
-            self.used -= len(gone.body)
+            self.used -= _weight(gone)
+
+
+def _weight(kept: Kept) -> int:
+    """Bytes that an answer takes: its body, its headers, and about as much as the objects around them."""
+    return len(kept.body) + sum(len(name) + len(value) for name, value in kept.headers) + 2048

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -408,3 +409,24 @@ def test_bodies_of_every_kind_stay_json_in_the_fault_of_a_server():
     for response in on_stage(scenario):
         assert response.status_code == 500
         assert "internal" not in json.dumps(response.json()).replace("internal_server_error", "")
+
+
+def test_text_bodies_that_would_cost_far_more_than_their_size_are_refused_cheaply():
+    kinds = {
+        "application/x-www-form-urlencoded": (b"image_file_b64=" + b"%41" * 2_000_000, b"a=1&" * 100_000),
+        "application/json": (b'{"a":[' + b"{}," * 1_000_000 + b"{}]}", b"{" + b'"a":1,' * 500_000 + b'"b":1}'),
+    }
+    for kind, bodies in kinds.items():
+        for body in bodies:
+
+            async def scenario(on, body=body, kind=kind):
+                tracemalloc.start()
+                try:
+                    answer = await on.client.post("/v1.0/removebg", content=body, headers={"content-type": kind})
+                    return answer, tracemalloc.get_traced_memory()[1]
+                finally:
+                    tracemalloc.stop()
+
+            answer, peak = on_stage(scenario)
+            assert answer.status_code == 400, (kind, body[:40])
+            assert peak < 12 * len(body), (kind, body[:40], peak)

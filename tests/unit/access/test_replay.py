@@ -1,30 +1,38 @@
 from app.access.replay import Kept, Replays
 
+OWN = 2048  # what an entry is taken to weigh beside its bytes
 
-def kept(size):
-    return Kept(200, (), bytes(size))
+
+def kept(size, headers=()):
+    return Kept(200, tuple(headers), bytes(size))
 
 
 def test_the_least_recently_used_goes_first_and_the_room_is_never_exceeded():
-    replays = Replays(10)
+    replays = Replays(2 * (OWN + 4) + 1)
     replays.keep("a", kept(4))
     replays.keep("b", kept(4))
     assert replays.get("a") is not None
     replays.keep("c", kept(4))
     assert replays.get("b") is None
     assert replays.get("a") is not None
-    assert replays.used == 8
+    assert replays.used == 2 * (OWN + 4)
+
+
+def test_headers_and_the_entry_itself_have_weight():
+    replays = Replays(1_000_000)
+    replays.keep("a", kept(0, [(b"name", b"value")]))
+    assert replays.used == OWN + 9
 
 
 def test_what_is_larger_than_the_room_is_not_kept():
-    replays = Replays(10)
+    replays = Replays(OWN + 10)
     replays.keep("a", kept(11))
     assert replays.get("a") is None
     assert replays.used == 0
 
 
 def test_keeping_twice_counts_once():
-    replays = Replays(10)
+    replays = Replays(10_000)
     replays.keep("a", kept(4))
     replays.keep("a", kept(4))
-    assert replays.used == 4
+    assert replays.used == OWN + 4

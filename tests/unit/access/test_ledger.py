@@ -1,0 +1,58 @@
+import pytest
+
+from app.access.keys import Quotas
+from app.access.ledger import Ledger
+from app.access.tables import open_engine
+from app.errors import PaymentRequired
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    clock = Clock()
+    made = Ledger(open_engine(f"sqlite:///{tmp_path}/keys.db", 1), 70, clock)
+    made.test_clock = clock
+    yield made
+    made.close()
+
+
+def key_of(ledger, credits):
+    ledger.create("test", "prepaid", credits, Quotas(None, None, None))
+    return ledger.every()[-1].account.id
+
+
+def test_an_extended_reservation_keeps_its_credit_from_others(ledger):
+    key = key_of(ledger, 1)
+    slow = ledger.open(key, 1, 0, None)
+    for _ in range(5):
+        ledger.test_clock.now += 30
+        ledger.extend(slow)
+        with pytest.raises(PaymentRequired):
+            ledger.open(key, 1, 0, None)
+    assert ledger.settle(slow)
+    assert ledger.usage(key).used == 1
+
+
+def test_a_dead_reservation_frees_its_credit(ledger):
+    key = key_of(ledger, 1)
+    ledger.open(key, 1, 0, None)
+    ledger.test_clock.now += 71
+    assert ledger.settle(ledger.open(key, 1, 0, None))
+
+
+def test_charges_are_forgotten_after_a_day_and_stay_counted(ledger):
+    key = key_of(ledger, 5)
+    ledger.settle(ledger.open(key, 1, 0, None))
+    ledger.open(key, 1, 0, None)  # of a process that died
+    ledger.forget()
+    assert ledger.usage(key).used == 2
+    ledger.test_clock.now += 25 * 3600
+    ledger.forget()
+    assert ledger.usage(key).used == 1
+    assert ledger.settle(ledger.open(key, 4, 0, None))
