@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ CHECKS = (
 WORK = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg", "/v1.0/removebg", "/api/remove", "/v1/segment")
 
 
-def run(server: Server, folder: Path, examples: int, phases: str) -> str:
+def run(server: Server, folder: Path, examples: int, phases: str, keys: str = "") -> str:
     """What it said; the test fails when it found anything."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
@@ -31,18 +32,38 @@ def run(server: Server, folder: Path, examples: int, phases: str) -> str:
         ",".join(CHECKS),
     ]
     command += ["--phases", phases, "--max-examples", str(examples), "--generation-deterministic"]
-    hooks = {"SCHEMATHESIS_HOOKS": "tests.live.openapi_hooks", "PYTHONPATH": str(ROOT)}
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.live.openapi_hooks", "PYTHONPATH": str(ROOT), "OPENAPI_KEYS": keys}
     done = subprocess.run(
         command, env=environment() | hooks, cwd=folder, capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    for route in WORK:
-        assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
     return done.stdout
 
 
 def test_a_short_run(server, tmp_path):
     assert "15 passed" in run(server, tmp_path, 8, "fuzzing")
+    for route in WORK:
+        assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
+
+
+def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
+    database = f"sqlite:///{tmp_path}/keys.db"
+
+    def keys(*words: str) -> str:
+        command = [sys.executable, "-m", "app", "keys", *words]
+        given = environment(database_url=database)
+        return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True).stdout
+
+    def made(*words: str) -> str:
+        (key,) = re.findall(r"clc_\S+", keys("create", *words))
+        return key
+
+    good, spent, busy, revoked = made("good"), made("spent", "--prepaid", "1"), made("busy"), made("revoked")
+    keys("revoke", revoked.split("_")[1])
+    with served(database_url=database, requests_per_minute="40") as server:
+        run(server, tmp_path, 20, "fuzzing", " ".join([good, good, spent, busy, revoked, "clc_made_up", good]))
+        for status in ("200", "401", "402", "403", "429"):
+            assert metric(server, "clearcut_requests_total", status=status) > 0, status
 
 
 @pytest.mark.slow
