@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import (
@@ -72,6 +74,7 @@ def open_engine(url: str, threads: int) -> Engine:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
+            _private(parsed.database)
             engine = create_engine(parsed, pool_size=threads)
             _prepare_sqlite(engine)
         elif backend == "postgresql":
@@ -101,6 +104,13 @@ def open_engine(url: str, threads: int) -> Engine:
 def threads_for(url: str) -> int:
     """SQLite has one writer at a time: further threads would only wait in its busy loop."""
     return 1 if url.startswith("sqlite") else 4
+
+
+def _private(path: str | None) -> None:
+    """Make the file, if it is not there, for its owner only: it holds names, credits and digests of keys."""
+    if path and path != ":memory:":
+        with suppress(OSError):  # a folder that is not there is reported by the database itself
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from app.service import Service
 from app.web import fields, grammar
 from app.web.entry import UNLIMITED, enter, identify
 from app.web.exchange import Exchange
-from app.web.facts import base64_json, file_response, result_headers
+from app.web.facts import answer_headers, base64_json, file_response, result_headers
 from app.web.fields import Field, Parsed
 from app.web.openapi import IMAGES, cut_out_answer, json_answer, read, work
 from app.web.removebg_errors import DIALECT
@@ -115,6 +115,7 @@ def routes(service: Service) -> list[Route]:
             headers["X-Type"] = "other"
         if "application/json" not in done.accept:
             return file_response(answer, headers)
+        headers |= {name: value for name, value in answer_headers(answer, "", "").items() if name.startswith("X-")}
         body = await service.on_pool(lambda: base64_json(answer, "result_b64", _box(answer), (b'{"data": ', b"}")))
         return Response(body, media_type="application/json", headers=headers)
 

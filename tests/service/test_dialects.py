@@ -134,6 +134,7 @@ def test_removebg_json_answer():
     assert response.headers["content-type"] == "application/json"
     assert {f"foreground_{side}": value for side, value in BOX.items()}.items() <= body.items()
     assert base64.b64decode(body["result_b64"]) == ask(REMOVEBG, **data(size="auto")).content
+    assert response.headers["x-foreground-width"] == str(BOX["width"])
 
 
 # remove.bg: options

@@ -56,3 +56,7 @@ def test_charges_are_forgotten_after_a_day_and_stay_counted(ledger):
     ledger.forget()
     assert ledger.usage(key).used == 1
     assert ledger.settle(ledger.open(key, 4, 0, None))
+
+
+def test_the_database_file_is_its_owners_alone(ledger, tmp_path):
+    assert (tmp_path / "keys.db").stat().st_mode & 0o077 == 0
