@@ -36,6 +36,7 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
         _write_timer: asyncio.TimerHandle | None = None
         _refused = False
 
+        # uvicorn narrows asyncio's own signature in the same way.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._timer = self.loop.call_later(patience, self._too_slow)
