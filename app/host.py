@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
     """Let glibc hand freed picture buffers to the next picture instead of to the system; whether that could be set.
 
     By default a buffer of a megabyte or more is mapped and unmapped each time, and every page of it faults anew: at 10
-    megapixels that was about a quarter of a request's CPU time. One arena, so that any thread's buffers serve any other and
+    megapixels that was a quarter of a request's CPU time. One arena, so that any thread's buffers serve any other and
     ``give_back_memory`` can return all of them. To be called before other threads start; see mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
