@@ -34,7 +34,7 @@ class RunConfig:
     network: NetworkConfig
     mixture: dict[str, Any]
     stages: tuple[Stage, ...]
-    start: Path | None = None  # a checkpoint whose average the run begins with
+    start: Path | None = None  # a checkpoint, or an exported ONNX file of this shape, to begin with
     seed: int = 1
     workers: int = 2
     threads: int = 2

@@ -207,6 +207,34 @@ def load_starter(network: MattingNetwork, path: Path) -> None:
             layer.bias.copy_(bias)  # type: ignore[union-attr]
 
 
+def load_exported(network: MattingNetwork, path: Path) -> None:
+    """Take the weights back out of an ONNX file that ``export`` wrote of this very shape.
+
+    Export keeps the parameters' names, but for the matrices of linear layers, which it transposes
+    and numbers; those are found by the name of the node they feed. The side heads, which only
+    training has, are not in the file and stay as they are.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    found = {name.removeprefix("network."): value for name, value in arrays.items()}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in arrays:
+            layer = node.name.split("/")[-3:-1]  # /network/context/context.0/qkv/MatMul
+            found[f"{'.'.join(layer)}.weight"] = arrays[node.input[1]].T
+    missing = []
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name in found:
+                parameter.copy_(torch.from_numpy(found[name].copy()))
+            elif not name.startswith("side_heads."):
+                missing.append(name)
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}")
+
+
 def initial_network(config: NetworkConfig, starter: Path | None, seed: int) -> MattingNetwork:
     """The network a run begins with: seeded, and warm-started where ``starter`` is given."""
     torch.manual_seed(seed)

@@ -32,7 +32,7 @@ from .config import RunConfig, Stage, load_config
 from .cores import SharedCores
 from .data import Pool
 from .losses import matting_loss
-from .network import initial_network
+from .network import initial_network, load_exported
 from .sampling import Sampler
 from .validate import Split, held_out_splits, normalise, score
 
@@ -86,7 +86,9 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.cores = SharedCores(config.threads)
         network = initial_network(config.network, config.starter, config.seed)
-        if config.start is not None:
+        if config.start is not None and config.start.suffix == ".onnx":
+            load_exported(network, config.start)
+        elif config.start is not None:
             state = torch.load(config.start, map_location="cpu", weights_only=True)
             network.load_state_dict(state["average"])
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch", reason="torch is installed for training onl
 from models.training.blend import blend  # noqa: E402
 from models.training.config import load_config  # noqa: E402
 from models.training.losses import matting_loss  # noqa: E402
-from models.training.network import Exportable, Logits, MattingNetwork, NetworkConfig, initial_network  # noqa: E402
+from models.training.network import Exportable, Logits, MattingNetwork, NetworkConfig, initial_network, load_exported  # noqa: E402
 from models.training.train import rate_at  # noqa: E402
 
 GROWN = NetworkConfig(extra_blocks=(0, 0, 1, 0), context_blocks=1, refine=(0, 1, 1, 1))
 CONFIGS = Path(__file__).parents[2] / "models" / "training" / "configs"
 STARTER = Path(__file__).parents[2] / "models" / "starter.onnx"
+DEFAULT = STARTER.with_name("clearcut-s.onnx")
 
 
 def test_growing_does_not_change_what_the_network_computes() -> None:
@@ -54,6 +55,20 @@ def test_the_starter_is_read_exactly() -> None:
     (expected,) = session.run(None, {"image": image.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(network(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
+
+
+def test_an_exported_file_can_be_trained_on() -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    config = load_config(CONFIGS / "clearcut-s.toml")
+    own = initial_network(config.network, None, seed=1)
+    load_exported(own, DEFAULT)
+    image = torch.rand(1, 3, 320, 320)
+    (expected,) = ort.InferenceSession(str(DEFAULT)).run(None, {"image": image.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(Exportable(own.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match=r"lacks .*refine"):
+        load_exported(MattingNetwork(NetworkConfig(refine=(2, 2, 2, 2))), DEFAULT)
 
 
 def test_the_loss_prefers_the_truth() -> None:
