@@ -7,12 +7,14 @@
     │   ├── MultipleImages  MultipleBackgrounds
     │   ├── UnsupportedFormat  CorruptImage  SuspiciousStructure
     │   ├── TooManyBytes  TooManyPixels
+    │   ├── AddressRefused  FetchFailed
     │   └── NoForeground  IdempotencyMismatch
     ├── AuthenticationError 401  PaymentRequired 402  PermissionDenied 403
     ├── RouteNotFound 404   MethodNotAllowed 405   UploadTimeout 408
+    ├── LinkRefused 403   OutputNotFound 404   OutputExpired 410   RangeNotSatisfiable 416
     ├── IdempotencyConflict 409  RateLimited 429
     ├── ClientGone 499          logged, never sent
-    ├── Unavailable 503         Overloaded  Starting  Draining  Failed
+    ├── Unavailable 503         Overloaded  Starting  Draining  Failed  StorageFull
     ├── DeadlineExceeded 504
     └── InternalError 500
 
@@ -69,6 +71,23 @@ class RegionEmpty(InvalidOption):
     """A region without a single pixel."""
 
     reason = "region_empty"
+
+
+class AddressRefused(InvalidOption):
+    """An address that this service does not fetch from, or does not call."""
+
+    reason = "address_refused"
+
+
+class FetchFailed(InputError):
+    """An address that may be fetched, and cannot be."""
+
+    reason = "fetch_failed"
+
+    def __init__(self, field: str, why: str, *, temporary: bool = False) -> None:
+        super().__init__(f"Cannot fetch the address in '{field}': {why}", field=field)
+        self.temporary = temporary
+        """Whether it may succeed later."""
 
 
 class MissingImage(InputError):
@@ -261,6 +280,43 @@ class RouteNotFound(ClearcutError):
     reason = "not_found"
 
 
+class LinkRefused(ClearcutError):
+    """The address of an output that we did not sign."""
+
+    status = 403
+    code = "permission_denied"
+    message = "Permission denied"
+    reason = "bad_signature"
+
+    def __init__(self) -> None:
+        super().__init__("The signature does not belong to this address")
+
+
+class OutputNotFound(ClearcutError):
+    status = 404
+    code = "not_found"
+    message = "No such output"
+    reason = "output_not_found"
+
+
+class OutputExpired(ClearcutError):
+    status = 410
+    code = "gone"
+    message = "The output has expired"
+    reason = "output_expired"
+
+
+class RangeNotSatisfiable(ClearcutError):
+    status = 416
+    code = "range_not_satisfiable"
+    message = "The range is outside the output"
+    reason = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The output has {size} bytes")
+        self.headers["Content-Range"] = f"bytes */{size}"
+
+
 class MethodNotAllowed(ClearcutError):
     status = 405
     code = "method_not_allowed"
@@ -333,6 +389,15 @@ class Failed(Unavailable):
 
     def __init__(self, *, retry_after: int = 10) -> None:
         super().__init__("The model has failed and the service is restarting", retry_after=retry_after)
+
+
+class StorageFull(Unavailable):
+    """The blob store has reached its quota."""
+
+    reason = "storage_full"
+
+    def __init__(self, *, retry_after: int = 60) -> None:
+        super().__init__("The store of inputs and outputs is full", retry_after=retry_after)
 
 
 class DeadlineExceeded(ClearcutError):

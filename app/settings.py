@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from app.errors import StartupError
 
@@ -86,6 +86,47 @@ class Settings(BaseModel):
     )
     body_stall_s: float = Field(10, gt=0, le=600, description="Longest pause within a request body, seconds; then 408.")
 
+    # addresses that callers name
+    fetch: bool = Field(
+        False,
+        description="Take pictures by address (`image_url`, `url`, `bg_image_url`) on the synchronous routes; jobs "
+        "always do.",
+    )
+    fetch_allow: str = Field(
+        "",
+        description="Hosts, `host:port`, `.domain` or networks, comma-separated, that may be private, without https, "
+        "and on another port where one is named.",
+    )
+    fetch_deny: str = Field(
+        "",
+        description="The same: never reached. `*`: nothing but what `CLEARCUT_FETCH_ALLOW` names.",
+    )
+    fetch_http: bool = Field(False, description="Fetch from, and call, plain http:// addresses too.")
+    fetch_timeout_s: float = Field(
+        15, gt=0, le=300, description="A fetch as a whole, from the name to the last byte, seconds."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Empty: unsigned."
+    )
+
+    # inputs and outputs that are kept for a while
+    data_dir: Path = Field(Path("clearcut-data"), description="Folder of what jobs keep; made when needed.")
+    blobs: str = Field(
+        "", description="`s3://bucket/prefix`: keep inputs and outputs there. Empty: in `CLEARCUT_DATA_DIR`."
+    )
+    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="How long they are kept, seconds.")
+    blob_quota_mb: int = Field(
+        10_240, ge=1, description="How much may be kept at once, MiB; then new jobs get 503 with Retry-After."
+    )
+    signing_secret: SecretStr | None = Field(
+        None,
+        description="Signs the addresses of outputs; the same on every node. Several, comma-separated: the first "
+        "signs, all are good. Empty: a random one, kept in `CLEARCUT_DATA_DIR`.",
+    )
+    public_url: str = Field(
+        "", description="Where callers reach this service, for addresses of outputs. Empty: as the request's own."
+    )
+
     # inference
     workers: int = Field(0, ge=0, le=256, description="Threads for decoding and encoding. 0: one per CPU of the quota.")
     lanes: int = Field(
@@ -146,11 +187,19 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings.model_validate(known)
     except ValidationError as exc:
-        faults += [f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']} (got {err['input']!r})" for err in exc.errors()]
+        faults += [
+            f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']}{_got(str(err['loc'][0]), err['input'])}"
+            for err in exc.errors()
+        ]
         raise StartupError("; ".join(faults)) from None
     if faults:
         raise StartupError("; ".join(faults))
     return settings
+
+
+def _got(name: str, value: object) -> str:
+    """The value that was given, unless it is a secret."""
+    return "" if "secret" in name else f" (got {value!r})"
 
 
 def _hint(name: str) -> str:

@@ -15,8 +15,12 @@ from app.errors import (
     IdempotencyConflict,
     InputError,
     InternalError,
+    LinkRefused,
     MethodNotAllowed,
+    OutputExpired,
+    OutputNotFound,
     PaymentRequired,
+    RangeNotSatisfiable,
     RateLimited,
     RouteNotFound,
     UploadTimeout,
@@ -42,6 +46,7 @@ ANSWER_HEADERS = {
     "X-Credits-Charged": INTEGER,
     "Server-Timing": TEXT,
 }
+_OF_OUTPUTS = LinkRefused | OutputNotFound | OutputExpired | RangeNotSatisfiable
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 """In every answer that is one image as its body."""
 
@@ -117,7 +122,7 @@ def refused(about: str, dialect: Dialect) -> dict[str, Any]:
 
 
 def _possible(kind: type[ClearcutError], *, keyed: bool, works: bool) -> bool:
-    if issubclass(kind, ClientGone | RouteNotFound) or kind in (ClearcutError, InputError):
+    if issubclass(kind, ClientGone | RouteNotFound | _OF_OUTPUTS) or kind in (ClearcutError, InputError):
         return False
     if issubclass(kind, MethodNotAllowed | InternalError):
         return True

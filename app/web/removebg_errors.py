@@ -8,6 +8,7 @@ from app.errors import (
     AuthenticationError,
     BrokenImage,
     ClearcutError,
+    FetchFailed,
     InvalidOption,
     MissingImage,
     MultipleBackgrounds,
@@ -45,7 +46,11 @@ _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
 def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
     """A list of one error; the request id is in the header alone, as the original has it."""
     code, title = next(((code, title) for kind, code, title in _CODES if isinstance(error, kind)), (None, None))
-    if code is None and isinstance(error, InvalidOption):
+    if isinstance(error, FetchFailed):
+        backdrop = error.field == "bg_image_url"
+        code = "failed_bg_download" if backdrop else "failed_image_download"
+        title = "Failed to download background image" if backdrop else "Failed to download image"
+    elif code is None and isinstance(error, InvalidOption):
         code, title = f"invalid_{error.field}", f"Invalid {error.field} given"
     body = {"title": title or error.message, "code": code or error.code}
     if error.details:

@@ -1,0 +1,280 @@
+"""Fetch a picture from an address that a caller names, or call one back, without being led astray.
+
+Every hop is read once (``address``), judged by its name, its port and all its IP addresses (``rules``, ``ranges``) and
+connected to at those very addresses (``wire``). What a stranger's server may cost is bounded: bytes, pieces, heads,
+redirects and the time of it all. Nothing is kept between fetches: no connection, no cookie, no name. httpcore knows no
+proxies, no redirects and no compression, so the environment can set none and a server can play none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore2
+
+from app import __version__
+from app.errors import AddressRefused, FetchFailed, TooManyBytes
+from app.fetch.address import Address, follow, parse
+from app.fetch.ranges import IP, ip, plain
+from app.fetch.rules import MAX_REDIRECTS, NOT_PUBLIC, FetchRules
+from app.fetch.wire import HeadTooLong, Pinned
+
+log = logging.getLogger("clearcut")
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""(name, port) to all its addresses; raises OSError."""
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FREE_PIECES = 1024
+_MEAN_PIECE = 128
+"""Bytes: beyond the first pieces a body must come in pieces of at least this, as each costs the same to take apart."""
+_AGENT = f"clearcut/{__version__}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    data: bytearray
+    final_url: str
+    """After redirects, without the fragment. It may hold a caller's secrets: not for logs."""
+    media_type: str
+    """As declared, lower case, without parameters; empty where nothing was. Not to be trusted: sniff."""
+
+
+class Fetcher:
+    """One for a service. All methods are safe to use concurrently.
+
+    Args:
+        resolve: finds a name's addresses; the system's resolver unless given.
+        network: connects to an address; for tests.
+    """
+
+    def __init__(
+        self,
+        rules: FetchRules,
+        resolve: Resolve | None = None,
+        network: httpcore2.AsyncNetworkBackend | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.rules = rules
+        self._resolve = resolve or _system
+        self._network = network
+        self._ssl = ssl_context or httpcore2.default_ssl_context()
+
+    async def get(self, url: str, *, field: str, max_bytes: int | None = None) -> Fetched:
+        """The bytes behind an address.
+
+        Args:
+            field: the caller's field that holds the address, for errors.
+            max_bytes: of the answer's body; the service's own cap unless given.
+
+        Raises:
+            AddressRefused: the address, or one it redirects to, may not be fetched.
+            FetchFailed: it cannot be fetched; ``temporary`` says whether that may change.
+            TooManyBytes: there is more than ``max_bytes`` behind it.
+        """
+        begun = time.monotonic()
+        most = self.rules.max_bytes if max_bytes is None else max_bytes
+        address = parse(url, field)
+        try:
+            async with asyncio.timeout(self.rules.timeout_s):
+                for _ in range(MAX_REDIRECTS + 1):
+                    found = await self._hop(address, field, most)
+                    if isinstance(found, Fetched):
+                        break
+                    address = found
+                else:
+                    raise FetchFailed(field, f"it redirects more than {MAX_REDIRECTS} times")
+        except TimeoutError:
+            raise FetchFailed(field, f"it took longer than {self.rules.timeout_s:g} s", temporary=True) from None
+        except HeadTooLong:
+            raise FetchFailed(field, "the headers of its answer are too large") from None
+        except ssl.SSLError:
+            raise FetchFailed(field, "its certificate or its TLS is not valid") from None
+        except httpcore2.ConnectError as exc:
+            raise FetchFailed(field, _connecting(exc), temporary=True) from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException):
+            raise FetchFailed(field, "the connection broke", temporary=True) from None
+        except httpcore2.ProtocolError:
+            raise FetchFailed(field, "its answer is not whole or not HTTP", temporary=True) from None
+        fields = {"host": address.host, "bytes": len(found.data), "ms": round((time.monotonic() - begun) * 1000, 2)}
+        log.debug("fetched", extra={"fields": fields})
+        return found
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float) -> int:
+        """Send ``body`` to an address; the status of the answer, whose body is not read. Redirects are not followed.
+
+        Args:
+            timeout_s: for names, connection and answer together.
+
+        Raises:
+            AddressRefused, FetchFailed: as ``get``, with the field ``webhook_url``.
+        """
+        field = "webhook_url"
+        address = parse(url, field)
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with _Call(self, address, await self._checked(address, field)) as call:
+                    return (await call.send("POST", headers, body)).status
+        except TimeoutError:
+            raise FetchFailed(field, f"it took longer than {timeout_s:g} s", temporary=True) from None
+        except HeadTooLong:
+            raise FetchFailed(field, "the headers of its answer are too large", temporary=True) from None
+        except ssl.SSLError:
+            raise FetchFailed(field, "its certificate or its TLS is not valid", temporary=True) from None
+        except httpcore2.ConnectError as exc:
+            raise FetchFailed(field, _connecting(exc), temporary=True) from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError):
+            raise FetchFailed(field, "the connection broke or the answer is not HTTP", temporary=True) from None
+
+    async def check(self, url: str, *, field: str) -> None:
+        """Refuse an address that could not be reached under the rules; nothing is connected to.
+
+        Raises:
+            AddressRefused: it may not be reached as it is now; what it leads to later is checked then.
+            FetchFailed: its name cannot be resolved at the moment.
+        """
+        address = parse(url, field)
+        try:
+            async with asyncio.timeout(self.rules.timeout_s):
+                await self._checked(address, field)
+        except TimeoutError:
+            raise FetchFailed(field, "its name cannot be resolved at the moment", temporary=True) from None
+
+    async def close(self) -> None:
+        """Nothing is held between calls; for whoever closes what it has opened."""
+
+    async def _hop(self, address: Address, field: str, most: int) -> Fetched | Address:
+        """What is at one address: a body, or another address."""
+        async with _Call(self, address, await self._checked(address, field)) as call:
+            answer = await call.send("GET", {"Accept": "*/*"})
+            headers = _Headers(answer.headers)
+            if answer.status in _REDIRECTS:
+                location = headers.one("location")
+                if not location:
+                    raise FetchFailed(field, "it redirects to nowhere")
+                return follow(address, location, field)
+            if answer.status != 200:
+                temporary = answer.status in (408, 425, 429) or answer.status >= 500
+                raise FetchFailed(field, f"its server answered {answer.status}", temporary=temporary)
+            if headers.one("content-encoding").lower() not in ("", "identity"):
+                raise FetchFailed(field, "its server compressed the answer, unasked")
+            declared = headers.one("content-length")
+            if declared.isascii() and declared.isdigit() and int(declared) > most:
+                raise TooManyBytes.of(most).about(field)
+            media_type = headers.one("content-type").partition(";")[0].strip().lower()
+            return Fetched(await call.body(answer, field, most), str(address), media_type)
+
+    async def _checked(self, address: Address, field: str) -> list[str]:
+        """The addresses that may be connected to: all that the name has, and every one of them checked."""
+        literal = address.literal
+        parts = (address.scheme, address.host, address.port)
+        if (why := self.rules.refusal(*parts, [literal] if literal is not None else None)) is not None:
+            raise AddressRefused(field, why)
+        if literal is not None:
+            return [str(literal)]
+        try:
+            texts = await self._resolve(address.host, address.port)
+        except socket.gaierror as exc:
+            if exc.errno == socket.EAI_AGAIN:
+                raise FetchFailed(field, "its name cannot be resolved at the moment", temporary=True) from None
+            raise AddressRefused(field, NOT_PUBLIC) from None
+        except (OSError, UnicodeError):
+            raise AddressRefused(field, NOT_PUBLIC) from None
+        found = [ip(text) for text in dict.fromkeys(texts)]
+        addresses: list[IP] = [plain(each) for each in found if each is not None]
+        if len(addresses) != len(found) or not addresses:
+            raise AddressRefused(field, NOT_PUBLIC)
+        if (why := self.rules.refusal(*parts, addresses)) is not None:
+            raise AddressRefused(field, why)
+        return [str(each) for each in addresses]
+
+
+class _Call:
+    """One request on one connection of its own, to one of ``addresses``."""
+
+    def __init__(self, fetcher: Fetcher, address: Address, addresses: Sequence[str]) -> None:
+        self._address = address
+        self._pinned = Pinned(addresses, fetcher._network)
+        origin = httpcore2.Origin(address.scheme.encode(), address.host.encode(), address.port)
+        self._connection = httpcore2.AsyncHTTPConnection(origin, ssl_context=fetcher._ssl, network_backend=self._pinned)
+
+    async def __aenter__(self) -> _Call:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        stream = self._pinned.stream
+        if stream is not None:
+            with suppress(Exception):
+                await stream.aclose()
+
+    async def send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> httpcore2.Response:
+        """The head of the answer."""
+        address = self._address
+        url = httpcore2.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target)
+        sent: list[tuple[bytes, bytes]] = [
+            (b"Host", address.authority.encode()),
+            (b"User-Agent", _AGENT),
+            (b"Accept-Encoding", b"identity"),
+            (b"Connection", b"close"),
+            *((name.encode(), value.encode()) for name, value in headers.items()),
+        ]
+        if body is not None:
+            sent.append((b"Content-Length", str(len(body)).encode()))
+        answer = await self._connection.handle_async_request(httpcore2.Request(method, url, headers=sent, content=body))
+        if self._pinned.stream is not None:
+            self._pinned.stream.in_body = True
+        return answer
+
+    async def body(self, answer: httpcore2.Response, field: str, most: int) -> bytearray:
+        data = bytearray()
+        pieces = 0
+        async for piece in answer.aiter_stream():
+            pieces += 1
+            if len(data) + len(piece) > most:
+                raise TooManyBytes.of(most).about(field)
+            data += piece
+            if pieces > _FREE_PIECES and len(data) < pieces * _MEAN_PIECE:
+                raise FetchFailed(field, "its server sends it in crumbs")
+            if pieces % 64 == 0:
+                await asyncio.sleep(0)  # many small chunks can be in memory at once, and others have the loop too
+        if not data:
+            raise FetchFailed(field, "there is nothing behind it")
+        return data
+
+
+class _Headers:
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def one(self, name: str) -> str:
+        """A header's only value, empty where there is none; several are joined, which no reading here takes."""
+        values = [value for key, value in self._raw if key.lower() == name.encode()]
+        joined = b", ".join(values).strip()
+        try:
+            return joined.decode("utf-8")
+        except UnicodeDecodeError:
+            return joined.decode("latin-1")
+
+
+def _connecting(exc: BaseException) -> str:
+    """Why there is no connection; a certificate's fault is its own story."""
+    cause: Any = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "its certificate or its TLS is not valid"
+        cause = cause.__cause__ or cause.__context__
+    return "no connection to its server"
+
+
+async def _system(host: str, port: int) -> Sequence[str]:
+    """As the system resolves it."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]

@@ -1,0 +1,114 @@
+"""One webhook: its signature after the Standard Webhooks specification, and one attempt to deliver it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.errors import AddressRefused, FetchFailed, StartupError
+
+PREFIX = "whsec_"
+TIMEOUT_S = 30.0
+_FIRST_S = 5.0
+_LONGEST_S = 3600.0
+
+
+class Poster(Protocol):
+    """What of ``fetch.Fetcher`` is used here."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """For the job's delivery log."""
+
+    status: int | None
+    """Of the answer; None where there was none."""
+    error: str | None
+    """Why there was none, in public words."""
+    at: float
+    """When it was sent, Unix time."""
+    took_s: float
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes of a ``whsec_…`` secret.
+
+    Raises:
+        StartupError: it is not ``whsec_`` and base64 of 24 to 64 bytes.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
+        raise StartupError(f"CLEARCUT_WEBHOOK_SECRET: expected {PREFIX} and base64 of 24 to 64 bytes")
+    return key
+
+
+def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of ``webhook-signature``."""
+    digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    return "v1," + base64.b64encode(digest).decode()
+
+
+def headers(body: bytes, *, message_id: str, secret: str | None, timestamp: int) -> dict[str, str]:
+    """The headers of one delivery; without a secret it carries no signature."""
+    fields = {
+        "Content-Type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+    }
+    if secret is not None:
+        fields["webhook-signature"] = sign(signing_key(secret), message_id, timestamp, body)
+    return fields
+
+
+async def deliver(
+    fetcher: Poster,
+    url: str,
+    payload: Mapping[str, Any],
+    *,
+    message_id: str,
+    secret: str | None,
+    timeout_s: float = TIMEOUT_S,
+) -> Attempt:
+    """Send ``payload`` once; never raises for what the other side does.
+
+    Args:
+        message_id: the same in every attempt at one message, so that a receiver can tell a repetition.
+        secret: ``whsec_…``; None leaves it unsigned.
+    """
+    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    at, begun = time.time(), time.monotonic()
+    status, error = None, None
+    try:
+        fields = headers(body, message_id=message_id, secret=secret, timestamp=int(at))
+        status = await fetcher.post(url, body, fields, timeout_s=timeout_s)
+    except (AddressRefused, FetchFailed) as exc:
+        error = exc.details
+    return Attempt(status, error, at, round(time.monotonic() - begun, 3))
+
+
+def delays(attempts: int = 10, rng: random.Random | None = None) -> Iterator[float]:
+    """Seconds to wait before each further attempt: 5, 20, 80 … up to an hour, each up to a fifth longer by chance.
+
+    Args:
+        attempts: all of them, the first included; ten take about five hours.
+    """
+    chance = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+    for number in range(attempts - 1):
+        yield min(_FIRST_S * 4**number, _LONGEST_S) * (1 + 0.2 * chance.random())

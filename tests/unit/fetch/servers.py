@@ -1,0 +1,76 @@
+"""What a fetch meets: resolvers that say what a test wants, and servers that say it in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+
+import httpcore2
+
+
+def resolving(answers, otherwise=None):
+    """A resolver out of a dictionary; ``otherwise`` for names that are not in it."""
+
+    async def resolve(host, port):
+        found = answers.get(host, otherwise)
+        if found is None:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found
+
+    return resolve
+
+
+class NoNetwork(httpcore2.AsyncNetworkBackend):
+    """Notes what it is asked to connect to, and does not."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        self.asked.append((host, port))
+        raise httpcore2.ConnectError("this test has no network")
+
+
+@asynccontextmanager
+async def serving(answer, host="127.0.0.1", port=0, ssl=None):
+    """A TCP server: ``await answer(head, reader, writer)`` for each connection, its head as bytes. Yields
+    (port, heads)."""
+    heads = []
+
+    async def connected(reader, writer):
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head)
+            await answer(head, reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, host, port, ssl=ssl)
+    try:
+        yield server.sockets[0].getsockname()[1], heads
+    finally:
+        server.close()
+
+
+def bytes_of(*parts):
+    """An answer that writes these bytes."""
+
+    async def answer(head, reader, writer):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    return answer
+
+
+def ok(body, *lines):
+    head = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *lines]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def redirect(location, status=302):
+    return b"HTTP/1.1 %d Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location.encode())
