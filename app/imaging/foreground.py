@@ -23,14 +23,15 @@ from app.imaging.types import F32, U8
 _STEEPNESS = 8
 _FLOOR = 1e-6
 """Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha: where nothing near is pure, the purest counts."""
-_NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 13)
+_NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 """Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
 _FAR_SHARE = 0.01
 """Weight of the far window: it speaks where the near one holds nothing pure."""
-_GRID_SIDE = 430
-"""Cells along the longer side of the picture, about; a cell is one pixel at least."""
+_GRID_SIDE = 264
+"""Cells along the longer side of the picture, about; a cell is one pixel at least. On composites of a megapixel 430
+cells left 32.6 % of the error, 288 30.5 %, 240 30.4 % and 200 31.3 %, for 9.5, 8.0, 7.7 and 7.6 ms."""
 _TILE_PIXELS = 64
-_STRIP = 64
+_STRIP = 128
 """Cells."""
 
 

@@ -42,7 +42,7 @@ _LOW, _HIGH = 0.05, 0.95
 _REACH = 2
 """How far, in cells, an edge of the picture may lie from the network's."""
 _TILE_PIXELS = 64
-_STRIP = 64
+_STRIP = 128
 """Cells."""
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,8 +50,18 @@ def test_halving_first_differs_by_rounding_only() -> None:
     pixels = samples.photo("astronaut", 1536, 1024)
     got = prepare(DecodedImage(pixels), PLAIN).tensor * 255
     expected = area_mean(pixels, 64).transpose(2, 0, 1)
-    assert np.abs(got - expected).max() <= 1.1
+    assert np.abs(got - expected).max() <= 0.5 + 3 * 0.5  # three halvings, each rounded
     assert np.abs(got - expected).mean() < 0.4
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 230), (1155, 866)])
+def test_linear_interpolation_before_the_last_reduction_stays_near_the_mean(width: int, height: int) -> None:
+    spec = InputSpec(64, (0, 0, 0), (1, 1, 1))
+    pixels = samples.photo("coffee", width, height)
+    expected = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    off = np.abs(prepare(DecodedImage(pixels), spec).tensor * 255 - expected)
+    assert off.mean() < 1.5
+    assert np.percentile(off, 99) < 10
 
 
 def test_odd_sizes_keep_their_place() -> None:
