@@ -92,7 +92,7 @@ async def deliver(
         message_id: the same in every attempt at one message, so that a receiver can tell a repetition.
         secret: ``whsec_…``; None leaves it unsigned.
     """
-    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(payload, separators=(",", ":")).encode()
     at, begun = time.time(), time.monotonic()
     status, error = None, None
     try:

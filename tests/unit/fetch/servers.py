@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 
 import httpcore2
+from dnslib import AAAA, QTYPE, RR, A, DNSRecord
 
 
 def resolving(answers, otherwise=None):
@@ -27,7 +29,7 @@ class NoNetwork(httpcore2.AsyncNetworkBackend):
     def __init__(self):
         self.asked = []
 
-    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+    async def connect_tcp(self, host, port, *_, **__):
         self.asked.append((host, port))
         raise httpcore2.ConnectError("this test has no network")
 
@@ -74,3 +76,45 @@ def ok(body, *lines):
 
 def redirect(location, status=302):
     return b"HTTP/1.1 %d Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location.encode())
+
+
+@contextmanager
+def name_server(*answers):
+    """A DNS server on a UDP port: the first question is answered with the addresses of ``answers[0]``, the next with
+    the next, the last for ever. Yields (resolver that asks it, names that were asked for)."""
+    asked = []
+    link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    link.bind(("127.0.0.1", 0))
+    port = link.getsockname()[1]
+
+    def serve():
+        while True:
+            try:
+                data, peer = link.recvfrom(4096)
+            except OSError:
+                return
+            if not data:
+                return
+            question = DNSRecord.parse(data)
+            reply = question.reply()
+            for address in answers[min(len(asked), len(answers) - 1)]:
+                six = ":" in address
+                record = (AAAA if six else A)(address)
+                reply.add_answer(RR(question.q.qname, QTYPE.AAAA if six else QTYPE.A, rdata=record, ttl=0))
+            asked.append(str(question.q.qname).rstrip("."))
+            link.sendto(reply.pack(), peer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    async def resolve(host, _):
+        reply = await asyncio.to_thread(DNSRecord.question(host).send, "127.0.0.1", port, timeout=5)
+        return [str(record.rdata) for record in DNSRecord.parse(reply).rr]
+
+    try:
+        yield resolve, asked
+    finally:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", ("127.0.0.1", port))
+        thread.join(5)
+        link.close()

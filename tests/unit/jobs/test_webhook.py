@@ -1,0 +1,128 @@
+"""A webhook's signature, as another implementation verifies it, and one attempt at delivering it."""
+
+import asyncio
+import base64
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from app.errors import FetchFailed, StartupError
+from app.fetch.fetcher import Fetcher
+from app.fetch.rules import Entry, FetchRules
+from app.jobs.webhook import delays, deliver, headers, signing_key
+from tests.unit.fetch.servers import bytes_of, redirect, serving
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+
+def now():
+    return int(datetime.now(UTC).timestamp())
+
+
+TEXT = st.text(st.characters(codec="utf-8"))
+
+
+@given(
+    st.dictionaries(TEXT, st.none() | TEXT | st.integers() | st.floats(allow_nan=False), max_size=5),
+    st.from_regex(r"msg_[A-Za-z0-9]{1,40}", fullmatch=True),
+)
+def test_another_implementation_verifies_what_we_sign(payload, message_id):
+    body = json.dumps(payload, ensure_ascii=False).encode()
+    fields = headers(body, message_id=message_id, secret=SECRET, timestamp=now())
+    assert Webhook(SECRET).verify(body, fields) == payload
+
+
+@pytest.mark.parametrize("spoilt", ["body", "id", "timestamp", "secret", "old"])
+def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
+    body = b'{"a":1}'
+    at = now() - int(timedelta(minutes=6).total_seconds()) if spoilt == "old" else now()
+    fields = headers(body, message_id="msg_1", secret=SECRET, timestamp=at)
+    if spoilt == "id":
+        fields["webhook-id"] = "msg_2"
+    if spoilt == "timestamp":
+        fields["webhook-timestamp"] = str(at + 1)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER if spoilt == "secret" else SECRET).verify(b'{"a":2}' if spoilt == "body" else body, fields)
+
+
+def test_without_a_secret_there_is_no_signature():
+    assert "webhook-signature" not in headers(b"{}", message_id="msg_1", secret=None, timestamp=1)
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_abc", "whsec_" + base64.b64encode(b"short").decode(), SECRET[6:]]
+)
+def test_a_secret_that_is_none_is_refused_without_being_shown(secret):
+    with pytest.raises(StartupError, match="CLEARCUT_WEBHOOK_SECRET") as caught:
+        signing_key(secret)
+    assert not secret[6:] or secret[6:] not in str(caught.value)
+
+
+def delivering(answer, url=None, **options):
+    async def run():
+        heard = []
+
+        async def noted(head, reader, writer):
+            lines = dict(line.split(": ", 1) for line in head.decode().rstrip().split("\r\n")[1:])
+            fields = {name.lower(): value for name, value in lines.items()}
+            heard.append((fields, await reader.readexactly(int(fields["content-length"]))))
+            await answer(head, reader, writer)
+
+        async with serving(noted) as (port, _):
+            fetcher = Fetcher(FetchRules(allow=(Entry("127.0.0.1", port=port),)))
+            payload = {"jobId": "j1", "name": "Zoë", "n": 1.5}
+            where = url or f"http://127.0.0.1:{port}/hook"
+            return await deliver(fetcher, where, payload, message_id="msg_1", secret=SECRET, **options), heard
+
+    return asyncio.run(run())
+
+
+def test_an_attempt_delivers_signed_json():
+    attempt, ((fields, body),) = delivering(bytes_of(b"HTTP/1.1 204 X\r\n\r\n"))
+    assert (attempt.status, attempt.error, attempt.delivered) == (204, None, True)
+    assert fields["content-type"] == "application/json"
+    assert Webhook(SECRET).verify(body, fields) == {"jobId": "j1", "name": "Zoë", "n": 1.5}
+
+
+@pytest.mark.parametrize("status", [301, 400, 410, 500])
+def test_anything_but_2xx_is_no_delivery(status):
+    attempt, heard = delivering(bytes_of(redirect("http://169.254.169.254/", status)))
+    assert (attempt.status, attempt.error, attempt.delivered) == (status, None, False)
+    assert len(heard) == 1
+
+
+def test_what_goes_wrong_is_noted_and_not_raised():
+    async def hang(head, reader, writer):
+        await reader.read()
+
+    attempt, _ = delivering(hang, timeout_s=0.2)
+    assert (attempt.status, attempt.delivered) == (None, False)
+    assert "0.2 s" in attempt.error
+    attempt, heard = delivering(hang, url="https://127.0.0.1/hook")
+    assert "public address" in attempt.error
+    assert heard == []
+
+
+def test_a_poster_that_fails_is_an_attempt_too():
+    class Broken:
+        async def post(self, *_, **__):
+            raise FetchFailed("webhook_url", "no connection to its server", temporary=True)
+
+    attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m", secret=None))
+    assert attempt.error == "Cannot fetch the address in 'webhook_url': no connection to its server"
+
+
+def test_waits_grow_to_an_hour_and_end():
+    waits = list(delays(10, random.Random(1)))
+    assert len(waits) == 9
+    for number, wait in enumerate(waits):
+        least = min(5 * 4**number, 3600)
+        assert least <= wait <= least * 1.2
+    assert 4 * 3600 < sum(waits) < 6 * 3600
+    assert list(delays(1)) == []
