@@ -16,6 +16,7 @@ from app.errors import StartupError
 from app.host import keep_freed_memory
 from app.server import run
 from app.settings import Settings
+from app.zoo import console as zoo
 
 
 def serve(settings: Settings) -> int:
@@ -49,13 +50,17 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve until SIGTERM; configured by CLEARCUT_* variables")
     console.add_commands(commands)
+    zoo.add_commands(commands)
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         given = settings.load()
-        return console.run(arguments, given) if arguments.command == "keys" else serve(given)
+        if arguments.command == "keys":
+            return console.run(arguments, given)
+        return zoo.run(arguments, given) if arguments.command == "models" else serve(given)
     except StartupError as exc:
-        print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
+        prefix = "refusing to start: " if arguments.command == "serve" else ""
+        print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
         return 1
 
 

@@ -20,9 +20,10 @@ from app.host import give_back_memory, memory_limit
 from app.imaging.runtime import one_thread_per_call
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
+from app.inference.choice import load_best
 from app.inference.cpus import cpu_quota
-from app.inference.manifest import ModelEntry, load_model
-from app.inference.plan import Plan, load_engines
+from app.inference.manifest import ModelEntry
+from app.inference.plan import Plan
 from app.inference.session import runtime_version
 from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
@@ -54,7 +55,9 @@ class Served:
         entry = self.entry
         return {
             "name": entry.name,
-            "sha256": entry.sha256,
+            "precision": entry.precision,
+            "file": entry.file,
+            "sha256": entry.sha256 or "",
             "licence": entry.licence,
             "source": entry.source,
             "device": self.plan.device,
@@ -210,10 +213,11 @@ def build(settings: Settings, load: Callable[[], Served] | None = None) -> Servi
     """The whole service from its settings; ``load`` stands in for the real model in tests."""
 
     def load_from_settings() -> Served:
-        model = load_model(settings.model, extra_dir=settings.model_dir)
-        loaded = load_engines(
-            model,
+        model, loaded = load_best(
+            settings.model,
+            settings.precision,
             settings.device,
+            extra_dir=settings.model_dir,
             lanes=settings.lanes,
             intra_op_threads=settings.intra_op_threads,
             buckets=settings.bucket_sizes,

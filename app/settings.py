@@ -61,6 +61,17 @@ class Settings(BaseModel):
         "auto", description="Execution provider. Anything but `auto` refuses to start when it cannot be had."
     )
 
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="Which file of the model: `auto` takes a 16-bit one on a GPU, an 8-bit one on a CPU with VNNI if "
+        "it is quick there, else 32-bit floats. Anything else refuses to start when the model has no such file.",
+    )
+    model_mirror: str = Field(
+        "",
+        description="Base URL from which `python -m app models pull` fetches files by their names, instead of their "
+        "publishers' addresses. Nothing is fetched while serving.",
+    )
+
     # limits, checked before the cost they bound
     max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Largest upload, bytes of the image part.")
     max_megapixels: float = Field(50, gt=0, le=500, description="Largest picture, read from its header, megapixels.")

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 from app.inference.cpus import cpu_quota
-from app.inference.manifest import Model, load_model
+from app.inference.files import Model, load_model
 from app.inference.session import OnnxEngine
 from benchmarks import report
 from benchmarks.load import Target, closed

@@ -1,8 +1,8 @@
 """The start-up self-test: known pictures, computed here, and what a sound model makes of them.
 
-``python -m app.inference.golden NAME [EXTRA_DIR]`` runs a manifest's model on the CPU and prints the ``golden`` table
-to put into the manifest. It is to be run once when an entry is added, after looking at the model's mattes of real
-photos: it records what the model does, not whether that is good.
+``python -m app.inference.golden NAME [EXTRA_DIR [PRECISION]]`` runs a manifest's model on the CPU and prints the
+``golden`` table to put into the manifest. It is to be run once when an entry is added, after looking at the model's
+mattes of real photos: it records what the model does, not whether that is good.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from app.errors import StartupError
 from app.imaging.types import InputSpec
-from app.inference.manifest import Model, load_model
+from app.inference.files import Model, golden_lines, load_model
+from app.inference.manifest import Golden, Precision
 from app.inference.session import OnnxEngine
 from app.inference.types import F32, Engine
 
 GRID = 8
+TOLERANCE = 0.02
+"""Of the golden answers written here."""
 VARIANTS = 4
 # CUDA's TF32 convolutions and other kernels per batch size move single pixels of a soft edge by some hundredths;
 # a model with its batch size baked in is wrong nearly everywhere.
@@ -75,8 +79,8 @@ def check_golden(engine: Engine, model: Model, bucket: int) -> None:
     entry = model.entry
     if entry.golden is None:
         raise StartupError(
-            f"Model '{entry.name}' has no golden facts in the manifest. Check its mattes of real photos, then add the "
-            f"table that `python -m app.inference.golden {entry.name}` prints"
+            f"Model '{entry.name}' has no golden facts. Run `python -m app models pin {entry.name}`, which keeps what "
+            "it answers now, and look at its mattes of real photos"
         )
     values = engine.run(np.repeat(golden_input(entry.input)[None], bucket, axis=0))[0]
     off = float(np.abs(np.array(block_means(values)) - np.array(entry.golden.grid)).max())
@@ -102,8 +106,8 @@ def batch_equals_singles(engine: Engine, spec: InputSpec, bucket: int) -> bool:
     )
 
 
-def golden_table(model: Model) -> str:
-    """The manifest's ``golden`` table for a model, from a run on the CPU.
+def golden_of_model(model: Model) -> Golden:
+    """What a model answers to the golden picture, from a run on the CPU.
 
     Raises:
         StartupError: the model answers nearly the same everywhere, so that comparing would show nothing.
@@ -114,15 +118,23 @@ def golden_table(model: Model) -> str:
     grid = block_means(values)
     if max(map(max, grid)) - min(map(min, grid)) < 0.5:
         raise StartupError(f"Model '{model.entry.name}' does not see the golden picture's figure; nothing to compare")
-    rows = "\n".join("    [" + ", ".join(f"{value:.3f}" for value in row) + "]," for row in grid)
-    return f"[models.{model.entry.name}.golden]\ntolerance = 0.02\ngrid = [\n{rows}\n]\n"
+    return Golden(grid, TOLERANCE)
+
+
+def golden_table(model: Model) -> str:
+    """The manifest's ``golden`` table for a model (see ``golden_of_model``)."""
+    entry = model.entry
+    variant = "" if entry.precision == "fp32" else f".variants.{entry.precision}"
+    return golden_lines(f"models.{entry.name}{variant}.golden", golden_of_model(model))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m app.inference.golden NAME [EXTRA_DIR]")
+    if len(sys.argv) not in (2, 3, 4):
+        sys.exit("usage: python -m app.inference.golden NAME [EXTRA_DIR [PRECISION]]")
     try:
-        extra = Path(sys.argv[2]) if len(sys.argv) == 3 else None
-        sys.stdout.write(golden_table(load_model(sys.argv[1], extra_dir=extra)))
+        extra = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+        precisions: tuple[Precision, ...] = get_args(Precision)
+        wanted = next((each for each in precisions if each in sys.argv[3:]), precisions[0])
+        sys.stdout.write(golden_table(load_model(sys.argv[1], extra_dir=extra, precision=wanted)))
     except StartupError as error:
         sys.exit(str(error))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from app.errors import StartupError
 from app.imaging.types import InputSpec
+from app.inference.table import Table, read_document
 
-OutputKind = Literal["probability", "logit"]
+OutputKind = Literal["probability", "logit", "minmax"]
+Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
+SHA256 = r"[0-9a-f]{64}"
+_FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx"  # a plain name: never a path out of the folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +29,51 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
+class Parity:
+    """How near a variant's mattes are to the fp32 file's."""
+
+    iou: float
+    """Mean IoU at 0.5."""
+    mae: float
+    """Largest mean absolute difference of any picture."""
+    pictures: str
+    """How many of what it was measured on."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model, as the manifest describes it."""
+    """One model, or one of its variants, as the manifest describes it."""
 
     name: str
     file: str
-    sha256: str
+    sha256: str | None
+    """Of the file; it may instead have the ``md5``, where its publisher gives no more. At least one of them is there,
+    except for a variant that everyone makes for himself (``recipe``)."""
     licence: str
     source: str
     input: InputSpec
     output: OutputKind
-    """Whether the file's own output is 0..1 already or before its sigmoid."""
+    """Whether the file's own output is 0..1 already, or before its sigmoid, or is stretched by its authors from its
+    least and largest value to 0 and 1. We stretch only where the largest is at least 0.5: a picture without a subject
+    must not get one."""
     batch_min: int
     batch_max: int
     golden: Golden | None
-    """None only until ``python -m app.inference.golden NAME`` has been run; the service does not start without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """An entry with its file's content, which has the entry's hash."""
-
-    entry: ModelEntry
-    path: Path
-    data: bytes
+    """None only until ``python -m app models pin NAME`` has been run; the service does not start without."""
+    md5: str | None = None
+    addresses: tuple[str, ...] = ()
+    """Where its file is published, for ``python -m app models pull``."""
+    terms: str = ""
+    """What of its licence is unclear or restricts, if anything."""
+    precision: Precision = "fp32"
+    views: int = 1
+    """2: the file averages the picture's answer with its mirror image's."""
+    parity: Parity | None = None
+    at_most: float = 1.0
+    """A variant is chosen by itself where its run takes at most so many times fp32's time."""
+    recipe: str = ""
+    """The command that makes a variant's file, where none is published."""
+    variants: Mapping[str, ModelEntry] = field(default_factory=dict)
 
 
 def models_folder() -> Path:
@@ -59,43 +81,19 @@ def models_folder() -> Path:
     return Path(__file__).resolve().parents[2] / "models"
 
 
-def load_model(name: str, models_dir: Path | None = None, extra_dir: Path | None = None) -> Model:
-    """Find ``name`` in the manifest and read its file, from ``models_dir`` or else from ``extra_dir``.
-
-    The hash is taken of the very bytes that are handed out, so nothing can change between check and use.
-
-    Raises:
-        StartupError: the manifest is missing or malformed, the name unknown, the file missing or not the one meant.
-    """
-    folder = models_dir or models_folder()
-    entry = find_entry(read_manifest(folder / MANIFEST), name)
-    folders = [folder] if extra_dir is None else [folder, extra_dir]
-    path = next((found for found in (each / entry.file for each in folders) if found.is_file()), None)
-    if path is None:
-        looked = " nor in ".join(str(each) for each in folders)
-        raise StartupError(
-            f"Model '{name}': file {entry.file} is not in {looked}. Fetch it from {entry.source} "
-            "(see the model's section of the README) or name its folder with CLEARCUT_MODEL_DIR"
-        )
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise StartupError(f"Model '{name}': {path} cannot be read: {exc.strerror}") from exc
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry.sha256:
-        raise StartupError(
-            f"Model '{name}': {path} has sha256 {digest}, the manifest says {entry.sha256}. The file is damaged or "
-            f"another version: replace it with the one meant ({entry.source})"
-        )
-    return Model(entry, path, data)
-
-
-def find_entry(entries: Mapping[str, ModelEntry], name: str) -> ModelEntry:
+def find_entry(entries: Mapping[str, ModelEntry], name: str, precision: Precision = "fp32") -> ModelEntry:
     """Raises: StartupError with the known names."""
     try:
-        return entries[name]
+        entry = entries[name]
     except KeyError:
         raise StartupError(f"Unknown model '{name}'. The manifest has: {', '.join(sorted(entries))}") from None
+    if precision == "fp32":
+        return entry
+    try:
+        return entry.variants[precision]
+    except KeyError:
+        have = ", ".join(["fp32", *sorted(entry.variants)])
+        raise StartupError(f"Model '{name}' has no {precision} variant. It has: {have}") from None
 
 
 def read_manifest(path: Path) -> dict[str, ModelEntry]:
@@ -104,67 +102,30 @@ def read_manifest(path: Path) -> dict[str, ModelEntry]:
     Raises:
         StartupError: naming the file, the entry and the field at fault.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise StartupError(f"Model manifest {path} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise StartupError(f"Model manifest {path} is not valid TOML: {exc}") from exc
-    models = document.get("models")
+    document = read_document(path, "Model manifest")
+    models = document.content.get("models")
     if not isinstance(models, dict) or not models:
         raise StartupError(f"Model manifest {path} has no [models.NAME] table")
-    return {name: _entry(name, _Table(path, f"models.{name}", table)) for name, table in models.items()}
+    return {name: _entry(name, table) for name, table in document.tables("models").items()}
 
 
-class _Table:
-    """Typed look-ups in one TOML table; every fault names the file and the field."""
-
-    def __init__(self, path: Path, name: str, content: object) -> None:
-        self._path = path
-        self._name = name
-        if not isinstance(content, dict):
-            raise self.fault("", "expected a table")
-        self.content: dict[str, Any] = content
-
-    def fault(self, key: str, expected: str) -> StartupError:
-        return StartupError(f"Model manifest {self._path}: {'.'.join(filter(None, (self._name, key)))}: {expected}")
-
-    def table(self, key: str) -> _Table:
-        if key not in self.content:
-            raise self.fault(key, "table is missing")
-        return _Table(self._path, f"{self._name}.{key}", self.content[key])
-
-    def text(self, key: str, pattern: str) -> str:
-        value = self.content.get(key)
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise self.fault(key, f"expected text that matches {pattern}, got {value!r}")
-        return value
-
-    def number(self, key: str, low: float, high: float) -> float:
-        value = self.content.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise self.fault(key, f"expected a number from {low:g} to {high:g}, got {value!r}")
-        return value
-
-    def numbers(self, key: str, count: int, low: float, high: float) -> tuple[float, ...]:
-        values = self.content.get(key)
-        if not isinstance(values, list) or len(values) != count:
-            raise self.fault(key, f"expected {count} numbers, got {values!r}")
-        row = _Table(self._path, f"{self._name}.{key}", {str(index): value for index, value in enumerate(values)})
-        return tuple(float(row.number(str(index), low, high)) for index in range(count))
-
-
-def _entry(name: str, table: _Table) -> ModelEntry:
+def _entry(name: str, table: Table) -> ModelEntry:
     fed, batch = table.table("input"), table.table("batch")
     mean, std = fed.numbers("mean", 3, -255, 255), fed.numbers("std", 3, 1e-6, 255)
     kinds: tuple[OutputKind, ...] = get_args(OutputKind)
     output = table.text("output", "|".join(kinds))
-    return ModelEntry(
+    sha256, md5 = table.maybe("sha256", SHA256), table.maybe("md5", r"[0-9a-f]{32}")
+    if sha256 is None and md5 is None:
+        raise table.fault("sha256", "a sha256 or an md5 of the file is needed")
+    entry = ModelEntry(
         name=name,
-        file=table.text("file", r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx"),  # a plain name: never a path out of the folder
-        sha256=table.text("sha256", r"[0-9a-f]{64}"),
+        file=table.text("file", _FILE),
+        sha256=sha256,
+        md5=md5,
         licence=table.text("licence", r".+"),
+        terms=table.maybe("terms", r".+") or "",
         source=table.text("source", r".+"),
+        addresses=table.texts("addresses", r"https://\S+"),
         input=InputSpec(
             side=int(fed.number("side", 16, 8192)),
             mean=(mean[0], mean[1], mean[2]),
@@ -174,16 +135,49 @@ def _entry(name: str, table: _Table) -> ModelEntry:
         output=next(kind for kind in kinds if kind == output),
         batch_min=(smallest := int(batch.number("min", 1, 1024))),
         batch_max=int(batch.number("max", smallest, 1024)),
-        golden=_golden(table.table("golden")) if "golden" in table.content else None,
+        golden=golden_of(table),
+    )
+    return replace(entry, variants={key: _variant(entry, key, each) for key, each in table.tables("variants").items()})
+
+
+def _variant(entry: ModelEntry, key: str, table: Table) -> ModelEntry:
+    precisions: tuple[Precision, ...] = get_args(Precision)
+    precision = next((each for each in precisions[1:] if each == key), None)
+    if precision is None:
+        raise table.fault("", f"expected one of {', '.join(precisions[1:])}")
+    sha256, recipe = table.maybe("sha256", SHA256), table.maybe("recipe", r".+")
+    if sha256 is None and recipe is None:
+        raise table.fault("sha256", "a sha256 of the file is needed, or the recipe that makes it")
+    found = table.table("parity") if "parity" in table.content else None
+    return replace(
+        entry,
+        file=table.text("file", _FILE),
+        sha256=sha256,
+        md5=None,
+        addresses=(),
+        recipe=recipe or "",
+        precision=precision,
+        views=int(table.number("views", 1, 2)) if "views" in table.content else 1,
+        at_most=table.number("at_most", 0.1, 10) if "at_most" in table.content else 1.0,
+        parity=None if found is None else _parity(found),
+        golden=golden_of(table),
     )
 
 
-def _golden(table: _Table) -> Golden:
-    rows = table.content.get("grid")
+def _parity(table: Table) -> Parity:
+    return Parity(table.number("iou", 0, 1), table.number("mae", 0, 1), table.text("pictures", r".+"))
+
+
+def golden_of(table: Table) -> Golden | None:
+    """The ``golden`` table within ``table``, if there is one."""
+    if "golden" not in table.content:
+        return None
+    golden = table.table("golden")
+    rows = golden.content.get("grid")
     if not isinstance(rows, list) or len(rows) != 8:
-        raise table.fault("grid", "expected 8 rows of 8 numbers")
-    lines = _Table(table._path, f"{table._name}.grid", {str(index): row for index, row in enumerate(rows)})
+        raise golden.fault("grid", "expected 8 rows of 8 numbers")
+    lines = golden.rows("grid")
     return Golden(
         grid=tuple(lines.numbers(str(index), 8, 0, 1) for index in range(8)),
-        tolerance=table.number("tolerance", 0, 1),
+        tolerance=golden.number("tolerance", 0, 1),
     )

@@ -20,8 +20,8 @@ import numpy as np
 
 from app.errors import StartupError
 from app.inference.cpus import cpu_quota
+from app.inference.files import Model
 from app.inference.golden import VARIANTS, batch_equals_singles, check_golden, golden_input
-from app.inference.manifest import Model
 from app.inference.session import Device, OnnxEngine, choose_device
 from app.inference.types import F32, Engine, FatalEngineError
 
@@ -91,6 +91,7 @@ def load_engines(
     cpus: int | None = None,
     budget_s: float = BUDGET_S,
     make_engine: EngineMaker = OnnxEngine,
+    notes: Sequence[str] = (),
 ) -> Loaded:
     """Build, measure, warm and test. Takes seconds and holds the GIL for parts of them: call before serving.
 
@@ -98,6 +99,7 @@ def load_engines(
         lanes, intra_op_threads: 0 chooses.
         buckets: empty chooses; the model's smallest batch is always added.
         cpus: CPUs to plan for; by default those that the process may use.
+        notes: what the plan's notes begin with.
 
     Raises:
         StartupError: the device cannot be had, a bucket is outside the model's range, a run fails, or the self-test.
@@ -107,7 +109,7 @@ def load_engines(
         raise StartupError(
             f"Batch size {odd[0]} is not possible: model '{entry.name}' takes {entry.batch_min} to {entry.batch_max}"
         )
-    chosen, notes = choose_device(device), []
+    chosen, said = choose_device(device), list(notes)
     if chosen != "cpu":
         try:
             engines = [make_engine(model, chosen, intra_op_threads or 1) for _ in range(lanes or 1)]
@@ -115,7 +117,7 @@ def load_engines(
             if device != "auto":
                 raise
             chosen = "cpu"
-            notes.append(f"running on the CPU: {exc}")
+            said.append(f"running on the CPU: {exc}")
     trial = _Trial(model, budget_s)
     if chosen == "cpu":
         shapes = _cpu_shapes(cpus or cpu_quota(), lanes, intra_op_threads)
@@ -130,9 +132,9 @@ def load_engines(
         buckets=tuple(sorted(trial.cost_s)),
         cost_s=dict(sorted(trial.cost_s.items())),
         images_per_s=max(len(engines) * bucket / cost for bucket, cost in trial.cost_s.items()),
-        notes=(*notes, *trial.notes),
+        notes=(*said, *trial.notes),
     )
-    logger.info("model %s: %s", entry.name, plan.to_dict())
+    logger.info("model %s %s: %s", entry.name, entry.precision, plan.to_dict())
     return Loaded(tuple(engines), plan)
 
 

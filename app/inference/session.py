@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.errors import StartupError
-from app.inference.manifest import Model
+from app.inference.files import Model
 from app.inference.types import F32, FatalEngineError
 
 Device = Literal["cpu", "cuda", "tensorrt"]
@@ -63,7 +63,7 @@ class OnnxEngine:
         entry = model.entry
         self.device: Device = device
         self._side = entry.input.side
-        self._squash = entry.output == "logit"
+        self._output_kind = entry.output
         self._warmed: set[int] = set()
         if device != "cpu" and (missing := _missing(device)):
             raise StartupError(f"Device '{device}' was asked for and cannot be had: {missing}")
@@ -139,9 +139,17 @@ class OnnxEngine:
         values = values.reshape(count, self._side, self._side)
         if not np.isfinite(values).all():
             raise ValueError("the model's answer has values that are not finite")
-        if self._squash:
+        if self._output_kind == "logit":
             values = 0.5 * (1.0 + np.tanh(0.5 * values))  # the sigmoid, in a form that cannot overflow
+        elif self._output_kind == "minmax":
+            values = stretched(values)
         return np.clip(values, 0.0, 1.0)
+
+
+def stretched(values: F32) -> F32:
+    """Each matte of f32[n,S,S] from its least and largest value to 0 and 1, if there is a subject (at least 0.5)."""
+    least, most = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
+    return np.where(most >= 0.5, (values - least) / np.maximum(most - least, 1e-6), values)
 
 
 def choose_device(wanted: Literal["cpu", "cuda", "tensorrt", "auto"]) -> Device:

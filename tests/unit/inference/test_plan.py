@@ -13,8 +13,8 @@ import pytest
 from app.errors import StartupError
 from app.imaging.types import InputSpec
 from app.inference import plan as plan_module
+from app.inference.files import Model, load_model
 from app.inference.golden import golden_input, golden_table
-from app.inference.manifest import Model, load_model
 from app.inference.plan import load_engines
 from app.inference.session import Device, OnnxEngine, OutOfDeviceMemory
 from app.inference.types import F32
@@ -163,7 +163,7 @@ def test_another_matte_of_the_golden_picture_refuses_to_start(models: ModelMaker
 
 
 def test_a_model_without_golden_facts_refuses_to_start(models: ModelMaker) -> None:
-    with pytest.raises(StartupError, match=r"app\.inference\.golden tiny"):
+    with pytest.raises(StartupError, match=r"no golden facts.*models pin tiny"):
         load_engines(load_model("tiny", models()), "cpu", lanes=1, buckets=(1,))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import StartupError
 from app.inference import session
-from app.inference.manifest import load_model
+from app.inference.files import load_model
 from app.inference.session import OnnxEngine, OutOfDeviceMemory, choose_device
 from app.inference.types import F32, FatalEngineError
 
@@ -38,6 +38,15 @@ def test_logits_get_their_sigmoid(models: ModelMaker) -> None:
     engine = OnnxEngine(load_model("tiny", models(output="logit")), "cpu", 1)
     values = engine.warm(batch(-1000, 0, 2, 1000))
     assert [float(value[0, 0]) for value in values] == pytest.approx([0, 0.5, 0.880797, 1])
+
+
+def test_a_stretched_answer_reaches_0_and_1_where_there_is_a_subject(models: ModelMaker) -> None:
+    engine = OnnxEngine(load_model("tiny", models(output="minmax")), "cpu", 1)
+    pictures = batch(0.2, 0.1)
+    pictures[:, :, 0, 0] = [[0.7] * 3, [0.4] * 3]
+    seen, empty = engine.warm(pictures)
+    assert (float(seen[0, 0]), float(seen[5, 5])) == pytest.approx((1, 0))
+    assert (float(empty[0, 0]), float(empty[5, 5])) == pytest.approx((0.4, 0.1))
 
 
 def test_a_batch_size_that_was_not_warmed_never_reaches_the_runtime(models: ModelMaker) -> None:

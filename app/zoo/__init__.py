@@ -1,0 +1,1 @@
+"""Model files from elsewhere: fetched by a person at the command line, never by the service."""

@@ -1,0 +1,166 @@
+"""``python -m app models …``: which models there are, fetch them, check their files, pin what a file answers."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import StartupError
+from app.inference.files import Model, Pin, locate, mismatch, pin_path, read_pin, verified, write_pin
+from app.inference.golden import golden_of_model
+from app.inference.manifest import MANIFEST, ModelEntry, find_entry, models_folder, read_manifest
+from app.settings import Settings
+from app.zoo.download import DownloadError, fetch
+from app.zoo.progress import Bar
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``models`` and what comes after it to the command line."""
+    models = commands.add_parser("models", help="the models of the manifest: list, fetch, check")
+    actions = models.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="every model: its file, whether it is here, its licence")
+    pull = actions.add_parser("pull", help="fetch models' files into CLEARCUT_MODEL_DIR, or models/")
+    pull.add_argument("names", nargs="+", metavar="NAME")
+    verify = actions.add_parser("verify", help="compare the hashes of the files that are here; all, or those named")
+    verify.add_argument("names", nargs="*", metavar="NAME")
+    pin = actions.add_parser("pin", help="keep the hash of a file that is here, and what it answers")
+    pin.add_argument("name", metavar="NAME")
+    pin.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
+
+
+def run(arguments: argparse.Namespace, settings: Settings, folder: Path | None = None) -> int:
+    """Do what the command line says; the exit code.
+
+    Args:
+        folder: with the manifest; the repository's by default.
+
+    Raises:
+        StartupError: the manifest or a file is not as it must be, or cannot be had.
+    """
+    home = folder or models_folder()
+    entries = read_manifest(home / MANIFEST)
+    folders = [home] if settings.model_dir is None else [home, settings.model_dir]
+    match arguments.action:
+        case "list":
+            for entry in entries.values():
+                for each in _with_variants(entry):
+                    _say(_line(each, folders))
+            return 0
+        case "pull":
+            for name in arguments.names:
+                _pull(find_entry(entries, name), folders, settings)
+            return 0
+        case "verify":
+            return _verify([find_entry(entries, name) for name in arguments.names or entries], folders)
+        case _:
+            entry = find_entry(entries, arguments.name, arguments.precision)
+            path = locate(entry, folders)
+            if path is None:
+                raise StartupError(f"model '{entry.name}': {entry.file} is not in {_listed(folders)}")
+            _pin(entry, path)
+            return 0
+
+
+def _with_variants(entry: ModelEntry) -> Iterator[ModelEntry]:
+    yield entry
+    yield from entry.variants.values()
+
+
+def _line(entry: ModelEntry, folders: list[Path]) -> str:
+    path = locate(entry, folders)
+    if path is not None:
+        state = f"{path.stat().st_size / 1e6:.1f} MB"
+    else:
+        state = "to be made" if entry.recipe else "to be pulled" if entry.addresses else "not here"
+    licence = entry.licence + (f"; {entry.terms}" if entry.terms else "")
+    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{licence}"
+
+
+def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
+    """Say of every file whether it is the one meant; 1 if one is not."""
+    code = 0
+    for entry in (each for model in entries for each in _with_variants(model)):
+        path = locate(entry, folders)
+        if path is None:
+            _say(f"{entry.name}\t{entry.precision}\tabsent")
+            continue
+        try:
+            verified(entry, path, path.read_bytes())
+        except StartupError as exc:
+            _say(f"{entry.name}\t{entry.precision}\tWRONG\t{exc}")
+            code = 1
+        else:
+            _say(f"{entry.name}\t{entry.precision}\tgood\t{path}")
+    return code
+
+
+def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:
+    """Fetch a model's file, unless it is here.
+
+    Raises:
+        StartupError: it cannot be had, or what came is not the file meant.
+    """
+    path = locate(entry, folders)
+    if path is None:
+        path = folders[-1] / entry.file
+        _fetch(entry, path, settings.model_mirror)
+    verified(entry, path, data := path.read_bytes())
+    _say(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicence: {entry.licence}")
+    if entry.terms:
+        _say(f"terms: {entry.terms}")
+    pin = read_pin(path)
+    if entry.golden is None and (pin is None or pin.golden is None):
+        _pin(entry, path)
+
+
+def _fetch(entry: ModelEntry, path: Path, mirror: str) -> None:
+    addresses = [f"{mirror.rstrip('/')}/{entry.file}"] if mirror else list(entry.addresses)
+    if not addresses:
+        raise StartupError(f"model '{entry.name}' has no address in the manifest: fetch it from {entry.source}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said: list[str] = []
+    for address in addresses:
+        bar = Bar(entry.file)
+        try:
+            fetch(address, path, lambda part: _fault(entry, part), bar)
+        except DownloadError as exc:
+            said.append(str(exc))
+        else:
+            return
+        finally:
+            bar.end()
+    raise StartupError(f"model '{entry.name}' cannot be fetched: {'; '.join(said)}")
+
+
+def _fault(entry: ModelEntry, path: Path) -> str | None:
+    data = path.read_bytes()
+    return mismatch(entry, data, hashlib.sha256(data).hexdigest())
+
+
+def _pin(entry: ModelEntry, path: Path) -> None:
+    """Keep the file's sha256 and its golden answer beside it.
+
+    Raises:
+        StartupError: the file is not the manifest's, or does not see the golden picture's figure.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if fault := mismatch(entry, data, digest):
+        raise StartupError(f"model '{entry.name}': {path} has {fault}")
+    golden = golden_of_model(Model(entry, path, data))
+    write_pin(path, Pin(digest, golden))
+    _say(f"pinned in {pin_path(path)}: look at its mattes of real photos before it serves")
+
+
+def _listed(folders: list[Path]) -> str:
+    return " nor in ".join(str(each) for each in folders)
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - for the person at the console

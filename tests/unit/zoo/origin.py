@@ -1,0 +1,85 @@
+"""A small HTTP server that publishes one file, and can be told to misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Origin:
+    """What it publishes, how, and what it was asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        self.cut_after: list[int] = []
+        """Each answer takes one off: it ends after so many bytes of body although it promised all."""
+        self.ranges = True
+        self.status = 0
+        """Answered instead, if not 0."""
+        self.redirect = ""
+        self.length = True
+        self.asked: list[dict[str, str]] = []
+        self.url = ""
+
+    def change(self, content: bytes) -> None:
+        self.__init__(content)  # type: ignore[misc]
+
+
+@contextmanager
+def published(content: bytes) -> Iterator[Origin]:
+    """``origin.url`` + any path answers ``content``."""
+    origin = Origin(content)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            origin.asked.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
+            self.close_connection = True
+            if origin.status or origin.redirect:
+                self.send_response(origin.status or 302)
+                self.send_header("Content-Length", "0")
+                if origin.redirect:
+                    self.send_header("Location", origin.redirect)
+                self.end_headers()
+                return
+            start, body = 0, origin.content
+            asked = self.headers.get("Range")
+            if asked and origin.ranges and self.headers.get("If-Range") in (None, origin.etag):
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(body):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(body)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            else:
+                self.send_response(200)
+            if origin.etag:
+                self.send_header("ETag", origin.etag)
+            if origin.length:
+                self.send_header("Content-Length", str(len(body) - start))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            sent = body[start:]
+            self.wfile.write(sent[: origin.cut_after.pop(0)] if origin.cut_after else sent)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    origin.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield origin
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
