@@ -1,63 +1,104 @@
-"""``python -m app serve``: settings, then the server."""
+"""``python -m app serve``: settings, then the server. ``check``, ``keys``, ``models``: see their modules.
+
+What a command needs is imported when it is asked for: a container's health check runs every few seconds and should not
+load a neural network's runtime for it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import ipaddress
 import signal
 import sys
 
-import uvloop
-
-from app import __version__, logs, settings
-from app.access import console
+from app import __version__
 from app.errors import StartupError
-from app.host import keep_freed_memory
-from app.server import run
-from app.settings import Settings
-from app.zoo import console as zoo
+from app.live import LIVE_TIMEOUT_S, live, own_address
 
 
-def serve(settings: Settings) -> int:
+def serve() -> int:
     """Serve until stopped; the process's exit code.
 
     Raises:
-        StartupError: a public address without keys, unless that is allowed by name.
+        StartupError: the settings are at fault, or a public address without keys, unless that is allowed by name.
     """
-    if not (settings.allow_anonymous or settings.database_url or _is_loopback(settings.host)):
-        raise StartupError(
-            f"CLEARCUT_HOST={settings.host} is reachable from other machines and no keys are configured. "
-            "Set CLEARCUT_DATABASE_URL and make keys (python -m app keys create), or set CLEARCUT_ALLOW_ANONYMOUS=true "
-            "to serve everyone who can reach it, or listen on 127.0.0.1"
-        )
+    import asyncio
+
+    import uvloop
+
+    from app import logs, settings
+    from app.check import public_without_keys
+    from app.host import keep_freed_memory
+    from app.server import run
+
+    given = settings.load()
+    if (fault := public_without_keys(given)) is not None:
+        raise StartupError(fault)
     keep_freed_memory()
-    logs.configure(settings.log_level)
+    logs.configure(given.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(settings))
+        return runner.run(run(given))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def check() -> int:
+    """Say what would run and what would not; 1 if anything is at fault."""
+    from app.check import findings
+
+    faults = 0
+    for finding in findings():
+        _say(str(finding))
+        faults += finding.verdict == "FAULT"
+    _say(f"{faults} fault(s): the service would not start" if faults else "ready to serve")
+    return 1 if faults else 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def check_live(url: str, timeout_s: float) -> int:
+    """0 if the server at ``url``, or else the one with this environment, is alive."""
+    alive, text = live(url or own_address(), timeout_s)
+    _say(text)
+    return 0 if alive else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - for the person at the console
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Clearcut: background removal over HTTP.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve until SIGTERM; configured by CLEARCUT_* variables")
-    console.add_commands(commands)
-    zoo.add_commands(commands)
-    arguments = parser.parse_args(argv)
+    checking = commands.add_parser("check", help="say what would run, and every reason why it would not")
+    checking.add_argument(
+        "--live",
+        metavar="URL",
+        nargs="?",
+        const="",
+        help="instead ask a running server whether it is alive (without URL: the one with this environment)",
+    )
+    checking.add_argument("--timeout", type=float, default=LIVE_TIMEOUT_S, metavar="S", help="for --live, seconds")
+    if command != "check":
+        from app.access import console
+        from app.zoo import console as zoo
+
+        console.add_commands(commands)
+        zoo.add_commands(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    given = sys.argv[1:] if argv is None else argv
+    arguments = _parser(given[0] if given else "").parse_args(given)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        given = settings.load()
-        if arguments.command == "keys":
-            return console.run(arguments, given)
-        return zoo.run(arguments, given) if arguments.command == "models" else serve(given)
+        if arguments.command in ("keys", "models"):
+            from app import settings
+            from app.access import console
+            from app.zoo import console as zoo
+
+            return (console if arguments.command == "keys" else zoo).run(arguments, settings.load())
+        if arguments.command == "check":
+            return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
+        return serve()
     except StartupError as exc:
         prefix = "refusing to start: " if arguments.command == "serve" else ""
         print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - for the person at the console

@@ -24,6 +24,14 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return machine
 
 
+def memory_used(statm: Path = Path("/proc/self/statm")) -> int:
+    """Bytes of memory that this process has in use now; 0 where the system does not say."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def keep_freed_memory() -> bool:
     """Let glibc hand freed picture buffers to the next picture instead of to the system; whether that could be set.
 

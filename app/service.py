@@ -73,7 +73,7 @@ class Service:
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(self._state_changed)
         self.slots = Slots(settings.slots)
-        self.pixels = PixelBudget(_pixel_capacity(settings))
+        self.pixels = PixelBudget(pixel_capacity(settings))
         self.access = Access(settings, self._charge_closed)
         self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
@@ -203,7 +203,8 @@ class Service:
         return float(getattr(self.batcher, name)) if self.batcher is not None else 0.0
 
 
-def _pixel_capacity(settings: Settings) -> int:
+def pixel_capacity(settings: Settings) -> int:
+    """Decoded pixels that may be in the house at once."""
     if settings.inflight_megapixels:
         return int(settings.inflight_megapixels * 1e6)
     return max(int(settings.max_megapixels * 1e6), memory_limit() // 4 // BYTES_PER_PIXEL)

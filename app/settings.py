@@ -185,6 +185,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     Raises:
         StartupError: a variable is malformed, out of range, or unknown (with a suggestion).
     """
+    settings, faults = read(environ)
+    if faults:
+        raise StartupError("; ".join(faults))
+    return settings
+
+
+def read(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+    """(the settings, with the default wherever a variable is at fault; the faults, each naming its variable)."""
     env = os.environ if environ is None else environ
     given = {
         name[len(PREFIX) :].lower(): value
@@ -196,21 +204,19 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     ]
     known = {name: value for name, value in given.items() if name in Settings.model_fields}
     try:
-        settings = Settings.model_validate(known)
+        return Settings.model_validate(known), faults
     except ValidationError as exc:
+        wrong = {str(err["loc"][0]) for err in exc.errors()}
         faults += [
             f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']}{_got(str(err['loc'][0]), err['input'])}"
             for err in exc.errors()
         ]
-        raise StartupError("; ".join(faults)) from None
-    if faults:
-        raise StartupError("; ".join(faults))
-    return settings
+    return Settings.model_validate({name: value for name, value in known.items() if name not in wrong}), faults
 
 
 def _got(name: str, value: object) -> str:
-    """The value that was given, unless it is a secret."""
-    return "" if "secret" in name else f" (got {value!r})"
+    """The value that was given, unless it is a secret or may hold a password."""
+    return "" if "secret" in name or name.endswith("_url") else f" (got {value!r})"
 
 
 def _hint(name: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Double,
@@ -70,8 +71,61 @@ def open_engine(url: str, threads: int) -> Engine:
     Raises:
         StartupError: the address is none of ours, its driver is not installed, or the database cannot be reached.
     """
+    engine = _engine(url, threads)
     try:
-        parsed = make_url(url)
+        try:
+            metadata.create_all(engine)
+        except DBAPIError:
+            metadata.create_all(engine)  # another process made them in the same moment
+    except DBAPIError as exc:
+        engine.dispose()
+        raise _unusable(exc) from None
+    return engine
+
+
+def try_database(url: str) -> str:
+    """Look whether the database could be used, without a change to it; where it is, in words without a password.
+
+    Raises:
+        StartupError: as ``open_engine``; or its file, or the file's folder, cannot be written to.
+    """
+    if url.startswith("sqlite"):
+        return _try_file(_parsed(url).database)
+    engine = _engine(url, 1)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except DBAPIError as exc:
+        raise _unusable(exc) from None
+    finally:
+        engine.dispose()
+    return f"{engine.url.get_backend_name()} at {engine.url.host or 'a local socket'}, {engine.url.database}"
+
+
+def _try_file(path: str | None) -> str:
+    if not path or path == ":memory:":
+        return "memory: they are gone when the process ends"
+    needed = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
+    # The log and the lock that SQLite writes beside the file need the folder.
+    if not (os.access(needed, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK)):
+        raise StartupError(f"CLEARCUT_DATABASE_URL: {path}, or its folder, cannot be written to")
+    return f"{path}" + ("" if os.path.exists(path) else ", made at the first start")
+
+
+def _unusable(exc: DBAPIError) -> StartupError:
+    return StartupError(f"CLEARCUT_DATABASE_URL: the database cannot be used: {exc.orig}")
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise StartupError("CLEARCUT_DATABASE_URL: not an address such as sqlite:///clearcut.db") from None
+
+
+def _engine(url: str, threads: int) -> Engine:
+    parsed = _parsed(url)
+    try:
         backend = parsed.get_backend_name()
         if backend == "sqlite":
             _private(parsed.database)
@@ -90,14 +144,6 @@ def open_engine(url: str, threads: int) -> Engine:
         raise StartupError("CLEARCUT_DATABASE_URL: not an address such as sqlite:///clearcut.db") from None
     except ModuleNotFoundError:
         raise StartupError("CLEARCUT_DATABASE_URL: install the 'postgres' extra for PostgreSQL") from None
-    try:
-        try:
-            metadata.create_all(engine)
-        except DBAPIError:
-            metadata.create_all(engine)  # another process made them in the same moment
-    except DBAPIError as exc:
-        engine.dispose()
-        raise StartupError(f"CLEARCUT_DATABASE_URL: the database cannot be used: {exc.orig}") from None
     return engine
 
 

@@ -1,0 +1,183 @@
+"""``python -m app check``: everything that could keep a server from starting or from surviving, found out beforehand.
+
+Nothing is served, and nothing is written: a port is bound and let go, a database is asked and not changed. All problems
+are reported, not only the first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.access.rates import Rates
+from app.access.tables import try_database
+from app.errors import StartupError
+from app.host import memory_limit, memory_used
+from app.inference.choice import load_best
+from app.inference.session import runtime_version
+from app.service import BYTES_PER_PIXEL, pixel_capacity
+from app.settings import MIB, Settings, read
+
+Verdict = Literal["ok", "note", "FAULT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    verdict: Verdict
+    """A note is worth knowing; a fault keeps the service from starting, or from living."""
+    about: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict:5}  {self.about:9}  {self.text}"
+
+
+def findings(environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """What there is to say, in the order of a start; takes seconds, as the model is loaded and run.
+
+    Where a variable is wrong its default stands in, so that the rest is looked at too.
+    """
+    settings, faults = read(environ)
+    yield from (Finding("FAULT", "settings", fault) for fault in faults)
+    if not faults:
+        given = len(settings.model_fields_set)
+        yield Finding("ok", "settings", f"{given} given, the rest by default")
+    yield from _address(settings)
+    before = memory_used()
+    yield from _model(settings)
+    yield from _memory(settings, max(before, memory_used()), memory_limit())
+    yield from _accounts(settings)
+    yield from _data(settings)
+
+
+def public_without_keys(settings: Settings) -> str | None:
+    """Why this address must not be listened on, or None."""
+    if settings.allow_anonymous or settings.database_url or is_loopback(settings.host):
+        return None
+    return (
+        f"CLEARCUT_HOST={settings.host} is reachable from other machines and no keys are configured. "
+        "Set CLEARCUT_DATABASE_URL and make keys (python -m app keys create), or set CLEARCUT_ALLOW_ANONYMOUS=true "
+        "to serve everyone who can reach it, or listen on 127.0.0.1"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _address(settings: Settings) -> Iterator[Finding]:
+    if (fault := public_without_keys(settings)) is not None:
+        yield Finding("FAULT", "address", fault)
+    yield _port("port", settings.host, settings.port)
+
+
+def _port(about: str, host: str, port: int) -> Finding:
+    """Whether a server could listen there now."""
+    where = f"{host}:{port}"
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                trial.bind(address)
+                trial.listen(1)
+    except OSError as exc:
+        return Finding("FAULT", about, f"cannot listen on {where}: {exc.strerror}")
+    return Finding("ok", about, f"{where} is free" if port else f"{host}, on a port that is picked at start")
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    try:
+        model, loaded = load_best(
+            settings.model,
+            settings.precision,
+            settings.device,
+            extra_dir=settings.model_dir,
+            lanes=settings.lanes,
+            intra_op_threads=settings.intra_op_threads,
+            buckets=settings.bucket_sizes,
+        )
+    except StartupError as exc:
+        yield Finding("FAULT", "model", str(exc))
+        return
+    entry, plan = model.entry, loaded.plan
+    yield Finding("ok", "model", f"{entry.name}, {entry.licence}, {model.path}, sha256 {entry.sha256} as it should be")
+    sizes = ", ".join(str(size) for size in plan.buckets)
+    yield Finding(
+        "ok",
+        "provider",
+        f"{plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of {plan.intra_op_threads} "
+        f"thread(s), batches of {sizes}, about {plan.images_per_s:.1f} images/s",
+    )
+    yield from (Finding("note", "provider", note) for note in plan.notes)
+    yield Finding("ok", "self-test", "the golden picture's matte is the manifest's")
+
+
+def _memory(settings: Settings, base: int, limit: int) -> Iterator[Finding]:
+    """The worst that the limits let happen against what the control group, or the machine, has.
+
+    Args:
+        base: bytes in use with the model loaded.
+    """
+    one = int(settings.max_megapixels * 1e6) * BYTES_PER_PIXEL
+    # One request's picture and outputs may be twice the largest picture, when it is alone.
+    pictures = max(pixel_capacity(settings), 2 * int(settings.max_megapixels * 1e6)) * BYTES_PER_PIXEL
+    uploads = settings.slots * settings.max_bytes
+    worst = base + pictures + uploads + settings.replay_mb * MIB
+    parts = (
+        f"{_mib(base)} with the model, {_mib(pictures)} for pictures at once, {_mib(uploads)} for {settings.slots} "
+        f"uploads of the largest size, {settings.replay_mb} MiB for replays: {_mib(worst)} of {_mib(limit)}"
+    )
+    if base + one > limit:
+        yield Finding(
+            "FAULT",
+            "memory",
+            f"one picture of CLEARCUT_MAX_MEGAPIXELS={settings.max_megapixels:g} needs {_mib(base + one)}, there are "
+            f"{_mib(limit)}: lower it, or give more memory",
+        )
+    elif worst > limit:
+        yield Finding(
+            "note", "memory", f"{parts}. Lower CLEARCUT_SLOTS, CLEARCUT_MAX_BYTES or CLEARCUT_INFLIGHT_MEGAPIXELS"
+        )
+    else:
+        yield Finding("ok", "memory", parts)
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.0f} MiB"
+
+
+def _accounts(settings: Settings) -> Iterator[Finding]:
+    if not settings.database_url:
+        yield Finding("ok", "accounts", "none: whoever can reach the service may use it")
+        return
+    try:
+        yield Finding("ok", "accounts", f"keys and credits in {try_database(settings.database_url)}")
+    except StartupError as exc:
+        yield Finding("FAULT", "accounts", str(exc))
+    try:
+        Rates(settings.limits_url)
+    except StartupError as exc:
+        yield Finding("FAULT", "limits", str(exc))
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    """Whether the data folder could be written to; it is not made."""
+    folder = settings.data_dir
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path("/"))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        yield Finding("ok", "data", f"{folder} " + ("can be written to" if there == folder else "can be made"))
+    else:
+        # Jobs need it; the synchronous routes do without.
+        yield Finding("note", "data", f"CLEARCUT_DATA_DIR={folder} cannot be written to: jobs would not start")

@@ -1,0 +1,152 @@
+import http.server
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from app.__main__ import main
+from app.access.ledger import Ledger
+from app.access.tables import open_engine, try_database
+from app.check import Finding, _memory, findings
+from app.errors import StartupError
+from app.live import live, own_address
+from app.settings import MIB, Settings
+
+QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_DEVICE": "cpu", "CLEARCUT_PORT": "0"}
+
+
+def said(**environ: str) -> dict[str, Finding]:
+    given = QUICK | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
+    found = list(findings(given))
+    return {each.about: each for each in found} | {each.text: each for each in found if each.about == "settings"}
+
+
+def test_what_would_run():
+    found = said()
+    assert {each.verdict for each in found.values()} <= {"ok", "note"}
+    assert "clearcut-s" in found["model"].text
+    assert "cpu" in found["provider"].text
+    assert "1 session(s) of" in found["provider"].text
+    assert found["self-test"].verdict == "ok"
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = said(
+            slotz="3",
+            lanes="many",
+            port=str(taken.getsockname()[1]),
+            model="u3net",
+            database_url="mysql://here/there",
+            data_dir=str(tmp_path / "file" / "data"),
+        )
+    faults = " | ".join(each.text for each in found.values() if each.verdict == "FAULT")
+    assert "CLEARCUT_SLOTZ: unknown setting; did you mean CLEARCUT_SLOTS?" in faults
+    assert "CLEARCUT_LANES" in faults
+    assert "cannot listen on 127.0.0.1:" in faults
+    assert "Unknown model 'u3net'" in faults
+    assert "only sqlite and postgresql" in faults
+    assert found["data"].verdict == "note"
+
+
+def test_a_public_address_without_keys_and_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("app.inference.session._missing", lambda device: "there is none here")
+    found = said(host="0.0.0.0", device="cuda")
+    assert "CLEARCUT_ALLOW_ANONYMOUS=true" in found["address"].text
+    assert "'cuda' was asked for and cannot be had: there is none here" in found["model"].text
+    assert "self-test" not in found
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict", "words"),
+    [
+        (700 * MIB, "FAULT", "CLEARCUT_MAX_MEGAPIXELS=50"),
+        (2000 * MIB, "note", "Lower CLEARCUT_SLOTS"),
+        (16_000 * MIB, "ok", "64 uploads"),
+    ],
+)
+def test_the_memory_budget(limit, verdict, words):
+    found = list(_memory(Settings(inflight_megapixels=100), 200 * MIB, limit))
+    assert [each.verdict for each in found] == [verdict]
+    assert words in found[0].text
+
+
+def test_looking_at_a_database_changes_nothing(tmp_path):
+    path = tmp_path / "clearcut.db"
+    url = f"sqlite:///{path}"
+    assert "made at the first start" in try_database(url)
+    assert not path.exists()
+    Ledger(open_engine(url, 1), 60).close()
+    before = path.read_bytes()
+    assert try_database(url) == str(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:canary@host:canary/db", "postgresql://u:canary@[::1/db", "canary", "canary://x"]
+)
+def test_an_address_that_is_none_is_refused_without_being_repeated(url):
+    for use in (try_database, lambda url: open_engine(url, 1)):
+        with pytest.raises(StartupError, match="CLEARCUT_DATABASE_URL") as caught:
+            use(url)
+        assert "canary" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(StartupError, match="cannot be written to"):
+        try_database(f"sqlite:///{tmp_path}/none/clearcut.db")
+
+
+@contextmanager
+def answering(status: int):
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1)])
+def test_live_asks_livez_and_its_exit_code_is_the_answer(status, code, capsys):
+    with answering(status) as (url, asked):
+        assert main(["check", "--live", url]) == code
+        assert main(["check", "--live", f"{url}/readyz"]) == code
+    assert asked == ["/livez", "/readyz"]
+    assert f"/livez: {status}" in capsys.readouterr().out
+
+
+def test_live_does_not_wait_for_a_server_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        alive, text = live(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.05)
+    assert not alive
+    assert "timed out" in text
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:80", "http://", "http://x:port", "http://x:70000"])
+def test_live_refuses_what_is_no_address(url):
+    assert live(url)[0] is False
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:9"), ("::", "http://[::1]:9"), ("10.1.2.3", "http://10.1.2.3:9")],
+)
+def test_the_own_address_can_be_reached_from_within(monkeypatch, host, url):
+    monkeypatch.setenv("CLEARCUT_HOST", host)
+    monkeypatch.setenv("CLEARCUT_PORT", "9")
+    assert own_address() == url
