@@ -133,7 +133,7 @@ class ImageError(InputError):
 
     def about(self, field: str) -> ImageError:
         """The same error, of another file field."""
-        self.details = (self.details or "").replace("'image_file'", f"'{field}'")
+        self.details = (self.details or "").replace(f"'{self.field}'", f"'{field}'")
         self.field = field
         return self
 

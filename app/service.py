@@ -10,12 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
 from app.access.replay import Replays
+from app.blobs.links import Outputs
 from app.errors import StartupError
+from app.fetch.rules import fetch_rules
 from app.host import give_back_memory, memory_limit
 from app.imaging.runtime import one_thread_per_call
 from app.imaging.types import ProbeLimits
@@ -34,6 +36,9 @@ from app.settings import MIB, Settings
 
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from app.fetch.fetcher import Fetcher
 
 HEARTBEAT_S = 0.5
 
@@ -78,6 +83,12 @@ class Service:
         self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
         self.pool = Pool(self.workers)
+        self.fetcher: Fetcher | None = None
+        """For the synchronous routes; None while they take no addresses."""
+        self.outputs: Outputs | None = None
+        """Kept for callers with a signed address; None where nothing is kept."""
+        self.downloads = Slots(settings.slots)
+        """Of outputs, at once; they hold no place among the requests."""
         self.cutouts = 0
         """Sent since the start."""
         self.served: Served | None = None
@@ -103,6 +114,7 @@ class Service:
             loop.call_soon_threadsafe(self._inference_failed, exc)
 
         try:
+            self.fetcher = self._make_fetcher()
             await self.access.start()
             served = await asyncio.to_thread(self._load)
         except StartupError as exc:
@@ -156,6 +168,16 @@ class Service:
     @property
     def alive(self) -> bool:
         return self.lifecycle.alive and (self.batcher is None or self.batcher.alive)
+
+    def _make_fetcher(self) -> Fetcher | None:
+        rules = fetch_rules(self.settings)
+        if not self.settings.fetch:
+            return None
+        try:
+            from app.fetch.fetcher import Fetcher  # with an HTTP client, which serving without addresses does not need
+        except ImportError:
+            raise StartupError("CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'") from None
+        return Fetcher(rules)
 
     def _charge_closed(self, outcome: str) -> None:
         self.metrics.charges.labels(outcome).inc()

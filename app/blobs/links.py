@@ -6,10 +6,21 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from app.blobs.store import BlobStore
 from app.errors import LinkRefused, OutputExpired
 
 ROUTE = "/outputs/"
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What answers for signed addresses."""
+
+    store: BlobStore
+    secrets: tuple[bytes, ...]
+    """Any of them may have signed an address."""
 
 
 def sign_url(base: str, key: str, expires_at: float, secrets: Sequence[bytes]) -> str:

@@ -7,10 +7,10 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import docs, facts, health, photoroom, poof, rembg, removebg, removebg_errors
+from app.web import docs, facts, health, outputs, photoroom, poof, rembg, removebg, removebg_errors
 from app.web.middleware import ExchangeMiddleware
 
-ROOMS = (poof, removebg, rembg, photoroom, health)
+ROOMS = (poof, removebg, rembg, photoroom, outputs, health)
 DIALECTS = (poof.DIALECT, removebg_errors.DIALECT, rembg.DIALECT, photoroom.DIALECT)
 
 

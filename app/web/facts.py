@@ -20,7 +20,7 @@ EXPOSED_HEADERS = (
     "Retry-After",
     "X-Credits-Charged", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
     "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
-    "X-Uncertainty-Score",
+    "X-Uncertainty-Score", "ETag", "Content-Range", "Content-Disposition",
 )  # fmt: skip
 """What a browser's script may read of an answer from another origin."""
 

@@ -65,7 +65,9 @@ class ExchangeMiddleware:
             nonlocal status, handed_over
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_marks(exchange)]
+                own = {name.lower() for name, _ in message["headers"]}
+                marks = [mark for mark in _marks(exchange) if mark[0] != b"cache-control" or mark[0] not in own]
+                message["headers"] = [*message["headers"], *marks]
             for piece in _pieces(message):
                 last = piece["type"] == "http.response.body" and not piece.get("more_body", False)
                 # The server takes what it is given also for a peer that has gone, and tells of it only if asked before.
@@ -175,7 +177,7 @@ def _framework_error(exc: HTTPException) -> ClearcutError:
 
 
 def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Headers that every answer carries."""
+    """Headers that every answer carries; an answer may have a Cache-Control of its own."""
     limits = rate_headers(exchange.standings, exchange.dialect.older_rate_headers)
     return [
         *((name.lower().encode(), value.encode()) for name, value in limits.items()),

@@ -30,6 +30,10 @@ from app.web.fields import Table
 from app.web.schema import INTEGER, TEXT, Schema
 from app.web.upload import Intake
 
+ADDRESS: Schema = {
+    "type": "string",
+    "description": "The picture's address, in place of the file, where CLEARCUT_FETCH is on.",
+}
 FILE: Schema = {"type": "string", "format": "binary"}
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 ANSWER_HEADERS = {
@@ -143,13 +147,15 @@ def _bodies(intake: Intake, table: Table) -> dict[str, Any]:
     fields = {name: {**field.schema, "description": field.about} for name, field in table.items()}
     files = dict.fromkeys(intake.roles, FILE)
     texts = {name: {"type": "string", "contentEncoding": "base64"} for name in intake.encoded}
-    form = {"type": "object", "properties": {**files, **texts, **fields}}
-    if not intake.encoded:
+    addresses = dict.fromkeys(intake.addresses, ADDRESS)
+    form = {"type": "object", "properties": {**files, **texts, **addresses, **fields}}
+    if not (intake.encoded or intake.addresses):
         form["required"] = [intake.main]
     bodies: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     bodies |= {kind: {"schema": FILE} for kind in RAW_TYPES}
     if intake.encoded:
-        encoded = {"type": "object", "properties": {**texts, **fields}, "required": list(intake.encoded)}
+        texts |= addresses
+        encoded = {"type": "object", "properties": {**texts, **fields}}
         bodies["application/x-www-form-urlencoded"] = {"schema": encoded}
         as_json = {name: _as_json(schema) for name, schema in fields.items()}
         bodies["application/json"] = {"schema": {**encoded, "properties": {**texts, **as_json}}}

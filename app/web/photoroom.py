@@ -22,7 +22,7 @@ from app.web.upload import NO_ADDRESS, Intake, Upload
 from app.web.work import Finished, Operation, cut_out
 
 INTAKE = Intake(
-    roles={"image_file": "image"}, encoded={"image_file_b64": "image"}, addresses=("image_url",)
+    roles={"image_file": "image"}, encoded={"image_file_b64": "image"}, addresses={"image_url": "image"}
 )  # fmt: skip
 
 FIELDS: dict[str, Field] = {

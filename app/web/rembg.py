@@ -17,12 +17,12 @@ from app.web import fields, grammar
 from app.web.dialect import Dialect, plain_status
 from app.web.facts import file_response, result_headers
 from app.web.fields import Field, Parsed
-from app.web.openapi import ANSWER_HEADERS, cut_out_answer, read, refused, work
+from app.web.openapi import ANSWER_HEADERS, cut_out_answer, work
 from app.web.schema import TEXT, members
 from app.web.upload import NO_ADDRESS, Intake, Upload
 from app.web.work import Finished, Operation, cut_out
 
-INTAKE = Intake(roles={"file": "image"}, addresses=("url",))
+INTAKE = Intake(roles={"file": "image"}, addresses={"url": "image"})
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRUE, _FALSE = ("true", "1", "yes", "on", "y", "t"), ("false", "0", "no", "off", "n", "f")
@@ -73,7 +73,7 @@ def routes(service: Service) -> list[Route]:
     operation = Operation(INTAKE, read_job, respond)
 
     async def remove(request: Request) -> Response:
-        if request.method != "POST":  # the original fetches a picture from an address
+        if request.method != "POST" and service.fetcher is None:
             raise InvalidOption("url", NO_ADDRESS)
         return await cut_out(service, request, operation)
 
@@ -110,10 +110,14 @@ _SUMMARY = "Remove the background, as rembg's server does"
 
 def paths() -> dict[str, Any]:
     """For the OpenAPI document."""
-    no_address = refused("There is no address to give", DIALECT)
-    return {
-        "/api/remove": {
-            **work(_SUMMARY, "rembg", DIALECT, INTAKE, FIELDS, cut_out_answer(["image/png"], ANSWER_HEADERS)),
-            **read("Refused: the original fetches an address here", "rembg", DIALECT, {"422": no_address}, keyed=False),
-        }
+    answer = cut_out_answer(["image/png"], ANSWER_HEADERS)
+    posted = work(_SUMMARY, "rembg", DIALECT, INTAKE, FIELDS, answer)
+    address = {"name": "url", "in": "query", "description": "Of the picture.", "schema": TEXT}
+    asked = {
+        **posted["post"],
+        "summary": "The same of a picture by its address, where CLEARCUT_FETCH is on",
+        "description": "Options are in the query string.",
+        "parameters": [address, *posted["post"]["parameters"]],
     }
+    del asked["requestBody"]
+    return {"/api/remove": {**posted, "get": asked}}

@@ -48,7 +48,7 @@ _MARGIN = "one, two or four lengths such as 30px or 10%; at most 500px or 50% of
 INTAKE = Intake(
     roles={"image_file": "image", "bg_image_file": "bg_image"},
     encoded={"image_file_b64": "image"},
-    addresses=("image_url",),
+    addresses={"image_url": "image", "bg_image_url": "bg_image"},
 )
 
 

@@ -30,7 +30,7 @@ from app.web.multipart import FormReader
 
 T = TypeVar("T")
 
-NO_ADDRESS = "no address; this service takes uploads only, send the image itself"
+NO_ADDRESS = "no address; this service takes uploads only (CLEARCUT_FETCH is off), send the image itself"
 
 
 class OnPool(Protocol):
@@ -47,13 +47,18 @@ class Intake:
     """Which field's file is what."""
     encoded: Mapping[str, str] = field(default_factory=dict)
     """Which field's base64 text is what. Only a dialect with such fields takes urlencoded forms and JSON."""
-    addresses: tuple[str, ...] = ()
-    """Fields that would hold a picture's address."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Which field's address is of what, where addresses are taken."""
 
     @property
     def main(self) -> str:
         """The field to name when there is no picture."""
         return next(iter(self.roles))
+
+    def names(self, role: str) -> list[str]:
+        """Every field that can hold it, whatever its form."""
+        every = {**self.roles, **self.encoded, **self.addresses}
+        return [name for name, other in every.items() if other == role]
 
 
 POOF = Intake(
@@ -62,7 +67,7 @@ POOF = Intake(
         "bg_image": "bg_image", "bg_image_file": "bg_image",
         "mask": "mask", "mask_file": "mask",
     },
-    addresses=("url", "image_url"),
+    addresses={"url": "image", "image_url": "image", "bg_image_url": "bg_image"},
 )  # fmt: skip
 ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
 
@@ -72,11 +77,13 @@ _TEXT_KINDS = {b"application/x-www-form-urlencoded": urlencoded, b"application/j
 @dataclass(slots=True)
 class Upload:
     files: dict[str, bytearray]
-    """By role; what ``read_upload`` returns always has an ``image``."""
+    """By role; what ``read_upload`` returns has an ``image`` here or in ``addresses``."""
     fields: dict[str, str] = field(default_factory=dict)
     """Text fields of the form and of the query string; empty ones are absent."""
     others: list[str] = field(default_factory=list)
     """Fields with a file that has no role here."""
+    addresses: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By role: the field and the address that a file is still to be fetched from."""
 
     @property
     def image(self) -> bytearray:
@@ -90,17 +97,20 @@ async def read_upload(
     max_bytes: int,
     intake: Intake = POOF,
     on_pool: OnPool = asyncio.to_thread,
+    *,
+    fetching: bool = False,
 ) -> Upload:
     """Read one image and its options.
 
     Accepts multipart/form-data with the files in the fields of the intake's ``roles``, or the image itself as the body
     (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string; urlencoded
-    forms and JSON objects with the file in base64, where the dialect has such fields.
+    forms and JSON objects with the file in base64 or with its address, where the dialect has such fields.
 
     Args:
         headers: lower-cased names.
         query: the raw query string.
         on_pool: runs what would hold the event loop up: bodies of text are taken apart there.
+        fetching: whether addresses are taken; they come back in ``addresses``, not fetched yet.
 
     Raises:
         MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
@@ -118,7 +128,7 @@ async def read_upload(
         _one_value(upload.fields, fields)
     elif raw:
         upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
-    elif intake.encoded and kind in _TEXT_KINDS:
+    elif (intake.encoded or (fetching and intake.addresses)) and kind in _TEXT_KINDS:
         data = await _read_all(body, cap, max_bytes)
         members = await on_pool(lambda: _TEXT_KINDS[kind](data, intake.encoded))
         texts = {name: members.pop(name) for name in intake.encoded if name in members}
@@ -129,12 +139,24 @@ async def read_upload(
     for name in list(texts):
         role = intake.encoded[name]
         if upload.files.get(role):
-            every = {**intake.roles, **intake.encoded}
-            raise MultipleImages(role, [each for each, other in every.items() if other == role])
+            raise MultipleImages(role, intake.names(role))
         upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes))
-    if not upload.files.get("image"):
+    if fetching:
+        _take_addresses(upload, intake)
+    if not upload.files.get("image") and "image" not in upload.addresses:
         _no_image(upload, intake, raw)
     return upload
+
+
+def _take_addresses(upload: Upload, intake: Intake) -> None:
+    """Move addresses out of the fields."""
+    for name, role in intake.addresses.items():
+        if name not in upload.fields:
+            continue
+        if upload.files.get(role) or role in upload.addresses:
+            raise MultipleImages(role, intake.names(role))
+        upload.files.pop(role, None)  # an empty body or an empty file beside the address
+        upload.addresses[role] = (name, upload.fields.pop(name))
 
 
 def _one_value(ours: dict[str, str], query: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from app.access.replay import Kept
 from app.errors import ImageError, Starting
 from app.pipeline import Answer, Job, Result
 from app.service import Service
+from app.web.addresses import fetch_files
 from app.web.entry import count_pixels, enter, reserve
 from app.web.exchange import Exchange
 from app.web.facts import log_facts
@@ -46,6 +47,10 @@ class Operation:
     respond: Callable[[Finished], Awaitable[Response]]
 
 
+_ENGINES = {"image": "image_file", "bg_image": "bg_image"}
+"""What the engine calls the field of each file that can have an address."""
+
+
 async def cut_out(service: Service, request: Request, operation: Operation) -> Response:
     """Answer one request.
 
@@ -69,7 +74,11 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
             service.settings.max_bytes,
             operation.intake,
             service.on_pool,
+            fetching=service.fetcher is not None,
         )
+    sources = {role: name for role, (name, _) in upload.addresses.items()}
+    if upload.addresses and service.fetcher is not None:
+        await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
     job, ignored = operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
     if charge is not None and (kept := service.replays.get(charge.id)) is not None:
@@ -81,8 +90,9 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     async def work() -> tuple[Result, Response]:
         try:
             result = await pipeline.remove(job, trace, probed)
-        except ImageError as exc:  # the engine's name for the picture's field is Poof's
-            raise exc.about(operation.intake.main) if exc.field == "image_file" else exc from None
+        except ImageError as exc:  # the engine's names for the files' fields are Poof's
+            own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
+            raise exc.about(own.get(exc.field or "", exc.field or "")) from None
         accept = request.headers.get("accept", "")
         return result, await operation.respond(Finished(exchange, accept, upload, job, ignored, result))
 

@@ -15,7 +15,8 @@ import schemathesis
 from tests import samples
 
 PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
-FILES = ("image_file", "image", "file", "image_file_b64", "bg_image", "bg_image_file", "mask", "mask_file")
+FILES = ("image_file", "image", "file", "image_file_b64", "bg_image", "bg_image_file", "mask", "mask_file",
+         "url", "image_url", "bg_image_url")  # fmt: skip
 
 
 @schemathesis.hook

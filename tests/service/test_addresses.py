@@ -1,0 +1,190 @@
+"""Pictures by address on the synchronous routes: the same pixels as an upload's, refused in each dialect's words."""
+
+import numpy as np
+import pytest
+
+from tests.fakes import Stage, on_stage
+from tests.hosts import host
+from tests.service.test_contract import decoded, picture
+
+REMOVE, REMOVEBG, REMBG, PHOTOROOM = "/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment"
+FIELDS = {REMOVE: "image_url", REMOVEBG: "image_url", REMBG: "url", PHOTOROOM: "image_url"}
+GROUND = (10, 200, 30)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    with host({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
+        running.answers["/away"] = (302, {"Location": "/a.png"}, b"")
+        running.answers["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
+        running.answers["/large"] = (200, {}, b"x" * 70_000)
+        yield running
+
+
+def ask(pictures, path, method="POST", environ=None, **kwargs):
+    async def scenario(on: Stage):
+        return await on.client.request(method, path, **kwargs)
+
+    given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}"} | (environ or {})
+    return on_stage(scenario, **given)
+
+
+def form(**fields):
+    """A multipart form of text fields."""
+    return {"files": {name: (None, value) for name, value in fields.items()}}
+
+
+def uploaded(path, **data):
+    async def scenario(on: Stage):
+        files = {"file" if path == REMBG else "image_file": ("a.png", picture(), "image/png")}
+        return await on.client.post(path, files=files, data=data)
+
+    return on_stage(scenario)
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_the_pixels_are_an_uploads(pictures, path):
+    response = ask(pictures, path, **form(**{FIELDS[path]: pictures.url("/away?token=1")}))
+    assert response.status_code == 200, response.text
+    assert np.array_equal(decoded(response), decoded(uploaded(path)))
+    assert "fetch;dur=" in response.headers["server-timing"]
+    assert "x-ignored-fields" not in response.headers
+
+
+@pytest.mark.parametrize("body", ["form", "json", "query", "multipart"])
+@pytest.mark.parametrize("name", ["url", "image_url"])
+def test_poof_takes_its_clients_field_however_it_is_sent(pictures, name, body):
+    fields = {name: pictures.url("/a.png"), "format": "webp"}
+    kwargs = {
+        "form": {"data": fields},
+        "json": {"json": fields},
+        "query": {"params": fields},
+        "multipart": form(**fields),
+    }
+    response = ask(pictures, REMOVE, **kwargs[body])
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("kwargs", ["data", "json"])
+def test_removebg_takes_it_as_its_documentation_sends_it(pictures, kwargs):
+    response = ask(pictures, REMOVEBG, **{kwargs: {"image_url": pictures.url("/a.png"), "size": "auto"}})
+    assert response.status_code == 200, response.text
+
+
+def test_rembg_takes_it_by_get(pictures):
+    response = ask(pictures, REMBG, "GET", params={"url": pictures.url("/a.png"), "om": "true"})
+    assert response.status_code == 200, response.text
+    assert decoded(response).ndim == 2
+
+
+@pytest.mark.parametrize("path", [REMOVE, REMOVEBG])
+def test_a_backdrop_by_address(pictures, path):
+    response = ask(pictures, path, **form(image_url=pictures.url("/a.png"), bg_image_url=pictures.url("/ground.png")))
+    assert response.status_code == 200, response.text
+    assert tuple(decoded(response)[2, 2][:3]) == GROUND
+
+
+def refused(response, path, status, words):
+    assert response.status_code == status, response.text
+    body = response.json()
+    if path == REMOVEBG:
+        (error,) = body["errors"]
+        said = error["detail"]
+    else:
+        said = body["details"] if path == REMOVE else body["detail"]
+    assert words in said, said
+    return body
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
+    before = len(pictures.heard)
+    environ = {"fetch": "off"}
+    response = ask(pictures, path, environ=environ, **form(**{FIELDS[path]: pictures.url("/a.png")}))
+    refused(response, path, 422 if path == REMBG else 400, "CLEARCUT_FETCH")
+    refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
+    if path == REMBG:
+        asked = ask(pictures, path, "GET", environ=environ, params={"url": pictures.url("/a.png")})
+        refused(asked, path, 422, "CLEARCUT_FETCH")
+    assert len(pictures.heard) == before
+
+
+@pytest.mark.parametrize("path", FIELDS)
+@pytest.mark.parametrize(
+    "url",
+    ["https://127.0.0.1/a.png", "http://[::ffff:7f00:1]/", "https://2130706433/", "https://user:hunter2@example.com/"],
+)
+def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
+    response = ask(pictures, path, **form(**{FIELDS[path]: url}))
+    body = refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
+    assert "hunter2" not in response.text
+    if path == REMOVEBG:
+        assert body["errors"][0]["code"] == "invalid_image_url"
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "code"),
+    [
+        ("/none", "its server answered 404", "failed_image_download"),
+        ("/inside", "a host with a public address", "invalid_image_url"),
+        ("/page", "detected HTML", "invalid_file_type"),
+        ("/large", "Maximum file size is 65536 bytes", "file_too_large"),
+    ],
+)
+def test_what_cannot_be_used_names_the_field_too(pictures, target, words, code):
+    environ = {"max_bytes": "65536"}
+    for path in (REMOVE, REMOVEBG):
+        response = ask(pictures, path, environ=environ, **form(image_url=pictures.url(target)))
+        body = refused(response, path, 400, words)
+    assert body["errors"][0]["code"] == code
+    if target == "/page":
+        assert "'image_url'" in body["errors"][0]["detail"]
+
+
+def test_a_backdrop_that_cannot_be_used_is_the_backdrops_fault(pictures):
+    fields = {"image_url": pictures.url("/a.png"), "bg_image_url": pictures.url("/none")}
+    body = refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
+    assert body["errors"][0]["code"] == "failed_bg_download"
+    fields["bg_image_url"] = pictures.url("/page")
+    refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
+
+
+def test_one_picture_comes_in_one_way(pictures):
+    files = {"image_file": ("a.png", picture(), "image/png")}
+    url = pictures.url("/a.png")
+    body = refused(ask(pictures, REMOVE, files=files, data={"image_url": url}), REMOVE, 400, "'image_url'")
+    assert "'image_file'" in body["details"]
+    refused(ask(pictures, REMOVE, **form(image_url=url, url=url)), REMOVE, 400, "More than one image")
+    body = refused(ask(pictures, REMOVEBG, files=files, data={"image_url": url}), REMOVEBG, 400, "image_url")
+    assert body["errors"][0]["code"] == "multiple_sources"
+    fields = form(image_url=url, bg_image_url=url, bg_color="red")
+    body = refused(ask(pictures, REMOVEBG, **fields), REMOVEBG, 400, "bg_color")
+    assert body["errors"][0]["code"] == "multiple_bg_sources"
+
+
+def test_an_empty_file_beside_an_address_is_no_second_picture(pictures):
+    files = {"image_file": ("", b"", "application/octet-stream")}
+    assert ask(pictures, REMOVEBG, files=files, data={"image_url": pictures.url("/a.png")}).status_code == 200
+
+
+def test_an_address_takes_no_longer_than_the_request_may(pictures):
+    async def scenario(on: Stage):
+        async def forever(url, *, field, max_bytes=None):
+            await on.service.failed.wait()
+
+        on.service.fetcher.get = forever
+        return await on.client.post(REMOVE, **form(image_url="https://example.com/"))
+
+    response = on_stage(scenario, fetch="on", deadline_s="0.3")
+    assert response.status_code == 504
+    assert "'fetch'" in response.json()["details"]
+
+
+def test_no_address_is_logged(pictures, caplog):
+    caplog.set_level("DEBUG", "clearcut")
+    for url in (pictures.url("/a.png?token=hidden"), "https://u:hidden@example.com/", pictures.url("/hidden")):
+        ask(pictures, REMOVE, **form(image_url=url))
+    said = "".join(repr(vars(record)) for record in caplog.records)
+    assert "'fetched'" in said
+    assert "hidden" not in said

@@ -1,0 +1,177 @@
+"""Outputs by address: only with our signature, whole or in part, and never after their time."""
+
+import os
+import re
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.blobs.folder import FolderBlobs
+from app.blobs.links import Outputs, sign_url
+from app.web.outputs import byte_range
+from tests.fakes import Stage, on_stage
+
+SECRETS = (b"a secret of at least sixteen",)
+DATA = os.urandom(700_000)
+KEY = "job1.png"
+
+
+def with_output(tmp_path, scenario, **environ):
+    async def run(on: Stage):
+        store = FolderBlobs(tmp_path, 10_000_000)
+        store.put(KEY, DATA, "image/png", time.time() + 3600)
+        on.service.outputs = Outputs(store, SECRETS)
+        return await scenario(on, sign_url("", KEY, time.time() + 3600, SECRETS))
+
+    return on_stage(run, **environ)
+
+
+def get(tmp_path, method="GET", change=lambda url: url, **headers):
+    async def scenario(on: Stage, url):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await on.client.request(method, change(url), headers=named)
+
+    return with_output(tmp_path, scenario)
+
+
+def refusal(response, status, code):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["code"] == code
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    return response
+
+
+def test_an_output_comes_whole_with_what_a_client_needs(tmp_path):
+    response = get(tmp_path)
+    assert response.status_code == 200
+    assert response.content == DATA
+    headers = response.headers
+    assert headers["content-type"] == "image/png"
+    assert headers["content-length"] == str(len(DATA))
+    assert headers["accept-ranges"] == "bytes"
+    assert headers["content-disposition"] == 'inline; filename="cutout.png"'
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert re.fullmatch(r'"[0-9a-f]{32}"', headers["etag"])
+    assert re.fullmatch(r"private, max-age=3[56]\d\d", headers["cache-control"])
+    assert headers.get_list("cache-control") == [headers["cache-control"]]
+
+
+def test_head_says_the_same_and_sends_nothing(tmp_path):
+    whole, head = get(tmp_path), get(tmp_path, "HEAD")
+    assert head.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "content-length", "etag", "accept-ranges", "content-disposition"):
+        assert head.headers[name] == whole.headers[name]
+    part = get(tmp_path, "HEAD", range="bytes=0-9")
+    assert (part.status_code, part.headers["content-length"]) == (206, "10")
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "end"),
+    [
+        ("bytes=0-0", 0, 1), ("bytes=5-9", 5, 10), ("Bytes = 5 - 9", 5, 10),
+        ("bytes=100-", 100, len(DATA)), ("bytes=-7", len(DATA) - 7, len(DATA)),
+        ("bytes=0-99999999", 0, len(DATA)), ("bytes=-99999999", 0, len(DATA)),
+    ],
+)  # fmt: skip
+def test_a_range_is_that_part(tmp_path, header, start, end):
+    response = get(tmp_path, range=header)
+    assert response.status_code == 206
+    assert response.content == DATA[start:end]
+    assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
+    assert response.headers["content-length"] == str(end - start)
+
+
+@pytest.mark.parametrize(
+    "header", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "bytes=a-b", "items=0-1", "bytes", "", "bytes=1-2x"]
+)
+def test_what_is_no_single_range_is_the_whole(tmp_path, header):
+    response = get(tmp_path, range=header)
+    assert (response.status_code, len(response.content)) == (200, len(DATA))
+
+
+@pytest.mark.parametrize("header", [f"bytes={len(DATA)}-", "bytes=-0", "bytes=999999999999-"])
+def test_a_range_beyond_the_end_is_refused(tmp_path, header):
+    response = refusal(get(tmp_path, range=header), 416, "range_not_satisfiable")
+    assert response.headers["content-range"] == f"bytes */{len(DATA)}"
+
+
+def test_an_empty_file_has_no_range():
+    assert byte_range("", 0) is None
+
+
+def test_who_has_it_already_is_told_so(tmp_path):
+    etag = get(tmp_path).headers["etag"]
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = get(tmp_path, if_none_match=header)
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == etag
+    assert get(tmp_path, if_none_match='"other"').status_code == 200
+
+
+def test_if_range_of_another_version_is_the_whole(tmp_path):
+    etag = get(tmp_path).headers["etag"]
+    assert get(tmp_path, range="bytes=0-9", if_range=etag).status_code == 206
+    assert get(tmp_path, range="bytes=0-9", if_range='"other"').status_code == 200
+    assert get(tmp_path, range="bytes=0-9", if_range=f"W/{etag}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: url.replace("signature=", "signature=A"),
+        lambda url: url[:-1] + ("A" if url[-1] != "A" else "B"),
+        lambda url: re.sub("expires=[0-9]+", "expires=9999999999", url),
+        lambda url: url.replace(KEY, "job2.png"),
+        lambda url: urlsplit(url).path,
+        lambda url: url.replace("signature", "sig"),
+        lambda url: url.replace("expires", "expires=1&x"),
+        lambda url: url.replace(KEY, "%2e%2e%2fsigning-secret"),
+    ],
+)
+def test_an_address_that_we_did_not_sign_is_refused_whether_or_not_there_is_an_output(tmp_path, change):
+    response = get(tmp_path, change=change)
+    assert response.status_code in (403, 404)
+    if "%2f" not in str(response.request.url):
+        refusal(response, 403, "permission_denied")
+
+
+def test_an_expired_address_is_gone(tmp_path):
+    past = sign_url("", KEY, time.time() - 1, SECRETS)
+    refusal(get(tmp_path, change=lambda _: past), 410, "gone")
+
+
+def test_an_output_that_is_not_kept_any_more(tmp_path):
+    other = sign_url("", "job2.png", time.time() + 60, SECRETS)
+    refusal(get(tmp_path, change=lambda _: other), 404, "not_found")
+    malformed = sign_url("", "~job2.png", time.time() + 60, SECRETS)
+    refusal(get(tmp_path, change=lambda _: malformed), 404, "not_found")
+
+
+def test_a_service_that_keeps_none_says_so():
+    async def scenario(on: Stage):
+        return await on.client.get(sign_url("", KEY, time.time() + 60, SECRETS))
+
+    refusal(on_stage(scenario), 404, "not_found")
+
+
+def test_too_many_downloads_at_once_are_refused_and_take_no_place_of_a_cut_out(tmp_path):
+    async def scenario(on: Stage, url):
+        with on.service.downloads.enter():
+            assert on.service.slots.used == 0
+            return await on.client.get(url)
+
+    response = refusal(with_output(tmp_path, scenario, slots="1"), 503, "service_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_no_signature_is_logged(tmp_path, caplog):
+    caplog.set_level("DEBUG", "clearcut")
+    assert get(tmp_path).status_code == 200
+    assert any(getattr(record, "fields", {}).get("route") == "/outputs/{key}" for record in caplog.records)
+    said = "".join(repr(vars(record)) for record in caplog.records)
+    assert "signature" not in said
+    assert KEY not in said
