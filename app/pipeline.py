@@ -34,6 +34,7 @@ from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
 from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
+from app.imaging.reduction import exactly, in_full, reduction
 from app.imaging.refine import refine
 from app.imaging.types import (
     Box,
@@ -161,9 +162,13 @@ class Pipeline:
                 if data is not None
             }
 
+    def _reduction(self, job: Job, headers: dict[str, ImageHeader]) -> int:
+        """How many times smaller the picture is decoded; a caller's own matte goes with the whole one."""
+        return 1 if job.mask is not None else reduction(headers["image_file"], job.variants, self.spec.side)
+
     def _decode(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> DecodedImage:
         with trace.stage("decode"):
-            return decode(job.image, headers["image_file"])
+            return decode(job.image, headers["image_file"], self._reduction(job, headers))
 
     def _before(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> tuple[DecodedImage, ModelInput]:
         image = self._decode(job, headers, trace)
@@ -189,16 +194,19 @@ class Pipeline:
                     mattes[despill] = own_matte(mask, image, colour=despill)
                 elif raw is not None:
                     mattes[despill] = refine(raw, image, colour=despill)
+        header, reduced = headers["image_file"], self._reduction(job, headers)
         answers = []
-        for options in job.variants:
+        for wanted in job.variants:
+            options = exactly(wanted, header) if reduced > 1 else wanted
             with trace.stage("compose"):
                 matte = edit(mattes[options.despill], image, options)
                 cutout = compose(image, matte, options, backdrop)
             with trace.stage("encode"):
                 encoded = encode(cutout, options.format, options.quality)
             facts = subject_facts(image, matte)
-            answers.append(Answer(encoded, matte.box, matte.confidence, matte.ambiguous_ratio, facts))
-        return Result(tuple(answers), image.width, image.height)
+            box = in_full(matte.box, reduced, header)
+            answers.append(Answer(encoded, box, matte.confidence, matte.ambiguous_ratio, facts))
+        return Result(tuple(answers), *header.upright_size)
 
     async def _on_pool(self, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""

@@ -21,17 +21,26 @@ from app.imaging.types import U8, Buffer, DecodedImage, ImageHeader
 _MAX_PROFILE = 4 << 20
 """Largest ICC profile that is read, bytes; press profiles have up to about 3 MB."""
 _TO_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+"""The bit that reduces; whether the picture is grey is another one's."""
 
 
-def decode(data: Buffer, header: ImageHeader) -> DecodedImage:
+def decode(data: Buffer, header: ImageHeader, reduced: int = 1) -> DecodedImage:
     """The pixels of ``data``, upright, 8-bit sRGB; ``alpha`` only where some pixel is not opaque.
+
+    ``reduced``: 2, 4 or 8 makes a JPEG that many times smaller, rounded up, straight from its frequencies.
 
     Raises:
         CorruptImage: it cannot be decoded, is truncated, or is not of the size that its header says.
     """
     view = memoryview(data).cast("B")
-    rgb, alpha = _DECODERS[header.format](view, header)
-    if rgb.shape[:2] != (header.height, header.width):
+    rgb, alpha = _jpeg(view, header, reduced) if header.format == "jpeg" else _DECODERS[header.format](view, header)
+    if rgb.shape[:2] != (-(-header.height // reduced), -(-header.width // reduced)):
         raise _corrupt(header)
     if alpha is not None and int(alpha.min()) == 255:
         alpha = None
@@ -41,11 +50,15 @@ def decode(data: Buffer, header: ImageHeader) -> DecodedImage:
     )
 
 
-def _jpeg(view: memoryview, header: ImageHeader) -> tuple[U8, U8 | None]:
+def _jpeg(view: memoryview, header: ImageHeader, reduced: int) -> tuple[U8, U8 | None]:
     profile = jpeg_walk.icc_profile(view, _MAX_PROFILE)
     if jpeg_walk.components(view) == 4:
-        return _cmyk(view, header, profile), None
-    rgb = _imdecode(view, header, _TO_RGB)
+        rgb = _cmyk(view, header, profile)
+        if reduced > 1:
+            size = -(-header.width // reduced), -(-header.height // reduced)
+            rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return rgb, None
+    rgb = _imdecode(view, header, _TO_RGB | _REDUCED[reduced])
     return (color.rgb_to_srgb(rgb, profile) if profile else rgb), None
 
 
@@ -92,7 +105,7 @@ def _webp(view: memoryview, header: ImageHeader) -> tuple[U8, U8 | None]:
     return (color.rgb_to_srgb(rgb, profile) if profile else rgb), alpha
 
 
-_DECODERS = {"jpeg": _jpeg, "png": _png, "webp": _webp}
+_DECODERS = {"png": _png, "webp": _webp}
 
 
 def _imdecode(view: memoryview, header: ImageHeader, flags: int) -> U8:

@@ -213,3 +213,20 @@ def test_opencv_runs_one_thread_a_call_in_a_built_service():
     cv2.setNumThreads(4)
     on_stage(lambda on: on.client.get("/livez"))
     assert cv2.getNumThreads() == 1
+
+
+def test_a_large_jpeg_asked_for_small_gives_what_the_same_png_gives():
+    """It is decoded at a part of its size; size, place and colours of the answer must not tell."""
+    small = {"size": "preview"}
+    of_png = send(picture(1602, 1201), data=small)
+    of_jpeg = send(picture(1602, 1201, fmt="JPEG"), data=small)
+    for name in ("x-image-width", "x-image-height", "x-original-width", "x-original-height"):
+        assert of_jpeg.headers[name] == of_png.headers[name]
+    box = [
+        np.array([int(answer.headers[f"x-foreground-{side}"]) for side in ("left", "top", "width", "height")])
+        for answer in (of_png, of_jpeg)
+    ]
+    assert np.abs(box[0] - box[1]).max() <= 16
+    one, other = decoded(of_png).astype(int), decoded(of_jpeg).astype(int)
+    assert one.shape == other.shape
+    assert np.abs(one - other).mean() < 2
