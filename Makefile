@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: help serve test test-api test-cluster setup demo lint type format bench sheets lock docs clean
+.PHONY: help serve test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs Po
 
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
+
+test-s3: $(VENV)/.dev ## blobs in an S3-compatible store: moto's server, fetched into a folder of its own
+	test -d .cache/s3 || $(PIP) install --target .cache/s3 's3fs==2026.9.0' 'moto[server]==5.2.5'
+	PYTHONPATH=.cache/s3 $(RUN) -m pytest -q tests/live/test_s3.py
 
 lint: $(VENV)/.dev ## ruff and the import layers
 	$(VENV)/bin/ruff check .

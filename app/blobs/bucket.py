@@ -151,9 +151,10 @@ def bucket_blobs(address: str, quota_bytes: int) -> BucketBlobs:
     except ImportError:
         raise StartupError("CLEARCUT_BLOBS needs s3fs: pip install 'clearcut[s3]'") from None
     files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
-    root = address.removeprefix("s3://")
+    root = address.removeprefix("s3://").rstrip("/")
+    bucket, _, prefix = root.partition("/")
     try:
-        files.find(root, maxdepth=1)
+        files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except Exception as exc:  # whatever botocore raises: a name, a network or a permission is at fault
         raise StartupError(f"CLEARCUT_BLOBS={address} cannot be listed: {type(exc).__name__}: {exc}") from None
     return BucketBlobs(files, root, quota_bytes)

@@ -1,0 +1,198 @@
+"""Blobs in an S3-compatible store: `make test-s3`, which fetches s3fs and moto's server into a folder of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app import settings
+from app.blobs.bucket import bucket_blobs
+from app.blobs.opening import blob_store
+from app.blobs.store import CHUNK_BYTES
+from app.errors import StartupError, StorageFull
+
+HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(HERE), reason=f"not installed: {', '.join(HERE)}; run `make test-s3`"),
+]
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """An S3 server with an empty bucket."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = Path(tmp_path_factory.mktemp("moto")) / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=10), trust_env=False) as client:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    client.get(url, timeout=5)
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < until, log.read_text()
+                    time.sleep(0.1)
+        yield url
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+@pytest.fixture
+def bucket(endpoint, monkeypatch, request):
+    """Its address; a bucket of the test's own."""
+    given = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in {**given, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(name, value)
+    name = f"b{abs(hash(request.node.name)):x}"
+    httpx.put(f"{endpoint}/{name}", trust_env=False, timeout=30).raise_for_status()
+    return f"s3://{name}/some/prefix"
+
+
+def keys(endpoint, address):
+    """What lies in the bucket, as the server itself tells it."""
+    text = httpx.get(f"{endpoint}/{address.split('/')[2]}?list-type=2", trust_env=False, timeout=30).text
+    return sorted(part.split("</Key>")[0] for part in text.split("<Key>")[1:])
+
+
+def test_what_was_put_is_what_is_got(bucket, endpoint):
+    blobs = bucket_blobs(bucket, 10_000_000)
+    expires = time.time() + HOUR
+    for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
+        blobs.put("job1.png", data, "image/png", expires)
+        found = blobs.get("job1.png")
+        assert found.data == b"picture"
+        assert (found.stat.size, found.stat.media_type) == (7, "image/png")
+        assert 0 <= found.stat.expires_at - expires < 1
+        assert found.stat == blobs.stat("job1.png")
+    assert len(keys(endpoint, bucket)) == 1
+    other = blobs.put("job1.png", b"another", "image/jpeg", expires + 5)
+    assert other.etag != found.stat.etag
+    assert (blobs.get("job1.png").data, blobs.stat("job1.png").media_type) == (b"another", "image/jpeg")
+    assert len(keys(endpoint, bucket)) == 1
+    assert keys(endpoint, bucket)[0].startswith("some/prefix/job1.png/")
+
+
+def test_another_node_sees_it_at_once(bucket):
+    one, two = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
+    with pytest.raises(KeyError):
+        two.get("a")
+    one.put("a", b"x", "image/png", time.time() + HOUR)
+    assert two.get("a").data == b"x"
+    two.delete("a")
+    with pytest.raises(KeyError):
+        one.stat("a")
+    one.delete("a")
+
+
+def test_one_key_is_not_the_beginning_of_another(bucket):
+    blobs = bucket_blobs(bucket, 10_000_000)
+    blobs.put("job1", b"one", "image/png", time.time() + HOUR)
+    blobs.put("job11", b"eleven", "image/png", time.time() + HOUR)
+    blobs.delete("job1")
+    assert blobs.get("job11").data == b"eleven"
+    with pytest.raises(KeyError):
+        blobs.get("job1")
+
+
+def test_a_range_is_read_in_pieces(bucket):
+    blobs = bucket_blobs(bucket, 10_000_000)
+    data = os.urandom(2 * CHUNK_BYTES + 9)
+    blobs.put("a", data, "image/png", time.time() + HOUR)
+    assert b"".join(blobs.open_range("a", 0, len(data))) == data
+    assert b"".join(blobs.open_range("a", 3, CHUNK_BYTES + 5)) == data[3 : CHUNK_BYTES + 5]
+    with pytest.raises(KeyError):
+        blobs.open_range("b", 0, 1)
+
+
+@pytest.mark.parametrize("key", ["", "..", "../a", "a/b", "/a", "a b", "ä", "a*", "a~b"])
+def test_a_key_is_no_path(bucket, key, endpoint):
+    blobs = bucket_blobs(bucket, 10_000_000)
+    with pytest.raises(ValueError, match="malformed blob key"):
+        blobs.put(key, b"x", "image/png", time.time() + HOUR)
+    with pytest.raises(KeyError):
+        blobs.get(key)
+    assert keys(endpoint, bucket) == []
+
+
+def test_expired_is_gone_at_once_and_swept_from_the_bucket(bucket, endpoint):
+    now = time.time()
+    blobs = bucket_blobs(bucket, 10_000_000)
+    blobs.put("early", b"x", "image/png", now - 5)
+    blobs.put("late", b"y", "image/png", now + HOUR)
+    with pytest.raises(KeyError):
+        blobs.get("early")
+    assert len(keys(endpoint, bucket)) == 2
+    assert blobs.sweep(now) == 1
+    assert [key.split("/")[2] for key in keys(endpoint, bucket)] == ["late"]
+    assert blobs.sweep(now + HOUR + 2) == 1
+    assert keys(endpoint, bucket) == []
+    assert blobs.usage() == 0
+
+
+def test_a_sweep_leaves_alone_what_is_not_ours(bucket, endpoint):
+    name = bucket.split("/")[2]
+    httpx.put(f"{endpoint}/{name}/some/prefix/readme.txt", content=b"mine", trust_env=False).raise_for_status()
+    httpx.put(f"{endpoint}/{name}/elsewhere/1~image~png", content=b"mine", trust_env=False).raise_for_status()
+    blobs = bucket_blobs(bucket, 10_000_000)
+    blobs.put("a", b"x", "image/png", time.time() + HOUR)
+    assert blobs.sweep(time.time() + 2 * HOUR) == 1
+    assert keys(endpoint, bucket) == ["elsewhere/1~image~png", "some/prefix/readme.txt"]
+
+
+def test_the_quota_holds(bucket, endpoint):
+    blobs = bucket_blobs(bucket, 10_000)
+    blobs.put("a", b"x" * 6_000, "image/png", time.time() + HOUR)
+    with pytest.raises(StorageFull):
+        blobs.put("b", b"x" * 6_000, "image/png", time.time() + HOUR)
+    with pytest.raises(StorageFull):
+        bucket_blobs(bucket, 10_000).put("b", b"x" * 6_000, "image/png", time.time() + HOUR)
+    assert len(keys(endpoint, bucket)) == 1
+    blobs.delete("a")
+    blobs.put("b", b"x" * 6_000, "image/png", time.time() + HOUR)
+
+
+def test_many_threads_at_once(bucket):
+    blobs = bucket_blobs(bucket, 100_000_000)
+    wrong = []
+
+    def work(number):
+        for turn in range(5):
+            data = b"%d-%d" % (number, turn) * 1000
+            blobs.put(f"k{number}", data, "image/png", time.time() + HOUR)
+            if blobs.get(f"k{number}").data != data:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start(bucket):
+    blobs = blob_store(settings.load({"CLEARCUT_BLOBS": bucket}))
+    blobs.put("a", b"x", "image/png", time.time() + HOUR)
+    assert blobs.get("a").data == b"x"
+    with pytest.raises(StartupError, match="CLEARCUT_BLOBS"):
+        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
