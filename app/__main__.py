@@ -95,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
             from app.access import console
             from app.zoo import console as zoo
 
-            return (console if arguments.command == "keys" else zoo).run(arguments, settings.load())
+            run = console.run if arguments.command == "keys" else zoo.run
+            return run(arguments, settings.load())
         if arguments.command == "check":
             return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
         return serve()
