@@ -1,0 +1,136 @@
+"""The real server fetching from this machine: what is allow-listed comes; nothing else is so much as connected to."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import samples
+from tests.hosts import host
+from tests.live.conftest import metric, speaking_to
+from tests.served import ROOT, environment, served
+from tests.unit.fetch.test_address import PRIVATE_LITERALS, TRICKS
+
+pytestmark = pytest.mark.live
+
+PHOTO = samples.png(samples.photo("coffee")[::2, ::2])
+SECRET = b"what only this machine may read"
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    with host({"/photo.png": PHOTO}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def inside():
+    """A neighbour that is not allow-listed."""
+    with host({"/photo.png": PHOTO, "/": SECRET}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fetching(pictures):
+    with served(fetch="on", fetch_allow=f"127.0.0.1:{pictures.port}", log_level="debug") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(fetching):
+    with speaking_to(fetching) as talking:
+        yield talking
+
+
+def cut(client, url, **fields):
+    return client.post("/v1/remove", json={"image_url": url, **fields})
+
+
+def test_an_allowed_picture_has_the_pixels_of_an_upload(client, pictures):
+    by_address = cut(client, pictures.url("/photo.png?token=hidden-token"))
+    uploaded = client.post("/v1/remove", files={"image_file": PHOTO})
+    assert by_address.status_code == uploaded.status_code == 200
+    ours, theirs = (np.asarray(Image.open(io.BytesIO(each.content))) for each in (by_address, uploaded))
+    assert np.array_equal(ours, theirs)
+    assert ours.shape[2] == 4
+    assert ours[..., 3].mean() > 10
+
+
+def test_the_whole_table_is_refused(client, inside):
+    """Every address and trick, and every spelling of a neighbour's own address and port."""
+    port = inside.port
+    spellings = [
+        f"{scheme}://{name}:{port}/"
+        for scheme in ("http", "https")
+        for name in (
+            "127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "localhost", "LOCALHOST.", "[::1]",
+            "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "127.0.0.1.", "127.0.0.2", "１２７.0.0.1",
+            "localhost.localdomain", "a@127.0.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "0.0.0.0", "[::]",
+        )
+    ]  # fmt: skip
+    every = [
+        *(f"https://{each}/" for each in PRIVATE_LITERALS),
+        *(each for each in TRICKS if each == each.strip()),
+        *spellings,
+    ]
+    assert len(every) >= 150
+    for url in every:
+        response = cut(client, url)
+        assert response.status_code == 400, (url, response.status_code)
+        if url:  # an empty field is an absent one
+            assert "image_url" in response.json()["details"] or "JSON" in response.json()["details"], (
+                url,
+                response.text,
+            )
+    assert inside.heard == []
+
+
+def test_a_redirect_into_the_house_is_not_followed(client, pictures, inside):
+    for number, target in enumerate((inside.url("/"), f"http://localhost:{inside.port}/", "file:///etc/passwd")):
+        pictures.answers[f"/away{number}"] = (302, {"Location": target}, b"")
+        response = cut(client, pictures.url(f"/away{number}"))
+        assert response.status_code == 400
+        assert "Invalid value for 'image_url'" in response.json()["details"]
+        assert SECRET.decode() not in response.text
+    assert inside.heard == []
+
+
+def test_what_is_no_picture_is_not_given_away(client, pictures):
+    pictures.answers["/page"] = (200, {"Content-Type": "image/png"}, b"secret text of an intranet page")
+    response = cut(client, pictures.url("/page"))
+    assert response.status_code == 400
+    assert "secret" not in response.text
+    assert "detected text" in response.json()["details"]
+
+
+def test_nothing_of_an_address_but_its_host_is_logged(fetching, client, pictures):
+    cut(client, pictures.url("/hidden-path?token=hidden-token"))
+    cut(client, "https://hidden-user:hidden-password@example.com/")
+    said = json.dumps(fetching.log) + "\n".join(fetching.errors)
+    assert '"fetched"' in said
+    assert "hidden" not in said
+
+
+def test_a_fetch_is_a_stage_and_its_refusals_are_counted(fetching, client, pictures):
+    before = metric(fetching, "clearcut_stage_seconds_count", stage="fetch")
+    response = cut(client, pictures.url("/photo.png"))
+    assert "fetch;dur=" in response.headers["server-timing"]
+    assert metric(fetching, "clearcut_stage_seconds_count", stage="fetch") == before + 1
+
+
+def test_without_addresses_no_http_client_is_loaded():
+    """Serving as it comes needs neither the packages nor their memory."""
+    code = (
+        "import sys, app.server; from app.settings import Settings; from app.service import build; build(Settings()); "
+        "print(sorted({'httpcore2', 'httpx', 's3fs', 'fsspec', 'dbos', 'aiohttp'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
