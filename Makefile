@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: help serve test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean
+.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
 setup: $(VENV)/.dev ## install everything for development into .venv
 
 serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.1:8080 (CLEARCUT_* variables apply)
-	$(RUN) -m app serve
+	CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m app serve
+
+tensorrt-cache: $(VENV)/.serve ## build TensorRT's engines ahead, into CLEARCUT_TENSORRT_CACHE (minutes; needs a GPU and TensorRT)
+	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m app check
 
 test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
 	$(RUN) -m pytest -q -m "not slow"

@@ -18,8 +18,8 @@ from app.access.rates import Rates
 from app.access.tables import try_database
 from app.errors import StartupError
 from app.host import memory_limit, memory_used
-from app.inference.choice import load_best
 from app.inference.session import runtime_version
+from app.loading import load_as_set
 from app.service import BYTES_PER_PIXEL, pixel_capacity
 from app.settings import MIB, Settings, read
 
@@ -99,15 +99,7 @@ def _port(about: str, host: str, port: int) -> Finding:
 
 def _model(settings: Settings) -> Iterator[Finding]:
     try:
-        model, loaded = load_best(
-            settings.model,
-            settings.precision,
-            settings.device,
-            extra_dir=settings.model_dir,
-            lanes=settings.lanes,
-            intra_op_threads=settings.intra_op_threads,
-            buckets=settings.bucket_sizes,
-        )
+        model, loaded = load_as_set(settings)
     except StartupError as exc:
         yield Finding("FAULT", "model", str(exc))
         return

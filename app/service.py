@@ -22,13 +22,13 @@ from app.host import give_back_memory, memory_limit
 from app.imaging.runtime import one_thread_per_call
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
-from app.inference.choice import load_best
 from app.inference.cpus import cpu_quota
 from app.inference.manifest import ModelEntry
 from app.inference.plan import Plan
 from app.inference.session import runtime_version
 from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
+from app.loading import load_as_set
 from app.metrics import Metrics
 from app.pipeline import Pipeline, Result
 from app.pool import Pool, Rank
@@ -236,15 +236,7 @@ def build(settings: Settings, load: Callable[[], Served] | None = None) -> Servi
     """The whole service from its settings; ``load`` stands in for the real model in tests."""
 
     def load_from_settings() -> Served:
-        model, loaded = load_best(
-            settings.model,
-            settings.precision,
-            settings.device,
-            extra_dir=settings.model_dir,
-            lanes=settings.lanes,
-            intra_op_threads=settings.intra_op_threads,
-            buckets=settings.bucket_sizes,
-        )
+        model, loaded = load_as_set(settings)
         return Served(model.entry, loaded.engines, loaded.plan)
 
     one_thread_per_call()

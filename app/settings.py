@@ -61,6 +61,16 @@ class Settings(BaseModel):
         "auto", description="Execution provider. Anything but `auto` refuses to start when it cannot be had."
     )
 
+    cuda_graphs: bool = Field(
+        False, description="Replay each batch size as a CUDA graph; worth trying where single pictures must be quick."
+    )
+    tensorrt_cache: Path | None = Field(
+        None, description="Folder for TensorRT's engines (`make tensorrt-cache`). Empty: built at every start, minutes."
+    )
+    plan_cache: Path | None = Field(
+        None,
+        description="Folder that keeps, for a month, what the measurement at start chose. Empty: measured every time.",
+    )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
         description="Which file of the model: `auto` takes a 16-bit one on a GPU, an 8-bit one on a CPU with VNNI if "

@@ -132,7 +132,7 @@ def load_engines(
         buckets=tuple(sorted(trial.cost_s)),
         cost_s=dict(sorted(trial.cost_s.items())),
         images_per_s=max(len(engines) * bucket / cost for bucket, cost in trial.cost_s.items()),
-        notes=(*said, *trial.notes),
+        notes=(*said, *trial.notes, *(note for engine in engines for note in getattr(engine, "notes", ()))),
     )
     logger.info("model %s %s: %s", entry.name, entry.precision, plan.to_dict())
     return Loaded(tuple(engines), plan)

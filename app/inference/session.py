@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.errors import StartupError
+from app.inference.bound import Bound, is_better
 from app.inference.files import Model
 from app.inference.types import F32, FatalEngineError
 
@@ -42,6 +44,18 @@ _ERRORS_ONLY = 3
 _FATAL_ONLY = 4
 
 
+@dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """What only matters on a GPU."""
+
+    graphs: bool = False
+    """Replay each batch size as a CUDA graph: spares the launches of some hundred kernels, forbids any other use."""
+    engine_cache: Path | None = None
+    """Folder for TensorRT's engines, which take minutes to build; without one they are built at every start."""
+    largest_batch: int = 32
+    """For TensorRT's shape profile."""
+
+
 class OutOfDeviceMemory(Exception):
     """A batch did not fit. Unlike other device errors this leaves the session usable."""
 
@@ -54,17 +68,32 @@ class OnnxEngine:
         device: where it runs; never somewhere else instead.
         intra_op_threads: threads inside one run; explicit, since the runtime's own default is one a physical core
             with affinity, whatever the container's quota is.
+        gpu: only looked at where ``device`` is one.
+        bind: keep input and output in device memory where that is measured no slower: on a GPU. For a test: anywhere.
 
     Raises:
         StartupError: the device cannot be had (the text says what is missing) or the file is no usable model.
     """
 
-    def __init__(self, model: Model, device: Device, intra_op_threads: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        intra_op_threads: int,
+        gpu: GpuOptions = GpuOptions(),
+        *,
+        bind: bool | None = None,
+    ) -> None:
         entry = model.entry
         self.device: Device = device
         self._side = entry.input.side
         self._output_kind = entry.output
         self._warmed: set[int] = set()
+        self._bind = device != "cpu" if bind is None else bind
+        self._graphs = gpu.graphs and device == "cuda"
+        self._bound: dict[int, Bound] = {}
+        self.notes: list[str] = []
+        """What did not go as hoped, for the operator."""
         if device != "cpu" and (missing := _missing(device)):
             raise StartupError(f"Device '{device}' was asked for and cannot be had: {missing}")
         options = ort.SessionOptions()
@@ -78,7 +107,8 @@ class OnnxEngine:
         try:
             # When a provider fails the wrapper prints a banner and falls back: neither is wanted.
             with contextlib.redirect_stdout(said):
-                self._session = ort.InferenceSession(model.data, options, providers=_provider_list(device))
+                providers = _provider_list(device, gpu, model)
+                self._session = ort.InferenceSession(model.data, options, providers=providers)
         except Exception as exc:
             text = f"Model '{entry.name}': {model.path} cannot be loaded on {device}: {_short(exc)}"
             raise StartupError(text) from exc
@@ -86,6 +116,8 @@ class OnnxEngine:
         if got != _PROVIDERS[device]:
             reason = _short(said.getvalue()) or "its start failed without a reason"
             raise StartupError(f"Device '{device}' was asked for and the runtime fell back to {got}: {reason}")
+        self._no_graph = ort.RunOptions()
+        self._no_graph.add_run_config_entry("gpu_graph_id", "-1")
         self._input = self._only_input(entry.name)
         self._output = self._session.get_outputs()[0].name
 
@@ -108,6 +140,8 @@ class OnnxEngine:
             OutOfDeviceMemory: it does not fit; smaller sizes still can.
         """
         values = self._infer(batch)
+        if self._bind and batch.shape[0] not in self._bound:
+            self._try_to_bind(batch)
         self._warmed.add(batch.shape[0])
         return values
 
@@ -122,9 +156,31 @@ class OnnxEngine:
             raise ValueError(f"batch of {batch.shape[0]} was not warmed up; warmed: {sorted(self._warmed)}")
         return self._infer(batch)
 
-    def _infer(self, batch: F32) -> F32:
+    @property
+    def bound(self) -> frozenset[int]:
+        """Batch sizes whose input and output stay in device memory."""
+        return frozenset(self._bound)
+
+    def _try_to_bind(self, batch: F32) -> None:
+        count = batch.shape[0]
+        shapes = batch.shape, np.shape(self._plain(batch))
+        device = "cpu" if self.device == "cpu" else "cuda"
         try:
-            answer = self._session.run([self._output], {self._input: batch})[0]
+            made = Bound(self._session, (self._input, self._output), shapes, device, count if self._graphs else None)
+            if is_better(made, self._plain, batch):
+                self._bound[count] = made
+        except Exception as exc:
+            if _DEVICE_LOST.search(str(exc)):
+                raise
+            self.notes.append(f"batches of {count} are not bound to device memory: {_short(exc)}")
+
+    def _plain(self, batch: F32) -> F32:
+        return np.asarray(self._session.run([self._output], {self._input: batch}, self._no_graph)[0], np.float32)
+
+    def _infer(self, batch: F32) -> F32:
+        bound = self._bound.get(batch.shape[0])
+        try:
+            answer = bound.run(batch) if bound is not None else self._plain(batch)
         except Exception as exc:
             text = str(exc)
             if _OUT_OF_MEMORY.search(text):
@@ -163,14 +219,35 @@ def runtime_version() -> str:
     return str(ort.__version__)
 
 
-def _provider_list(device: Device) -> list[Any]:
+def _provider_list(device: Device, gpu: GpuOptions, model: Model) -> list[Any]:
     """The provider asked for, then those that take the operators it has not."""
     if device == "cpu":
         return [_PROVIDERS["cpu"]]
-    cuda = (_PROVIDERS["cuda"], _CUDA_OPTIONS)
+    cuda = (_PROVIDERS["cuda"], _CUDA_OPTIONS | ({"enable_cuda_graph": "1"} if gpu.graphs and device == "cuda" else {}))
     if device == "cuda":
         return [cuda, _PROVIDERS["cpu"]]
-    return [(_PROVIDERS["tensorrt"], {"device_id": "0"}), cuda, _PROVIDERS["cpu"]]
+    return [(_PROVIDERS["tensorrt"], _tensorrt_options(gpu, model)), cuda, _PROVIDERS["cpu"]]
+
+
+def _tensorrt_options(gpu: GpuOptions, model: Model) -> dict[str, str]:
+    """One engine for all batch sizes, kept on disk: the profile's shapes are the smallest, most usual and largest."""
+    entry = model.entry
+    name = ort.InferenceSession(model.data, providers=[_PROVIDERS["cpu"]]).get_inputs()[0].name
+    largest = min(gpu.largest_batch, entry.batch_max)
+    shape = f"3x{entry.input.side}x{entry.input.side}"
+    options = {
+        "device_id": "0",
+        "trt_fp16_enable": "1",
+        "trt_layer_norm_fp32_fallback": "1",
+        "trt_profile_min_shapes": f"{name}:{entry.batch_min}x{shape}",
+        "trt_profile_opt_shapes": f"{name}:{max(entry.batch_min, largest // 2)}x{shape}",
+        "trt_profile_max_shapes": f"{name}:{largest}x{shape}",
+    }
+    if gpu.engine_cache is not None:
+        folder = str(gpu.engine_cache)
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}
+        options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
+    return options
 
 
 def _missing(device: Device) -> str | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 
 from app.errors import StartupError
 from app.inference import session
+from app.inference.bound import is_better
 from app.inference.files import load_model
-from app.inference.session import OnnxEngine, OutOfDeviceMemory, choose_device
+from app.inference.session import GpuOptions, OnnxEngine, OutOfDeviceMemory, choose_device
 from app.inference.types import F32, FatalEngineError
 
 from .conftest import FLAT, NAN, SIDE, ModelMaker
@@ -120,7 +123,7 @@ def test_a_build_without_the_provider_says_so(models: ModelMaker, monkeypatch: p
 def test_landing_on_the_cpu_refuses_to_start(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Driver and libraries look fine, and the runtime still falls back, which it does without an error."""
     monkeypatch.setattr(session, "_missing", lambda device: None)
-    monkeypatch.setattr(session, "_provider_list", lambda device: ["CPUExecutionProvider"])
+    monkeypatch.setattr(session, "_provider_list", lambda *_: ["CPUExecutionProvider"])
     with pytest.raises(StartupError, match="'cuda' was asked for and the runtime fell back to CPUExecutionProvider"):
         OnnxEngine(load_model("tiny", models()), "cuda", 1)
 
@@ -147,3 +150,49 @@ def test_a_lost_device_is_told_from_a_failed_run(models: ModelMaker, text: str, 
     engine._session = Raising()
     with pytest.raises(kind):
         engine.warm(batch(0))
+
+
+def test_bound_memory_gives_the_same_answers(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "is_better", lambda *_: True)  # on a CPU there is nothing to gain
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1, bind=True)
+    engine.warm(batch(0))
+    engine.warm(batch(0, 0, 0))
+    assert engine.bound == {1, 3}
+    first = engine.run(batch(-3, 0.25, 7))
+    kept = first.copy()
+    second = engine.run(batch(0.5, 0.75, 1))
+    assert [float(value.max()) for value in first] == [0, 0.25, 1]
+    assert [float(value.max()) for value in second] == [0.5, 0.75, 1]
+    assert (first == kept).all()  # the next run does not write into an answer that was handed out
+
+
+def test_memory_that_cannot_be_bound_is_said_and_done_without(
+    models: ModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr(session, "Bound", refuse)
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1, bind=True)
+    engine.warm(batch(0))
+    assert engine.bound == frozenset()
+    assert engine.notes == ["batches of 1 are not bound to device memory: no such device"]
+    assert float(engine.run(batch(0.25)).max()) == 0.25
+
+
+def test_binding_must_agree_with_plain_runs(models: ModelMaker) -> None:
+    class Wrong:
+        def run(self, _: F32) -> F32:
+            return np.ones((1, 1, SIDE, SIDE), np.float32)
+
+    engine = OnnxEngine(load_model("tiny", models()), "cpu", 1)
+    assert not is_better(Wrong(), engine._plain, batch(0.25))  # type: ignore[arg-type]
+
+
+def test_tensorrt_is_told_its_shapes_and_where_to_keep_engines(models: ModelMaker, tmp_path: Path) -> None:
+    model = load_model("tiny", models())
+    options = session._tensorrt_options(GpuOptions(engine_cache=tmp_path, largest_batch=8), model)
+    largest = options["trt_profile_max_shapes"].split(":")[1]
+    assert largest == f"{min(8, model.entry.batch_max)}x3x{SIDE}x{SIDE}"
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    assert "trt_engine_cache_path" not in session._tensorrt_options(GpuOptions(), model)

@@ -1,0 +1,35 @@
+"""From settings to engines: an earlier start's choice is used, and no longer than it serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from app.loading import load_as_set
+from app.settings import load
+
+
+def test_the_second_start_does_what_the_first_one_chose(tmp_path: Path) -> None:
+    settings = load({"CLEARCUT_MODEL": "starter", "CLEARCUT_PLAN_CACHE": str(tmp_path / "plans")})
+    model, first = load_as_set(settings)
+    (kept,) = (tmp_path / "plans").iterdir()
+    content = json.loads(kept.read_text())
+    assert content["choice"]["lanes"] == first.plan.lanes
+    assert content["choice"]["precision"] == model.entry.precision
+    # what is in the file decides, not another measurement
+    content["choice"] |= {"lanes": 3, "intra_op_threads": 1, "buckets": [1, 2]}
+    kept.write_text(json.dumps(content))
+    _, second = load_as_set(settings)
+    assert (second.plan.lanes, second.plan.buckets) == (3, (1, 2))
+    # and when it cannot be done it is chosen anew
+    content["choice"] |= {"buckets": [1, 99_999]}
+    kept.write_text(json.dumps(content))
+    _, third = load_as_set(settings)
+    assert 99_999 not in third.plan.buckets
+    assert json.loads(kept.read_text())["choice"]["buckets"] == list(third.plan.buckets)
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    load_as_set(load({"CLEARCUT_MODEL": "starter"}))
+    assert list(tmp_path.iterdir()) == []

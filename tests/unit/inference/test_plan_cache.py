@@ -1,0 +1,70 @@
+"""What an earlier start chose is believed while model, CPU and settings are the same, and never more than that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.inference.files import load_model
+from app.inference.plan_cache import LASTS_S, Choice, PlanCache, situation
+
+from .conftest import ModelMaker
+
+CHOICE = Choice("int8", 2, 1, (1, 2))
+
+
+def test_a_choice_comes_back_until_it_is_old(tmp_path: Path) -> None:
+    now = [1000.0]
+    cache = PlanCache(tmp_path / "made" / "when-needed", lambda: now[0])
+    assert cache.get("a") is None
+    cache.put("a", CHOICE)
+    assert cache.get("a") == CHOICE
+    assert cache.get("b") is None
+    now[0] += LASTS_S
+    assert cache.get("a") is None
+    now[0] = 0.0  # a clock that was set back
+    assert cache.get("a") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"at": 0}',
+        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": 0, "intra_op_threads": 1, "buckets": [1]}}),
+        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": 1, "intra_op_threads": 1, "buckets": []}}),
+        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": "2", "intra_op_threads": 1, "buckets": [1]}}),
+        json.dumps({"at": 0, "choice": {"lanes": 1}}),
+    ],
+)
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    assert PlanCache(tmp_path, lambda: 1.0).get("a") is None
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = PlanCache(tmp_path / "file")
+    cache.put("a", CHOICE)
+    assert cache.get("a") is None
+
+
+def test_the_key_follows_model_settings_and_cpu(models: ModelMaker, tmp_path: Path) -> None:
+    entry = load_model("tiny", models()).entry
+    cpus = [tmp_path / name for name in ("one", "other")]
+    for number, path in enumerate(cpus):
+        path.write_text(f"model name\t: kind {number}\nflags\t\t: sse avx\ncpu MHz\t\t: {number}\n")
+    asked = {"precision": "auto", "lanes": 0}
+    key = situation(entry, asked, cpus[0])
+    assert situation(entry, asked, cpus[0]) == key
+    others = {
+        situation(entry, asked, cpus[1]),
+        situation(entry, asked | {"lanes": 2}, cpus[0]),
+        situation(replace(entry, sha256="0" * 64), asked, cpus[0]),
+    }
+    assert key not in others
+    assert len(others) == 3
