@@ -55,6 +55,24 @@ lint: $(VENV)/.dev ## ruff and the import layers
 type: $(VENV)/.dev ## mypy --strict on app/
 	$(VENV)/bin/mypy app
 
+# What audits the project lives apart from what runs it.
+AUDIT := .venv-audit
+.PHONY: audit sbom
+
+$(AUDIT)/.tools: Makefile | $(VENV)/bin/python
+	$(RUN) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip --quiet --disable-pip-version-check install 'bandit>=1.9,<2' 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7.5,<8'
+	@touch $@
+
+# --strict: a package that the vulnerability service does not know is a failure, not a silent pass.
+audit: $(AUDIT)/.tools ## bandit over app/, pip-audit over what serving installs (asks a vulnerability service on the internet)
+	$(AUDIT)/bin/bandit --quiet --recursive app
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+
+sbom: $(AUDIT)/.tools ## what serving installs, as CycloneDX 1.6 with hashes, into build/sbom.json
+	@mkdir -p build
+	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --sv 1.6 --output-reproducible -o build/sbom.json requirements.txt
+
 format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -85,5 +103,5 @@ lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with has
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
+	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

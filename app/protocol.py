@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from app.service import Service
-from app.web.exchange import request_id
+from app.web.exchange import GUARDS, request_id
 
 log = logging.getLogger("clearcut")
 
@@ -134,9 +134,9 @@ def _answer(error: ClearcutError, own: str) -> bytes:
     body = {"code": error.code, "message": error.message, "details": error.details, "request_id": own}
     payload = json.dumps(body).encode()
     phrases = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+    guards = "".join(f"{name}: {value}\r\n" for name, value in GUARDS.items())
     head = (
         f"HTTP/1.1 {error.status} {phrases[error.status]}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\nCache-Control: no-store\r\n"
-        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\n{guards}Connection: close\r\n\r\n"
     )
     return head.encode() + payload

@@ -36,6 +36,16 @@ class Settings(BaseModel):
     )
     cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
 
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Serve `/metrics` on this port instead of with everything else; 0 picks a free one and logs it.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`; what is said there needs no key."
+    )
+
     # who may call, and how much
     database_url: str = Field(
         "",

@@ -42,7 +42,7 @@ class DrainRate:
     def retry_after(self, ahead: int) -> int:
         """Seconds until ``ahead`` requests are likely done, 1..60; spread, so that the refused do not return as one."""
         expected = ahead * (self._interval if self._interval is not None else 0.1)
-        return max(1, min(RETRY_AFTER_MAX, math.ceil(expected * random.uniform(1.0, 1.3))))  # noqa: S311 - jitter
+        return max(1, min(RETRY_AFTER_MAX, math.ceil(expected * random.uniform(1.0, 1.3))))  # nosec B311 # noqa: S311 - jitter
 
 
 class Slots:

@@ -20,7 +20,10 @@ def create_app(service: Service) -> ASGIApp:
     A bare router, not ``Starlette``: its outermost layer would answer our errors in text/plain before we see them.
     """
     routes = [route for room in ROOMS for route in room.routes(service)]
-    routes += docs.routes(ROOMS, DIALECTS)
+    apart = service.settings.metrics_port is not None
+    if not apart:
+        routes += health.metrics_routes(service)
+    routes += docs.routes(ROOMS, DIALECTS, ["/metrics"] if apart else [])
     app: ASGIApp = ExchangeMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
@@ -34,3 +37,8 @@ def create_app(service: Service) -> ASGIApp:
             max_age=600,
         )
     return app
+
+
+def create_metrics_app(service: Service) -> ASGIApp:
+    """``/metrics`` and nothing else, for a port of its own."""
+    return ExchangeMiddleware(Router(health.metrics_routes(service), redirect_slashes=False), service, DIALECTS)
