@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean
+.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -89,7 +89,17 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load
+	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
+
+bench-check: $(VENV)/.dev ## run the quick benchmarks and compare with the last commit's results; fails on a loss over 10 %
+	$(RUN) -m benchmarks.batcher
+	$(RUN) -m benchmarks.codecs
+	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.summary --check
+
+bench-gpu: $(VENV)/.dev ## raw session and service on a GPU (ARGS="--device cpu --quick" is a dry run without one)
+	$(RUN) -m benchmarks.gpu $(ARGS)
 
 sheets: $(VENV)/.dev ## our cut-outs beside rembg's, for the eye, into demo/sheets/ (needs the benchmark photos)
 	$(RUN) -m benchmarks.sheets

@@ -28,6 +28,8 @@ class Target:
     content_type: str = "image/jpeg"
     wrap: tuple[bytes, bytes] = (b"", b"")
     """Around the picture: the head and tail of a multipart form."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Beside the type."""
 
 
 def form_target(host: str, port: int, path: str, file_field: str, fields: dict[str, str]) -> Target:
@@ -77,7 +79,7 @@ class _Client:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(self._target.host, self._target.port, timeout=120)
-            headers = {"Content-Type": self._target.content_type}
+            headers = {"Content-Type": self._target.content_type, **dict(self._target.headers)}
             self._connection.request("POST", self._target.path, body, headers)
             response = self._connection.getresponse()
             content = response.read()
