@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: $(VENV)/.dev lint type ## install and run lint, types, import layers and t
 
 test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
 	$(RUN) -m pytest -q tests/live/test_cluster.py
+
+test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part on two nodes needs PostgreSQL installed
+	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
 
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow

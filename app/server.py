@@ -112,7 +112,7 @@ class Server(uvicorn.Server):
         service.lifecycle.to(State.DRAINING, "signal")
         await asyncio.sleep(settings.drain_delay_s)
         service.lifecycle.refusing = True
-        finished = asyncio.create_task(service.slots.until_empty())
+        finished = asyncio.create_task(service.until_idle())
         forced = asyncio.create_task(self._forced.wait())
         await asyncio.wait({finished, forced}, timeout=settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not finished.done():

@@ -158,6 +158,23 @@ class Settings(BaseModel):
         "", description="Where callers reach this service, for addresses of outputs. Empty: as the request's own."
     )
 
+    # jobs: the asynchronous APIs
+    jobs: Literal["off", "sqlite", "postgresql"] = Field(
+        "off",
+        description="The asynchronous APIs, and what keeps their jobs: a file in `CLEARCUT_DATA_DIR`, for one process, "
+        "or PostgreSQL, for several.",
+    )
+    jobs_url: str = Field(
+        "", description="`postgresql://…` of `CLEARCUT_JOBS=postgresql`. Empty: the one in `CLEARCUT_DATABASE_URL`."
+    )
+    jobs_waiting: int = Field(10_000, ge=1, description="Jobs that may wait; then new ones get 503 with Retry-After.")
+    eachlabs_per_minute: int = Field(
+        100, ge=0, description="each::labs API: predictions of one key a minute; then 429. 0: no limit."
+    )
+    eachlabs_concurrent: int = Field(
+        10, ge=0, description="each::labs API: unfinished predictions of one key; then 429. 0: no limit."
+    )
+
     # inference
     workers: int = Field(0, ge=0, le=256, description="Threads for decoding and encoding. 0: one per CPU of the quota.")
     lanes: int = Field(

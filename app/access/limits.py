@@ -56,6 +56,7 @@ class Slots:
         self.rate = rate or DrainRate()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._left: set[asyncio.Future[None]] = set()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -79,6 +80,19 @@ class Slots:
             self.used -= 1
             if self.used == 0:
                 self._empty.set()
+            for waiter in self._left:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def until_below(self, count: int) -> None:
+        """Return at a moment when fewer than ``count`` (at least 1) slots are taken."""
+        while self.used >= count:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._left.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._left.discard(waiter)
 
     async def until_empty(self) -> None:
         """Return at a moment when no slot is taken."""
@@ -86,7 +100,8 @@ class Slots:
 
 
 class PixelBudget:
-    """Decoded pixels in the house, first come first served. Used from the event loop's thread only.
+    """Decoded pixels in the house, first come first served, and requests before jobs. Used from the event loop's thread
+    only.
 
     A picture larger than the whole budget is let in when it is alone, so that no picture within the input limits can
     wait for ever.
@@ -96,6 +111,7 @@ class PixelBudget:
         self.capacity = capacity
         self.used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._later: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -105,20 +121,25 @@ class PixelBudget:
         return self.used == 0 or self.used + pixels <= self.capacity
 
     @asynccontextmanager
-    async def hold(self, pixels: int) -> AsyncIterator[None]:
-        """Hold ``pixels`` of the budget, after waiting for those who came before."""
-        if not self._waiting and self._fits(pixels):
+    async def hold(self, pixels: int, later: bool = False) -> AsyncIterator[None]:
+        """Hold ``pixels`` of the budget, after waiting for those who came before.
+
+        Args:
+            later: wait for all who are not later, too.
+        """
+        line = self._later if later else self._waiting
+        if not self._waiting and not (later and self._later) and self._fits(pixels):
             self.used += pixels
         else:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((pixels, turn))
+            line.append((pixels, turn))
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():  # granted and cancelled in the same tick: give it back
                     self._release(pixels)
                 else:
-                    self._waiting = deque(entry for entry in self._waiting if entry[1] is not turn)
+                    line.remove((pixels, turn))
                     self._grant()
                 raise
         try:
@@ -131,7 +152,7 @@ class PixelBudget:
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            pixels, turn = self._waiting.popleft()
+        while (line := self._waiting or self._later) and self._fits(line[0][0]):
+            pixels, turn = line.popleft()
             self.used += pixels
             turn.set_result(None)

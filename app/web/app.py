@@ -7,11 +7,32 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import docs, facts, health, outputs, photoroom, poof, rembg, removebg, removebg_errors
+from app.web import (
+    apiframe,
+    docs,
+    eachlabs,
+    facts,
+    health,
+    outputs,
+    photoroom,
+    poof,
+    rembg,
+    removebg,
+    removebg_errors,
+    removedo,
+)
 from app.web.middleware import ExchangeMiddleware
 
-ROOMS = (poof, removebg, rembg, photoroom, outputs, health)
-DIALECTS = (poof.DIALECT, removebg_errors.DIALECT, rembg.DIALECT, photoroom.DIALECT)
+ROOMS = (poof, removebg, rembg, photoroom, apiframe, eachlabs, removedo, outputs, health)
+DIALECTS = (
+    poof.DIALECT,
+    removebg_errors.DIALECT,
+    rembg.DIALECT,
+    photoroom.DIALECT,
+    apiframe.DIALECT,
+    eachlabs.DIALECT,
+    removedo.DIALECT,
+)
 
 
 def create_app(service: Service) -> ASGIApp:

@@ -112,7 +112,7 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
     bodies = operation.get("requestBody", {}).get("content", {})
     if bodies:
         yield f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in bodies)}</p>"
-        properties = bodies["multipart/form-data"]["schema"]["properties"]
+        properties = next(iter(bodies.values()))["schema"]["properties"]
         yield "<table><tr><th>Field<th>Values<th>Default<th>"
         for name, schema in properties.items():
             yield (
