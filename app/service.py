@@ -19,7 +19,7 @@ from app.blobs.links import Outputs
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import give_back_memory, memory_limit
-from app.imaging.runtime import one_thread_per_call
+from app.imaging.runtime import one_thread_per_call, say_nothing
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
 from app.inference.cpus import cpu_quota
@@ -264,4 +264,5 @@ def build(settings: Settings, load: Callable[[], Served] | None = None) -> Servi
         return Served(model.entry, loaded.engines, loaded.plan)
 
     one_thread_per_call()
+    say_nothing()
     return Service(settings, load or load_from_settings)
