@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,11 @@ test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs Po
 
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part on two nodes needs PostgreSQL installed
 	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
+test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by many connections against the live server
+	$(RUN) -m pytest -q tests/hostile -m slow
+
+soak: $(VENV)/.dev ## half an hour at 1.5 times saturation: memory, descriptors, threads, answers, refusals
+	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow

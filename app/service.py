@@ -234,6 +234,7 @@ class Service:
         watch = self.metrics.watch
         watch("clearcut_slots", "Requests that may be in the house at once.", lambda: self.slots.capacity)
         watch("clearcut_slots_used", "Requests in the house.", lambda: self.slots.used)
+        watch("clearcut_slow_uploads", "Uploads so slow that others use their slots.", lambda: self.slots.lent)
         watch("clearcut_inflight_pixels", "Decoded pixels in the house.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Decoded pixels that may be in the house.", self._pixels_capacity)
         watch("clearcut_pool_depth", "Pieces of pixel work waiting for a thread.", lambda: self.pool.depth)

@@ -142,13 +142,15 @@ def choose(rng: random.Random, pictures: Sequence[bytes], weights: Sequence[floa
     return request(rng.choices(pictures, weights)[0], "image/*", rng.choice(TARGETS))
 
 
-def saturation(server: Server, pictures: Sequence[bytes], weights: Sequence[float], seconds: float, seed: int) -> float:
-    """Good answers a second from eight clients that always have another request."""
+def saturation(
+    server: Server, pictures: Sequence[bytes], weights: Sequence[float], seconds: float, seed: int, clients: int
+) -> float:
+    """Good answers a second from some clients that always have another request."""
     begun = time.perf_counter()
-    load = Load(server, 8, begun)
+    load = Load(server, clients, begun)
     rng = random.Random(seed)
     while time.perf_counter() - begun < seconds:
-        if load._due.qsize() < 8:
+        if load._due.qsize() < clients:
             load.put(choose(rng, pictures, weights), time.perf_counter())
         else:
             time.sleep(0.005)
@@ -199,11 +201,12 @@ def soak(
     *,
     factor: float = 1.5,
     measure_s: float = 60.0,
+    measure_clients: int = 8,
     every_s: float = 5.0,
     seed: int = 7,
     clients: int = CLIENTS,
 ) -> dict[str, Any]:
-    saturated = saturation(server, pictures, weights, measure_s, seed)
+    saturated = saturation(server, pictures, weights, measure_s, seed, measure_clients)
     before = mixed_load.footprint(server)
     rng = random.Random(seed + 1)
     begun = due = time.perf_counter()

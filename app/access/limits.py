@@ -15,10 +15,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 from app.errors import Overloaded
 
 RETRY_AFTER_MAX = 60  # common clients ignore longer values
+MOST_LENT = 32
+"""Slow uploads without a slot, for each slot there is."""
 
 
 class DrainRate:
@@ -45,8 +48,50 @@ class DrainRate:
         return max(1, min(RETRY_AFTER_MAX, math.ceil(expected * random.uniform(1.0, 1.3))))  # nosec B311 # noqa: S311 - jitter
 
 
+class Reading(Protocol):
+    """A request whose body is on its way."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it comes at a rate at which it should hold nobody up."""
+
+    before_growth: Callable[[], None] | None
+    """Called before the body grows beyond what a slow one may, and at its end; may refuse it."""
+
+
+class Place:
+    """One request's place in the house."""
+
+    def __init__(self, slots: Slots, reading: Reading | None) -> None:
+        self._slots = slots
+        self.reading = reading
+        self.lent = False
+
+    def lend(self) -> bool:
+        """Let another request have it until the upload is there; False when that would not be fair."""
+        if self.lent or self.reading is None or not self.reading.slow:
+            return False
+        self.lent = True
+        self.reading.before_growth = self.claim
+        return True
+
+    def claim(self) -> None:
+        """Have it back, or another one; to be called when the upload is there. Raises Overloaded when there is none."""
+        if self.reading is not None:
+            self.reading.before_growth = None
+        if self.lent:
+            self._slots.take()
+            self.lent = False
+        self.reading = None
+
+
 class Slots:
-    """Requests in the house. Used from the event loop's thread only."""
+    """Requests in the house. Used from the event loop's thread only.
+
+    A slow upload holds a slot only as long as nobody else needs it: it lends it, goes on being read, and needs one
+    again when it is complete, or is no small and slow one any more. Otherwise a few hundred connections that send a
+    byte a second each would keep everybody out, at no cost to whoever does that.
+    """
 
     def __init__(self, capacity: int, rate: DrainRate | None = None) -> None:
         self.capacity = capacity
@@ -54,31 +99,35 @@ class Slots:
         self.entered = 0
         """Since the start."""
         self.rate = rate or DrainRate()
+        self._places: set[Place] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._left: set[asyncio.Future[None]] = set()
 
+    @property
+    def lent(self) -> int:
+        """Slow uploads that have no slot at the moment."""
+        return sum(place.lent for place in self._places)
+
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, reading: Reading | None = None) -> Iterator[Place]:
         """Hold a slot.
 
         Raises:
             Overloaded: all are taken; its Retry-After comes from the measured completion rate.
         """
-        if self.used >= self.capacity:
-            raise Overloaded(
-                f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
-            )
-        if self.used == 0:
-            self.rate.woken()
-        self.used += 1
+        self.take()
+        place = Place(self, reading)
+        self._places.add(place)
         self.entered += 1
         self._empty.clear()
         try:
-            yield
+            yield place
         finally:
-            self.used -= 1
-            if self.used == 0:
+            self._places.discard(place)
+            if not place.lent:
+                self.used -= 1
+            if not self._places:
                 self._empty.set()
             for waiter in self._left:
                 if not waiter.done():
@@ -94,8 +143,24 @@ class Slots:
             finally:
                 self._left.discard(waiter)
 
+    def take(self) -> None:
+        """Count one more slot as used, a slow upload's if there is no other.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if self.used < self.capacity:
+            if self.used == 0:
+                self.rate.woken()
+            self.used += 1
+            return
+        if self.lent >= MOST_LENT * self.capacity or not any(place.lend() for place in self._places):
+            raise Overloaded(
+                f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
+            )
+
     async def until_empty(self) -> None:
-        """Return at a moment when no slot is taken."""
+        """Return at a moment when no slot is taken and no upload is on its way."""
         await self._empty.wait()
 
 

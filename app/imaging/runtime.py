@@ -12,5 +12,5 @@ def one_thread_per_call() -> None:
 
 
 def say_nothing() -> None:
-    """OpenCV writes a line with its source's paths to standard error for each broken file; our own error says it all."""
+    """OpenCV writes its source's paths to standard error for each broken file; our own error says it all."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

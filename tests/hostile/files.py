@@ -1,4 +1,4 @@
-"""Files that are something else, two things at once, or not of the size that they claim; and the dearest honest ones."""
+"""Files that are something else, two things at once, or not of the size they claim; and the dearest honest ones."""
 
 from __future__ import annotations
 
@@ -48,29 +48,58 @@ def wrong_types() -> Iterator[File]:
     for what, data in {
         "HEIC": box + b"heic\x00\x00\x00\x00mif1heic" + bytes(400),
         "MP4": box + b"isom\x00\x00\x02\x00isomiso2" + bytes(400),
-        "JPEG XL": b"\xff\x0a" + bytes(400), "JPEG XL box": b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(400),
+        "JPEG XL": b"\xff\x0a" + bytes(400),
+        "JPEG XL box": b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(400),
         "SVG": xml + b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
-        "SVG of entities": laughs, "HTML": b"<!doctype html><script>alert(1)</script>" + bytes(100),
-        "PHP": b"<?php system($_GET['c']); ?>", "script": b"#!/bin/sh\nexit 0\n", "words": b"not a picture at all\n" * 50,
-        "JSON": b'{"image": "no"}', "ELF": b"\x7fELF\x02\x01\x01" + bytes(500), "PE": b"MZ\x90\x00" + bytes(500),
-        "Mach-O": b"\xcf\xfa\xed\xfe" + bytes(500), "class": b"\xca\xfe\xba\xbe" + bytes(500), "zip": archive.getvalue(),
-        "gzip": b"\x1f\x8b\x08" + bytes(300), "7z": b"7z\xbc\xaf\x27\x1c" + bytes(300), "tar": b"a" + bytes(511),
-        "PDF header": b"%PDF-1.7\n" + bytes(300), "PostScript": b"%!PS-Adobe-3.0\n", "PSD": b"8BPS\x00\x01" + bytes(300),
-        "WAV": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(40), "AVI": b"RIFF\x24\x00\x00\x00AVI LIST" + bytes(40),
-        "MP3": b"ID3\x04" + bytes(300), "Ogg": b"OggS" + bytes(300), "font": b"wOF2" + bytes(300),
-        "EXR": b"\x76\x2f\x31\x01" + bytes(300), "Radiance": b"#?RADIANCE\n" + bytes(300), "Sun raster": b"\x59\xa6\x6a\x95" + bytes(99),
-        "one byte": b"\xff", "a NUL": b"\x00", "UTF-16": "<svg/>".encode("utf-16"), "noise": np.random.default_rng(3).bytes(5000),
-        "JPEG's first bytes": b"\xff\xd8\xff", "PNG's first bytes": b"\x89PNG\r\n\x1a\n", "RIFF": b"RIFF\x00\x00\x00\x00WEBP",
-        "MNG": b"\x8aMNG\r\n\x1a\n" + bytes(100), "JNG": b"\x8bJNG\r\n\x1a\n" + bytes(100),
+        "SVG of entities": laughs,
+        "HTML": b"<!doctype html><script>alert(1)</script>" + bytes(100),
+        "PHP": b"<?php system($_GET['c']); ?>",
+        "script": b"#!/bin/sh\nexit 0\n",
+        "words": b"not a picture at all\n" * 50,
+        "JSON": b'{"image": "no"}',
+        "ELF": b"\x7fELF\x02\x01\x01" + bytes(500),
+        "PE": b"MZ\x90\x00" + bytes(500),
+        "Mach-O": b"\xcf\xfa\xed\xfe" + bytes(500),
+        "class": b"\xca\xfe\xba\xbe" + bytes(500),
+        "zip": archive.getvalue(),
+        "gzip": b"\x1f\x8b\x08" + bytes(300),
+        "7z": b"7z\xbc\xaf\x27\x1c" + bytes(300),
+        "tar": b"a" + bytes(511),
+        "PDF header": b"%PDF-1.7\n" + bytes(300),
+        "PostScript": b"%!PS-Adobe-3.0\n",
+        "PSD": b"8BPS\x00\x01" + bytes(300),
+        "WAV": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(40),
+        "AVI": b"RIFF\x24\x00\x00\x00AVI LIST" + bytes(40),
+        "MP3": b"ID3\x04" + bytes(300),
+        "Ogg": b"OggS" + bytes(300),
+        "font": b"wOF2" + bytes(300),
+        "EXR": b"\x76\x2f\x31\x01" + bytes(300),
+        "Radiance": b"#?RADIANCE\n" + bytes(300),
+        "Sun raster": b"\x59\xa6\x6a\x95" + bytes(99),
+        "one byte": b"\xff",
+        "a NUL": b"\x00",
+        "UTF-16": "<svg/>".encode("utf-16"),
+        "noise": np.random.default_rng(3).bytes(5000),
+        "JPEG's first bytes": b"\xff\xd8\xff",
+        "PNG's first bytes": b"\x89PNG\r\n\x1a\n",
+        "RIFF": b"RIFF\x00\x00\x00\x00WEBP",
+        "MNG": b"\x8aMNG\r\n\x1a\n" + bytes(100),
+        "JNG": b"\x8bJNG\r\n\x1a\n" + bytes(100),
         "PNG through a text mode": b"\x89PNG\n\x1a\n" + bytes(100),
-    }.items():  # fmt: skip
+    }.items():
         yield File(what, lambda data=data: data, "bad")
 
 
 def polyglots() -> Iterator[File]:
     """Good pictures with something else in front (refused) or behind (the picture, and nothing of the rest)."""
-    behind = {"a zip": b"PK\x03\x04" + bytes(200), "a script": b"<script>alert(1)</script>", "ELF": b"\x7fELF" + bytes(99),
-              "a megabyte": bytes(1 << 20), "a PDF": b"%PDF-1.7\n%%EOF", "another picture": bases.base("png")}  # fmt: skip
+    behind = {
+        "a zip": b"PK\x03\x04" + bytes(200),
+        "a script": b"<script>alert(1)</script>",
+        "ELF": b"\x7fELF" + bytes(99),
+        "a megabyte": bytes(1 << 20),
+        "a PDF": b"%PDF-1.7\n%%EOF",
+        "another picture": bases.base("png"),
+    }
     for name in ("jpeg", "png", "webp"):
         for what, tail in behind.items():
             yield File(f"{name} before {what}", lambda name=name, tail=tail: bases.base(name) + tail, "same", name)
@@ -89,8 +118,25 @@ def polyglots() -> Iterator[File]:
 
 def lying() -> Iterator[File]:
     """Sizes that are not so: PNG's header with its checksum mended, JPEG's frame, WebP's canvas."""
-    sizes = ((0, 0), (0, 80), (120, 0), (1, 1), (119, 80), (121, 80), (120, 79), (120, 81), (80, 120), (16_384, 1),
-             (1, 16_384), (16_385, 1), (7000, 7000), (65_535, 65_535), (2**31 - 1, 1), (2**31, 2**31), (2**32 - 1, 2**32 - 1))  # fmt: skip
+    sizes = (
+        (0, 0),
+        (0, 80),
+        (120, 0),
+        (1, 1),
+        (119, 80),
+        (121, 80),
+        (120, 79),
+        (120, 81),
+        (80, 120),
+        (16_384, 1),
+        (1, 16_384),
+        (16_385, 1),
+        (7000, 7000),
+        (65_535, 65_535),
+        (2**31 - 1, 1),
+        (2**31, 2**31),
+        (2**32 - 1, 2**32 - 1),
+    )
     for width, high in sizes:
 
         def png(width: int = width, high: int = high) -> bytes:

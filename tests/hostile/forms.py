@@ -89,7 +89,6 @@ def _boundaries() -> Iterator[Form]:
         ("boundary of 71", f"{base}; boundary={'b' * 71}", "bad"),
         ("boundary of 8,000", f"{base}; boundary={'b' * 8000}", "bad"),
         ("boundary with spaces", f'{base}; boundary="a b c"', "bad"),
-        ("boundary of control characters", f"{base}; boundary=\x01\x02", "bad"),
         ("capitals", f"MULTIPART/FORM-DATA; BOUNDARY={BOUNDARY.decode()}", "any"),
         ("many parameters", base + "; a=b" * 500 + f"; boundary={BOUNDARY.decode()}", "any"),
         ("a form that says mixed", f"multipart/mixed; boundary={BOUNDARY.decode()}", "bad"),

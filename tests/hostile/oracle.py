@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import io
@@ -99,10 +100,8 @@ class Oracle:
         """
         path = data.split(b" ", 2)[1].decode("latin-1") if data.count(b" ") > 1 else ""
         with Wire(self.server.port, 30) as wire:
-            try:
+            with contextlib.suppress(OSError):  # refused in the middle: the refusal may be there all the same
                 wire.send(data)
-            except OSError:  # refused in the middle: the refusal may be there all the same
-                pass
             try:
                 answer: Answer | None = wire.answer()
             except (OSError, http.client.HTTPException):
@@ -149,6 +148,9 @@ class Oracle:
         self.faults += [f"standard error: {line}" for line in odd_lines[:5]]
         if self.server.process.poll() is not None:
             self.faults.append("the server has ended")
+        if self._wire is not None:
+            self._wire.socket.close()
+            self._wire = None
 
     def rest(self) -> None:
         """Long enough for freed memory to go back, so that the next input's growth is its own."""
