@@ -8,11 +8,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
+# For training and measuring: the folder with train/ and bench/, the one with u2netp.onnx, and the run's description.
+DATA ?= ../shared/data
+WEIGHTS ?= ../shared/models
+PICTURES ?= $(DATA)/train/images
+CONFIG ?= models/training/configs/clearcut-s.toml
+VIEWS ?= 2
+TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak
+.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean \
+	setup-train train export export-variants quantise-u2netp quality
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Clearcut needs Python 3.11 or newer; set PYTHON=")'
@@ -40,15 +48,6 @@ test: $(VENV)/.dev lint type ## install and run lint, types, import layers and t
 test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
 	$(RUN) -m pytest -q tests/live/test_cluster.py
 
-test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part on two nodes needs PostgreSQL installed
-	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
-
-test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by many connections against the live server
-	$(RUN) -m pytest -q tests/hostile -m slow
-
-soak: $(VENV)/.dev ## half an hour at 1.5 times saturation: memory, descriptors, threads, answers, refusals
-	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
-
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
 
@@ -63,24 +62,6 @@ lint: $(VENV)/.dev ## ruff and the import layers
 
 type: $(VENV)/.dev ## mypy --strict on app/
 	$(VENV)/bin/mypy app
-
-# What audits the project lives apart from what runs it.
-AUDIT := .venv-audit
-.PHONY: audit sbom
-
-$(AUDIT)/.tools: Makefile | $(VENV)/bin/python
-	$(RUN) -m venv $(AUDIT)
-	$(AUDIT)/bin/pip --quiet --disable-pip-version-check install 'bandit>=1.9,<2' 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7.5,<8'
-	@touch $@
-
-# --strict: a package that the vulnerability service does not know is a failure, not a silent pass.
-audit: $(AUDIT)/.tools ## bandit over app/, pip-audit over what serving installs (asks a vulnerability service on the internet)
-	$(AUDIT)/bin/bandit --quiet --recursive app
-	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
-
-sbom: $(AUDIT)/.tools ## what serving installs, as CycloneDX 1.6 with hashes, into build/sbom.json
-	@mkdir -p build
-	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --sv 1.6 --output-reproducible -o build/sbom.json requirements.txt
 
 format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
@@ -98,20 +79,37 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load
-	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
-
-bench-check: $(VENV)/.dev ## run the quick benchmarks and compare with the last commit's results; fails on a loss over 10 %
-	$(RUN) -m benchmarks.batcher
-	$(RUN) -m benchmarks.codecs
-	$(RUN) -m benchmarks.scaling
-	$(RUN) -m benchmarks.summary --check
-
-bench-gpu: $(VENV)/.dev ## raw session and service on a GPU (ARGS="--device cpu --quick" is a dry run without one)
-	$(RUN) -m benchmarks.gpu $(ARGS)
 
 sheets: $(VENV)/.dev ## our cut-outs beside rembg's, for the eye, into demo/sheets/ (needs the benchmark photos)
 	$(RUN) -m benchmarks.sheets
+
+quality: $(VENV)/.dev ## score the served cut-outs against u2netp's, by group (DATA= holds bench/, WEIGHTS= holds u2netp.onnx)
+	$(RUN) -m benchmarks.quality --data $(DATA) --weights $(WEIGHTS) $(if $(MODELS),--models $(MODELS))
+	$(RUN) -m tests.readme --write
+
+$(TRAIN)/.train: models/training/requirements.in | $(VENV)/bin/python
+	$(PYTHON) -m venv $(TRAIN)
+	$(TRAIN)/bin/pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+setup-train: $(TRAIN)/.train ## install what training needs into .venv-train (torch and so on)
+
+train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once); goes on where it was stopped
+	test -f models/training/runs/pool.json || $(TRAIN)/bin/python -m models.training.data --data $(DATA)
+	test -f models/training/runs/teacher.json || \
+		$(TRAIN)/bin/python -m models.training.teacher --model $(WEIGHTS)/u2netp.onnx
+	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
+
+export: $(TRAIN)/.train ## the trained network of CONFIG= as models/clearcut-s.onnx; then make export-variants
+	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/clearcut-s.onnx
+
+export-variants: $(VENV)/.dev ## int8 and fp16 files of models/clearcut-s.onnx, and all hashes of the manifest (PICTURES=, VIEWS=)
+	$(RUN) -m models.training.variants --name clearcut-s --pictures $(PICTURES) --views $(VIEWS)
+
+quantise-u2netp: $(VENV)/.dev ## an int8 file of u2netp.onnx (in WEIGHTS=) into models/, pinned there; calibrated on PICTURES=
+	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx
+	$(RUN) -m app models pin u2netp --precision int8
 
 docs: $(VENV)/.dev ## write the generated parts of the README anew
 	$(RUN) -m tests.readme --write
@@ -122,5 +120,5 @@ lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with has
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and made here
-	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

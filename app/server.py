@@ -6,9 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
@@ -18,7 +16,7 @@ from app.lifecycle import State
 from app.protocol import guarded
 from app.service import Service, build
 from app.settings import Settings
-from app.web.app import create_app, create_metrics_app
+from app.web.app import create_app
 
 log = logging.getLogger("clearcut")
 
@@ -56,28 +54,9 @@ class Server(uvicorn.Server):
         except SystemExit as exc:  # uvicorn's way to say that it cannot listen; its context is why
             raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
         for server in self.servers:
-            _say_where("listening", server)
-        if self.service.settings.metrics_port is not None:
-            await self._listen_for_metrics(self.service.settings.metrics_host, self.service.settings.metrics_port)
-
-    async def _listen_for_metrics(self, host: str, port: int) -> None:
-        """Another listener with another application, and otherwise the same server: its guards, its way out."""
-        config = _config(create_metrics_app(self.service), host, port, self.service)
-        config.load()
-
-        def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(  # type: ignore[call-arg]
-                config=config, server_state=self.server_state, app_state={}
-            )
-
-        try:
-            server = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=BACKLOG)
-        except OSError as exc:
-            for each in self.servers:
-                each.close()
-            raise StartupError(f"cannot listen for metrics on {host}:{port}: {exc}") from None
-        self.servers.append(server)
-        _say_where("listening for metrics", server)
+            for bound in server.sockets:
+                host, port = bound.getsockname()[:2]
+                log.info("listening", extra={"fields": {"host": host, "port": port, "version": __version__}})
 
     async def run_service(self) -> int:
         """Serve until told to stop; the process's exit code."""
@@ -112,7 +91,7 @@ class Server(uvicorn.Server):
         service.lifecycle.to(State.DRAINING, "signal")
         await asyncio.sleep(settings.drain_delay_s)
         service.lifecycle.refusing = True
-        finished = asyncio.create_task(service.until_idle())
+        finished = asyncio.create_task(service.slots.until_empty())
         forced = asyncio.create_task(self._forced.wait())
         await asyncio.wait({finished, forced}, timeout=settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not finished.done():
@@ -121,17 +100,13 @@ class Server(uvicorn.Server):
             task.cancel()
 
 
-def _say_where(event: str, server: asyncio.Server) -> None:
-    for bound in server.sockets:
-        host, port = bound.getsockname()[:2]
-        log.info(event, extra={"fields": {"host": host, "port": port, "version": __version__}})
-
-
-def _config(app: Callable[..., Any], host: str, port: int, service: Service) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
+async def run(settings: Settings) -> int:
+    """Build the service and serve until told to stop; the process's exit code."""
+    service = build(settings)
+    config = uvicorn.Config(
+        create_app(service),
+        host=settings.host,
+        port=settings.port,
         http=guarded(service),
         ws="none",
         lifespan="off",
@@ -143,10 +118,4 @@ def _config(app: Callable[..., Any], host: str, port: int, service: Service) -> 
         timeout_keep_alive=30,
         timeout_graceful_shutdown=LAST_BYTES_S,
     )
-
-
-async def run(settings: Settings) -> int:
-    """Build the service and serve until told to stop; the process's exit code."""
-    service = build(settings)
-    config = _config(create_app(service), settings.host, settings.port, service)
     return await Server(config, service).run_service()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from app.errors import ClearcutError
 from app.service import build
 from app.settings import PREFIX, Settings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+CARD = ROOT / "models" / "README.md"
+QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
 
 
 def settings_table() -> str:
@@ -47,24 +52,89 @@ def _classes(of: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
         yield from _classes(each)
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings_table, "errors": errors_table, "metrics": metrics_table}
+def quality_table() -> str:
+    """Means of groups of every model measured by ``make quality``, with the bar and the goal."""
+    found = json.loads(QUALITY.read_text())
+    models = {_title(name, each): each for name, each in found["models"].items()}
+    measures = {"IoU": "iou", "S-measure": "s", "MAE": "mae", "boundary F": "bf"}
+    rows = [f"| | {' | '.join(models)} | bar | goal |", f"|---|{'---|' * len(models)}---|---|"]
+
+    def add(what: str, figures: Iterable[str], bar: str, goal: str) -> None:
+        rows.append(f"| {what} | {' | '.join(figures)} | {bar} | {goal} |")
+
+    bars = {"IoU": (".85", ".89"), "S-measure": (".91", ".93"), "MAE": (".045", ".030"), "boundary F": (".78", ".83")}
+    for title, key in measures.items():
+        add(
+            f"mean of groups, {title}",
+            (_figure(each["groups"]["mean"][key], key) for each in models.values()),
+            *bars[title],
+        )
+    add(
+        "groups (of 9) level with u2netp", (str(each["groups_level_with_u2netp"]) for each in models.values()), "6", "9"
+    )
+    add(
+        "one-core time over u2netp's",
+        (_figure(each["one_core_time_over_u2netp"]) for each in models.values()),
+        ".125",
+        ".08",
+    )
+    add(
+        "drawn pictures without a subject, cut",
+        (f"{each['subject_free_cut']:.1%}" for each in models.values()),
+        "10 %",
+        "3 %",
+    )
+    add("textures, cut", (f"{each['textures_cut']:.1%}" for each in models.values()), "", "")
+    return "\n".join(rows)
 
 
-def generated(text: str) -> str:
+def groups_table() -> str:
+    """IoU / S / MAE / boundary F by group of every model measured by ``make quality``."""
+    found = json.loads(QUALITY.read_text())
+    models = {_title(name, each): each for name, each in found["models"].items()}
+    rows = [f"| IoU, S, MAE, boundary F | {' | '.join(models)} |", f"|---|{'---|' * len(models)}"]
+    for group in next(iter(models.values()))["groups"]:
+        cells = (
+            " ".join(_figure(each["groups"][group][key], key) for key in ("iou", "s", "mae", "bf"))
+            for each in models.values()
+        )
+        rows.append(f"| {group} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _title(name: str, facts: dict[str, Any]) -> str:
+    return f"{name.partition(':')[0]}, {facts['served']['precision']}"
+
+
+def _figure(value: float, key: str = "") -> str:
+    return f"{value:.{4 if key == 'mae' else 3}f}".removeprefix("0")
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "errors": errors_table,
+    "metrics": metrics_table,
+    "quality": quality_table,
+}
+CARD_PARTS: dict[str, Callable[[], str]] = {"groups": groups_table}
+
+
+def generated(text: str, parts: dict[str, Callable[[], str]] = PARTS) -> str:
     """``text`` with every part between its two markers made anew."""
-    for name, make in PARTS.items():
+    for name, make in parts.items():
         begin, end = f"<!-- {name}: made by `make docs` -->\n", f"\n<!-- {name}: end -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
         if not pattern.search(text):
-            raise ValueError(f"the README has no part {name!r}")
+            raise ValueError(f"there is no part {name!r}")
         part = begin + make() + end
         text = pattern.sub(part.replace("\\", r"\\"), text)
     return text
 
 
 if __name__ == "__main__":
-    text = generated(README.read_text())
-    if "--write" in sys.argv:
-        README.write_text(text)
-    else:
-        print(text)
+    for path, parts in ((README, PARTS), (CARD, CARD_PARTS)):
+        text = generated(path.read_text(), parts)
+        if "--write" in sys.argv:
+            path.write_text(text)
+        else:
+            print(text)

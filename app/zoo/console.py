@@ -79,7 +79,8 @@ def _line(entry: ModelEntry, folders: list[Path]) -> str:
     else:
         state = "to be made" if entry.recipe else "to be pulled" if entry.addresses else "not here"
     licence = entry.licence + (f"; {entry.terms}" if entry.terms else "")
-    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{licence}"
+    near = f"\tIoU {entry.parity.iou:g} with fp32" if entry.parity else ""
+    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{licence}{near}"
 
 
 def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:

@@ -1,0 +1,274 @@
+"""How good are the cut-outs that the service returns? Every benchmark photo through the served API, by group.
+
+    python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-s u2netp clearcut-s:fp32]
+
+Each model is served by ``python -m app serve``; each photo is sent as it is and the alpha of the PNG that comes back is
+scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
+u2netp are, and alphamatting.com's errors at full size for the groups that have true alphas. "Mean" is the mean of the
+groups. "network alone" is the model's file scored by ``models.training.evaluate``, without the service.
+
+Besides: of 200 drawn pictures and of 36 crops of textures without a subject, the share in which more than 2 % of the
+frame comes back above alpha 0.5; a run's time on one core over u2netp's, in turns; a sheet of the worst photos in
+``demo/quality/`` (not to be published: the photos' licences are mixed). Writes results/quality.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data as photos
+
+from app.inference.choice import paired_ratio
+from app.inference.files import load_model
+from benchmarks import report
+from benchmarks.matting_metrics import matting_errors
+from benchmarks.metrics import Scores, cut_share, score
+from models.training import subject_free
+from models.training.evaluate import LONGEST, Predictor, by_group, evaluate
+from tests.served import Server, served
+
+U8 = NDArray[np.uint8]
+SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"
+SOFT = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
+"""Groups with measured or exact alpha."""
+MEASURES = ("mae", "iou", "s", "bf")
+PEER = "u2netp"
+WORST, CELL = 12, 260
+COMMAND = "make quality"
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    stem: str
+    group: str
+    data: bytes
+    matte: U8
+
+
+@dataclass(slots=True)
+class Column:
+    """What came of one model."""
+
+    name: str
+    served: dict[str, str]
+    groups: dict[str, tuple[float, ...]]
+    soft: dict[str, dict[str, float]]
+    subject_free: float
+    textures: float
+    scores: dict[str, Scores] = field(default_factory=dict)
+    alphas: dict[str, U8] = field(default_factory=dict)
+    alone: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    time: float = 1.0
+
+
+def bench_photos(bench: Path) -> Iterator[Photo]:
+    """The photos' own bytes with their true mattes, both at full size."""
+    for row in json.loads((bench / "manifest.json").read_text()):
+        mask = cv2.imread(str(bench / "masks" / f"{row['stem']}.png"), cv2.IMREAD_GRAYSCALE)
+        yield Photo(row["stem"], row["source"], (bench / "images" / f"{row['stem']}.jpg").read_bytes(), as_u8(mask))
+
+
+def empty_pictures() -> list[bytes]:
+    """The drawn pictures of ``subject_free``, as PNGs."""
+    return [_png(rgb) for rgb in subject_free.pictures(())]
+
+
+def texture_crops() -> list[bytes]:
+    """Crops of scikit-image's brick, grass and gravel (public domain), three tints each: photographs of nothing."""
+    crops = []
+    for source in (photos.brick, photos.grass, photos.gravel):
+        grey = source()
+        for tint in ((1.0, 1.0, 1.0), (1.0, 0.85, 0.7), (0.75, 0.9, 1.0)):
+            for top, left in ((0, 0), (0, 192), (192, 0), (192, 192)):
+                crop = grey[top : top + 320, left : left + 320, None] * np.array(tint)
+                crops.append(_png(as_u8(crop)))
+    return crops
+
+
+def as_u8(values: Any) -> U8:
+    return np.asarray(values).astype(np.uint8)
+
+
+def _png(rgb: U8) -> bytes:
+    return cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+
+
+def alpha_of(server: Server, picture: bytes) -> U8:
+    """Send a picture; the alpha u8[H,W] of the PNG that comes back.
+
+    Raises:
+        RuntimeError: the answer is no 200.
+    """
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=120)
+    try:
+        connection.request("POST", "/v1/remove?format=png", picture, {"Content-Type": "application/octet-stream"})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"the service answered {answer.status}: {body[:200]!r}")
+    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
+    return as_u8(pixels[..., 3])
+
+
+def alphas_of(server: Server, pictures: Iterable[bytes]) -> list[U8]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda picture: alpha_of(server, picture), pictures))
+
+
+def at_640(values: U8) -> NDArray[np.float32]:
+    """u8[H,W] -> f32[h,w] in 0..1 at the size that is scored."""
+    height, width = values.shape
+    shrink = min(1.0, LONGEST / max(height, width))
+    small = cv2.resize(values, (round(width * shrink), round(height * shrink)), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) / 255
+
+
+def measure(name: str, weights: Path, shots: list[Photo]) -> Column:
+    """Serve ``MODEL`` or ``MODEL:PRECISION`` and score what it returns."""
+    model, _, precision = name.partition(":")
+    with served(model=model, precision=precision or "auto", model_dir=str(weights.resolve())) as server:
+        facts = {key: server.event("ready")[key] for key in ("name", "precision", "file", "sha256", "device")}
+        alphas = alphas_of(server, [shot.data for shot in shots])
+        drawn = alphas_of(server, empty_pictures())
+        textures = alphas_of(server, texture_crops())
+    scores = [score(at_640(alpha), at_640(shot.matte)) for shot, alpha in zip(shots, alphas, strict=True)]
+    rows: dict[str, list[Scores]] = defaultdict(list)
+    errors: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for shot, alpha, found in zip(shots, alphas, scores, strict=True):
+        rows[shot.group].append(found)
+        if shot.group in SOFT:
+            of = matting_errors(alpha, shot.matte)
+            errors[shot.group].append({"sad": of.sad, "mse": of.mse, "gradient": of.gradient})
+    soft = {
+        group: {key: float(np.mean([each[key] for each in found])) for key in found[0]}
+        for group, found in sorted(errors.items())
+    }
+    return Column(
+        name=name,
+        served=facts,
+        groups=by_group(rows),
+        soft=soft,
+        subject_free=_false_alarms(drawn),
+        textures=_false_alarms(textures),
+        scores={shot.stem: found for shot, found in zip(shots, scores, strict=True)},
+        alphas={shot.stem: alpha for shot, alpha in zip(shots, alphas, strict=True)},
+    )
+
+
+def _false_alarms(alphas: Iterable[U8]) -> float:
+    return float(np.mean([cut_share(alpha.astype(np.float32) / 255) > subject_free.LIMIT for alpha in alphas]))
+
+
+def level_groups(column: Column, peer: Column) -> int:
+    """Groups where the IoU is at or above the peer's less .005."""
+    return sum(values[1] >= peer.groups[group][1] - 0.005 for group, values in column.groups.items() if group != "mean")
+
+
+def sheet(column: Column, peer: Column | None, shots: list[Photo]) -> U8:
+    """The photos of lowest IoU: photo, truth, ours, the peer's; the IoU underneath."""
+    rows = []
+    for shot in sorted(shots, key=lambda each: column.scores[each.stem].iou)[:WORST]:
+        rgb = cv2.imdecode(np.frombuffer(shot.data, np.uint8), cv2.IMREAD_COLOR)
+        cells = [_cell(as_u8(rgb), shot.stem), _cell(_on_grey(rgb, shot.matte), "truth")]
+        for each in [column] + ([peer] if peer and peer is not column else []):
+            text = f"{each.name}: IoU {each.scores[shot.stem].iou:.2f}"
+            cells.append(_cell(_on_grey(rgb, each.alphas[shot.stem]), text))
+        rows.append(np.hstack(cells))
+    return as_u8(np.vstack(rows))
+
+
+def _on_grey(rgb: NDArray[Any], alpha: U8) -> U8:
+    share = alpha[..., None] / 255
+    return as_u8(rgb * share + np.array([120, 170, 120]) * (1 - share))
+
+
+def _cell(picture: U8, text: str) -> U8:
+    height, width = picture.shape[:2]
+    shrink = (CELL - 20) / max(height, width)
+    small = cv2.resize(picture, (round(width * shrink), round(height * shrink)), interpolation=cv2.INTER_AREA)
+    canvas = np.full((CELL, CELL, 3), 245, np.uint8)
+    canvas[: small.shape[0], : small.shape[1]] = small
+    cv2.putText(canvas, text, (2, CELL - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
+
+
+def figures(columns: list[Column], peer: Column | None) -> dict[str, Any]:
+    """JSON-ready, rounded."""
+
+    def table(groups: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:
+        return {
+            group: {key: round(value, 4) for key, value in zip(MEASURES, values, strict=True)}
+            for group, values in groups.items()
+        }
+
+    return {
+        "models": {
+            column.name: {
+                "served": column.served,
+                "groups": table(column.groups),
+                "network_alone": table(column.alone).get("mean", {}),
+                "soft": {
+                    group: {key: round(value, 3) for key, value in values.items()}
+                    for group, values in column.soft.items()
+                },
+                "groups_level_with_u2netp": level_groups(column, peer) if peer else None,
+                "subject_free_cut": round(column.subject_free, 4),
+                "textures_cut": round(column.textures, 4),
+                "one_core_time_over_u2netp": round(column.time, 3),
+            }
+            for column in columns
+        }
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder holding bench/")
+    parser.add_argument("--weights", type=Path, default=Path("../shared/models"), help="folder with u2netp.onnx")
+    parser.add_argument("--models", nargs="+", default=["clearcut-s", PEER], metavar="MODEL[:PRECISION]")
+    parser.add_argument("--rounds", type=int, default=30, help="pairs of runs for the time on one core")
+    args = parser.parse_args()
+    bench = args.data / "bench"
+    if not (bench / "manifest.json").is_file():
+        raise SystemExit(f"no benchmark in {args.data}: it must hold bench/manifest.json; name its folder with DATA=")
+    absent = [name for name in args.models if name == PEER and not (args.weights / "u2netp.onnx").is_file()]
+    if absent:
+        raise SystemExit(f"no u2netp.onnx in {args.weights}: name its folder with WEIGHTS=, or leave u2netp out")
+    facts = report.machine()
+    shots = list(bench_photos(bench))
+    columns: list[Column] = []
+    for name in args.models:
+        columns.append(measure(name, args.weights, shots))
+        print(f"{name}: mean of groups {dict(zip(MEASURES, np.round(columns[-1].groups['mean'], 4), strict=True))}")
+    peer = next((column for column in columns if column.name == PEER), None)
+    for column in columns:
+        model, precision = column.served["name"], column.served["precision"]
+        loaded = load_model(model, extra_dir=args.weights, precision=precision)  # type: ignore[arg-type]
+        column.alone = evaluate(Predictor(loaded.path), bench)
+        if peer and column is not peer:
+            column.time = paired_ratio(loaded, load_model(PEER, extra_dir=args.weights), args.rounds)
+    SHEETS.mkdir(parents=True, exist_ok=True)
+    for column in columns:
+        cv2.imwrite(str(SHEETS / f"worst-{column.name.replace(':', '-')}.png"), sheet(column, peer, shots))
+    found = figures(columns, peer)
+    report.write("quality", "cut-outs of the served API against true mattes, by group", COMMAND, facts, found)
+    print(json.dumps(found, indent=1))
+    print(f"worst photos: {SHEETS}/ (not to be published)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

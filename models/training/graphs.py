@@ -1,0 +1,82 @@
+"""Surgery on an exported network: both mirror views in one graph, and 16-bit floats inside.
+
+Works on the ONNX file alone, whatever network it holds, as long as it has one input f32[N,3,S,S] and its first output
+f32[N,1,S,S] comes from a Sigmoid. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+_SOURCE, _BOTH, _LOGITS = "views_image", "views_both", "views_logits"
+
+
+def mirrored(model: ModelProto) -> ModelProto:
+    """The network on the picture and on its mirror image, their logits averaged: one graph, the weights once.
+
+    The two views are put into one batch, so the graph's own nodes stay as they are.
+
+    Raises:
+        ValueError: the first output does not come from a Sigmoid, or the batch is not dynamic.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    given, answer = graph.input[0], graph.output[0]
+    last = next((node for node in graph.node if answer.name in node.output), None)
+    if last is None or last.op_type != "Sigmoid":
+        raise ValueError("expected a graph whose output comes from a Sigmoid")
+    if given.type.tensor_type.shape.dim[0].HasField("dim_value"):
+        raise ValueError("expected a graph of any batch size")
+    name = given.name
+    for node in graph.node:
+        for place, each in enumerate(node.input):
+            if each == name:
+                node.input[place] = _BOTH
+    logits, last.input[0] = last.input[0], _LOGITS
+    constants = {
+        "views_from": np.array([-1], np.int64),
+        "views_to": np.array([np.iinfo(np.int64).min], np.int64),
+        "views_axis": np.array([3], np.int64),
+        "views_half": np.array(0.5, np.float32),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
+    turn = ["views_from", "views_to", "views_axis", "views_from"]
+    before = [
+        helper.make_node("Slice", [name, *turn], ["views_turned"], "views_turn"),
+        helper.make_node("Concat", [name, "views_turned"], [_BOTH], "views_join", axis=0),
+    ]
+    after = [
+        helper.make_node("Split", [logits], ["views_one", "views_two"], "views_part", axis=0),
+        helper.make_node("Slice", ["views_two", *turn], ["views_back"], "views_turn_back"),
+        helper.make_node("Add", ["views_one", "views_back"], ["views_sum"], "views_add"),
+        helper.make_node("Mul", ["views_sum", "views_half"], [_LOGITS], "views_mean"),
+    ]
+    place = list(graph.node).index(last)
+    nodes = [*before, *list(graph.node)[:place], *after, *list(graph.node)[place:]]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]  # written for the old batch
+    onnx.checker.check_model(copy)
+    return copy
+
+
+def half(model: ModelProto) -> ModelProto:
+    """16-bit floats inside; input and output stay f32."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    # Resize is held back for runtimes that had no 16-bit one; CUDA has, and casts around each would cost more than it.
+    blocked = [each for each in DEFAULT_OP_BLOCK_LIST if each != "Resize"]
+    # It appends its casts behind the nodes that read them.
+    halved: ModelProto = convert_float_to_float16(copy, keep_io_types=True, op_block_list=blocked)
+    OnnxModel.graph_topological_sort(halved.graph)
+    for node in (*halved.graph.input, *halved.graph.output):
+        if node.type.tensor_type.elem_type != TensorProto.FLOAT:
+            raise RuntimeError(f"{node.name} is no longer f32")
+    onnx.checker.check_model(halved)
+    return halved

@@ -1,0 +1,109 @@
+"""Remakes a model's variants from its fp32 file, and writes what the manifest says of all of them.
+
+    python -m models.training.variants --name clearcut-s --pictures ../shared/data/train/images
+
+``models/NAME.onnx`` is taken as it is, whoever exported it. From it come ``NAME.int8.onnx`` (see ``quantise``) and
+``NAME.fp16.onnx``, both answering with the mean of both mirror views if ``--views 2``. The manifest gets the fp32
+file's sha256 and golden answer and, for each variant, file, sha256, golden answer and parity, measured on held-out
+pictures of the pool: how near the variant is to the fp32 network computed from as many views. Needs no torch. Look at
+mattes of real photos before committing: the golden answers record what the files do, not whether that is good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from app.inference.files import Model, golden_lines
+from app.inference.golden import golden_of_model
+from app.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
+
+from .graphs import half, mirrored
+from .quantise import Parity, compare, pictures_of, quantise, run_all
+
+PICTURES = 200
+LIMIT_BYTES = 16_000_000
+AT_MOST = {1: 0.9, 2: 1.5}
+"""By views: a variant is worth so much of fp32's time on a CPU. Two views are worth more than fp32's one."""
+
+
+def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, near: Parity) -> str:
+    """The manifest's table of one variant."""
+    name = f"models.{entry.name}.variants.{precision}"
+    seen = "one view" if views == 1 else "both views"
+    return (
+        f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
+        f"views = {views}\nat_most = {AT_MOST[views]}\n\n"
+        f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
+        f'pictures = "{near.pictures} held-out pictures of the pool, against fp32 on {seen}"\n\n'
+        + golden_lines(f"{name}.golden", golden_of_model(model_of(entry, data)))
+    )
+
+
+def model_of(entry: ModelEntry, data: bytes) -> Model:
+    """A model that is not in the manifest yet."""
+    return Model(replace(entry, golden=None), Path(entry.file), data)
+
+
+def rewritten(text: str, entry: ModelEntry, plain: bytes, variants: str) -> str:
+    """The manifest's text with the fp32 file's hash and golden answer, and the variants, made anew.
+
+    Raises:
+        ValueError: the entry has no sha256 or no golden table to replace.
+    """
+    name = re.escape(f"[models.{entry.name}]")
+    digest = hashlib.sha256(plain).hexdigest()
+    text, count = re.subn(rf'({name}\n(?:[^\[].*\n|\n)*?sha256 = ")[0-9a-f]{{64}}"', rf'\g<1>{digest}"', text)
+    if count != 1:
+        raise ValueError(f"the manifest's {entry.name} has no sha256")
+    golden = golden_lines(f"models.{entry.name}.golden", golden_of_model(model_of(entry, plain)))
+    begin, end = f"# variants of {entry.name}: made by `make export-variants`\n", f"# end of {entry.name}'s variants\n"
+    text = re.sub(rf"\n{re.escape(begin)}.*?{re.escape(end)}", "", text, flags=re.S)
+    table = re.escape(f"[models.{entry.name}.golden]")
+    text, count = re.subn(
+        rf"{table}\ntolerance = .*\ngrid = \[\n(?: +\[.*\],\n)+\]\n", f"{golden}\n{begin}{variants}{end}", text
+    )
+    if count != 1:
+        raise ValueError(f"the manifest's {entry.name} has no golden table")
+    return text
+
+
+def main() -> None:
+    """Make and describe them."""
+    parser = argparse.ArgumentParser(description="fp32 ONNX -> its int8 and fp16 variants, manifest included.")
+    parser.add_argument("--name", default="clearcut-s")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's train/images")
+    parser.add_argument("--views", type=int, choices=(1, 2), default=2)
+    parser.add_argument("--models", type=Path, default=models_folder(), help="folder with the manifest and the file")
+    args = parser.parse_args()
+    manifest = args.models / MANIFEST
+    entry = read_manifest(manifest)[args.name]
+    plain = (args.models / entry.file).read_bytes()
+    model = onnx.load_from_string(plain)
+    if args.views == 2:
+        model = mirrored(model)
+    size = entry.input.side
+    pictures = pictures_of(args.pictures, PICTURES, held_out=True, size=size)
+    reference = run_all(model.SerializeToString(), pictures)
+    lines = []
+    for precision, data in (
+        ("int8", quantise(model, args.pictures, size)),
+        ("fp16", bytes(half(model).SerializeToString())),
+    ):
+        if len(data) > LIMIT_BYTES:
+            raise SystemExit(f"the {precision} file has {len(data):,} bytes, more than {LIMIT_BYTES:,}")
+        (args.models / f"{args.name}.{precision}.onnx").write_bytes(data)
+        near = compare(data, pictures, reference)
+        print(f"{precision}: {len(data):,} bytes, IoU with fp32 {near.iou:.4f}, largest mean difference {near.mae:.4f}")
+        lines.append(variant_lines(entry, precision, data, args.views, near))
+    manifest.write_text(rewritten(manifest.read_text(), entry, plain, "\n".join(lines)))
+    read_manifest(manifest)
+
+
+if __name__ == "__main__":
+    main()
