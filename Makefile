@@ -16,7 +16,7 @@ CONFIG ?= models/training/configs/clearcut-s.toml
 VIEWS ?= 2
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-cluster test-s3 setup demo lint type format bench sheets lock docs clean \
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak \
 	setup-train train export export-variants quantise-u2netp quality
 
 help: ## list the targets
@@ -48,6 +48,15 @@ test: $(VENV)/.dev lint type ## install and run lint, types, import layers and t
 test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
 	$(RUN) -m pytest -q tests/live/test_cluster.py
 
+test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part on two nodes needs PostgreSQL installed
+	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
+
+test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by many connections against the live server
+	$(RUN) -m pytest -q tests/hostile -m slow
+
+soak: $(VENV)/.dev ## half an hour at 1.5 times saturation: memory, descriptors, threads, answers, refusals
+	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
+
 test-api: $(VENV)/.dev ## schemathesis at length against the live server: every operation, no undocumented answer
 	$(RUN) -m pytest -q -s tests/live/test_openapi.py -m slow
 
@@ -62,6 +71,24 @@ lint: $(VENV)/.dev ## ruff and the import layers
 
 type: $(VENV)/.dev ## mypy --strict on app/
 	$(VENV)/bin/mypy app
+
+# What audits the project lives apart from what runs it.
+AUDIT := .venv-audit
+.PHONY: audit sbom
+
+$(AUDIT)/.tools: Makefile | $(VENV)/bin/python
+	$(RUN) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip --quiet --disable-pip-version-check install 'bandit>=1.9,<2' 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7.5,<8'
+	@touch $@
+
+# --strict: a package that the vulnerability service does not know is a failure, not a silent pass.
+audit: $(AUDIT)/.tools ## bandit over app/, pip-audit over what serving installs (asks a vulnerability service on the internet)
+	$(AUDIT)/bin/bandit --quiet --recursive app
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+
+sbom: $(AUDIT)/.tools ## what serving installs, as CycloneDX 1.6 with hashes, into build/sbom.json
+	@mkdir -p build
+	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --sv 1.6 --output-reproducible -o build/sbom.json requirements.txt
 
 format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
@@ -79,7 +106,17 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load
+	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
+
+bench-check: $(VENV)/.dev ## run the quick benchmarks and compare with the last commit's results; fails on a loss over 10 %
+	$(RUN) -m benchmarks.batcher
+	$(RUN) -m benchmarks.codecs
+	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.summary --check
+
+bench-gpu: $(VENV)/.dev ## raw session and service on a GPU (ARGS="--device cpu --quick" is a dry run without one)
+	$(RUN) -m benchmarks.gpu $(ARGS)
 
 sheets: $(VENV)/.dev ## our cut-outs beside rembg's, for the eye, into demo/sheets/ (needs the benchmark photos)
 	$(RUN) -m benchmarks.sheets
@@ -120,5 +157,5 @@ lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with has
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
+	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -78,10 +78,12 @@ def _parser(command: str) -> argparse.ArgumentParser:
     checking.add_argument("--timeout", type=float, default=LIVE_TIMEOUT_S, metavar="S", help="for --live, seconds")
     if command != "check":
         from app.access import console
+        from app.jobs import console as jobs
         from app.zoo import console as zoo
 
         console.add_commands(commands)
         zoo.add_commands(commands)
+        jobs.add_commands(commands)
     return parser
 
 
@@ -90,13 +92,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser(given[0] if given else "").parse_args(given)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        if arguments.command in ("keys", "models"):
+        if arguments.command in ("keys", "models", "jobs"):
             from app import settings
             from app.access import console
+            from app.jobs import console as jobs
             from app.zoo import console as zoo
 
-            run = console.run if arguments.command == "keys" else zoo.run
-            return run(arguments, settings.load())
+            rooms = {"keys": console.run, "models": zoo.run, "jobs": jobs.run}
+            return rooms[arguments.command](arguments, settings.load())
         if arguments.command == "check":
             return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
         return serve()

@@ -77,6 +77,11 @@ def _address(settings: Settings) -> Iterator[Finding]:
     if (fault := public_without_keys(settings)) is not None:
         yield Finding("FAULT", "address", fault)
     yield _port("port", settings.host, settings.port)
+    if settings.metrics_port is not None:
+        if settings.metrics_port == settings.port != 0:
+            yield Finding("FAULT", "metrics", f"CLEARCUT_METRICS_PORT={settings.metrics_port} is CLEARCUT_PORT too")
+        else:
+            yield _port("metrics", settings.metrics_host, settings.metrics_port)
 
 
 def _port(about: str, host: str, port: int) -> Finding:

@@ -12,6 +12,7 @@
     ├── AuthenticationError 401  PaymentRequired 402  PermissionDenied 403
     ├── RouteNotFound 404   MethodNotAllowed 405   UploadTimeout 408
     ├── LinkRefused 403   OutputNotFound 404   OutputExpired 410   RangeNotSatisfiable 416
+    ├── JobNotFound 404   JobsOff 404
     ├── IdempotencyConflict 409  RateLimited 429
     ├── ClientGone 499          logged, never sent
     ├── Unavailable 503         Overloaded  Starting  Draining  Failed  StorageFull
@@ -315,6 +316,25 @@ class RangeNotSatisfiable(ClearcutError):
     def __init__(self, size: int) -> None:
         super().__init__(f"The output has {size} bytes")
         self.headers["Content-Range"] = f"bytes */{size}"
+
+
+class JobNotFound(ClearcutError):
+    status = 404
+    code = "not_found"
+    message = "No such job"
+    reason = "job_not_found"
+
+
+class JobsOff(ClearcutError):
+    """The route is there, and the room behind it is not open."""
+
+    status = 404
+    code = "not_enabled"
+    message = "Jobs are off on this server"
+    reason = "jobs_off"
+
+    def __init__(self) -> None:
+        super().__init__("Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to serve the asynchronous APIs")
 
 
 class MethodNotAllowed(ClearcutError):

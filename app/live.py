@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import os
 import urllib.parse
+from contextlib import suppress
 
 LIVE_TIMEOUT_S = 3.0
 
@@ -15,8 +17,10 @@ def own_address() -> str:
     Reads only the two variables it needs: a full validation would import what the service itself does.
     """
     host = os.environ.get("CLEARCUT_HOST") or "127.0.0.1"
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104 - the same
+    with suppress(ValueError):  # a name
+        listening = ipaddress.ip_address(host)
+        if listening.is_unspecified:
+            host = "127.0.0.1" if listening.version == 4 else "::1"
     return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('CLEARCUT_PORT') or 8080}"
 
 

@@ -25,6 +25,7 @@ from app import __version__
 
 _LATENCY = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 4, 6, 10, 15, 30, 60)
 _STAGE = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4, 8, 16, 30)
+_JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _MEGAPIXELS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 50)
 _BYTES = (10e3, 30e3, 100e3, 300e3, 1e6, 3e6, 10e6, 20e6, 50e6, 100e6)
@@ -80,6 +81,18 @@ class Metrics:
         self.output_bytes = Histogram("clearcut_output_bytes", "Bytes of images sent.", buckets=_BYTES, registry=r)
 
         self.ready = Gauge("clearcut_ready", "1 while /readyz says 200.", registry=r)
+        self.jobs = Counter(
+            "clearcut_jobs", "Jobs done, by dialect and outcome: completed, or why not.", ["dialect", "outcome"],
+            registry=r,
+        )  # fmt: skip
+        self.job_seconds = Histogram(
+            "clearcut_job_seconds", "From a job's acceptance to its end.", buckets=_JOB, registry=r
+        )
+        self.jobs_accepted = Counter("clearcut_jobs_accepted", "Jobs accepted, by dialect.", ["dialect"], registry=r)
+        self.webhook_attempts = Counter(
+            "clearcut_webhook_attempts", "Webhook calls: delivered, refused by the receiver, or unreachable.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
         self.event_loop_lag = Gauge(
             "clearcut_event_loop_lag_seconds", "How late the event loop's last heartbeat was.", registry=r
         )

@@ -53,6 +53,7 @@ from app.trace import Trace
 
 T = TypeVar("T")
 Probed = Callable[[int], Awaitable[None]]
+Turn = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,12 @@ class Pipeline:
         self.pixels = pixels
         self.pool = pool
 
-    async def remove(self, job: Job, trace: Trace, probed: Probed | None = None) -> Result:
+    async def remove(self, job: Job, trace: Trace, probed: Probed | None = None, turn: Turn | None = None) -> Result:
         """Remove the background of one picture.
 
         Args:
             probed: awaited with the pixels of all pictures in the job before any is decoded; it may refuse them.
+            turn: given for work that nobody waits for: awaited before each stage, and all others go first in it.
 
         Raises:
             InputError: a picture cannot be accepted, or cannot be given the form that was asked for.
@@ -110,34 +112,40 @@ class Pipeline:
         """
         try:
             async with asyncio.timeout(trace.remaining()):
-                return await self._remove(job, trace, probed)
+                return await self._remove(job, trace, probed, turn)
         except TimeoutError:
             raise DeadlineExceeded(trace.current) from None
         finally:
             trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
 
-    async def _remove(self, job: Job, trace: Trace, probed: Probed | None) -> Result:
-        with self.batcher.expecting() if job.mask is None else nullcontext() as arrival:
-            headers = await self._on_pool(Rank.LOOK, trace, partial(self._probe, job, trace))
+    async def _remove(self, job: Job, trace: Trace, probed: Probed | None, turn: Turn | None) -> Result:
+        later = turn is not None
+
+        async def on_pool(rank: Rank, work: Callable[[], T]) -> T:
+            if turn is not None:
+                trace.current = "turn"
+                await turn()
+            return await self._on_pool(Rank.LATER if later else rank, trace, work)
+
+        with self.batcher.expecting() if job.mask is None and not later else nullcontext() as arrival:
+            headers = await on_pool(Rank.LOOK, partial(self._probe, job, trace))
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
             if probed is not None:
                 await probed(pixels)
             waited = trace.elapsed()
-            async with self.pixels.hold(pixels + self._beyond(job, headers["image_file"])):
+            async with self.pixels.hold(pixels + self._beyond(job, headers["image_file"]), later):
                 trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
-                    image = await self._on_pool(Rank.BEGIN, trace, partial(self._decode, job, headers, trace))
-                    return await self._on_pool(
-                        Rank.FINISH, trace, lambda: self._after(job, headers, image, None, trace)
-                    )
-                image, model_input = await self._on_pool(Rank.BEGIN, trace, partial(self._before, job, headers, trace))
+                    image = await on_pool(Rank.BEGIN, partial(self._decode, job, headers, trace))
+                    return await on_pool(Rank.FINISH, lambda: self._after(job, headers, image, None, trace))
+                image, model_input = await on_pool(Rank.BEGIN, partial(self._before, job, headers, trace))
                 trace.current = "queue"
-                answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival)
+                answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
                 trace.add("queue", answer.queue_s)
                 trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                 raw = RawMatte(answer.values, model_input.geometry)
-                return await self._on_pool(Rank.FINISH, trace, partial(self._after, job, headers, image, raw, trace))
+                return await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace))
 
     def _beyond(self, job: Job, header: ImageHeader) -> int:
         """Pixels of output beyond the picture's own size, of all variants together.

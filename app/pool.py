@@ -25,6 +25,8 @@ class Rank(IntEnum):
     LOOK = 1
     """Reading a header: cheap, and may refuse the request."""
     BEGIN = 2
+    LATER = 3
+    """Any work of a job: nobody waits for it."""
 
 
 class Pool(Executor):

@@ -15,7 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from app.service import Service
-from app.web.exchange import request_id
+from app.web.app import DIALECTS
+from app.web.dialect import Dialect, spoken_at
+from app.web.exchange import GUARDS, request_id
 
 log = logging.getLogger("clearcut")
 
@@ -114,14 +116,15 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             self._timer = self._write_timer = None
 
         def _refuse(self, error: ClearcutError) -> None:
-            """Answer in place of the application, in the service's own dialect, and close."""
+            """Answer in place of the application, in the dialect of the path as far as that has come, and close."""
             if self._refused or self.transport.is_closing():
                 return
             self._refused = True
             self._stop_timers()
-            own = request_id({})
+            own = request_id({name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers or ()})
+            dialect = spoken_at(getattr(self, "url", b"").decode("latin-1"), DIALECTS)
             if not (self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete):
-                self.transport.write(_answer(error, own))
+                self.transport.write(_answer(error, own, dialect))
             self.transport.close()
             service.metrics.requests.labels("none", str(error.status), error.code, "none").inc()
             fields: dict[str, Any] = {"request_id": own, "status": error.status, "reason": error.reason}
@@ -130,13 +133,12 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
     return Guarded
 
 
-def _answer(error: ClearcutError, own: str) -> bytes:
-    body = {"code": error.code, "message": error.message, "details": error.details, "request_id": own}
-    payload = json.dumps(body).encode()
+def _answer(error: ClearcutError, own: str, dialect: Dialect) -> bytes:
+    payload = json.dumps(dialect.error_body(error, own)).encode()
     phrases = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+    guards = "".join(f"{name}: {value}\r\n" for name, value in GUARDS.items())
     head = (
         f"HTTP/1.1 {error.status} {phrases[error.status]}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\nCache-Control: no-store\r\n"
-        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\n{guards}Connection: close\r\n\r\n"
     )
     return head.encode() + payload

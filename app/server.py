@@ -6,7 +6,9 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -16,7 +18,7 @@ from app.lifecycle import State
 from app.protocol import guarded
 from app.service import Service, build
 from app.settings import Settings
-from app.web.app import create_app
+from app.web.app import create_app, create_metrics_app
 
 log = logging.getLogger("clearcut")
 
@@ -54,9 +56,28 @@ class Server(uvicorn.Server):
         except SystemExit as exc:  # uvicorn's way to say that it cannot listen; its context is why
             raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
         for server in self.servers:
-            for bound in server.sockets:
-                host, port = bound.getsockname()[:2]
-                log.info("listening", extra={"fields": {"host": host, "port": port, "version": __version__}})
+            _say_where("listening", server)
+        if self.service.settings.metrics_port is not None:
+            await self._listen_for_metrics(self.service.settings.metrics_host, self.service.settings.metrics_port)
+
+    async def _listen_for_metrics(self, host: str, port: int) -> None:
+        """Another listener with another application, and otherwise the same server: its guards, its way out."""
+        config = _config(create_metrics_app(self.service), host, port, self.service)
+        config.load()
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state={}
+            )
+
+        try:
+            server = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=BACKLOG)
+        except OSError as exc:
+            for each in self.servers:
+                each.close()
+            raise StartupError(f"cannot listen for metrics on {host}:{port}: {exc}") from None
+        self.servers.append(server)
+        _say_where("listening for metrics", server)
 
     async def run_service(self) -> int:
         """Serve until told to stop; the process's exit code."""
@@ -91,7 +112,7 @@ class Server(uvicorn.Server):
         service.lifecycle.to(State.DRAINING, "signal")
         await asyncio.sleep(settings.drain_delay_s)
         service.lifecycle.refusing = True
-        finished = asyncio.create_task(service.slots.until_empty())
+        finished = asyncio.create_task(service.until_idle())
         forced = asyncio.create_task(self._forced.wait())
         await asyncio.wait({finished, forced}, timeout=settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not finished.done():
@@ -100,13 +121,17 @@ class Server(uvicorn.Server):
             task.cancel()
 
 
-async def run(settings: Settings) -> int:
-    """Build the service and serve until told to stop; the process's exit code."""
-    service = build(settings)
-    config = uvicorn.Config(
-        create_app(service),
-        host=settings.host,
-        port=settings.port,
+def _say_where(event: str, server: asyncio.Server) -> None:
+    for bound in server.sockets:
+        host, port = bound.getsockname()[:2]
+        log.info(event, extra={"fields": {"host": host, "port": port, "version": __version__}})
+
+
+def _config(app: Callable[..., Any], host: str, port: int, service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
         http=guarded(service),
         ws="none",
         lifespan="off",
@@ -118,4 +143,10 @@ async def run(settings: Settings) -> int:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=LAST_BYTES_S,
     )
+
+
+async def run(settings: Settings) -> int:
+    """Build the service and serve until told to stop; the process's exit code."""
+    service = build(settings)
+    config = _config(create_app(service), settings.host, settings.port, service)
     return await Server(config, service).run_service()

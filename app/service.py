@@ -19,7 +19,7 @@ from app.blobs.links import Outputs
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import give_back_memory, memory_limit
-from app.imaging.runtime import one_thread_per_call
+from app.imaging.runtime import one_thread_per_call, say_nothing
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
 from app.inference.cpus import cpu_quota
@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from app.fetch.fetcher import Fetcher
+    from app.jobs.desk import Jobs
 
 HEARTBEAT_S = 0.5
 
@@ -89,6 +90,8 @@ class Service:
         """Kept for callers with a signed address; None where nothing is kept."""
         self.downloads = Slots(settings.slots)
         """Of outputs, at once; they hold no place among the requests."""
+        self.jobs = self._make_jobs()
+        """None where they are off."""
         self.cutouts = 0
         """Sent since the start."""
         self.served: Served | None = None
@@ -138,12 +141,20 @@ class Service:
             max_segments=self.settings.max_segments,
         )
         self.pipeline = Pipeline(self.batcher, served.entry.input, limits, self.pixels, self.pool)
+        if self.jobs is not None:
+            try:
+                self.outputs = await self.jobs.start(self.pipeline)
+            except StartupError as exc:
+                self.lifecycle.to(State.FAILED, str(exc))
+                raise
         self.metrics.model(served.facts)
         self.lifecycle.to(State.READY)
         log.info("ready", extra={"fields": {"seconds": round(time.monotonic() - begun, 3), **served.facts}})
 
     async def stop(self) -> None:
-        """Finish what was accepted, then let the threads go."""
+        """Finish what was accepted, then let the threads go. Jobs are kept, not finished."""
+        if self.jobs is not None:
+            await self.jobs.stop(1.0)
         if self.batcher is not None:
             await asyncio.to_thread(self.batcher.close, drain=True, timeout=5.0)
         await self.access.stop()
@@ -151,6 +162,12 @@ class Service:
             task.cancel()
         self.pool.shutdown()
         self.lifecycle.to(State.STOPPED)
+
+    async def until_idle(self) -> None:
+        """Return once nobody waits for an answer and no step of a job is at work; no new step begins."""
+        await self.slots.until_empty()
+        if self.jobs is not None:
+            await self.jobs.rest()
 
     async def on_pool(self, work: Callable[[], T]) -> T:
         """Do work on a request that is no step of the pipeline: on a thread of the pool, as the event loop must not."""
@@ -178,6 +195,13 @@ class Service:
         except ImportError:
             raise StartupError("CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'") from None
         return Fetcher(rules)
+
+    def _make_jobs(self) -> Jobs | None:
+        if self.settings.jobs == "off":
+            return None
+        from app.jobs.desk import Jobs  # an optional room, with dependencies of its own
+
+        return Jobs(self.settings, self.access, self.metrics, self.slots, self.workers)
 
     def _charge_closed(self, outcome: str) -> None:
         self.metrics.charges.labels(outcome).inc()
@@ -210,6 +234,7 @@ class Service:
         watch = self.metrics.watch
         watch("clearcut_slots", "Requests that may be in the house at once.", lambda: self.slots.capacity)
         watch("clearcut_slots_used", "Requests in the house.", lambda: self.slots.used)
+        watch("clearcut_slow_uploads", "Uploads so slow that others use their slots.", lambda: self.slots.lent)
         watch("clearcut_inflight_pixels", "Decoded pixels in the house.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Decoded pixels that may be in the house.", self._pixels_capacity)
         watch("clearcut_pool_depth", "Pieces of pixel work waiting for a thread.", lambda: self.pool.depth)
@@ -240,4 +265,5 @@ def build(settings: Settings, load: Callable[[], Served] | None = None) -> Servi
         return Served(model.entry, loaded.engines, loaded.plan)
 
     one_thread_per_call()
+    say_nothing()
     return Service(settings, load or load_from_settings)

@@ -36,6 +36,16 @@ class Settings(BaseModel):
     )
     cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
 
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Serve `/metrics` on this port instead of with everything else; 0 picks a free one and logs it.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`; what is said there needs no key."
+    )
+
     # who may call, and how much
     database_url: str = Field(
         "",
@@ -146,6 +156,23 @@ class Settings(BaseModel):
     )
     public_url: str = Field(
         "", description="Where callers reach this service, for addresses of outputs. Empty: as the request's own."
+    )
+
+    # jobs: the asynchronous APIs
+    jobs: Literal["off", "sqlite", "postgresql"] = Field(
+        "off",
+        description="The asynchronous APIs, and what keeps their jobs: a file in `CLEARCUT_DATA_DIR`, for one process, "
+        "or PostgreSQL, for several.",
+    )
+    jobs_url: str = Field(
+        "", description="`postgresql://…` of `CLEARCUT_JOBS=postgresql`. Empty: the one in `CLEARCUT_DATABASE_URL`."
+    )
+    jobs_waiting: int = Field(10_000, ge=1, description="Jobs that may wait; then new ones get 503 with Retry-After.")
+    eachlabs_per_minute: int = Field(
+        100, ge=0, description="each::labs API: predictions of one key a minute; then 429. 0: no limit."
+    )
+    eachlabs_concurrent: int = Field(
+        10, ge=0, description="each::labs API: unfinished predictions of one key; then 429. 0: no limit."
     )
 
     # inference

@@ -28,6 +28,8 @@ class Target:
     content_type: str = "image/jpeg"
     wrap: tuple[bytes, bytes] = (b"", b"")
     """Around the picture: the head and tail of a multipart form."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Beside the type."""
 
 
 def form_target(host: str, port: int, path: str, file_field: str, fields: dict[str, str]) -> Target:
@@ -77,7 +79,7 @@ class _Client:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(self._target.host, self._target.port, timeout=120)
-            headers = {"Content-Type": self._target.content_type}
+            headers = {"Content-Type": self._target.content_type, **dict(self._target.headers)}
             self._connection.request("POST", self._target.path, body, headers)
             response = self._connection.getresponse()
             content = response.read()
@@ -86,6 +88,7 @@ class _Client:
                 self._connection.close()
                 self._connection = None
         except (OSError, http.client.HTTPException):
+            self.close()
             self._connection = None
             content, status, retry = b"", 0, 0
         seconds = time.perf_counter() - begun
@@ -96,6 +99,10 @@ class _Client:
                 self._load.bytes_out += len(content)
             elif status == 503:
                 self._load.refusals.append((seconds, retry))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 def closed(target: Target, pictures: Sequence[bytes], concurrency: int, seconds: float) -> Load:
@@ -112,6 +119,7 @@ def closed(target: Target, pictures: Sequence[bytes], concurrency: int, seconds:
                 picture = next(order)
             client.send(picture)
             if time.perf_counter() >= until:
+                client.close()
                 return
 
     _run([threading.Thread(target=work) for _ in range(concurrency)])
@@ -129,6 +137,7 @@ def opened(target: Target, pictures: Sequence[bytes], rate: float, seconds: floa
         client = _Client(target, load, lock)
         while (item := due.get()) is not None:
             client.send(item[1], item[0])
+        client.close()
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:

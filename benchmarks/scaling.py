@@ -15,25 +15,13 @@ import cv2
 import numpy as np
 
 from benchmarks import report
-from benchmarks.load import Load, Target, closed, opened
+from benchmarks.http_load import told
+from benchmarks.load import Target, closed, opened
 from benchmarks.photos import jpegs
 from tests.served import served
 
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (0.3, 1, 4, 10, 24)
-
-
-def told(load: Load) -> dict[str, object]:
-    figures: dict[str, object] = {
-        "images_per_s": round(load.rate, 2),
-        "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
-    }
-    if load.latencies:
-        figures |= {f"p{share}_ms": round(1000 * load.percentile(share / 100), 1) for share in (50, 95, 99)}
-    if load.refusals:
-        figures["refusal_p95_ms"] = round(1000 * sorted(s for s, _ in load.refusals)[int(0.95 * len(load.refusals))], 1)
-        figures["retry_after_s"] = sorted({retry for _, retry in load.refusals})
-    return figures
 
 
 def plot(curve: dict[int, dict[str, object]]) -> np.ndarray:

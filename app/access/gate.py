@@ -131,6 +131,12 @@ class Access:
         own = account.quotas.requests_per_minute
         return await self._take(account, "requests", self._settings.requests_per_minute if own is None else own, 1)
 
+    async def count_creates(self, account: Account | None, policy: str, quota: int) -> Standing | None:
+        """Count a job of this minute under a dialect's own limit; None when there is no limit."""
+        if account is None:
+            return None
+        return await self._take(account, policy, quota, 1)
+
     async def count_megapixels(self, account: Account | None, megapixels: int) -> Standing | None:
         """Count a picture of this minute; None when there is no limit."""
         if account is None:
@@ -179,6 +185,29 @@ class Access:
             self._unsettled -= 1
             if not self._unsettled:
                 self._settled.set()
+
+    async def hold(self, charge: Charge, lease_s: float) -> None:
+        """Reserve a job's credits; see ``Ledger.hold``."""
+        ledger = self._open_ledger()
+        await self._call(lambda: ledger.hold(charge, lease_s))
+
+    async def settle(self, charge: Charge, done: bool) -> None:
+        """Charge for a job that is done, give back what one that failed had reserved; once, however often it is said.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        ledger = self._open_ledger()
+        if done:
+            if await self._call(lambda: ledger.settle(charge)):
+                self._observe("charged")
+        else:
+            await self._call(lambda: ledger.release(charge))
+            self._observe("released")
+
+    async def find(self, key_id: str) -> Account | None:
+        """The account of a key's id."""
+        return await self._account(key_id)
 
     async def usage(self, account: Account) -> Usage:
         ledger = self._open_ledger()

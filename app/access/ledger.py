@@ -28,6 +28,8 @@ from app.errors import (
     RateLimited,
 )
 
+JOB_MARK = "j"
+"""First letter of a job's charge; those of requests are hexadecimal."""
 REMEMBERED_S = 24 * 3600
 """How long an Idempotency-Key stands for its request."""
 
@@ -133,16 +135,11 @@ class Ledger:
                 earlier = self._earlier(connection, key_id, idempotency)
                 if earlier is not None:
                     return earlier
-            used, (reserved, running) = self._used(row), self._reserved(connection, key_id)
+            running = self._reserved(connection, key_id)[1]
             if concurrent and running >= concurrent:
                 raise RateLimited(f"The key has {running} requests in work, of {concurrent}", retry_after=1)
-            if row.plan != "unlimited" and used + reserved + cost > row.credits:
-                raise PaymentRequired(
-                    "The month's credits are spent" if row.plan == "monthly" else "The credits are spent"
-                )
+            self._afford(connection, row, cost)
             now, period = self._clock(), self._period(row.plan)
-            if period != row.period:
-                connection.execute(update(keys).where(keys.c.id == key_id).values(used=0, period=period))
             charge = Charge(uuid.uuid4().hex, key_id, cost)
             values = {
                 "id": charge.id, "key_id": key_id, "cost": cost, "state": "reserved", "period": period,
@@ -152,6 +149,38 @@ class Ledger:
             }  # fmt: skip
             connection.execute(insert(charges).values(values))
             return charge
+
+    def hold(self, charge: Charge, lease_s: float) -> None:
+        """Reserve for a job, under an id of the caller's: as often as it likes, one reservation comes of it.
+
+        What was given back is reserved again, what was charged stays so. Jobs wait in a line of their own and do not
+        count as requests in work.
+
+        Args:
+            lease_s: seconds that the reservation lives without being held again; never shortened.
+
+        Raises:
+            PermissionDenied, PaymentRequired: the key may not.
+        """
+        with self._engine.begin() as connection:
+            row = self._locked(connection, charge.key_id)
+            if row is None or row.revoked_at is not None:
+                raise PermissionDenied("The API key is revoked")
+            now, mine = self._clock(), charges.c.id == charge.id
+            earlier = connection.execute(select(charges).where(mine)).one_or_none()
+            if earlier is not None and earlier.state == "charged":
+                return
+            until = now + lease_s
+            if earlier is not None and earlier.state == "reserved" and earlier.expires_at >= now:
+                connection.execute(update(charges).where(mine).values(expires_at=max(until, earlier.expires_at)))
+                return
+            self._afford(connection, row, charge.cost)
+            values = {"state": "reserved", "period": self._period(row.plan), "opened_at": now, "expires_at": until}
+            if earlier is None:
+                own = {"id": charge.id, "key_id": charge.key_id, "cost": charge.cost}
+                connection.execute(insert(charges).values(own | values))
+            else:
+                connection.execute(update(charges).where(mine).values(**values, closed_at=None))
 
     def extend(self, charge: Charge) -> None:
         """Keep a reservation alive for another lease: its answer is still being made or read."""
@@ -192,6 +221,19 @@ class Ledger:
             self._locked(connection, charge.key_id)
             self._let_go(connection, charge.id)
 
+    def _afford(self, connection: Connection, row: Row[Any], cost: int) -> None:
+        """Pass if the key has so many credits left; begins its month if that is due.
+
+        Raises:
+            PaymentRequired: it has not.
+        """
+        used, reserved = self._used(row), self._reserved(connection, row.id)[0]
+        if row.plan != "unlimited" and used + reserved + cost > row.credits:
+            raise PaymentRequired("The month's credits are spent" if row.plan == "monthly" else "The credits are spent")
+        period = self._period(row.plan)
+        if period != row.period:
+            connection.execute(update(keys).where(keys.c.id == row.id).values(used=0, period=period))
+
     def _earlier(self, connection: Connection, key_id: str, idempotency: Idempotency) -> Charge | None:
         """The charged request that the Idempotency-Key stands for; a dead one's key is taken from it."""
         same = select(charges).where(charges.c.key_id == key_id, charges.c.idempotency_key == idempotency.key)
@@ -220,8 +262,9 @@ class Ledger:
         return connection.execute(select(keys).where(keys.c.id == key_id).with_for_update()).one_or_none()
 
     def _reserved(self, connection: Connection, key_id: str) -> tuple[int, int]:
-        """(credits, requests) that are in flight."""
-        live = select(func.coalesce(func.sum(charges.c.cost), 0), func.count()).where(
+        """(credits, requests) that are in flight; jobs count for the credits only."""
+        requests = func.count().filter(charges.c.id.not_like(JOB_MARK + "%"))
+        live = select(func.coalesce(func.sum(charges.c.cost), 0), requests).where(
             charges.c.key_id == key_id, charges.c.state == "reserved", charges.c.expires_at >= self._clock()
         )
         cost, count = connection.execute(live).one()

@@ -15,10 +15,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 from app.errors import Overloaded
 
 RETRY_AFTER_MAX = 60  # common clients ignore longer values
+MOST_LENT = 32
+"""Slow uploads without a slot, for each slot there is."""
 
 
 class DrainRate:
@@ -42,11 +45,53 @@ class DrainRate:
     def retry_after(self, ahead: int) -> int:
         """Seconds until ``ahead`` requests are likely done, 1..60; spread, so that the refused do not return as one."""
         expected = ahead * (self._interval if self._interval is not None else 0.1)
-        return max(1, min(RETRY_AFTER_MAX, math.ceil(expected * random.uniform(1.0, 1.3))))  # noqa: S311 - jitter
+        return max(1, min(RETRY_AFTER_MAX, math.ceil(expected * random.uniform(1.0, 1.3))))  # nosec B311 # noqa: S311 - jitter
+
+
+class Reading(Protocol):
+    """A request whose body is on its way."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it comes at a rate at which it should hold nobody up."""
+
+    before_growth: Callable[[], None] | None
+    """Called before the body grows beyond what a slow one may, and at its end; may refuse it."""
+
+
+class Place:
+    """One request's place in the house."""
+
+    def __init__(self, slots: Slots, reading: Reading | None) -> None:
+        self._slots = slots
+        self.reading = reading
+        self.lent = False
+
+    def lend(self) -> bool:
+        """Let another request have it until the upload is there; False when that would not be fair."""
+        if self.lent or self.reading is None or not self.reading.slow:
+            return False
+        self.lent = True
+        self.reading.before_growth = self.claim
+        return True
+
+    def claim(self) -> None:
+        """Have it back, or another one; to be called when the upload is there. Raises Overloaded when there is none."""
+        if self.reading is not None:
+            self.reading.before_growth = None
+        if self.lent:
+            self._slots.take()
+            self.lent = False
+        self.reading = None
 
 
 class Slots:
-    """Requests in the house. Used from the event loop's thread only."""
+    """Requests in the house. Used from the event loop's thread only.
+
+    A slow upload holds a slot only as long as nobody else needs it: it lends it, goes on being read, and needs one
+    again when it is complete, or is no small and slow one any more. Otherwise a few hundred connections that send a
+    byte a second each would keep everybody out, at no cost to whoever does that.
+    """
 
     def __init__(self, capacity: int, rate: DrainRate | None = None) -> None:
         self.capacity = capacity
@@ -54,39 +99,74 @@ class Slots:
         self.entered = 0
         """Since the start."""
         self.rate = rate or DrainRate()
+        self._places: set[Place] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._left: set[asyncio.Future[None]] = set()
+
+    @property
+    def lent(self) -> int:
+        """Slow uploads that have no slot at the moment."""
+        return sum(place.lent for place in self._places)
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, reading: Reading | None = None) -> Iterator[Place]:
         """Hold a slot.
 
         Raises:
             Overloaded: all are taken; its Retry-After comes from the measured completion rate.
         """
-        if self.used >= self.capacity:
-            raise Overloaded(
-                f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
-            )
-        if self.used == 0:
-            self.rate.woken()
-        self.used += 1
+        self.take()
+        place = Place(self, reading)
+        self._places.add(place)
         self.entered += 1
         self._empty.clear()
         try:
-            yield
+            yield place
         finally:
-            self.used -= 1
-            if self.used == 0:
+            self._places.discard(place)
+            if not place.lent:
+                self.used -= 1
+            if not self._places:
                 self._empty.set()
+            for waiter in self._left:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def until_below(self, count: int) -> None:
+        """Return at a moment when fewer than ``count`` (at least 1) slots are taken."""
+        while self.used >= count:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._left.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._left.discard(waiter)
+
+    def take(self) -> None:
+        """Count one more slot as used, a slow upload's if there is no other.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if self.used < self.capacity:
+            if self.used == 0:
+                self.rate.woken()
+            self.used += 1
+            return
+        if self.lent >= MOST_LENT * self.capacity or not any(place.lend() for place in self._places):
+            raise Overloaded(
+                f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
+            )
 
     async def until_empty(self) -> None:
-        """Return at a moment when no slot is taken."""
+        """Return at a moment when no slot is taken and no upload is on its way."""
         await self._empty.wait()
 
 
 class PixelBudget:
-    """Decoded pixels in the house, first come first served. Used from the event loop's thread only.
+    """Decoded pixels in the house, first come first served, and requests before jobs. Used from the event loop's thread
+    only.
 
     A picture larger than the whole budget is let in when it is alone, so that no picture within the input limits can
     wait for ever.
@@ -96,6 +176,7 @@ class PixelBudget:
         self.capacity = capacity
         self.used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._later: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -105,20 +186,25 @@ class PixelBudget:
         return self.used == 0 or self.used + pixels <= self.capacity
 
     @asynccontextmanager
-    async def hold(self, pixels: int) -> AsyncIterator[None]:
-        """Hold ``pixels`` of the budget, after waiting for those who came before."""
-        if not self._waiting and self._fits(pixels):
+    async def hold(self, pixels: int, later: bool = False) -> AsyncIterator[None]:
+        """Hold ``pixels`` of the budget, after waiting for those who came before.
+
+        Args:
+            later: wait for all who are not later, too.
+        """
+        line = self._later if later else self._waiting
+        if not self._waiting and not (later and self._later) and self._fits(pixels):
             self.used += pixels
         else:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((pixels, turn))
+            line.append((pixels, turn))
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():  # granted and cancelled in the same tick: give it back
                     self._release(pixels)
                 else:
-                    self._waiting = deque(entry for entry in self._waiting if entry[1] is not turn)
+                    line.remove((pixels, turn))
                     self._grant()
                 raise
         try:
@@ -131,7 +217,7 @@ class PixelBudget:
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            pixels, turn = self._waiting.popleft()
+        while (line := self._waiting or self._later) and self._fits(line[0][0]):
+            pixels, turn = line.popleft()
             self.used += pixels
             turn.set_result(None)

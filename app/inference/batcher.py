@@ -76,20 +76,23 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def infer(self, tensor: F32, deadline: float | None = None, arrival: Arrival | None = None) -> Inference:
+    async def infer(
+        self, tensor: F32, deadline: float | None = None, arrival: Arrival | None = None, later: bool = False
+    ) -> Inference:
         """Wait for the matte of one picture.
 
         Args:
             tensor: f32[3,S,S], normalised; not to be changed until this returns.
             deadline: on the batcher's clock; None waits for as long as it takes.
             arrival: from ``expecting``; settled here.
+            later: run only while no other picture waits or is on its way; takes no place among the ``capacity``.
 
         Raises:
             Overloaded: ``capacity`` entries are waiting. Draining: the batcher is closing. Failed: it has failed.
             DeadlineExceeded: the answer could not come in time. InternalError: this item cannot be inferred.
         """
         loop = asyncio.get_running_loop()
-        entry = Entry(tensor, self._clock(), deadline, loop, loop.create_future())
+        entry = Entry(tensor, self._clock(), deadline, loop, loop.create_future(), later=later)
         self._admit(entry, arrival)
         # The lanes look at deadlines when they pop; the timer tells a client promptly while they are all busy.
         self._watch(entry)
@@ -112,7 +115,7 @@ class Batcher:
                 refusal = Failed()
             elif self._closing:
                 refusal = Draining()
-            elif len(self._queue) >= self.capacity:
+            elif not entry.later and len(self._queue) >= self.capacity:
                 refusal = Overloaded(retry_after=min(LONGEST_RETRY_S, max(1, math.ceil(self.predicted_wait()))))
             else:
                 self._queue.append(entry)
@@ -271,12 +274,12 @@ class Batcher:
     def _wait(self) -> bool:
         """Until there is something that should leave now (True) or never will be (False). Holds the lock."""
         while self._fatal is None:
-            if self._queue and not self._held:
+            if not self._queue.empty and not self._held:
                 patience = 0.0 if self._closing else self._queue.patience()
                 if patience <= 0:
                     return True
                 self._changed.wait(patience)
-            elif self._closing and not self._queue:
+            elif self._closing and self._queue.empty:
                 return False
             else:
                 self._changed.wait()

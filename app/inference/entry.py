@@ -26,6 +26,8 @@ class Entry:
     """Belongs to ``loop``; other threads only look at whether it is done."""
     timer: asyncio.TimerHandle | None = None
     """Fires at the deadline."""
+    later: bool = False
+    """Runs only while no other waits."""
 
 
 Answer = tuple[Entry, Inference | ClearcutError]

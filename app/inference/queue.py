@@ -29,8 +29,13 @@ class Arrival:
     pending: bool = True
 
 
+LATER_S = 0.25
+"""Longest that one which can wait is passed over for others that are only expected: it holds memory."""
+
+
 class EntryQueue:
-    """First in, first out. Not thread-safe: the batcher's lock guards it.
+    """First in, first out; those that can wait go one by one, while there are no others. Not thread-safe: the batcher's
+    lock guards it.
 
     Args:
         max_delay_s: longest that the oldest entry waits for others that are expected.
@@ -45,25 +50,35 @@ class EntryQueue:
         self._max_delay_s = max_delay_s
         self._clock = clock
         self._entries: deque[Entry] = deque()
+        self._later: deque[Entry] = deque()
 
     def __len__(self) -> int:
+        """Without those that can wait."""
         return len(self._entries)
 
+    @property
+    def empty(self) -> bool:
+        return not (self._entries or self._later)
+
     def append(self, entry: Entry) -> None:
-        self._entries.append(entry)
+        self._line(entry).append(entry)
 
     def remove(self, entry: Entry) -> bool:
         """False when it is not here (any more)."""
         try:
-            self._entries.remove(entry)
+            self._line(entry).remove(entry)
         except ValueError:
             return False
         return True
 
     def clear(self) -> list[Entry]:
-        entries = list(self._entries)
+        entries = [*self._entries, *self._later]
         self._entries.clear()
+        self._later.clear()
         return entries
+
+    def _line(self, entry: Entry) -> deque[Entry]:
+        return self._later if entry.later else self._entries
 
     def settle(self, arrival: Arrival) -> bool:
         """Count an arrival as over, once. True when nobody else is expected from now on."""
@@ -78,6 +93,9 @@ class EntryQueue:
 
         No wait when the batch is full, nobody is expected, or another lane is free to take whoever comes next.
         """
+        if not self._entries:
+            expected = self.inbound > 0 and self.free_lanes <= 1
+            return self._later[0].enqueued + LATER_S - self._clock() if expected else 0.0
         if len(self._entries) >= self._cost.largest or self.inbound == 0 or self.free_lanes > 1:
             return 0.0
         return self._entries[0].enqueued + self._max_delay_s - self._clock()
@@ -86,12 +104,13 @@ class EntryQueue:
         """Decide who runs now, oldest first, leaving the other free lanes their share."""
         now = self._clock()
         shortest_s = self._cost.seconds(self._cost.smallest)
-        room = min(self._cost.largest, math.ceil(len(self._entries) / max(1, self.free_lanes)))
+        line = self._entries or self._later
+        room = min(self._cost.largest, math.ceil(len(self._entries) / max(1, self.free_lanes))) or 1
         chosen: list[Entry] = []
         expired: list[Entry] = []
         cancelled = 0
-        while self._entries and len(chosen) < room:
-            entry = self._entries.popleft()
+        while line and len(chosen) < room:
+            entry = line.popleft()
             if entry.future.done():
                 cancelled += 1
             elif entry.deadline is not None and now + shortest_s > entry.deadline:
@@ -101,7 +120,7 @@ class EntryQueue:
         count = self._cost.take(len(chosen)) if chosen else 0
         while self._too_late(chosen[:count], now) and (fewer := self._cost.below(count)) < count:
             count = fewer
-        self._entries.extendleft(reversed(chosen[count:]))
+        line.extendleft(reversed(chosen[count:]))
         return Pick(chosen[:count], expired, cancelled)
 
     def _too_late(self, entries: list[Entry], now: float) -> bool:

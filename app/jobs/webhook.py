@@ -109,6 +109,6 @@ def delays(attempts: int = 10, rng: random.Random | None = None) -> Iterator[flo
     Args:
         attempts: all of them, the first included; ten take about five hours.
     """
-    chance = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+    chance = rng or random.Random()  # nosec B311 # noqa: S311 - spreads load, keeps no secret
     for number in range(attempts - 1):
         yield min(_FIRST_S * 4**number, _LONGEST_S) * (1 + 0.2 * chance.random())

@@ -7,11 +7,32 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app.service import Service
-from app.web import docs, facts, health, outputs, photoroom, poof, rembg, removebg, removebg_errors
+from app.web import (
+    apiframe,
+    docs,
+    eachlabs,
+    facts,
+    health,
+    outputs,
+    photoroom,
+    poof,
+    rembg,
+    removebg,
+    removebg_errors,
+    removedo,
+)
 from app.web.middleware import ExchangeMiddleware
 
-ROOMS = (poof, removebg, rembg, photoroom, outputs, health)
-DIALECTS = (poof.DIALECT, removebg_errors.DIALECT, rembg.DIALECT, photoroom.DIALECT)
+ROOMS = (poof, removebg, rembg, photoroom, apiframe, eachlabs, removedo, outputs, health)
+DIALECTS = (
+    poof.DIALECT,
+    removebg_errors.DIALECT,
+    rembg.DIALECT,
+    photoroom.DIALECT,
+    apiframe.DIALECT,
+    eachlabs.DIALECT,
+    removedo.DIALECT,
+)
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -20,7 +41,10 @@ def create_app(service: Service) -> ASGIApp:
     A bare router, not ``Starlette``: its outermost layer would answer our errors in text/plain before we see them.
     """
     routes = [route for room in ROOMS for route in room.routes(service)]
-    routes += docs.routes(ROOMS, DIALECTS)
+    apart = service.settings.metrics_port is not None
+    if not apart:
+        routes += health.metrics_routes(service)
+    routes += docs.routes(ROOMS, DIALECTS, ["/metrics"] if apart else [])
     app: ASGIApp = ExchangeMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
@@ -34,3 +58,8 @@ def create_app(service: Service) -> ASGIApp:
             max_age=600,
         )
     return app
+
+
+def create_metrics_app(service: Service) -> ASGIApp:
+    """``/metrics`` and nothing else, for a port of its own."""
+    return ExchangeMiddleware(Router(health.metrics_routes(service), redirect_slashes=False), service, DIALECTS)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from app.errors import ClientGone, UploadTimeout
+
+SLOW_BYTES_PER_S = 16 * 1024
+SLOW_AFTER_S = 1.0
+SLOW_MOST_BYTES = 1024 * 1024
+"""More than this much of a body is not held for an upload without a slot."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -18,14 +24,24 @@ class Body:
         self._receive = receive
         self._stall_s = stall_s
         self._remaining = remaining
+        self._begun = time.monotonic()
         self.received = 0
         self.complete = False
+        self.before_growth: Callable[[], None] | None = None
+        """As ``app.access.limits.Reading`` has it."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it has come at less than 16 KiB/s for a second or more, and is not complete."""
+        age = time.monotonic() - self._begun
+        return not self.complete and age >= SLOW_AFTER_S and self.received < SLOW_BYTES_PER_S * age
 
     async def chunk(self) -> bytes:
         """The next piece; empty only at the end, when ``complete`` is set.
 
         Raises:
             UploadTimeout: nothing came for ``stall_s`` seconds, or the request's deadline passed.
+            Overloaded: it has become large, and its slot was lent when it was slow.
             ClientGone: the connection closed before the body was complete.
         """
         while not self.complete:
@@ -42,6 +58,8 @@ class Body:
             data: bytes = message.get("body", b"")
             self.received += len(data)
             self.complete = not message.get("more_body", False)
+            if self.received > SLOW_MOST_BYTES and self.before_growth is not None:
+                self.before_growth()
             if data:
                 return data
         return b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.web.dialect import Dialect
+from app.web.exchange import NOTHING
 from app.web.openapi import json_answer, read
 from app.web.poof import DIALECT
 from app.web.schema import TEXT
@@ -68,11 +69,17 @@ def document(rooms: Sequence[Room], dialects: Sequence[Dialect]) -> dict[str, An
     }
 
 
-def routes(rooms: Sequence[Room], dialects: Sequence[Dialect]) -> list[Route]:
+def routes(rooms: Sequence[Room], dialects: Sequence[Dialect], elsewhere: Collection[str] = ()) -> list[Route]:
+    """
+    Args:
+        elsewhere: paths that this port does not have.
+    """
     whole = document(rooms, dialects)
+    for path in elsewhere:
+        del whole["paths"][path]
     html = page(whole).encode()
     allowed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    headers = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{allowed}'"}
+    headers = {"Content-Security-Policy": f"{NOTHING}; style-src 'sha256-{allowed}'"}
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(whole)
@@ -105,7 +112,7 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
     bodies = operation.get("requestBody", {}).get("content", {})
     if bodies:
         yield f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in bodies)}</p>"
-        properties = bodies["multipart/form-data"]["schema"]["properties"]
+        properties = next(iter(bodies.values()))["schema"]["properties"]
         yield "<table><tr><th>Field<th>Values<th>Default<th>"
         for name, schema in properties.items():
             yield (

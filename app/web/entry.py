@@ -59,6 +59,15 @@ async def enter(service: Service, request: Request) -> Account | None:
     return account
 
 
+async def count_job(service: Service, request: Request, account: Account | None, policy: str, quota: int) -> None:
+    """Count a job against a dialect's own quota for the minute.
+
+    Raises:
+        RateLimited: it is one too many.
+    """
+    _note(Exchange.of(request), await service.access.count_creates(account, policy, quota))
+
+
 async def count_pixels(service: Service, exchange: Exchange, account: Account | None, pixels: int) -> None:
     """Count a picture against the minute's quota of megapixels, each begun one in full.
 
@@ -78,15 +87,27 @@ async def reserve(service: Service, request: Request, account: Account | None, u
     return charge
 
 
-async def _idempotency(service: Service, request: Request, upload: Upload) -> Idempotency | None:
-    """The request's Idempotency-Key, bare or as a quoted string, with what it stands for."""
-    given = request.headers.get("idempotency-key", "").strip()
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The request's Idempotency-Key, bare or as a quoted string.
+
+    Raises:
+        InvalidOption: it is malformed.
+    """
+    given = headers.get("idempotency-key", "").strip()
     if not given:
         return None
     if len(given) > 1 and given[0] == given[-1] == '"':
         given = given[1:-1]
     if not _IDEMPOTENCY_KEY.fullmatch(given):
         raise InvalidOption("Idempotency-Key", "1 to 255 printable ASCII characters")
+    return given
+
+
+async def _idempotency(service: Service, request: Request, upload: Upload) -> Idempotency | None:
+    """The request's Idempotency-Key, bare or as a quoted string, with what it stands for."""
+    given = idempotency_key(request.headers)
+    if given is None:
+        return None
     words = [request.scope["route"].path, request.headers.get("accept", "")]
 
     def fingerprint() -> str:
@@ -112,10 +133,10 @@ def rate_headers(standings: Sequence[Standing], older: bool) -> dict[str, str]:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11); ``older``: X-RateLimit-* as well."""
     if not standings:
         return {}
-    unit = {"requests": "", "megapixels": ';qu="megapixels"'}
+    unit = {"megapixels": ';qu="megapixels"'}
     headers = {
         "RateLimit-Policy": ", ".join(
-            f'"{each.policy}";q={each.quota}{unit[each.policy]};w={WINDOW_S}' for each in standings
+            f'"{each.policy}";q={each.quota}{unit.get(each.policy, "")};w={WINDOW_S}' for each in standings
         ),
         "RateLimit": ", ".join(f'"{each.policy}";r={each.remaining};t={each.reset_s}' for each in standings),
     }

@@ -20,6 +20,12 @@ from app.web.dialect import Dialect
 
 T = TypeVar("T")
 
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""What a page of ours may load, send and be framed by."""
+
+GUARDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": NOTHING}
+"""Headers of every answer: it is the caller's alone, and a browser should make nothing of it but what it says it is."""
+
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

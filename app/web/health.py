@@ -47,10 +47,6 @@ def routes(service: Service) -> list[Route]:
         body = {"status": "ready" if ready else service.lifecycle.state.value}
         return JSONResponse(body, 200 if ready else 503)
 
-    async def metrics(request: Request) -> Response:
-        body, content_type = service.metrics.render(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": content_type})
-
     async def info(_: Request) -> Response:
         settings = service.settings
         served = service.served
@@ -80,6 +76,15 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("/livez", livez, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
         Route("/v1/info", info, methods=["GET"]),
     ]
+
+
+def metrics_routes(service: Service) -> list[Route]:
+    """Apart from the others, as it may have a port of its own."""
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = service.metrics.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    return [Route("/metrics", metrics, methods=["GET"])]

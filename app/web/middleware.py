@@ -30,12 +30,13 @@ from app.trace import Trace
 from app.web.body import Body
 from app.web.dialect import Dialect, spoken_at
 from app.web.entry import rate_headers
-from app.web.exchange import Exchange, request_id
+from app.web.exchange import GUARDS, Exchange, request_id
 
 log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
 _PIECE_BYTES = 256 * 1024
+_GUARDS = [(name.lower().encode(), value.encode()) for name, value in GUARDS.items()]
 _AT_THE_DOOR = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited)
 
 
@@ -65,8 +66,8 @@ class ExchangeMiddleware:
             nonlocal status, handed_over
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = {name.lower() for name, _ in message["headers"]}
-                marks = [mark for mark in _marks(exchange) if mark[0] != b"cache-control" or mark[0] not in own]
+                given = {name.lower() for name, _ in message["headers"]}
+                marks = (mark for mark in _marks(exchange) if mark[0] not in given)
                 message["headers"] = [*message["headers"], *marks]
             for piece in _pieces(message):
                 last = piece["type"] == "http.response.body" and not piece.get("more_body", False)
@@ -177,12 +178,11 @@ def _framework_error(exc: HTTPException) -> ClearcutError:
 
 
 def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Headers that every answer carries; an answer may have a Cache-Control of its own."""
+    """Headers that every answer carries, unless it has its own."""
     limits = rate_headers(exchange.standings, exchange.dialect.older_rate_headers)
     return [
         *((name.lower().encode(), value.encode()) for name, value in limits.items()),
         (b"x-request-id", exchange.request_id.encode()),
         (b"x-processing-time-ms", str(round(exchange.trace.elapsed() * 1000)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
+        *_GUARDS,
     ]

@@ -15,6 +15,8 @@ from app.errors import (
     IdempotencyConflict,
     InputError,
     InternalError,
+    JobNotFound,
+    JobsOff,
     LinkRefused,
     MethodNotAllowed,
     OutputExpired,
@@ -51,6 +53,7 @@ ANSWER_HEADERS = {
     "Server-Timing": TEXT,
 }
 _OF_OUTPUTS = LinkRefused | OutputNotFound | OutputExpired | RangeNotSatisfiable
+_OF_JOBS = JobNotFound | JobsOff
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 """In every answer that is one image as its body."""
 
@@ -126,7 +129,7 @@ def refused(about: str, dialect: Dialect) -> dict[str, Any]:
 
 
 def _possible(kind: type[ClearcutError], *, keyed: bool, works: bool) -> bool:
-    if issubclass(kind, ClientGone | RouteNotFound | _OF_OUTPUTS) or kind in (ClearcutError, InputError):
+    if issubclass(kind, ClientGone | RouteNotFound | _OF_OUTPUTS | _OF_JOBS) or kind in (ClearcutError, InputError):
         return False
     if issubclass(kind, MethodNotAllowed | InternalError):
         return True

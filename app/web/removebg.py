@@ -138,7 +138,7 @@ def routes(service: Service) -> list[Route]:
         await enter(service, request)
         body = Exchange.of(request).body
         query = request.scope["query_string"]
-        with service.slots.enter():
+        with service.slots.enter(body):
             await read_upload(request.headers, query, body, service.settings.max_bytes, INTAKE, service.on_pool)
         return JSONResponse({"id": str(uuid.uuid4()), "stored": False, "message": "Nothing was stored"})
 

@@ -174,7 +174,7 @@ def _no_image(upload: Upload, intake: Intake, raw: bool) -> NoReturn:
     if raw:
         raise MissingImage("The request body is empty")
     if "image" in upload.files:
-        raise MissingImage("The file in the image field is empty")
+        raise MissingImage(f"The file in field '{intake.main}' is empty")
     seen = ", ".join(f"'{name}'" for name in upload.others)
     if seen:
         raise MissingImage(f"The file came in field {seen}; send it as '{intake.main}'")

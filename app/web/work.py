@@ -65,7 +65,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
         raise Starting
     account = await enter(service, request)
     exchange.held.enter_context(service.access.entered(account))
-    exchange.held.enter_context(service.slots.enter())
+    place = exchange.held.enter_context(service.slots.enter(exchange.body))
     with trace.stage("read"):
         upload = await read_upload(
             request.headers,
@@ -76,6 +76,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
             service.on_pool,
             fetching=service.fetcher is not None,
         )
+    place.claim()
     sources = {role: name for role, (name, _) in upload.addresses.items()}
     if upload.addresses and service.fetcher is not None:
         await exchange.while_connected(fetch_files(service.fetcher, upload, trace))

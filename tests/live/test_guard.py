@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.live.conftest import metric, until_metric
 from tests.live.wire import Wire, multipart, request
+from tests.served import served
 
 pytestmark = pytest.mark.live
 
@@ -120,3 +122,24 @@ def test_an_expected_body_can_still_be_sent_after_the_head_in_two_pieces(server)
             assert wire.answer().status == 200
         except http.client.RemoteDisconnected:
             pytest.fail("closed without an answer")
+
+
+def test_slow_uploads_lend_their_slots_to_others_and_are_served_in_the_end():
+    picture = request(noise(32), "image/png")
+    with served(slots="2") as small, ExitStack() as open_wires:
+        slow = [open_wires.enter_context(Wire(small.port)) for _ in range(2)]
+        for wire in slow:
+            wire.send(picture[:-10])
+        until_metric(small, "clearcut_slots_used", 2)
+        statuses = []
+        while 200 not in statuses and len(statuses) < 5000:
+            with Wire(small.port) as other:
+                other.send(picture)
+                statuses.append(other.answer().status)
+        assert set(statuses) == {503, 200}  # at first it cannot be known that they are slow
+        assert metric(small, "clearcut_slow_uploads") >= 1
+        for wire in slow:
+            wire.send(picture[-10:])
+            assert wire.answer().status == 200
+        until_metric(small, "clearcut_slots_used", 0)
+        assert metric(small, "clearcut_slow_uploads") == 0

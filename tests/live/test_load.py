@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
 from benchmarks import mixed_cases, mixed_load
+from benchmarks.http_load import main
+from tests import samples
 from tests.live.wire import Wire
 from tests.served import served
 
@@ -42,3 +45,14 @@ def test_the_check_finds_an_answer_that_belongs_to_another_photo(server, monkeyp
         assert mixed_cases.wrong(
             mixed_cases.Case(1, other, options, raw=True), references[mine.name], answer.headers, answer.body
         ).startswith("original size")
+
+
+def test_the_load_tool_tells_what_it_saw(server, capsys, tmp_path):
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes(samples.jpeg(samples.photo("coffee", 320, 240)))
+    url = f"http://{server.host}:{server.port}/v1/remove?size=preview"
+    for how in (["--rate", "5"], ["--at-once", "2"], ["--at-once", "2", "--form", "image_file"]):
+        assert main([url, str(picture), *how, "--seconds", "1"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert set(told["statuses"]) == {"200"}
+        assert 0 < told["p50_ms"] <= told["p99.9_ms"]

@@ -41,7 +41,7 @@ def run(server: Server, folder: Path, examples: int, phases: str, keys: str = ""
 
 
 def test_a_short_run(server, tmp_path):
-    assert "16 passed" in run(server, tmp_path, 8, "fuzzing")
+    assert "23 passed" in run(server, tmp_path, 8, "fuzzing")
     for route in WORK:
         assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
 
@@ -60,7 +60,8 @@ def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
 
     good, spent, busy, revoked = made("good"), made("spent", "--prepaid", "1"), made("busy"), made("revoked")
     keys("revoke", revoked.split("_")[1])
-    with served(database_url=database, requests_per_minute="40") as server:
+    data = str(tmp_path / "data")
+    with served(database_url=database, requests_per_minute="40", jobs="sqlite", data_dir=data) as server:
         run(server, tmp_path, 20, "fuzzing", " ".join([good, good, spent, busy, revoked, "clc_made_up", good]))
         for status in ("200", "401", "402", "403", "429"):
             assert metric(server, "clearcut_requests_total", status=status) > 0, status

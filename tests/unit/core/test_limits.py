@@ -1,8 +1,9 @@
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
-from app.access.limits import RETRY_AFTER_MAX, DrainRate, PixelBudget, Slots
+from app.access.limits import MOST_LENT, RETRY_AFTER_MAX, DrainRate, PixelBudget, Slots
 from app.errors import Overloaded
 
 
@@ -30,6 +31,62 @@ def test_a_slot_is_given_back_when_its_holder_fails():
     with pytest.raises(ZeroDivisionError), slots.enter():
         raise ZeroDivisionError
     assert slots.used == 0
+
+
+class Upload:
+    def __init__(self, slow: bool) -> None:
+        self.slow = slow
+        self.before_growth = None
+
+
+def test_a_slow_upload_lends_its_slot_and_gets_one_back():
+    slots = Slots(1)
+    slow = Upload(slow=True)
+    with slots.enter(slow) as place:
+        with slots.enter(Upload(slow=False)) as other:
+            assert (slots.used, slots.lent) == (1, 1)
+            with pytest.raises(Overloaded), slots.enter():
+                pass
+            with pytest.raises(Overloaded):  # it has become large, and all slots are in use
+                slow.before_growth()
+            other.claim()
+        assert (slots.used, slots.lent) == (0, 1)
+        place.claim()
+        assert (slots.used, slots.lent, slow.before_growth) == (1, 0, None)
+        with pytest.raises(Overloaded), slots.enter():  # complete: not to be lent again
+            pass
+    assert slots.used == 0
+
+
+def test_a_quick_upload_keeps_its_slot():
+    slots = Slots(1)
+    with slots.enter(Upload(slow=False)), pytest.raises(Overloaded), slots.enter():
+        pass
+
+
+def test_only_so_many_uploads_are_read_without_a_slot():
+    slots = Slots(1)
+    with ExitStack() as house:
+        for _ in range(MOST_LENT + 1):
+            house.enter_context(slots.enter(Upload(slow=True)))
+        assert (slots.used, slots.lent) == (1, MOST_LENT)
+        with pytest.raises(Overloaded), slots.enter():
+            pass
+    assert (slots.used, slots.lent) == (0, 0)
+
+
+def test_leaving_waits_for_uploads_without_a_slot():
+    async def scenario():
+        slots = Slots(1)
+        with slots.enter(Upload(slow=True)):
+            with slots.enter():
+                pass
+            empty = asyncio.create_task(slots.until_empty())
+            await asyncio.sleep(0)
+            assert not empty.done()
+        await empty
+
+    asyncio.run(scenario())
 
 
 def test_retry_after_follows_the_measured_rate():

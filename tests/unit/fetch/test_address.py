@@ -122,7 +122,13 @@ def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobo
             await Fetcher(FetchRules(), resolving(answers), NoNetwork()).check("https://a.example/", field="image_url")
         said.add(caught.value.details)
 
-    for answers in ({}, {"a.example": ["10.0.0.1"]}, {"a.example": []}, {"a.example": ["fe80::1%eth0"]}):
+    for answers in (
+        {},
+        {"a.example": ["10.0.0.1"]},
+        {"a.example": []},
+        {"a.example": ["fe80::1%eth0"]},
+        {"a.example": [*PUBLIC, "fe80::1%eth0"]},
+    ):
         asyncio.run(ask(answers))
     assert len(said) == 1
 
@@ -159,6 +165,22 @@ def test_a_redirect_is_read_by_the_same_grammar():
     ):
         with pytest.raises(AddressRefused):
             follow(base, location, "image_url")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://user@example.com/", "without a user name"), ("https://a\\b/", "backslashes"),
+        ("https://exam\u200dple.com/", "control characters"), ("https://0x7f.1/", "four decimal numbers"),
+        ("ftp://example.com/", "begins with https://"), ("https://:443/", "with a host name"),
+        ("https://example.com:x/", "its port"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_to_write_instead(url, words):
+    with pytest.raises(AddressRefused) as caught:
+        parse(url, "image_url")
+    assert words in caught.value.details
+    assert caught.value.details.startswith("Invalid value for 'image_url'. Expected: an address such as https://")
 
 
 # the lists

@@ -1,0 +1,48 @@
+"""The jobs' way through the house: a few at a time, and each stage only when requests leave room for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.access.limits import Slots
+
+LONGEST_TURN_S = 0.5
+"""A picture that is decoded holds memory: once begun, no stage is put off for longer."""
+
+
+class Lane:
+    """Used from the service's event loop only.
+
+    Args:
+        width: jobs that are at work at once.
+        room: requests in the house at which no stage of a job begins.
+    """
+
+    def __init__(self, slots: Slots, width: int, room: int) -> None:
+        self._slots = slots
+        self._width = asyncio.Semaphore(width)
+        self._room = room
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Turns]:
+        """Wait for a place among those at work, and for the house to have room for one more."""
+        async with self._width:
+            await self._slots.until_below(self._room)
+            yield Turns(self._slots, self._room)
+
+
+class Turns:
+    """One job's turns. The first waits for as long as it takes, as nothing is in memory yet."""
+
+    def __init__(self, slots: Slots, room: int) -> None:
+        self._slots = slots
+        self._room = room
+
+    async def __call__(self) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_TURN_S):
+                await self._slots.until_below(self._room)
+        except TimeoutError:
+            return

@@ -1,0 +1,129 @@
+"""The nouns of a job: what was asked for, what came of it, where it stands. All of it goes through JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from app.access.ledger import JOB_MARK, Charge
+from app.imaging.options import RemoveOptions
+
+State = Literal["queued", "processing", "completed", "failed"]
+Hook = Literal["pending", "sent", "failed"]
+Moderation = Literal["passed", "refused", "not run"]
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one job is asked for."""
+
+    dialect: str
+    options: RemoveOptions
+    field: str
+    """The picture's field in the dialect, for errors."""
+    accepted: float
+    """Unix seconds."""
+    base: str
+    """Where the caller reaches this service, for the address of the output: scheme and host."""
+    request_id: str
+    fingerprint: str
+    """Of the request; hexadecimal SHA-256."""
+    model: str = ""
+    """As it was asked for, to be said again."""
+    account: str | None = None
+    cost: int = 0
+    """Credits."""
+    url: str | None = dataclasses.field(default=None, repr=False)
+    """Where the picture is; else it was sent, and is in the store."""
+    webhook: str | None = dataclasses.field(default=None, repr=False)
+    moderate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a job."""
+
+    ok: bool
+    finished: float
+    """Unix seconds."""
+    seconds: float = 0.0
+    """Of work on the picture, waiting not counted."""
+    output: str | None = None
+    """The store's key."""
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    moderation: Moderation | None = None
+    """None where it was not asked for."""
+    status: int = 200
+    """As the synchronous route would have answered."""
+    reason: str = ""
+    """Of a failure, as metrics count it."""
+    message: str = ""
+    """Of a failure, for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as it is now."""
+
+    id: str
+    order: Order
+    state: State
+    outcome: Outcome | None = None
+    hook: Hook | None = None
+    """How far the webhook is; None without one."""
+
+
+_ORDER, _OUTCOME = TypeAdapter(Order), TypeAdapter(Outcome)
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """As the queue keeps it; defaults are left out."""
+    found: dict[str, Any] = _ORDER.dump_python(order, mode="json", exclude_defaults=True)
+    return found
+
+
+def read_order(data: object) -> Order:
+    return _ORDER.validate_python(data)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    found: dict[str, Any] = _OUTCOME.dump_python(outcome, mode="json", exclude_defaults=True)
+    return found
+
+
+def read_outcome(data: object) -> Outcome:
+    return _OUTCOME.validate_python(data)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def id_for(account: str | None, idempotency_key: str) -> str:
+    """The id of the job that an account's Idempotency-Key stands for: the same wherever and whenever it is asked."""
+    digest = hashlib.sha256(repr(("job", account, idempotency_key)).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def charge_of(job_id: str, account: str, cost: int) -> Charge:
+    """The job's own charge: the same at every attempt, so that it is closed once."""
+    return Charge(JOB_MARK + job_id.replace("-", "")[:31], account, cost)
+
+
+def input_key(job_id: str) -> str:
+    """Where the store has the job's picture until it is done."""
+    return f"{job_id}.in"

@@ -1,0 +1,241 @@
+"""What a job does, step by step. Every step may be done again after a crash, and then comes to the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import TypeVar
+
+from app.access.gate import Access
+from app.blobs.store import BlobStore
+from app.errors import (
+    ClearcutError,
+    DeadlineExceeded,
+    FetchFailed,
+    ImageError,
+    InternalError,
+    MissingImage,
+    Unavailable,
+)
+from app.fetch.fetcher import Fetcher
+from app.jobs import webhook
+from app.jobs.lane import Lane
+from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, outcome_json
+from app.jobs.queue import ATTEMPTS, Step
+from app.metrics import Metrics
+from app.pipeline import Job, Pipeline
+from app.trace import Trace
+
+log = logging.getLogger("clearcut")
+T = TypeVar("T")
+
+LEASE_S = 7 * 86_400
+"""How long a job's credits stay reserved while it waits."""
+PATIENCE_S = 3600.0
+"""How long a step is tried again while something of ours is away, a store or a database."""
+FETCH_PAUSES = (1.0, 4.0, 15.0)
+"""Between attempts at an address whose server is at fault, seconds."""
+FAULTS = 3
+"""Attempts at a picture that makes an error of ours."""
+HOOKS_AT_ONCE = 32
+
+Payload = Callable[[JobView, str | None], dict[str, object]]
+"""(the job, the address of its output) to a dialect's webhook."""
+
+
+class JobSteps:
+    """The steps of every job of one service.
+
+    Args:
+        payloads: by dialect.
+        link: the signed address of a job's output; None where it has none.
+        hook_secret: ``whsec_…``; None leaves webhooks unsigned.
+        on_done: told of each job that is done: seconds of work.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        access: Access,
+        blobs: BlobStore,
+        fetcher: Fetcher,
+        metrics: Metrics,
+        lane: Lane,
+        ttl_s: float,
+        payloads: Mapping[str, Payload],
+        link: Callable[[JobView], str | None],
+        hook_secret: str | None,
+        on_done: Callable[[float], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._access = access
+        self._blobs = blobs
+        self._fetcher = fetcher
+        self._metrics = metrics
+        self._lane = lane
+        self._ttl_s = ttl_s
+        self._payloads = payloads
+        self._link = link
+        self._hook_secret = hook_secret
+        self._on_done = on_done
+        self._hooks = asyncio.Semaphore(HOOKS_AT_ONCE)
+        self._idle: set[asyncio.Task[object]] = set()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Put off what only waits: a cancelled step is not recorded, and done by whoever goes on with its job."""
+        self._leaving = True
+        for task in self._idle:
+            task.cancel()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        if self._leaving or task is None:
+            raise asyncio.CancelledError
+        self._idle.add(task)
+        try:
+            yield
+        finally:
+            self._idle.discard(task)
+
+    async def _pause(self, seconds: float) -> None:
+        with self._waiting():
+            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+    def delays(self) -> Sequence[float]:
+        return list(webhook.delays())
+
+    async def hold(self, job_id: str, order: Order) -> Step:
+        """The reservation made at the door is renewed; a job that is tried again makes another."""
+        if order.account is None or not self._access.enabled:
+            return {}
+        charge = charge_of(job_id, order.account, order.cost)
+        try:
+            await self._persist(lambda: self._access.hold(charge, LEASE_S))
+        except ClearcutError as exc:
+            return _failed(exc, 0.0)
+        return {}
+
+    async def fetch(self, job_id: str, order: Order) -> Step:
+        """The picture into the store, unless it was sent with the order."""
+        if order.url is None:
+            return {}
+        try:
+            data = await self._fetched(order.url, order.field)
+            expires_at = time.time() + self._ttl_s
+            put = partial(self._blobs.put, input_key(job_id), data, "application/octet-stream", expires_at)
+            await self._persist(lambda: asyncio.to_thread(put))
+        except ClearcutError as exc:
+            return _failed(exc, 0.0)
+        return {"bytes": len(data)}
+
+    async def process(self, job_id: str, order: Order, attempt: int) -> Step:
+        """The cut-out into the store."""
+        if attempt > ATTEMPTS:
+            log.error("a job is given up: it was begun too often", extra={"fields": {"job": job_id}})
+            return _failed(InternalError(), 0.0)
+        try:
+            data = (await self._persist(lambda: asyncio.to_thread(self._blobs.get, input_key(job_id)))).data
+        except KeyError:
+            return _failed(MissingImage("The picture has expired before it was worked on"), 0.0)
+        except ClearcutError as exc:
+            return _failed(exc, 0.0)
+        trace = Trace(PATIENCE_S)
+        fault: ClearcutError = InternalError()
+        for _ in range(FAULTS):
+            try:
+                return outcome_json(await self._persist(lambda: self._cut_out(job_id, order, data, trace)))
+            except InternalError as exc:
+                fault = exc
+            except ClearcutError as exc:
+                if isinstance(exc, ImageError) and exc.field == "image_file":
+                    exc = exc.about(order.field)
+                return _failed(exc, trace.elapsed())
+            except Exception:
+                log.exception("a job failed", extra={"fields": {"job": job_id}})
+        return _failed(fault, trace.elapsed())
+
+    async def close(self, job_id: str, order: Order, outcome: Outcome) -> None:
+        """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
+        if order.account is not None and self._access.enabled:
+            charge = charge_of(job_id, order.account, order.cost)
+            await self._persist(lambda: self._access.settle(charge, outcome.ok))
+        if outcome.ok:
+            await self._persist(lambda: asyncio.to_thread(self._blobs.delete, input_key(job_id)))
+        waited = outcome.finished - order.accepted
+        self._metrics.jobs.labels(order.dialect, "completed" if outcome.ok else outcome.reason).inc()
+        self._metrics.job_seconds.observe(max(0.0, waited))
+        self._on_done(outcome.seconds)
+        fields = {
+            "job": job_id, "dialect": order.dialect, "request_id": order.request_id, "ok": outcome.ok,
+            "reason": outcome.reason, "seconds": round(waited, 3), "work_ms": round(outcome.seconds * 1000, 2),
+        }  # fmt: skip
+        log.info("job", extra={"fields": fields | ({"account": order.account} if order.account else {})})
+
+    async def compose(self, job_id: str, order: Order, outcome: Outcome) -> dict[str, object]:
+        """The webhook's body, once: every attempt sends the same."""
+        view = JobView(job_id, order, "completed" if outcome.ok else "failed", outcome, "pending")
+        return self._payloads[order.dialect](view, self._link(view))
+
+    async def deliver(self, job_id: str, order: Order, payload: Mapping[str, object], attempt: int) -> Step:
+        async with AsyncExitStack() as places:
+            with self._waiting():
+                await places.enter_async_context(self._hooks)
+            made = await webhook.deliver(
+                self._fetcher, order.webhook or "", payload, message_id=job_id, secret=self._hook_secret
+            )
+        outcome = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
+        self._metrics.webhook_attempts.labels(outcome).inc()
+        fields = {"job": job_id, "attempt": attempt + 1, "outcome": outcome, "status": made.status}
+        log.info("webhook", extra={"fields": fields})
+        return {"done": made.delivered, **asdict(made)}
+
+    async def _cut_out(self, job_id: str, order: Order, data: bytes, trace: Trace) -> Outcome:
+        async with AsyncExitStack() as places:
+            with self._waiting():
+                turn = await places.enter_async_context(self._lane.place())
+            begun = time.monotonic()
+            result = await self._pipeline.remove(Job(data, (order.options,)), Trace(PATIENCE_S), turn=turn)
+            seconds = time.monotonic() - begun
+        image = result.answers[0].image
+        key = f"{job_id}.{image.format}"
+        put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
+        await self._persist(lambda: asyncio.to_thread(put))
+        moderation: Moderation | None = "not run" if order.moderate else None
+        return Outcome(
+            True, time.time(), seconds, key, image.media_type, image.width, image.height, moderation=moderation
+        )
+
+    async def _fetched(self, url: str, field: str) -> bytearray:
+        for pause in (*FETCH_PAUSES, None):
+            try:
+                return (await self._fetcher.get(url, field=field)).data
+            except FetchFailed as exc:
+                if pause is None or not exc.temporary:
+                    raise
+                await self._pause(pause)
+        raise AssertionError
+
+    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Try again while something of ours is away for the moment; what the request is at fault for comes at once."""
+        until, pause = time.monotonic() + PATIENCE_S, 0.5
+        while True:
+            try:
+                return await work()
+            except (Unavailable, DeadlineExceeded, OSError):
+                if time.monotonic() + pause > until:
+                    raise
+            await self._pause(pause)
+            pause = min(30.0, 2 * pause)
+
+
+def _failed(error: ClearcutError, seconds: float) -> Step:
+    public = error.details or error.message
+    return outcome_json(Outcome(False, time.time(), seconds, status=error.status, reason=error.reason, message=public))

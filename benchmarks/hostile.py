@@ -1,0 +1,186 @@
+"""What does each kind of hostile input cost, and what do honest clients notice of it?
+
+Cost: every input of tests/hostile is sent alone, and the server's processor time and the growth of its resident memory
+are read; the dearest are sent again, each after a pause in which freed memory has gone back.
+
+Honest clients: three requests a second with a 1 megapixel photo, for some seconds in quiet and for as long during the
+attack, several rounds of both by turns; the figure is the median over the rounds of the ratio of the two 95th
+percentiles. The attacker sends as fast as it is answered, one at a time unless its name says otherwise. ``one more`` is
+no attack but another honest client that does the same: what sharing the machine costs anyhow.
+
+Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|honest]``; writes results/hostile.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import http.client
+import itertools
+import json
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks import report
+from benchmarks.load import Target, opened
+from tests import samples
+from tests.hostile import corpus, crowds, wires
+from tests.hostile.oracle import Oracle
+from tests.hostile.routes import ROUTES
+from tests.live.wire import Wire, request
+from tests.served import Server, served
+
+RATE = 3.0
+LISTED = 12
+
+
+def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
+    """Send it all; (family, inputs) after each."""
+    for family, make in corpus.FILES.items():
+        count = 0
+        for turn, item in enumerate(make()):
+            oracle.file(item, turn)
+            count = turn + 1
+        oracle.still_well()
+        yield family, count
+    yield "forms", sum(1 for _ in corpus.send_forms(oracle))
+    yield "options", sum(1 for _ in corpus.send_options(oracle))
+    messages = list(wires.all_messages())
+    for message in messages:
+        oracle.message(*message)
+    oracle.still_well()
+    yield "HTTP", len(messages)
+
+
+def cost(server: Server) -> dict[str, Any]:
+    oracle = Oracle(server, measuring=True)
+    families = {}
+    for family, count in everything(oracle):
+        spent = oracle.costs
+        families[family] = {
+            "inputs": count,
+            "outcomes": dict(sorted(oracle.outcomes.items())),
+            "worst_cpu_s": max((each.cpu_s for each in spent), default=0.0),
+            "median_cpu_ms": round(statistics.median([each.cpu_s for each in spent] or [0]) * 1e3, 2),
+        }
+        print(f"{family:<20}{families[family]}")
+        oracle.costs, oracle.outcomes = [], Counter()
+    return {"inputs": sum(each["inputs"] for each in families.values()), "families": families, "faults": oracle.faults}
+
+
+def dearest(server: Server) -> list[dict[str, Any]]:
+    """Bombs and the largest allowed, each alone after a rest, by what they cost."""
+    oracle = Oracle(server, measuring=True)
+    for family in ("bombs", "largest allowed"):
+        for turn, item in enumerate(corpus.FILES[family]()):
+            oracle.rest()
+            oracle.file(item, turn)
+    oracle.rest()
+    oracle.options("64 x 48 to 6000 x 6000", "/v1/remove", b"width=6000&height=6000&format=jpg")
+    ranked = sorted(oracle.costs, key=lambda each: -each.cpu_s)
+    return [dataclasses.asdict(each) for each in ranked[:LISTED]]
+
+
+def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], crowds.Attack]:
+    """An attack of messages that are made before it begins, as making some of them takes the machine itself."""
+
+    def prepare() -> crowds.Attack:
+        messages = list(make())
+
+        def attack(port: int, stop: threading.Event) -> None:
+            for message in itertools.cycle(messages):
+                if stop.is_set():
+                    return
+                _send(port, message)
+
+        return attack
+
+    return prepare
+
+
+def _files(family: str) -> Iterator[bytes]:
+    for turn, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
+        yield ROUTES[turn % len(ROUTES)].wire(item.make(), "attack")
+
+
+def _send(port: int, message: bytes) -> None:
+    with Wire(port, 60) as wire:
+        try:
+            wire.send(message)
+            wire.answer()
+        except (OSError, http.client.HTTPException):
+            pass  # an attacker does not mind
+
+
+def _forms() -> Iterator[bytes]:
+    for each in corpus.all_forms():
+        yield request(each.body, each.kind)
+
+
+ATTACKS: dict[str, Callable[[], crowds.Attack]] = {
+    "one more": _repeated(lambda: iter([request(crowds.MEDIUM, "image/jpeg")])),
+    **{family: _repeated(functools.partial(_files, family)) for family in corpus.FILES if family != "whole files"},
+    "forms": _repeated(_forms),
+    "HTTP": _repeated(lambda: (data for _, data, _ in wires.all_messages())),
+    **{name: (lambda attack=attack: attack) for name, attack in crowds.ATTACKS.items()},  # type: ignore[misc]
+}
+
+
+def honest(server: Server, rounds: int, seconds: float, names: list[str]) -> dict[str, Any]:
+    photo = samples.jpeg(samples.photo("astronaut", 1000, 1000), quality=90)
+    target = Target(server.host, server.port, "/v1/remove")
+    opened(target, [photo], RATE, 3, clients=16)
+    results = {}
+    for name in names:
+        pairs, statuses, attack = [], Counter[int](), ATTACKS[name]()
+        for _ in range(rounds):
+            quiet = opened(target, [photo], RATE, seconds, clients=16)
+            with crowds.under(attack, server.port):
+                time.sleep(1)  # until it is under way
+                attacked = opened(target, [photo], RATE, seconds, clients=64)
+            statuses += attacked.statuses
+            pairs.append((quiet.percentile(0.95), attacked.percentile(0.95) if attacked.latencies else float("inf")))
+            time.sleep(1)
+        ratios = [during / before for before, during in pairs]
+        results[name] = {
+            "quiet_p95_ms": [round(before * 1e3, 1) for before, _ in pairs],
+            "attacked_p95_ms": [round(during * 1e3, 1) for _, during in pairs],
+            "ratio": round(statistics.median(ratios), 2),
+            "answers": {str(status): count for status, count in sorted(statuses.items())},
+        }
+        print(f"{name:<26}{results[name]}", flush=True)
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--only", choices=("cost", "honest"))
+    parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
+    args = parser.parse_args()
+    facts = report.machine()
+    path = report.RESULTS / "hostile.json"
+    figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    figures = {name: figures[name] for name in ("cost", "dearest", "honest") if name in figures}
+    with served() as server:
+        if args.only != "honest":
+            figures["cost"] = cost(server)
+            figures["dearest"] = dearest(server)
+        if args.only != "cost":
+            names = args.attacks.split(";") if args.attacks else list(ATTACKS)
+            figures["honest"] = figures.get("honest", {}) | honest(server, args.rounds, args.seconds, names)
+    command = "python -m benchmarks.hostile"
+    report.write("hostile", "cost of hostile inputs, and what honest clients notice", command, facts, figures)
+    for each in figures.get("dearest", []):
+        print(each)
+    return 1 if figures.get("cost", {}).get("faults") else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,340 @@
+"""Does the service stay level when it is asked for half as much again as it can do, for half an hour?
+
+Saturation is measured first (closed loop, until the rate of good answers no longer depends on the clients). Then
+requests come at ``--factor`` times that rate, at random moments (exponential gaps), whatever the server does: photos of
+0.3 to 12 megapixels as JPEG, progressive JPEG, PNG and WebP, with several options. Every few seconds resident memory,
+descriptors, threads, processor time, good answers and refusals are read. Verdicts are ratios of the last third of the
+run against its first third, so that a machine that is slow throughout does not matter; good answers are also counted by
+second of the server's own processor time, as others may be at work on the machine.
+
+A refusal is quick if it takes little time, and honest if its Retry-After is about the time in which those who were in
+the house have been answered; that time is read off the answers that followed.
+
+Run: ``python -m benchmarks.soak [--minutes 30] [--factor 1.5] [--seed 7]``; writes results/soak.json and soak.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import http.client
+import queue
+import random
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks import mixed_cases, mixed_load, report, soak_plot
+from tests import samples
+from tests.live.wire import Wire, request
+from tests.served import Server, served
+
+MEGAPIXELS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+WEIGHTS = (12, 12, 12, 12, 10, 10, 8, 8, 4, 2, 1)
+"""How often each size is sent: mostly what shops have, now and then what a camera writes."""
+TARGETS = ("/v1/remove?size=medium&format=webp", "/v1/remove?format=jpg", "/v1/remove?size=medium", "/v1/remove")
+CLIENTS = 250
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the clients saw; times are seconds since the load began."""
+
+    good: list[tuple[float, float]] = field(default_factory=list)
+    """(answered at, latency) of each 200."""
+    refused: list[tuple[float, float, int]] = field(default_factory=list)
+    """(answered at, latency, Retry-After) of each 503; a missing header is 0."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True)
+class Sample:
+    at: float
+    rss_mib: float
+    descriptors: int
+    threads: int
+    cpu_s: float
+    slots_used: float
+    connections: int
+
+
+def encoded(megapixels: Sequence[float]) -> list[bytes]:
+    """A photo of each size, encodings by turns."""
+    made = []
+    for number, size in enumerate(megapixels):
+        small = samples.photo(samples.PHOTOS[number % len(samples.PHOTOS)])
+        scale = (size * 1e6 / (small.shape[0] * small.shape[1])) ** 0.5
+        pixels = samples.photo(
+            samples.PHOTOS[number % len(samples.PHOTOS)], round(small.shape[1] * scale), round(small.shape[0] * scale)
+        )
+        encoding = ("jpeg", "jpeg-progressive", "webp", "png")[number % 4] if size < 5 else "jpeg"
+        made.append(mixed_cases.encode(pixels, encoding))
+    return made
+
+
+class Load:
+    """Clients with kept-alive connections, and what they see."""
+
+    def __init__(self, server: Server, clients: int, begun: float) -> None:
+        self.seen = Seen()
+        self._server = server
+        self._begun = begun
+        self._due: queue.SimpleQueue[tuple[bytes, float] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, message: bytes, due: float) -> None:
+        self._due.put((message, due))
+
+    def finish(self) -> None:
+        for _ in self._threads:
+            self._due.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        wire: Wire | None = None
+        while (item := self._due.get()) is not None:
+            wire = self._send(wire, *item)
+        if wire is not None:
+            wire.socket.close()
+
+    def _send(self, wire: Wire | None, message: bytes, due: float) -> Wire | None:
+        status, retry, keep = "no answer", 0, False
+        for fresh in (False, True):  # a kept connection may have been closed as idle: once more, as browsers do
+            reused = wire is not None and not fresh
+            try:
+                if not reused:
+                    wire = Wire(self._server.port, 120)
+                assert wire is not None
+                wire.send(message)
+                answer = wire.answer()
+                status, retry = str(answer.status), int(answer.headers.get("retry-after", 0))
+                keep = answer.headers.get("connection", "").lower() != "close"
+                break
+            except (OSError, http.client.HTTPException) as exc:
+                status = f"no answer: {type(exc).__name__}"
+                if wire is not None:
+                    wire.socket.close()
+                if not reused:
+                    break
+        now = time.perf_counter()
+        with self.seen.lock:
+            self.seen.statuses[status] += 1
+            if status == "200":
+                self.seen.good.append((now - self._begun, now - due))
+            elif status == "503":
+                self.seen.refused.append((now - self._begun, now - due, retry))
+        if keep:
+            return wire
+        if wire is not None:
+            wire.socket.close()
+        return None
+
+
+def choose(rng: random.Random, pictures: Sequence[bytes], weights: Sequence[float]) -> bytes:
+    return request(rng.choices(pictures, weights)[0], "image/*", rng.choice(TARGETS))
+
+
+def saturation(
+    server: Server, pictures: Sequence[bytes], weights: Sequence[float], seconds: float, seed: int, clients: int
+) -> float:
+    """Good answers a second from some clients that always have another request."""
+    begun = time.perf_counter()
+    load = Load(server, clients, begun)
+    rng = random.Random(seed)
+    while time.perf_counter() - begun < seconds:
+        if load._due.qsize() < clients:
+            load.put(choose(rng, pictures, weights), time.perf_counter())
+        else:
+            time.sleep(0.005)
+    load.finish()
+    took = time.perf_counter() - begun
+    assert set(load.seen.statuses) == {"200"}, load.seen.statuses
+    return len(load.seen.good) / took
+
+
+class Sampler:
+    def __init__(self, server: Server, begun: float, every_s: float) -> None:
+        self.samples: list[Sample] = []
+        self._server, self._begun, self._every_s = server, begun, every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        facts = self._server.facts
+        while True:
+            used = mixed_load.metrics(self._server)["clearcut_slots_used"]
+            with facts.oneshot():
+                cpu = facts.cpu_times()
+                rss, threads = facts.memory_info().rss, facts.num_threads()
+            connections = len(facts.net_connections("tcp"))
+            self.samples.append(
+                Sample(
+                    round(time.perf_counter() - self._begun, 1), round(rss / 2**20, 1), facts.num_fds(), threads,
+                    round(cpu.user + cpu.system, 2), used, connections,
+                )
+            )  # fmt: skip
+            if self._stop.wait(self._every_s):
+                return
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def soak(
+    server: Server,
+    pictures: Sequence[bytes],
+    weights: Sequence[float],
+    seconds: float,
+    *,
+    factor: float = 1.5,
+    measure_s: float = 60.0,
+    measure_clients: int = 8,
+    every_s: float = 5.0,
+    seed: int = 7,
+    clients: int = CLIENTS,
+) -> dict[str, Any]:
+    saturated = saturation(server, pictures, weights, measure_s, seed, measure_clients)
+    before = mixed_load.footprint(server)
+    rng = random.Random(seed + 1)
+    begun = due = time.perf_counter()
+    load = Load(server, clients, begun)
+    with Sampler(server, begun, every_s) as sampler:
+        while due - begun < seconds:
+            due += rng.expovariate(factor * saturated)
+            time.sleep(max(0.0, due - time.perf_counter()))
+            load.put(choose(rng, pictures, weights), due)
+        ended = time.perf_counter() - begun
+    load.finish()
+    after = mixed_load.footprint(server)
+    capacity = mixed_load.metrics(server)["clearcut_slots"]
+    return {
+        "seconds": round(ended, 1),
+        "saturation_per_s": round(saturated, 2),
+        "offered_per_s": round(factor * saturated, 2),
+        "answers": dict(load.seen.statuses),
+        "thirds": [_third(load.seen, sampler.samples, ended, part) for part in range(3)],
+        "refusals": _refusals(load.seen, int(capacity)),
+        "at_rest": {
+            "descriptors": [before.descriptors, after.descriptors],
+            "threads": [before.threads, after.threads],
+            "rss_mib": [before.rss_mib, after.rss_mib],
+        },
+        "course": [
+            [each.at, each.rss_mib, each.descriptors - each.connections, each.threads, each.slots_used, *counts]
+            for each, counts in zip(sampler.samples, _counts(load.seen, sampler.samples), strict=True)
+        ],
+        "course_columns": [
+            "s", "rss_mib", "descriptors without connections", "threads", "slots used", "good since", "refused since",
+        ],
+    }  # fmt: skip
+
+
+def _third(seen: Seen, course: Sequence[Sample], ended: float, part: int) -> dict[str, float]:
+    low, high = ended * part / 3, ended * (part + 1) / 3
+    inside = [each for each in course if low <= each.at < high] or list(course)
+    good = [latency for at, latency in seen.good if low <= at < high]
+    refused = [latency for at, latency, _ in seen.refused if low <= at < high]
+    cpu = inside[-1].cpu_s - inside[0].cpu_s
+    within = sum(1 for at, _ in seen.good if inside[0].at <= at < inside[-1].at)
+    return {
+        "rss_mib": statistics.median(each.rss_mib for each in inside),
+        "rss_mib_max": max(each.rss_mib for each in inside),
+        "descriptors": statistics.median(each.descriptors - each.connections for each in inside),
+        "connections": statistics.median(each.connections for each in inside),
+        "threads": statistics.median(each.threads for each in inside),
+        "good_per_s": round(len(good) / (high - low), 3),
+        "good_per_cpu_s": round(within / cpu, 3) if cpu else 0.0,
+        "good_p50_s": _share(good, 0.5),
+        "good_p95_s": _share(good, 0.95),
+        "refused_p50_ms": round(_share(refused, 0.5) * 1e3, 1),
+        "refused_p95_ms": round(_share(refused, 0.95) * 1e3, 1),
+    }
+
+
+def _share(values: Sequence[float], share: float) -> float:
+    ranked = sorted(values)
+    return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 4) if ranked else 0.0
+
+
+def _refusals(seen: Seen, capacity: int) -> dict[str, Any]:
+    """How quick they were, and how Retry-After compares with the time until ``capacity`` answers had been given."""
+    answered = sorted(at for at, _ in seen.good)
+    ratios, waits = [], []
+    for at, _, retry in seen.refused:
+        later = bisect.bisect_right(answered, at) + capacity - 1
+        if later < len(answered):
+            waits.append(answered[later] - at)
+            ratios.append(retry / waits[-1])
+    latencies = [latency for _, latency, _ in seen.refused]
+    return {
+        "count": len(seen.refused),
+        "without_retry_after": sum(1 for _, _, retry in seen.refused if retry < 1),
+        "ms_p50": round(_share(latencies, 0.5) * 1e3, 1),
+        "ms_p95": round(_share(latencies, 0.95) * 1e3, 1),
+        "ms_max": round(max(latencies, default=0.0) * 1e3, 1),
+        "retry_after_s_p50": _share([retry for _, _, retry in seen.refused], 0.5),
+        "house_emptied_in_s_p50": round(_share(waits, 0.5), 2),
+        "retry_after_over_that": [round(_share(ratios, share), 2) for share in (0.05, 0.5, 0.95)],
+    }
+
+
+def _counts(seen: Seen, course: Sequence[Sample]) -> list[tuple[int, int]]:
+    """(good, refused) since the sample before."""
+    good, refused = sorted(at for at, _ in seen.good), sorted(at for at, _, _ in seen.refused)
+    counts, last = [], (0, 0)
+    for each in course:
+        now = bisect.bisect(good, each.at), bisect.bisect(refused, each.at)
+        counts.append((now[0] - last[0], now[1] - last[1]))
+        last = now
+    return counts
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, float]:
+    """Last third over first third; 1 is level."""
+    first, _, last = result["thirds"]
+    names = ("rss_mib", "rss_mib_max", "descriptors", "threads", "good_per_s", "good_per_cpu_s", "refused_p95_ms")
+    return {name: round(last[name] / first[name], 3) if first[name] else 1.0 for name in names}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--factor", type=float, default=1.5)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    facts = report.machine()
+    pictures = encoded(MEGAPIXELS)
+    with served() as server:
+        result = soak(server, pictures, WEIGHTS, args.minutes * 60, factor=args.factor, seed=args.seed)
+    ratios = verdicts(result)
+    report.write(
+        "soak",
+        "level for half an hour at half as much again as it can do?",
+        f"python -m benchmarks.soak --minutes {args.minutes:g} --factor {args.factor:g} --seed {args.seed}",
+        facts,
+        {"note": "clients and server share the machine, which others used meanwhile", "ratios": ratios, **result},
+    )
+    soak_plot.write(result, report.RESULTS / "soak.png")
+    for name in ("saturation_per_s", "offered_per_s", "answers", "thirds", "refusals", "at_rest"):
+        print(f"{name:<20}{result[name]}")
+    print(f"{'last third / first':<20}{ratios}")
+    odd = {status: count for status, count in result["answers"].items() if status not in ("200", "503")}
+    print(f"{'neither 200 nor 503':<20}{odd or 'none'}")
+    return 1 if odd else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile.crowds import descriptors
+from tests.served import Server, served
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """As `make serve` starts it, with the default model."""
+    descriptors()
+    with served() as running:
+        yield running

@@ -1,0 +1,160 @@
+"""All generated inputs by family, in a fixed order. Nothing is stored: the same seed makes the same files."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+from tests.hostile import files, pieces
+from tests.hostile.bases import MAKERS, base, kind
+from tests.hostile.files import File
+from tests.hostile.forms import all_forms
+from tests.hostile.oracle import Oracle
+
+SEED = 20_261_121
+MUTATIONS, REARRANGEMENTS = 24, 8
+"""Of each base."""
+
+
+def truncations() -> Iterator[File]:
+    for name in MAKERS:
+        for what, data in pieces.truncations(kind(name), base(name)):
+            yield File(f"{name}, {what}", lambda data=data: data, "same", name)
+
+
+def mutations() -> Iterator[File]:
+    rng = random.Random(SEED)
+    for name in MAKERS:
+        for what, data in pieces.mutations(kind(name), base(name), rng, MUTATIONS):
+            yield File(f"{name}, {what}", lambda data=data: data)
+
+
+def rearrangements() -> Iterator[File]:
+    rng = random.Random(SEED + 1)
+    for name in MAKERS:
+        for what, data in pieces.rearrangements(kind(name), base(name), rng, REARRANGEMENTS):
+            yield File(f"{name}, {what}", lambda data=data: data)
+
+
+FILES: dict[str, Callable[[], Iterator[File]]] = {
+    "whole files": lambda: (File(name, lambda name=name: base(name), "good") for name in MAKERS),
+    "truncations": truncations,
+    "mutations": mutations,
+    "rearrangements": rearrangements,
+    "wrong types": files.wrong_types,
+    "polyglots": files.polyglots,
+    "lying sizes": files.lying,
+    "bombs": files.all_bombs,
+    "largest allowed": files.dearest,
+}
+_VALUES = (
+    "",
+    " ",
+    "0",
+    "-1",
+    "1e9",
+    "NaN",
+    "inf",
+    "9" * 400,
+    "0x10",
+    "1,5",
+    "true;drop",
+    "%",
+    "%%%",
+    "100%%",
+    "px",
+    "1px2px",
+    "٣",
+    "²",
+    "½",
+    "null",
+    "[]",
+    "{}",
+    "../..",
+    "\x00",
+    "\r\nX-Injected: 1",
+    "é" * 100,
+    "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    "a" * 9000,
+    "rgb(" * 500,
+    "0% " * 200,
+    "#" + "f" * 3000,
+    "99999px 99999px 99999px 99999px",
+    "100% 0% 0% 0%",
+    "10%,10%,10%,10%,10%",
+)
+_FIELDS = {
+    "/v1/remove": (
+        "format",
+        "channels",
+        "bg_color",
+        "size",
+        "crop",
+        "padding",
+        "width",
+        "height",
+        "fit",
+        "threshold",
+        "roi",
+        "scale",
+        "position",
+        "shadow",
+        "background_type",
+        "quality",
+        "variants",
+        "url",
+        "unknown",
+    ),
+    "/v1.0/removebg": (
+        "size",
+        "type",
+        "format",
+        "roi",
+        "crop_margin",
+        "scale",
+        "position",
+        "shadow_opacity",
+        "bg_color",
+    ),
+    "/api/remove": ("model", "bgc", "om", "af", "extras"),
+    "/v1/segment": ("format", "channels", "bg_color", "size", "crop"),
+}
+
+
+def send_forms(oracle: Oracle) -> Iterator[None]:
+    """Each form to one of its routes by turns. rembg's form calls its file otherwise, and is tried with files."""
+    for number, each in enumerate(all_forms()):
+        oracle.form(each, each.paths[number % len(each.paths)])
+        yield
+
+
+def send_options(oracle: Oracle) -> Iterator[None]:
+    """Odd values for every dialect's fields, in the query string."""
+    number = 0
+    for path, names in _FIELDS.items():
+        for name in names:
+            for value in _VALUES:
+                number += 1
+                if number % 3 == 0:  # a third of the product: every field and every value come often
+                    oracle.options(f"{path} {name}={value[:40]!r}", path, f"{name}={quote(value)}".encode())
+                    yield
+    for query, outcome in (
+        (b"format=png&format=jpg", "bad"),
+        (b"&" * 5000, "any"),
+        (b"a=b&" * 3000, "bad"),
+        (b"=" * 3000, "any"),
+        (b"%ff=%fe", "bad"),
+        (b"format=%", "bad"),
+        (b"format=%zz", "bad"),
+        (b"%00=%00", "any"),
+        (b"a" * 20_000, "any"),
+        (b";format=jpg", "any"),
+        (b"format[]=png", "any"),
+        (b"format=png%00", "bad"),
+        (b"width=1&height=1", "good"),
+        (b"width=6000&height=6000&format=jpg", "good"),
+        (b"crop=true&padding=100%25", "good"),
+    ):
+        oracle.options(f"query {query[:30]!r}", "/v1/remove", query, outcome)
+        yield

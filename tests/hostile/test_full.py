@@ -1,0 +1,66 @@
+"""The whole hostile suite, some minutes: `make test-hostile`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hostile import corpus, crowds, wires
+from tests.hostile.oracle import Oracle
+from tests.live.wire import Wire, request
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def oracle(server):
+    made = Oracle(server)
+    yield made
+    made.still_well()
+    print(dict(made.outcomes))
+    assert not made.faults, f"{len(made.faults)} faults:\n" + "\n".join(made.faults[:40])
+
+
+@pytest.mark.parametrize("family", corpus.FILES)
+def test_files(oracle, family):
+    for turn, item in enumerate(corpus.FILES[family]()):
+        oracle.file(item, turn)
+
+
+def test_forms(oracle):
+    assert sum(1 for _ in corpus.send_forms(oracle)) > 300
+
+
+def test_options(oracle):
+    assert sum(1 for _ in corpus.send_options(oracle)) > 300
+
+
+def test_http(oracle):
+    for message in wires.all_messages():
+        oracle.message(*message)
+
+
+def test_pipelined_pictures_are_answered_in_order_and_once(server, oracle):
+    with Wire(server.port) as wire:
+        wire.send(b"".join(request(wires.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20)))
+        for number in range(20):
+            answer = wire.answer()
+            assert (answer.status, answer.headers["x-request-id"]) == (200, f"in-order-{number}")
+        wire.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+
+
+@pytest.mark.parametrize("name", crowds.ATTACKS)
+def test_crowds_leave_nothing_behind_and_others_are_served(server, oracle, name):
+    """Slow uploads lend their slots once they are known to be slow; everything else never takes one for long."""
+    picture = request(crowds.MEDIUM, "image/jpeg")
+    before = server.facts.num_threads()
+    answers: list[int] = []
+    with crowds.under(crowds.ATTACKS[name], server.port):
+        while answers.count(200) < 40 and len(answers) < 4000:
+            with Wire(server.port) as wire:
+                wire.send(picture)
+                answers.append(wire.answer().status)
+    assert answers.count(200) == 40, answers[-50:]
+    assert answers[-20:] == [200] * 20, answers
+    assert server.facts.num_threads() <= before + 2

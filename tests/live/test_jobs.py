@@ -1,0 +1,442 @@
+"""The asynchronous APIs as their callers use them: documented calls, with only host and key changed, to the picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from standardwebhooks import Webhook
+
+from tests.live.accounts import Accounts
+from tests.live.senders import PHOTO, Outside, outside
+from tests.served import ROOT, Server, environment, served
+
+pytestmark = pytest.mark.live
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
+BAD_KEY = "clc_" + 12 * "a" + "_" + 43 * "b"
+
+
+@dataclass
+class Service:
+    server: Server
+    outside: Outside
+    accounts: Accounts
+    key: str
+    environ: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.server.base_url, timeout=60, trust_env=False)
+        self.photo = f"{self.outside.base_url}/photo.jpg"
+
+    def auth(self, key: str | None = None) -> dict[str, str]:
+        return {"x-api-key": key or self.key}
+
+    def until(self, path: str, done: Callable[[dict[str, Any]], bool], key: str | None = None) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
+        while True:
+            body = self.client.get(path, headers=self.auth(key)).raise_for_status().json()
+            if done(body):
+                return body
+            assert time.monotonic() < deadline, body
+            time.sleep(0.05)
+
+    def finished(self, job_id: str, key: str | None = None) -> dict[str, Any]:
+        """Of Apiframe's, once it is."""
+        return self.until(f"/v2/jobs/{job_id}", lambda body: body["status"] in ("COMPLETED", "FAILED"), key)
+
+    def order(self, key: str | None = None, **more: Any) -> httpx.Response:
+        """One of Apiframe's."""
+        headers = self.auth(key) | more.pop("headers", {})
+        params = {"image": self.photo} | more.pop("params", {})
+        body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
+        return self.client.post("/v2/images/background-remove", json=body, headers=headers)
+
+    def cut_out(self, **query: str) -> np.ndarray:
+        """What the synchronous route makes of the photo."""
+        headers = self.auth() | {"content-type": "image/jpeg"}
+        return pixels(
+            self.client.post("/v1/remove", params=query, content=PHOTO, headers=headers).raise_for_status().content
+        )
+
+    def download(self, url: str) -> httpx.Response:
+        assert url.startswith(self.server.base_url + "/outputs/")
+        return self.client.get(url).raise_for_status()
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "app", "jobs", *words]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment(**self.environ), capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("jobs")
+    accounts = Accounts(f"sqlite:///{folder}/keys.db")
+    (key,) = accounts.make(1, 10_000)
+    with outside() as here:
+        environ = {
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
+            "database_url": accounts.url, "webhook_secret": SECRET, "key_cache_s": "0",
+        }  # fmt: skip
+        with served(**environ) as server:
+            yield Service(server, here, accounts, key, environ)
+    accounts.close()
+
+
+EACHLABS_ORDER = {"model": "eachlabs-bg-remover-v1"}
+
+APIFRAME_CURL = """curl -X POST https://api.apiframe.ai/v2/images/background-remove \\
+  -H "X-API-Key: YOUR_API_KEY" -H "Content-Type: application/json" \\
+  -d '{"model": "851-bg-remove", "lab851BgRemoveParams": {"image": "https://example.com/input.jpg", "format": "png",
+       "threshold": 0, "background_type": "rgba"}}'"""
+BRIA_CURL = """curl -X POST https://api.apiframe.ai/v2/images/background-remove \\
+  -H "X-API-Key: YOUR_API_KEY" -H "Content-Type: application/json" \\
+  -d '{"model": "bria-bg-remove",
+       "briaBgRemoveParams": {"image": "https://example.com/input.jpg", "content_moderation": true}}'"""
+EACHLABS_CURL = """curl -X POST https://api.eachlabs.ai/v1/prediction/ \\
+  -H "X-API-Key: YOUR_API_KEY" -H "Content-Type: application/json" \\
+  -d '{"model": "eachlabs-bg-remover-v1", "input": {"image_url": "https://example.com/input.jpg"}}'"""
+REMOVEDO_FILE_CURL = """curl -X POST https://www.removedo.com/api/v1/remove-bg \\
+  -H "Authorization: Bearer YOUR_API_KEY" -F "image_file=@photo.jpg" """
+REMOVEDO_URL_CURL = """curl -X POST https://www.removedo.com/api/v1/remove-bg \\
+  -H "Authorization: Bearer YOUR_API_KEY" -d "image_url=https://example.com/input.jpg" """
+
+APIFRAME_PYTHON = """
+import requests
+response = requests.post(
+    "https://api.apiframe.ai/v2/images/background-remove",
+    headers={"X-API-Key": "YOUR_API_KEY", "Content-Type": "application/json"},
+    json={"model": "851-bg-remove", "lab851BgRemoveParams": {"image": "https://example.com/input.jpg", "format": "png",
+          "threshold": 0, "background_type": "rgba"}},
+)
+print(response.text)
+"""
+EACHLABS_PYTHON = """
+import requests
+response = requests.post(
+    "https://api.eachlabs.ai/v1/prediction/",
+    headers={"X-API-Key": "YOUR_API_KEY"},
+    json={"model": "eachlabs-bg-remover-v1", "input": {"image_url": "https://example.com/input.jpg"}},
+)
+print(response.text)
+"""
+REMOVEDO_PYTHON = """
+import requests
+with open("photo.jpg", "rb") as f:
+    response = requests.post(
+        "https://www.removedo.com/api/v1/remove-bg",
+        headers={"Authorization": "Bearer YOUR_API_KEY"},
+        files={"image_file": f},
+    )
+print(response.text)
+"""
+
+CALLS = {
+    "apiframe-curl": APIFRAME_CURL, "bria-curl": BRIA_CURL, "eachlabs-curl": EACHLABS_CURL,
+    "removedo-file-curl": REMOVEDO_FILE_CURL, "removedo-url-curl": REMOVEDO_URL_CURL,
+    "apiframe-python": APIFRAME_PYTHON, "eachlabs-python": EACHLABS_PYTHON, "removedo-python": REMOVEDO_PYTHON,
+}  # fmt: skip
+POLL = {
+    "apiframe": ("/v2/jobs/", "jobId", "COMPLETED", lambda body: body["result"]["images"][0]),
+    "eachlabs": ("/v1/prediction/", "predictionID", "success", lambda body: body["output"]),
+    "removedo": ("/api/v1/jobs/", "jobId", "completed", lambda body: body["outputUrl"]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    text = re.sub(
+        r"https://(api\.apiframe\.ai|api\.eachlabs\.ai|www\.removedo\.com)", service.server.base_url, CALLS[name]
+    )
+    text = text.replace("YOUR_API_KEY", service.key).replace("https://example.com/input.jpg", service.photo)
+    command = ["bash", "-euc", text] if name.endswith("curl") else [sys.executable, "-c", text]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    path, identifier, complete, picture = POLL[name.partition("-")[0].replace("bria", "apiframe")]
+    job = json.loads(done.stdout)[identifier]
+    body = service.until(path + job, lambda body: body["status"] == complete)
+    answer = service.download(picture(body))
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(pixels(answer.content), service.cut_out())
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"format": "jpg"},
+        {"threshold": 0.55},
+        {"background_type": "map"},
+        {"background_type": "green", "format": "jpg"},
+        {"background_type": "blur"},
+        {"background_type": "overlay", "threshold": 0.35},
+    ],
+    ids=lambda params: "-".join(map(str, params.values())),
+)
+def test_the_same_options_make_the_same_pixels(service, params):
+    answer = service.order(params=params)
+    body = service.finished(answer.json()["jobId"])
+    found = pixels(service.download(body["result"]["images"][0]).content)
+    assert np.array_equal(found, service.cut_out(**{name: str(value) for name, value in params.items()}))
+
+
+def hook_of(service: Service, path: str) -> tuple[dict[str, str], dict[str, Any]]:
+    deadline = time.monotonic() + 60
+    while True:
+        found = [(headers, body) for where, headers, body in service.outside.calls if where == path]
+        if found:
+            assert len(found) == 1
+            return found[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_webhooks_say_what_each_api_says_and_are_signed(service):
+    hook = service.outside.base_url
+    ids = [
+        service.order(webhook_url=f"{hook}/apiframe").json()["jobId"],
+        service.client.post(
+            "/v1/prediction/",
+            json=EACHLABS_ORDER | {"input": {"image_url": service.photo}, "webhook_url": f"{hook}/eachlabs"},
+            headers=service.auth(),
+        ).json()["predictionID"],
+        service.client.post(
+            "/api/v1/remove-bg",
+            data={"webhook_url": f"{hook}/removedo"},
+            files={"image_file": PHOTO},
+            headers={"authorization": f"Bearer {service.key}"},
+        ).json()["jobId"],
+    ]  # fmt: skip
+    headers, body = hook_of(service, "/apiframe")
+    (url,) = body["result"]["images"]
+    service.download(url)
+    assert {**body, "completedAt": None, "result": None} == {
+        "event": "completed", "jobId": ids[0], "status": "COMPLETED", "model": "851-bg-remove", "progress": 100,
+        "result": None, "creditCost": 1, "completedAt": None,
+    }  # fmt: skip
+    Webhook(SECRET).verify(headers["raw"], headers)
+    assert headers["webhook-id"] == ids[0]
+    _, body = hook_of(service, "/eachlabs")
+    service.download(body["output"])
+    assert {**body, "output": None} == {"exec_id": ids[1], "status": "succeeded", "output": None, "error": None}
+    _, body = hook_of(service, "/removedo")
+    service.download(body["outputUrl"])
+    assert sorted(body) == ["completedAt", "jobId", "outputUrl", "status"]
+    assert (body["jobId"], body["status"]) == (ids[2], "completed")
+    shown = service.until(f"/v2/jobs/{ids[0]}", lambda body: body["webhookStatus"] != "pending")
+    assert shown["webhookStatus"] == "sent"
+
+
+def test_a_picture_that_is_not_there_fails_costs_nothing_and_is_told(service):
+    (key,) = service.accounts.make(1, 1)
+    gone, hook = f"{service.outside.base_url}/nothing.jpg", service.outside.base_url
+    job = service.order(key, params={"image": gone}, webhook_url=f"{hook}/failed").json()["jobId"]
+    body = service.finished(job, key)
+    assert (body["status"], body["result"], body["creditCost"]) == ("FAILED", None, 0)
+    assert "404" in body["error"]
+    assert "lab851BgRemoveParams.image" in body["error"]
+    _, told = hook_of(service, "/failed")
+    assert (told["event"], told["status"], told["error"]) == ("failed", "FAILED", body["error"])
+    assert service.accounts.used([key]) == [0]
+    assert service.order(key).status_code == 202, "the credit is there again"
+
+
+def test_what_is_no_picture_fails_in_the_words_of_the_synchronous_route(service):
+    service.outside.files["/text.jpg"] = b"this is a text and no picture, whatever it is called"
+    job = service.order(params={"image": f"{service.outside.base_url}/text.jpg"}).json()["jobId"]
+    assert "Accepted: JPEG, PNG, WebP" in service.finished(job)["error"]
+
+
+def test_a_webhook_is_called_again_until_it_is_taken(service):
+    service.outside.answer = lambda path, call: 500 if path == "/again" and call == 0 else 204
+    job = service.order(webhook_url=f"{service.outside.base_url}/again").json()["jobId"]
+    service.finished(job)
+    body = service.until(f"/v2/jobs/{job}", lambda body: body["webhookStatus"] == "sent")
+    calls = [(headers, body) for path, headers, body in service.outside.calls if path == "/again"]
+    assert [headers["webhook-id"] for headers, _ in calls] == [job, job]
+    assert calls[0][1] == calls[1][1]
+    assert body["status"] == "COMPLETED"
+    shown = json.loads(service.cli("show", job).stdout)
+    assert [call["status"] for call in shown["webhook"]["calls"]] == [500, 204]
+
+
+def test_the_same_idempotency_key_is_the_same_job(service):
+    (key, other) = service.accounts.make(2, 5)
+    headers = {"idempotency-key": "order-1"}
+    first, second = (service.order(key, headers=headers) for _ in range(2))
+    assert first.json()["jobId"] == second.json()["jobId"]
+    assert service.order(other, headers=headers).json()["jobId"] != first.json()["jobId"]
+    service.finished(first.json()["jobId"], key)
+    again = service.order(key, headers=headers).json()
+    assert again == {"jobId": first.json()["jobId"], "status": "COMPLETED"}
+    mismatch = service.order(key, headers=headers, params={"format": "jpg"})
+    assert mismatch.status_code == 422
+    assert service.accounts.used([key]) == [1]
+
+
+def test_a_job_is_its_own_accounts(service):
+    (other,) = service.accounts.make(1, 5)
+    job = service.order().json()["jobId"]
+    service.finished(job)
+    for path, key in ((f"/v2/jobs/{job}", other), (f"/v1/prediction/{job}", service.key), ("/v2/jobs/nothing", other)):
+        assert service.client.get(path, headers=service.auth(key)).status_code == 404, path
+    assert service.client.get(f"/v2/jobs/{job}").status_code == 401
+
+
+REFUSALS = [
+    # (what is sent to Apiframe beside a good order, status, words of the error)
+    ({"model": "sora"}, 400, "851-bg-remove, bria-bg-remove"),
+    ({"params": {"image": ""}}, 400, "lab851BgRemoveParams.image"),
+    ({"params": {"threshold": 0.33}}, 400, "steps of 0.05"),
+    ({"params": {"threshold": 2}}, 400, "lab851BgRemoveParams.threshold"),
+    ({"params": {"format": "webp"}}, 400, "png, jpg"),
+    ({"params": {"background_type": "image"}}, 400, "overlay"),
+    ({"params": {"image": "http://169.254.169.254/latest"}}, 400, "https"),
+    ({"params": {"image": "https://localhost/x.jpg"}}, 400, "public address"),
+    ({"params": {"image": "https://user:word@example.com/x.jpg"}}, 400, "without a user name"),
+    ({"params": {"image": "data:image/png;base64,nothing!"}}, 400, "base64"),
+    ({"webhook_url": "https://10.0.0.1/hook"}, 400, "webhook_url"),
+    ({"webhook_url": 7}, 400, "webhook_url"),
+    ({"key": BAD_KEY}, 401, "x-api-key"),
+]
+
+
+@pytest.mark.parametrize(("more", "status", "words"), REFUSALS, ids=[words for _, _, words in REFUSALS])
+def test_apiframe_says_no(service, more, status, words):
+    answer = service.order(**more)
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert words in body["error"]
+    assert body["requestId"] == answer.headers["x-request-id"]
+
+
+def test_a_data_url_is_a_picture_at_apiframe_and_none_at_eachlabs(service):
+    data = "data:image/jpeg;base64," + base64.b64encode(PHOTO).decode()
+    body = service.finished(service.order(params={"image": data}).json()["jobId"])
+    assert np.array_equal(pixels(service.download(body["result"]["images"][0]).content), service.cut_out())
+    order = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": "data:image/png;base64,iVBORw0="}}
+    answer = service.client.post("/v1/prediction/", json=order, headers=service.auth())
+    assert answer.status_code == 400
+    assert sorted(answer.json()) == ["details", "message", "status"]
+    assert answer.json()["status"] == "error"
+    assert "input.image_url" in answer.json()["details"]
+
+
+def test_eachlabs_bounds_creates_a_minute_and_predictions_at_once(service, tmp_path):
+    (busy, quick) = service.accounts.make(2, 1000)
+    order = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
+    environ = service.environ | {"data_dir": str(tmp_path), "eachlabs_per_minute": "5", "eachlabs_concurrent": "1"}
+    with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
+
+        def create(key: str, **input: str) -> httpx.Response:
+            body = order | {"input": order["input"] | input}
+            return client.post("/v1/prediction/", json=body, headers=service.auth(key))
+
+        slow = f"{service.outside.base_url}/slow.jpg"  # a server that is at fault is asked again after pauses
+        service.outside.statuses["/slow.jpg"] = 503
+        assert create(busy, image_url=slow).status_code == 200
+        answer = create(busy)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "jobs in work" in answer.json()["details"]
+        statuses = [create(quick, image_url="https://localhost/x").status_code for _ in range(7)]
+        assert statuses == 5 * [400] + 2 * [429]
+
+
+def test_removedo_says_no_with_its_statuses(service):
+    (spent, revoked) = service.accounts.make(1, 0) + service.accounts.make(1, 5)
+    service.accounts.ledger.revoke(revoked.split("_")[1])
+
+    def send(key: str, **data: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"}
+        return service.client.post("/api/v1/remove-bg", data=data, headers=headers)
+
+    for answer, status in (
+        (send(service.key, image_url="not an address"), 400),
+        (send(service.key), 400),
+        (send(BAD_KEY, image_url=service.photo), 401),
+        (send(spent, image_url=service.photo), 402),
+        (send(revoked, image_url=service.photo), 403),
+        (service.client.get("/api/v1/jobs/none", headers={"authorization": f"Bearer {service.key}"}), 404),
+    ):
+        assert answer.status_code == status, answer.text
+        assert answer.json()["error"]
+    taken = send(service.key, image_url=service.photo)
+    assert re.fullmatch(r"\d+-\d+ (seconds|minutes)", taken.json()["estimatedCompletionTime"])
+    assert sorted(taken.json()) == ["createdAt", "estimatedCompletionTime", "jobId", "status"]
+
+
+def test_moderation_that_is_not_configured_is_said_not_to_have_run(service):
+    body = {"model": "bria-bg-remove", "briaBgRemoveParams": {"image": service.photo, "content_moderation": True}}
+    answer = service.client.post("/v2/images/background-remove", json=body, headers=service.auth())
+    done = service.finished(answer.json()["jobId"])
+    assert (done["status"], done["result"]["moderation"]) == ("COMPLETED", "not run")
+
+
+def test_the_console_lists_shows_retries_and_purges(service):
+    (key,) = service.accounts.make(1, 1)
+    path = f"{service.outside.base_url}/late.jpg?token=secret"
+    job = service.order(key, params={"image": path}, webhook_url=f"{service.outside.base_url}/late").json()["jobId"]
+    service.finished(job, key)
+    hook_of(service, "/late")
+    assert any(
+        job in line and "failed" in line for line in service.cli("list", "--state", "failed").stdout.splitlines()
+    )
+    shown = json.loads(service.cli("show", job).stdout)
+    assert [step["step"] for step in shown["steps"]][:2] == ["hold", "fetch"]
+    assert "secret" not in json.dumps(shown)
+    service.outside.files["/late.jpg"] = PHOTO
+    service.outside.calls.clear()
+    assert service.cli("retry", job).returncode == 0
+    service.until(f"/v2/jobs/{job}", lambda body: body["status"] == "COMPLETED", key)
+    assert hook_of(service, "/late")[1]["status"] == "COMPLETED"
+    assert service.accounts.used([key]) == [1]
+    service.until(f"/v2/jobs/{job}", lambda body: body["webhookStatus"] == "sent", key)
+    url = service.client.get(f"/v2/jobs/{job}", headers=service.auth(key)).json()["result"]["images"][0]
+    assert service.cli("show", "00000000-0000-0000-0000-000000000000").returncode == 1
+    assert service.cli("purge", "--hours", "0").returncode == 0
+    assert service.client.get(f"/v2/jobs/{job}", headers=service.auth(key)).status_code == 404
+    assert service.client.get(url).status_code == 404
+
+
+def test_nothing_secret_is_logged(service):
+    job = service.order(params={"image": f"{service.photo}?token=hush-hush"}).json()["jobId"]
+    service.finished(job)
+    said = json.dumps(service.server.log) + "".join(service.server.errors)
+    assert job in said
+    for secret in ("hush-hush", service.key, SECRET, "signature="):
+        assert secret not in said
+
+
+def test_where_jobs_are_off_the_routes_say_which_setting(server):
+    for method, path in (
+        ("POST", "/v2/images/background-remove"),
+        ("POST", "/v1/prediction/"),
+        ("GET", "/api/v1/jobs/1"),
+    ):
+        answer = httpx.request(method, server.base_url + path, trust_env=False)
+        assert answer.status_code == 404
+        assert "CLEARCUT_JOBS=sqlite" in answer.text
+
+
+def test_a_second_process_does_not_share_the_folder(service):
+    from tests.served import refused
+
+    assert "another process does the jobs there" in refused(**service.environ).stderr

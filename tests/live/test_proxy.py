@@ -1,0 +1,185 @@
+"""The examples of ``deploy/proxy`` as they stand, in front of the real server."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.settings import MIB, Settings
+from app.web.encoded import encoded_bytes
+from app.web.upload import ENVELOPE_BYTES
+from tests import samples
+from tests.live.conftest import metric
+from tests.live.proxies import CADDY, NGINX, caddy, free_port, nginx
+from tests.served import Server, served
+
+pytestmark = pytest.mark.live
+needs_nginx = pytest.mark.skipif(not Path("/usr/sbin/nginx").exists(), reason="nginx is not installed (nginx-light)")
+needs_caddy = pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+
+PHOTO = samples.photo("coffee", 240, 160)
+PNG = samples.png(PHOTO)
+
+
+class Proxied:
+    def __init__(self, server: Server, https: int, http: int, ca: Path, metrics: int) -> None:
+        self.server, self.https, self.http, self.metrics = server, https, http, metrics
+        self.tls = ssl.create_default_context(cafile=str(ca))
+        self.client = httpx.Client(base_url=f"https://127.0.0.1:{https}", verify=self.tls, timeout=60, trust_env=False)
+
+    def wire(self) -> ssl.SSLSocket:
+        return self.tls.wrap_socket(
+            socket.create_connection(("127.0.0.1", self.https), 60), server_hostname="localhost"
+        )
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory) -> Iterator[Proxied]:
+    with served(metrics_port="0") as server:
+        metrics = server.event("listening for metrics")["port"]
+        with nginx(server.port, tmp_path_factory.mktemp("nginx"), 0.5) as (https, http, ca):
+            proxied = Proxied(server, https, http, ca, metrics)
+            yield proxied
+            proxied.client.close()
+
+
+def said(wire: ssl.SSLSocket) -> bytes:
+    """Everything until the other side closes."""
+    data = b""
+    try:
+        while piece := wire.recv(65536):
+            data += piece
+    except (ConnectionError, ssl.SSLError):
+        pass
+    return data
+
+
+@needs_nginx
+def test_a_cut_out_through_nginx(proxied):
+    answer = proxied.client.post("/v1/remove", files={"image_file": PNG}, headers={"x-request-id": "through.nginx-1"})
+    assert answer.status_code == 200
+    rgba = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], PHOTO[rgba[..., 3] == 255])
+    assert answer.headers["x-request-id"] == "through.nginx-1"
+    assert proxied.server.event("request", request_id="through.nginx-1")["status"] == 200
+    assert answer.headers["strict-transport-security"].startswith("max-age=")
+    assert answer.headers["server"] == "nginx"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@needs_nginx
+def test_an_id_that_the_service_would_not_take_is_replaced_by_one_that_both_log(proxied):
+    answer = proxied.client.get("/v1/info", headers={"x-request-id": "not one, too odd"})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+@needs_nginx
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/metrics?x=1", "//metrics", "/%6detrics"])
+def test_what_is_the_operators_is_not_behind_nginx(proxied, path):
+    answer = proxied.client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not_found"
+    assert "clearcut_" not in answer.text
+
+
+@needs_nginx
+def test_plain_http_is_sent_to_https_with_its_method(proxied):
+    answer = httpx.post(f"http://127.0.0.1:{proxied.http}/v1/remove?size=small", content=PNG, trust_env=False)
+    assert answer.status_code == 308
+    assert answer.headers["location"] == "https://127.0.0.1/v1/remove?size=small"
+
+
+@needs_nginx
+def test_a_head_that_trickles_is_cut_off_and_the_service_never_hears_of_it(proxied):
+    with proxied.wire() as wire:
+        wire.sendall(b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert b" 200 " not in said(wire)
+    assert not [line for line in proxied.server.log if line.get("reason") == "head_timeout"]
+
+
+@needs_nginx
+def test_a_body_that_stalls_holds_no_slot_and_is_cut_off(proxied):
+    with proxied.wire() as wire:
+        head = f"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(PNG)}\r\n\r\n"
+        wire.sendall(head.encode() + PNG[:1000])
+        own = Server.__new__(Server)  # the metrics' port, spoken to as a server's
+        own.host, own.port = "127.0.0.1", proxied.metrics
+        for _ in range(20):
+            assert metric(own, "clearcut_slots_used") == 0
+        assert b" 200 " not in said(wire)
+
+
+@needs_nginx
+def test_a_body_that_is_too_large_is_refused_by_the_service_or_in_its_words(proxied):
+    ours = proxied.client.post("/v1/remove", content=bytes(21 * MIB), headers={"content-type": "image/png"})
+    assert (ours.status_code, ours.json()["code"]) == (400, "image_too_large")
+    assert ours.json()["details"] == "Maximum file size is 20MB"
+    with proxied.wire() as wire:
+        wire.sendall(
+            b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"
+        )
+        answer = said(wire)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"image_too_large"' in answer
+
+
+@needs_nginx
+def test_a_claimed_origin_is_not_passed_on(proxied):
+    """Neither in an answer nor in a log is there anything of what a caller says of where it is."""
+    claims = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "gopher", "x-forwarded-host": "evil.example"}
+    headers = {**claims, "x-request-id": "claims-1", "content-type": "image/png"}
+    answer = proxied.client.post("/v1/remove", content=PNG, headers=headers)
+    line = str(proxied.server.event("request", request_id="claims-1"))
+    assert not [claim for claim in claims.values() if claim in line + str(answer.headers)]
+
+
+@needs_nginx
+def test_without_a_server_nginx_says_when_to_come_again(tmp_path):
+    with nginx(free_port(), tmp_path, 5) as (https, _, ca):
+        verify = ssl.create_default_context(cafile=str(ca))
+        answer = httpx.get(f"https://127.0.0.1:{https}/v1/info", verify=verify, timeout=60, trust_env=False)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "2"
+    assert answer.json()["code"] == "service_unavailable"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@needs_caddy
+def test_a_cut_out_through_caddy(server, tmp_path):
+    with (
+        caddy(server.port, tmp_path) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        answer = client.post("/v1/remove", files={"image_file": PNG})
+        assert answer.status_code == 200
+        assert Image.open(io.BytesIO(answer.content)).size == (240, 160)
+        assert "server" not in answer.headers
+        for path in ("/metrics", "/livez", "/readyz"):
+            assert client.get(path).status_code == 404
+
+
+def test_the_examples_fit_the_settings():
+    settings = Settings()
+    largest = ENVELOPE_BYTES + encoded_bytes(settings.max_bytes)
+    text = NGINX.read_text()
+    (size,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert largest <= int(size) * MIB <= 1.2 * largest
+    assert f"max_size {size}MiB" in CADDY.read_text()
+    (patience,) = re.findall(r"proxy_read_timeout +(\d+)s;", text)
+    assert settings.deadline_s < int(patience)
+    assert f"response_header_timeout {patience}s" in CADDY.read_text()
+    for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        (seconds,) = re.findall(rf"^ +{name} +(\d+)s;", text, re.M)
+        assert int(seconds) == settings.body_stall_s
+    assert f"server 127.0.0.1:{settings.port};" in text
+    assert f"127.0.0.1:{settings.port}" in CADDY.read_text()

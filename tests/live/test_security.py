@@ -1,0 +1,177 @@
+"""What answers say about the server, what browsers may make of them, and where secrets must never appear."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+
+import httpx
+import pytest
+
+from app.access.keys import digest_of, new_key
+from tests import samples
+from tests.live.accounts import PICTURE, Accounts
+from tests.live.conftest import speaking_to
+from tests.live.wire import Wire, multipart
+from tests.served import refused, served, started
+
+pytestmark = pytest.mark.live
+
+CANARY = "cAnArY7f3"
+
+
+def guarded(headers):
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "server" not in headers
+    assert "x-powered-by" not in headers
+    assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/docs", 200), ("GET", "/openapi.json", 200), ("GET", "/v1/info", 200), ("GET", "/v1/me", 200),
+        ("GET", "/livez", 200), ("GET", "/readyz", 200), ("GET", "/metrics", 200), ("GET", "/nowhere", 404),
+        ("GET", "/v1/remove", 405), ("POST", "/v1/remove", 400), ("POST", "/v1.0/removebg", 400),
+        ("POST", "/api/remove", 422), ("POST", "/v1/segment", 400),
+    ],
+)  # fmt: skip
+def test_every_answer_is_guarded_and_has_no_banner(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    guarded(answer.headers)
+
+
+def test_a_cut_out_is_guarded_too(client):
+    answer = client.post("/v1/remove", content=PICTURE, headers={"content-type": "image/png"})
+    assert answer.status_code == 200
+    guarded(answer.headers)
+
+
+def test_so_is_what_the_server_answers_before_the_application(server):
+    with Wire(server.port) as wire:
+        wire.send(b"GET /readyz HTTP/9\r\n\r\n")
+        guarded(wire.answer().headers)
+
+
+def test_the_page_of_the_docs_may_load_nothing_but_its_own_style(client):
+    answer = client.get("/docs")
+    policy = answer.headers.get_list("content-security-policy")
+    assert len(policy) == 1
+    assert "style-src 'sha256-" in policy[0]
+    assert "unsafe" not in policy[0]
+    assert "<script" not in answer.text
+
+
+def test_metrics_on_a_port_of_their_own_are_nowhere_else():
+    with served(metrics_port="0") as server:
+        port = server.event("listening for metrics")["port"]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as private:
+            answer = private.get("/metrics")
+            assert answer.status_code == 200
+            assert "clearcut_ready 1.0" in answer.text
+            guarded(answer.headers)
+            assert private.get("/v1/info").status_code == 404
+            assert private.post("/v1/remove", content=PICTURE).status_code == 404
+        with speaking_to(server) as public:
+            assert public.get("/metrics").status_code == 404
+            assert "/metrics" not in public.get("/openapi.json").json()["paths"]
+        assert {line["host"] for line in server.log if line["event"] == "listening for metrics"} == {"127.0.0.1"}
+
+
+def test_a_metrics_port_that_is_taken_refuses_to_start():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = refused(metrics_port=str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "cannot listen for metrics on 127.0.0.1:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_secret_is_logged_or_shown(tmp_path):
+    """Keys wherever they may stand, right, wrong and revoked; secrets of the settings; names and queries."""
+    url = f"sqlite:///{tmp_path}/{CANARY}.db"
+    accounts = Accounts(url)
+    key, gone = accounts.make(2, 100)
+    accounts.ledger.revoke(gone.split("_")[1])
+    _, unknown = new_key()
+    secrets = [CANARY, *(each[-43:] for each in (key, gone, unknown))]
+    secrets += [digest_of(each).hex() for each in (key, gone)]
+    body, kind = multipart(PICTURE, {"format": CANARY}, filename=f"{CANARY}.png")
+    shown = []
+    with (
+        served(
+            database_url=url,
+            limits_url=f"redis://user:{CANARY}@127.0.0.1:1/0",
+            requests_per_minute="1000",
+            webhook_secret="whsec_" + base64.b64encode((CANARY * 4).encode()).decode(),
+            signing_secret=CANARY * 4,
+            log_level="debug",
+        ) as server,
+        speaking_to(server) as client,
+    ):
+        for each in (key, gone, unknown, CANARY):
+            basic = base64.b64encode(f"user:{each}".encode()).decode()
+            for headers in (
+                {"x-api-key": each},
+                {"authorization": f"Bearer {each}"},
+                {"authorization": f"Basic {basic}"},
+            ):
+                asked = {
+                    "content-type": "image/png",
+                    "cookie": CANARY,
+                    "user-agent": CANARY,
+                    "referer": CANARY,
+                    **headers,
+                }
+                client.post("/v1/remove", content=PICTURE, headers=asked)
+                client.post(f"/v1/remove?api_key={each}", content=PICTURE, headers=asked)
+                client.post(f"/v1.0/removebg/{each}", content=PICTURE, headers=asked)
+                answer = client.post("/v1/remove", content=body, headers={**headers, "content-type": kind})
+                shown.append(answer.text)
+                client.get("/v1/me", headers=headers)
+        good = {"x-api-key": key, "content-type": "image/png"}
+        assert client.post("/v1/remove", content=PICTURE, headers=good).status_code == 200
+        shown += [client.get(path).text for path in ("/v1/info", "/metrics", "/openapi.json", "/docs", "/livez")]
+        with Wire(server.port) as wire:
+            wire.send(b"GET /\xff HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\r\nX: " + b"a" * 40_000)
+            shown.append(wire.answer().body.decode())
+    accounts.close()
+    said = json.dumps(server.log) + "\n".join([*server.errors, *shown])
+    assert server.event("request", status=401)
+    assert server.event("request", status=403)
+    assert [secret for secret in secrets if secret in said] == []
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"database_url": f"postgresql://user:{CANARY}@127.0.0.1:1/db"},
+        {"database_url": f"postgresql://user:pass{CANARY}@127.0.0.1:{CANARY}/db"},
+        {"database_url": "sqlite://", "limits_url": f"memcached://user:{CANARY}@127.0.0.1/"},
+        {"signing_secret": CANARY, "webhook_secret": CANARY, "slots": "0"},
+    ],
+    ids=["database refuses", "database malformed", "limits unknown", "another setting wrong"],
+)
+def test_no_secret_is_in_a_refusal_to_start(environ):
+    with started(**environ) as server:
+        if "slots" not in environ:
+            server.exit_code()
+        server.process.wait(60)
+        said = json.dumps(server.log) + "\n".join(server.errors)
+    assert server.process.returncode == 1
+    assert "refusing to start" in said
+    assert "Traceback" not in said
+    assert CANARY not in said
+
+
+def test_an_answer_has_nothing_of_the_file_it_came_from(client):
+    photo = samples.png(samples.photo("coffee")[::8, ::8])
+    body, kind = multipart(photo, filename=f"{CANARY}.png")
+    answer = client.post("/v1/remove", content=body, headers={"content-type": kind})
+    assert answer.status_code == 200
+    assert CANARY not in str(answer.headers)
+    assert CANARY.encode() not in answer.content

@@ -1,0 +1,25 @@
+"""A short form of benchmarks/soak.py; the half hour is run by hand and its result is stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import soak
+from tests.served import served
+
+pytestmark = pytest.mark.live
+
+
+def test_above_saturation_only_prompt_refusals_and_nothing_left_behind():
+    """Four slots, so that a few seconds are enough to fill the house."""
+    pictures = soak.encoded((0.2, 0.3, 0.4))
+    with served(slots="4") as server:
+        result = soak.soak(
+            server, pictures, (1, 1, 1), 8, factor=3, measure_s=2, measure_clients=4, every_s=0.5, clients=60
+        )
+    assert set(result["answers"]) == {"200", "503"}
+    assert result["refusals"]["count"] == result["answers"]["503"] > 0
+    assert result["refusals"]["without_retry_after"] == 0
+    for held in ("descriptors", "threads"):
+        before, after = result["at_rest"][held]
+        assert after <= before, held

@@ -1,0 +1,57 @@
+"""``data:`` URLs and bare base64: what is inside, or a refusal that names the field."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import InvalidOption, TooManyBytes
+from app.fetch.data_url import data_url, from_base64, is_data_url
+
+
+@given(st.binary(max_size=300), st.sampled_from(["image/png", "", "image/jpeg;charset=x", "text/plain"]))
+def test_what_was_put_in_comes_out(data, kind):
+    text = base64.b64encode(data).decode()
+    assert data_url(f"data:{kind};base64,{text}", field="image", max_bytes=300) == data
+    assert data_url(f"DATA:{kind};BASE64,{text}", field="image", max_bytes=300) == data
+    assert from_base64(text, field="image", max_bytes=300) == data
+
+
+@given(st.binary(min_size=100, max_size=3000))
+def test_line_ends_are_let_go(data):
+    wrapped = base64.encodebytes(data).decode()
+    assert from_base64(wrapped, field="image", max_bytes=len(data)) == data
+    assert from_base64(wrapped.replace("\n", "\r\n"), field="image", max_bytes=len(data)) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:image/png,plain", "data:image/png;base64", "data:;base64;x,AAAA", "data:image/png;base64,A", "AAAA",
+        "data:image/png;base64,AA A", "data:image/png;base64,AAA=A", "data:image/png;base64,AA%3D%3D", "", "data:",
+        "data:image/png;base64,ÄÄÄÄ", "data:image/png;base64,AA__", "https://example.com/a", " data:;base64,AAAA",
+        "data:" + "x" * 300 + ";base64,AAAA",
+    ],
+)  # fmt: skip
+def test_what_is_no_data_url_is_refused(text):
+    with pytest.raises(InvalidOption) as caught:
+        data_url(text, field="input.image", max_bytes=1000)
+    assert caught.value.field == "input.image"
+    assert "'input.image'" in caught.value.details
+
+
+def test_the_cap_is_on_what_is_inside():
+    exact = base64.b64encode(b"x" * 1000).decode()
+    assert len(from_base64(exact, field="image", max_bytes=1000)) == 1000
+    for size in (1001, 1002, 1003, 5000, 10_000_000):
+        with pytest.raises(TooManyBytes) as caught:
+            from_base64(base64.b64encode(b"x" * size).decode(), field="image", max_bytes=1000)
+        assert caught.value.field == "image"
+
+
+def test_only_its_beginning_makes_a_data_url():
+    assert is_data_url("data:image/png;base64,AAAA")
+    assert is_data_url("DaTa:,")
+    assert not is_data_url("https://example.com/data:")
+    assert not is_data_url("")
