@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ class Outside:
     port: int = 0
     calls: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     """(path, headers, body) of each webhook, in order of arrival."""
+    times: list[float] = field(default_factory=list)
+    """When each came, Unix seconds."""
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     """Of pictures that are answered with something else than 200 or 404."""
@@ -73,6 +76,7 @@ def outside(**files: bytes) -> Iterator[Outside]:
                 status = here.answer(self.path, seen[self.path])
                 seen[self.path] += 1
                 headers = {name.lower(): value for name, value in self.headers.items()} | {"raw": raw.decode()}
+                here.times.append(time.time())
                 here.calls.append((self.path, headers, json.loads(raw)))
                 here.news.notify_all()
             self.send_response(status)

@@ -1,0 +1,200 @@
+"""Servers are killed with hundreds of jobs at work: every job is done, told and charged for, once.
+
+`make test-jobs` runs it; what needs PostgreSQL skips where it is not installed.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import samples
+from tests.live.accounts import Accounts
+from tests.live.senders import Outside, outside
+from tests.live.test_cluster import postgres
+from tests.served import Server
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SMALL = samples.jpeg(samples.photo("coffee")[::2, ::2])
+NEAR_A_KILL_S = 3.0
+"""A webhook that was answered and whose record the kill prevented is sent again; nothing else is."""
+
+
+@dataclass
+class Shop:
+    """Orders jobs, each with an Idempotency-Key and a webhook of its own, and checks what came of them."""
+
+    here: Outside
+    accounts: Accounts
+    key: str
+    jobs: dict[int, str] = field(default_factory=dict)
+    kills: list[float] = field(default_factory=list)
+
+    def order(self, server: Server, number: int) -> None:
+        """Until it is answered with 202; the server may be away."""
+        address = f"{self.here.base_url}/small.jpg?number={number}"
+        order = {
+            "model": "851-bg-remove",
+            "lab851BgRemoveParams": {"image": address},
+            "webhook_url": f"{self.here.base_url}/hook/{number}",
+        }
+        headers = {"x-api-key": self.key, "idempotency-key": f"order-{number}"}
+        url = f"{server.base_url}/v2/images/background-remove"
+        answer = httpx.post(url, json=order, headers=headers, timeout=60, trust_env=False)
+        assert answer.status_code == 202, answer.text
+        assert self.jobs.setdefault(number, answer.json()["jobId"]) == answer.json()["jobId"]
+
+    def order_all(self, server: Server, count: int) -> None:
+        for number in range(count):
+            self.order(server, number)
+
+    def kill(self, server: Server, number: int = signal.SIGKILL) -> None:
+        self.kills.append(time.time())
+        server.signal(number)
+        server.process.wait(60)
+        server.kill()
+
+    @property
+    def told(self) -> Counter[str]:
+        return Counter(path for path, _, _ in self.here.calls)
+
+    def until_told(self, count: int, seconds: float = 300) -> None:
+        deadline = time.monotonic() + seconds
+        while len(self.told) < count:
+            assert time.monotonic() < deadline, f"{len(self.told)} of {count} were told"
+            time.sleep(0.1)
+
+    def check(self, server: Server) -> dict[str, object]:
+        """Every job is completed, its picture is there, its webhook came, once but around a kill; the credits."""
+        count = len(self.jobs)
+        pictures = set()
+        with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False) as client:
+            deadline = time.monotonic() + 120
+            for number, job in self.jobs.items():
+                while True:
+                    body = client.get(f"/v2/jobs/{job}", headers={"x-api-key": self.key}).json()
+                    if body["status"] == "COMPLETED" and body["webhookStatus"] == "sent":
+                        break
+                    assert time.monotonic() < deadline, (number, body)
+                    time.sleep(0.1)
+                pictures.add(
+                    client.get(body["result"]["images"][0].replace(_base(body), "")).raise_for_status().content
+                )
+        assert len(set(self.jobs.values())) == count
+        assert len(pictures) == 1, "the same photo makes the same picture, whoever did it"
+        assert sorted(self.told) == sorted(f"/hook/{number}" for number in self.jobs)
+        twice = [path for path, calls in self.told.items() if calls > 1]
+        for path in twice:
+            first = next(
+                at for (where, _, _), at in zip(self.here.calls, self.here.times, strict=True) if where == path
+            )
+            assert any(first - 0.1 <= kill <= first + NEAR_A_KILL_S for kill in self.kills), (path, first, self.kills)
+        assert self.accounts.states() == {"charged": count}
+        assert self.accounts.used([self.key]) == [count]
+        return {"jobs": count, "kills": len(self.kills), "webhooks": sum(self.told.values()), "twice": len(twice)}
+
+
+def _base(body: dict) -> str:
+    return body["result"]["images"][0].partition("/outputs/")[0]
+
+
+@contextmanager
+def shop(database_url: str, credits: int) -> Iterator[Shop]:
+    accounts = Accounts(database_url)
+    (key,) = accounts.make(1, credits)
+    with outside(**{"small.jpg": SMALL}) as here:
+        yield Shop(here, accounts, key)
+    accounts.close()
+
+
+@contextmanager
+def running(**environ: str) -> Iterator[Server]:
+    server = Server(**environ)
+    try:
+        yield server.listening().ready()
+    finally:
+        server.kill()
+
+
+def test_500_jobs_and_five_kills(tmp_path: Path):
+    count, chance = 500, random.Random(8)
+    database = f"sqlite:///{tmp_path}/keys.db"
+    with shop(database, count) as jobs, ExitStack() as stack:
+        environ = {
+            "jobs": "sqlite", "data_dir": str(tmp_path / "data"), "database_url": database,
+            "fetch_allow": jobs.here.allow,
+        }  # fmt: skip
+        server = stack.enter_context(running(**environ))
+        # Three kills while orders come in, at moments that the test does not choose, and two while they are worked off.
+        for number in range(count):
+            if number in (83, 207, 391):
+                threading.Timer(0.3 * chance.random(), jobs.kill, [server]).start()
+            try:
+                jobs.order(server, number)
+            except httpx.HTTPError:
+                server.process.wait(60)
+                server = stack.enter_context(running(**environ))
+                jobs.order(server, number)
+        for _ in range(2):
+            done = len(jobs.told)
+            jobs.until_told(min(count - 10, done + chance.randrange(10, 60)))
+            time.sleep(chance.random())
+            jobs.kill(server)
+            server = stack.enter_context(running(**environ))
+        assert len(jobs.kills) == 5
+        jobs.until_told(count)
+        print(jobs.check(server))
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
+def test_two_nodes_share_a_backlog_and_one_ends(tmp_path: Path, how: int):
+    count = 120
+    with postgres() as database, shop(database, count) as jobs, ExitStack() as stack:
+        environ = {
+            "jobs": "postgresql", "data_dir": str(tmp_path / "data"), "database_url": database,
+            "fetch_allow": jobs.here.allow,
+        }  # fmt: skip
+        first, second = (stack.enter_context(running(**environ)) for _ in range(2))
+        with ThreadPoolExecutor(8) as many:
+            list(many.map(lambda number: jobs.order((first, second)[number % 2], number), range(count)))
+        by_node = [sum(line["event"] == "job" for line in node.log) for node in (first, second)]
+        assert min(by_node) > 0, by_node
+        assert sum(by_node) < count, "there is a backlog left to share"
+        jobs.kill(first, how)
+        jobs.until_told(count)
+        print(jobs.check(second), "done by each before one ended:", by_node)
+        assert second.stop() == 0
+
+
+def test_told_to_stop_it_goes_at_once_and_the_next_start_goes_on(tmp_path: Path):
+    count = 60
+    database = f"sqlite:///{tmp_path}/keys.db"
+    with shop(database, count) as jobs, ExitStack() as stack:
+        environ = {
+            "jobs": "sqlite", "data_dir": str(tmp_path / "data"), "database_url": database,
+            "fetch_allow": jobs.here.allow,
+        }  # fmt: skip
+        server = stack.enter_context(running(**environ))
+        jobs.order_all(server, count)
+        assert len(jobs.told) < count
+        assert server.stop() == 0
+        left = count - len(jobs.told)
+        assert left > 0
+        server = stack.enter_context(running(**environ))
+        jobs.until_told(count)
+        print(jobs.check(server), "left at the stop:", left)
+        assert max(jobs.told.values()) == 1, "what is told to stop records what it has done"
+        assert server.stop() == 0
