@@ -12,7 +12,7 @@
     ├── AuthenticationError 401  PaymentRequired 402  PermissionDenied 403
     ├── RouteNotFound 404   MethodNotAllowed 405   UploadTimeout 408
     ├── LinkRefused 403   OutputNotFound 404   OutputExpired 410   RangeNotSatisfiable 416
-    ├── JobNotFound 404   JobsOff 404
+    ├── JobNotFound 404   JobsOff 404   ModerationRefused 422
     ├── IdempotencyConflict 409  RateLimited 429
     ├── ClientGone 499          logged, never sent
     ├── Unavailable 503         Overloaded  Starting  Draining  Failed  StorageFull
@@ -216,6 +216,18 @@ class PermissionDenied(ClearcutError):
     code = "permission_denied"
     message = "Permission denied"
     reason = "permission_denied"
+
+
+class ModerationRefused(ClearcutError):
+    """The operator's moderation model refuses the picture."""
+
+    status = 422
+    code = "content_moderation"
+    message = "The picture was refused by content moderation"
+    reason = "moderation"
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"The picture was refused by content moderation: {label}")
 
 
 class IdempotencyMismatch(InputError):

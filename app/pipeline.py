@@ -23,7 +23,7 @@ from functools import partial
 from typing import TypeVar
 
 from app.access.limits import PixelBudget
-from app.errors import DeadlineExceeded, ImageError, InvalidOption
+from app.errors import DeadlineExceeded, ImageError, InvalidOption, ModerationRefused
 from app.imaging.compose import compose
 from app.imaging.decode import decode
 from app.imaging.edit import edit
@@ -48,6 +48,7 @@ from app.imaging.types import (
     RawMatte,
 )
 from app.inference.batcher import Batcher
+from app.inference.moderation import Moderator
 from app.pool import Pool, Rank
 from app.trace import Trace
 
@@ -67,6 +68,8 @@ class Job:
     """A picture to stand behind the subject."""
     mask: Buffer | None = None
     """The caller's own matte; the network is not asked then."""
+    moderate: bool = False
+    """Refuse what the moderation model refuses, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,21 @@ class Result:
 
 
 class Pipeline:
-    def __init__(self, batcher: Batcher, spec: InputSpec, limits: ProbeLimits, pixels: PixelBudget, pool: Pool) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        spec: InputSpec,
+        limits: ProbeLimits,
+        pixels: PixelBudget,
+        pool: Pool,
+        moderator: Moderator | None = None,
+    ) -> None:
         self.batcher = batcher
         self.spec = spec
         self.limits = limits
         self.pixels = pixels
         self.pool = pool
+        self.moderator = moderator
 
     async def remove(self, job: Job, trace: Trace, probed: Probed | None = None, turn: Turn | None = None) -> Result:
         """Remove the background of one picture.
@@ -107,6 +119,7 @@ class Pipeline:
 
         Raises:
             InputError: a picture cannot be accepted, or cannot be given the form that was asked for.
+            ModerationRefused: the job is to be moderated, and is refused.
             DeadlineExceeded: ``trace.deadline`` passed; names the stage.
             Overloaded, Failed: the network's queue is full, or its thread is gone.
         """
@@ -176,7 +189,13 @@ class Pipeline:
 
     def _decode(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> DecodedImage:
         with trace.stage("decode"):
-            return decode(job.image, headers["image_file"], self._reduction(job, headers))
+            image = decode(job.image, headers["image_file"], self._reduction(job, headers))
+        if job.moderate and self.moderator is not None:
+            with trace.stage("moderation"):
+                label = self.moderator.refusal(prepare(image, self.moderator.entry.input).tensor)
+            if label is not None:
+                raise ModerationRefused(label)
+        return image
 
     def _before(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> tuple[DecodedImage, ModelInput]:
         image = self._decode(job, headers, trace)

@@ -24,6 +24,7 @@ from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
 from app.inference.cpus import cpu_quota
 from app.inference.manifest import ModelEntry
+from app.inference.moderation import load_moderator
 from app.inference.plan import Plan
 from app.inference.session import runtime_version
 from app.inference.types import Engine
@@ -140,7 +141,12 @@ class Service:
             max_scans=self.settings.max_scans,
             max_segments=self.settings.max_segments,
         )
-        self.pipeline = Pipeline(self.batcher, served.entry.input, limits, self.pixels, self.pool)
+        try:
+            moderator = await asyncio.to_thread(load_moderator, self.settings.model_dir)
+        except StartupError as exc:
+            self.lifecycle.to(State.FAILED, str(exc))
+            raise
+        self.pipeline = Pipeline(self.batcher, served.entry.input, limits, self.pixels, self.pool, moderator)
         if self.jobs is not None:
             try:
                 self.outputs = await self.jobs.start(self.pipeline)

@@ -21,6 +21,7 @@ from app.errors import (
     ImageError,
     InternalError,
     MissingImage,
+    ModerationRefused,
     Unavailable,
 )
 from app.fetch.fetcher import Fetcher
@@ -202,13 +203,16 @@ class JobSteps:
             with self._waiting():
                 turn = await places.enter_async_context(self._lane.place())
             begun = time.monotonic()
-            result = await self._pipeline.remove(Job(data, (order.options,)), Trace(PATIENCE_S), turn=turn)
+            result = await self._pipeline.remove(
+                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), turn=turn
+            )
             seconds = time.monotonic() - begun
         image = result.answers[0].image
         key = f"{job_id}.{image.format}"
         put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
         await self._persist(lambda: asyncio.to_thread(put))
-        moderation: Moderation | None = "not run" if order.moderate else None
+        moderated = self._pipeline.moderator is not None
+        moderation: Moderation | None = ("passed" if moderated else "not run") if order.moderate else None
         return Outcome(
             True, time.time(), seconds, key, image.media_type, image.width, image.height, moderation=moderation
         )
@@ -238,4 +242,8 @@ class JobSteps:
 
 def _failed(error: ClearcutError, seconds: float) -> Step:
     public = error.details or error.message
-    return outcome_json(Outcome(False, time.time(), seconds, status=error.status, reason=error.reason, message=public))
+    refused: Moderation | None = "refused" if isinstance(error, ModerationRefused) else None
+    found = Outcome(
+        False, time.time(), seconds, moderation=refused, status=error.status, reason=error.reason, message=public
+    )
+    return outcome_json(found)

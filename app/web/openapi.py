@@ -19,6 +19,7 @@ from app.errors import (
     JobsOff,
     LinkRefused,
     MethodNotAllowed,
+    ModerationRefused,
     OutputExpired,
     OutputNotFound,
     PaymentRequired,
@@ -53,7 +54,7 @@ ANSWER_HEADERS = {
     "Server-Timing": TEXT,
 }
 _OF_OUTPUTS = LinkRefused | OutputNotFound | OutputExpired | RangeNotSatisfiable
-_OF_JOBS = JobNotFound | JobsOff
+_OF_JOBS = JobNotFound | JobsOff | ModerationRefused
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 """In every answer that is one image as its body."""
 

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 from standardwebhooks import Webhook
 
+from tests import samples
 from tests.live.accounts import Accounts
 from tests.live.senders import PHOTO, Outside, outside
 from tests.served import ROOT, Server, environment, served
+from tests.unit.inference import test_moderation
 
 pytestmark = pytest.mark.live
 
@@ -440,3 +442,25 @@ def test_a_second_process_does_not_share_the_folder(service):
     from tests.served import refused
 
     assert "another process does the jobs there" in refused(**service.environ).stderr
+
+
+def test_a_moderation_model_refuses_and_passes(service, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    test_moderation.install(models, refuse="bright = 0.9")
+    service.outside.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
+    environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
+    with served(**environ) as server:
+        here = Service(server, service.outside, service.accounts, service.key, environ)
+
+        def moderated(name: str, flag: bool) -> dict[str, Any]:
+            params = {"image": f"{service.outside.base_url}/{name}.jpg", "content_moderation": flag}
+            order = {"model": "bria-bg-remove", "briaBgRemoveParams": params}
+            answer = here.client.post("/v2/images/background-remove", json=order, headers=here.auth())
+            return here.finished(answer.json()["jobId"])
+
+        refused = moderated("white", True)
+        assert (refused["status"], refused["result"], refused["creditCost"]) == ("FAILED", None, 0)
+        assert "refused by content moderation: bright" in refused["error"]
+        assert moderated("white", False)["status"] == "COMPLETED"
+        assert moderated("photo", True)["result"]["moderation"] == "passed"

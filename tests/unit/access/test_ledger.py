@@ -1,9 +1,9 @@
 import pytest
 
 from app.access.keys import Quotas
-from app.access.ledger import Ledger
+from app.access.ledger import Charge, Ledger
 from app.access.tables import open_engine
-from app.errors import PaymentRequired
+from app.errors import PaymentRequired, RateLimited
 
 
 class Clock:
@@ -60,3 +60,45 @@ def test_charges_are_forgotten_after_a_day_and_stay_counted(ledger):
 
 def test_the_database_file_is_its_owners_alone(ledger, tmp_path):
     assert (tmp_path / "keys.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_job_is_reserved_charged_and_given_back_once_however_often_it_is_said(ledger):
+    key = key_of(ledger, 2)
+    first, second = Charge("j1", key, 1), Charge("j2", key, 1)
+    for _ in range(3):
+        ledger.hold(first, 100)
+        ledger.hold(second, 100)
+    assert ledger.usage(key).used == 2
+    with pytest.raises(PaymentRequired):
+        ledger.hold(Charge("j3", key, 1), 100)
+    assert [ledger.settle(first), ledger.settle(first)] == [True, False]
+    ledger.release(second)
+    ledger.release(second)
+    ledger.release(first)
+    assert ledger.usage(key).used == 1
+    ledger.hold(first, 100)
+    assert ledger.usage(key).used == 1, "what is charged is not reserved again"
+    ledger.hold(second, 100)
+    assert ledger.usage(key).used == 2, "a job that is tried again makes another reservation"
+
+
+def test_a_job_that_may_never_be_enqueued_is_reserved_for_its_lease_and_no_shorter(ledger):
+    key = key_of(ledger, 1)
+    job = Charge("j1", key, 1)
+    ledger.hold(job, 100)
+    ledger.hold(job, 10)
+    ledger.test_clock.now += 99
+    assert ledger.usage(key).used == 1
+    ledger.test_clock.now += 2
+    assert ledger.usage(key).used == 0
+    assert ledger.settle(job), "done all the same, and charged"
+    assert ledger.usage(key).used == 1
+
+
+def test_jobs_that_wait_are_no_requests_in_work(ledger):
+    key = key_of(ledger, 10)
+    for number in range(3):
+        ledger.hold(Charge(f"j{number}", key, 1), 100)
+    ledger.open(key, 1, 1, None)
+    with pytest.raises(RateLimited):
+        ledger.open(key, 1, 1, None)

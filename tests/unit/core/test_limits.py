@@ -209,3 +209,61 @@ def test_a_grant_that_meets_its_cancellation_is_given_back():
         return budget.used
 
     assert asyncio.run(scenario()) == 0
+
+
+def test_until_below_returns_when_enough_slots_are_free():
+    async def scenario():
+        slots, log = Slots(4), []
+        with slots.enter():
+            with slots.enter():
+                waiting = asyncio.create_task(slots.until_below(2))
+                waiting.add_done_callback(lambda _: log.append("passed"))
+                await _settle()
+                log.append("left one")
+            await _settle()
+            await slots.until_below(2)
+        return log
+
+    assert asyncio.run(scenario()) == ["left one", "passed"]
+
+
+def test_pixels_of_jobs_wait_for_all_requests():
+    async def scenario():
+        budget, log, gate = PixelBudget(100), [], asyncio.Event()
+
+        async def job():
+            async with budget.hold(30, later=True):
+                log.append("+job")
+
+        first = _hold(budget, 90, log, "a", gate)
+        await _settle()
+        job_task = asyncio.create_task(job())
+        await _settle()
+        second = _hold(budget, 90, log, "b", gate)
+        await _settle()
+        gate.set()
+        await asyncio.gather(first, second, job_task)
+        return [entry for entry in log if entry.startswith("+")], budget.used
+
+    assert asyncio.run(scenario()) == (["+a", "+b", "+job"], 0)
+
+
+def test_a_job_that_gives_up_waiting_leaves_the_line():
+    async def scenario():
+        budget, log, gate = PixelBudget(100), [], asyncio.Event()
+        first = _hold(budget, 100, log, "a", gate)
+        await _settle()
+
+        async def job():
+            async with budget.hold(30, later=True):
+                raise AssertionError
+
+        task = asyncio.create_task(job())
+        await _settle()
+        task.cancel()
+        await _settle()
+        gate.set()
+        await first
+        return task.cancelled(), budget.used
+
+    assert asyncio.run(scenario()) == (True, 0)

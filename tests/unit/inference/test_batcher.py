@@ -740,3 +740,66 @@ def test_needs_an_engine_a_bucket_and_room() -> None:
         Batcher([EchoEngine()], (1,), 0, 0.0)
     with pytest.raises(ValueError, match="batch sizes"):
         Batcher([EchoEngine()], (), 1, 0.0)
+
+
+def test_what_can_wait_runs_alone_and_after_all_others() -> None:
+    engine = EchoEngine(gated=True)
+
+    async def main() -> None:
+        with serving(engine, buckets=(1, 2, 4)) as batcher:
+            first = asyncio.create_task(batcher.infer(picture(1)))
+            await acquire(engine.entered)
+            late = [asyncio.create_task(batcher.infer(picture(number), later=True)) for number in (8, 9)]
+            await until(lambda: not batcher._queue.empty)
+            others = await queued(batcher, [2, 3])
+            assert batcher.depth == 2
+            engine.gate.release(1000)
+            await asyncio.gather(first, *late, *others)
+        assert [sorted(batch.max(axis=(1, 2, 3))) for batch in engine.batches] == [[1], [2, 3], [8], [9]]
+
+    run(main())
+
+
+def test_what_can_wait_takes_no_place_of_the_others_and_is_refused_no_place() -> None:
+    engine = EchoEngine(gated=True)
+
+    async def main() -> None:
+        with serving(engine, capacity=1) as batcher:
+            first = asyncio.create_task(batcher.infer(picture(1)))
+            await acquire(engine.entered)
+            late = [asyncio.create_task(batcher.infer(picture(number), later=True)) for number in (7, 8, 9)]
+            (other,) = await queued(batcher, [2])
+            with pytest.raises(Overloaded):
+                await batcher.infer(picture(3))
+            engine.gate.release(1000)
+            await asyncio.gather(first, other, *late)
+
+    run(main())
+
+
+def test_what_can_wait_lets_those_pass_who_are_expected() -> None:
+    engine, clock = EchoEngine(), Clock()
+
+    async def main() -> None:
+        with serving(engine, clock=clock) as batcher:
+            with batcher.expecting() as arrival:
+                late = asyncio.create_task(batcher.infer(picture(9), later=True))
+                await until(lambda: not batcher._queue.empty)
+                await batcher.infer(picture(1), arrival=arrival)
+            await late
+        assert [batch.max() for batch in engine.batches] == [1, 9]
+
+    run(main())
+
+
+def test_closing_answers_what_can_wait_too() -> None:
+    async def main() -> None:
+        with serving(EchoEngine()) as batcher:
+            with batcher.hold():
+                late = asyncio.create_task(batcher.infer(picture(9), later=True))
+                await until(lambda: not batcher._queue.empty)
+                assert not batcher.close(drain=False, timeout=0)
+            with pytest.raises(Draining):
+                await late
+
+    run(main())

@@ -1,0 +1,64 @@
+"""A few jobs at once, each stage when requests leave room, and none put off for ever once it is begun."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.access.limits import Slots
+from app.jobs import lane
+from app.jobs.lane import Lane
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_no_more_jobs_are_at_work_than_the_lane_is_wide():
+    async def scenario():
+        road, at_work, most = Lane(Slots(8), width=2, room=1), 0, 0
+
+        async def job():
+            nonlocal at_work, most
+            async with road.place():
+                at_work += 1
+                most = max(most, at_work)
+                await settle()
+                at_work -= 1
+
+        await asyncio.gather(*(job() for _ in range(6)))
+        return most
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_a_job_begins_when_requests_leave_room():
+    async def scenario():
+        slots = Slots(8)
+        road, log = Lane(slots, width=1, room=1), []
+
+        async def job():
+            async with road.place():
+                log.append("job")
+
+        with slots.enter():
+            task = asyncio.create_task(job())
+            await settle()
+            log.append("answered")
+        await task
+        return log
+
+    assert asyncio.run(scenario()) == ["answered", "job"]
+
+
+def test_a_begun_job_goes_on_beside_requests_after_a_while(monkeypatch):
+    monkeypatch.setattr(lane, "LONGEST_TURN_S", 0.01)
+
+    async def scenario():
+        slots = Slots(8)
+        async with Lane(slots, width=1, room=1).place() as turn:
+            with slots.enter():
+                await turn()
+                return slots.used
+
+    assert asyncio.run(scenario()) == 1

@@ -1,0 +1,62 @@
+"""The nouns of a job go through JSON and back, and their ids are the same wherever they are made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.imaging.options import Length, Padding, RemoveOptions, Roi
+from app.jobs.order import (
+    Order,
+    Outcome,
+    charge_of,
+    id_for,
+    is_id,
+    new_id,
+    order_json,
+    outcome_json,
+    read_order,
+    read_outcome,
+)
+
+OPTIONS = [
+    RemoveOptions(),
+    RemoveOptions(format="jpg", threshold=0.35, background=(1, 2, 3, 255), backdrop="blur"),
+    RemoveOptions(
+        crop=True, crop_ratio=(4, 3), padding=Padding(*4 * [Length(0.1, True)]), roi=Roi(*4 * [Length(5, False)])
+    ),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_an_order_goes_through_json(options):
+    order = Order(
+        dialect="apiframe", options=options, field="image", accepted=1.5, base="https://a.example", request_id="r",
+        fingerprint="f", url="https://b.example/x.jpg?token=1", webhook="https://c.example/", account="abc", cost=1,
+    )  # fmt: skip
+    assert read_order(json.loads(json.dumps(order_json(order)))) == order
+    assert "token" not in repr(order)
+
+
+def test_an_outcome_goes_through_json():
+    for outcome in (
+        Outcome(True, 2.5, 0.25, "key.png", "image/png", 10, 20, "passed"),
+        Outcome(False, 2.5, status=422, reason="moderation", message="no"),
+    ):
+        said = json.loads(json.dumps(outcome_json(outcome)))
+        assert read_outcome(said) == outcome
+        assert "ok" in said, "what tells an outcome from a step that goes on"
+
+
+def test_an_idempotency_key_is_one_job_of_one_account():
+    assert id_for("a", "1") == id_for("a", "1")
+    assert len({id_for("a", "1"), id_for("b", "1"), id_for(None, "1"), id_for("a", "2"), id_for("a1", "")}) == 5
+    assert all(is_id(each) for each in (id_for("a", "1"), new_id()))
+    assert not is_id("../" + new_id())
+
+
+def test_a_jobs_charge_is_no_requests():
+    charge = charge_of(new_id(), "abc", 1)
+    assert charge.id.startswith("j")
+    assert len(charge.id) == 32
