@@ -123,6 +123,7 @@ sheets: $(VENV)/.dev ## our cut-outs beside rembg's, for the eye, into demo/shee
 
 quality: $(VENV)/.dev ## score the served cut-outs against u2netp's, by group (DATA= holds bench/, WEIGHTS= holds u2netp.onnx)
 	$(RUN) -m benchmarks.quality --data $(DATA) --weights $(WEIGHTS) $(if $(MODELS),--models $(MODELS))
+	$(RUN) -m benchmarks.failures
 	$(RUN) -m tests.readme --write
 
 $(TRAIN)/.train: models/training/requirements.in | $(VENV)/bin/python

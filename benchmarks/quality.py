@@ -1,6 +1,6 @@
 """How good are the cut-outs that the service returns? Every benchmark photo through the served API, by group.
 
-    python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-s u2netp clearcut-s:fp32]
+    python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-s u2netp:fp32 starter]
 
 Each model is served by ``python -m app serve``; each photo is sent as it is and the alpha of the PNG that comes back is
 scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
@@ -8,8 +8,8 @@ u2netp are, and alphamatting.com's errors at full size for the groups that have 
 groups. "network alone" is the model's file scored by ``models.training.evaluate``, without the service.
 
 Besides: of 200 drawn pictures and of 36 crops of textures without a subject, the share in which more than 2 % of the
-frame comes back above alpha 0.5; a run's time on one core over u2netp's, in turns; a sheet of the worst photos in
-``demo/quality/`` (not to be published: the photos' licences are mixed). Writes results/quality.json.
+frame comes back above alpha 0.5; a run's time on one core over u2netp's in fp32, in turns; a sheet of the worst photos
+in ``demo/quality/`` (not to be published: the photos' licences are mixed). Writes results/quality.json.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"
 SOFT = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
 """Groups with measured or exact alpha."""
 MEASURES = ("mae", "iou", "s", "bf")
-PEER = "u2netp"
+PEER = "u2netp:fp32"
 WORST, CELL = 12, 260
 COMMAND = "make quality"
 
@@ -182,15 +182,16 @@ def sheet(column: Column, peer: Column | None, shots: list[Photo]) -> U8:
     rows = []
     for shot in sorted(shots, key=lambda each: column.scores[each.stem].iou)[:WORST]:
         rgb = cv2.imdecode(np.frombuffer(shot.data, np.uint8), cv2.IMREAD_COLOR)
-        cells = [_cell(as_u8(rgb), shot.stem), _cell(_on_grey(rgb, shot.matte), "truth")]
+        cells = [_cell(as_u8(rgb), shot.stem), _cell(on_ground(rgb, shot.matte), "truth")]
         for each in [column] + ([peer] if peer and peer is not column else []):
             text = f"{each.name}: IoU {each.scores[shot.stem].iou:.2f}"
-            cells.append(_cell(_on_grey(rgb, each.alphas[shot.stem]), text))
+            cells.append(_cell(on_ground(rgb, each.alphas[shot.stem]), text))
         rows.append(np.hstack(cells))
     return as_u8(np.vstack(rows))
 
 
-def _on_grey(rgb: NDArray[Any], alpha: U8) -> U8:
+def on_ground(rgb: NDArray[Any], alpha: U8) -> U8:
+    """The subject of bgr u8[H,W,3] on green."""
     share = alpha[..., None] / 255
     return as_u8(rgb * share + np.array([120, 170, 120]) * (1 - share))
 
@@ -238,13 +239,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder holding bench/")
     parser.add_argument("--weights", type=Path, default=Path("../shared/models"), help="folder with u2netp.onnx")
-    parser.add_argument("--models", nargs="+", default=["clearcut-s", PEER], metavar="MODEL[:PRECISION]")
+    parser.add_argument(
+        "--models", nargs="+", default=["clearcut-s", "clearcut-s:fp32", PEER], metavar="MODEL[:PRECISION]"
+    )
     parser.add_argument("--rounds", type=int, default=30, help="pairs of runs for the time on one core")
     args = parser.parse_args()
     bench = args.data / "bench"
     if not (bench / "manifest.json").is_file():
         raise SystemExit(f"no benchmark in {args.data}: it must hold bench/manifest.json; name its folder with DATA=")
-    absent = [name for name in args.models if name == PEER and not (args.weights / "u2netp.onnx").is_file()]
+    absent = [
+        name for name in args.models if name.startswith("u2netp") and not (args.weights / "u2netp.onnx").is_file()
+    ]
     if absent:
         raise SystemExit(f"no u2netp.onnx in {args.weights}: name its folder with WEIGHTS=, or leave u2netp out")
     facts = report.machine()
@@ -259,7 +264,7 @@ def main() -> int:
         loaded = load_model(model, extra_dir=args.weights, precision=precision)  # type: ignore[arg-type]
         column.alone = evaluate(Predictor(loaded.path), bench)
         if peer and column is not peer:
-            column.time = paired_ratio(loaded, load_model(PEER, extra_dir=args.weights), args.rounds)
+            column.time = paired_ratio(loaded, load_model("u2netp", extra_dir=args.weights), args.rounds)
     SHEETS.mkdir(parents=True, exist_ok=True)
     for column in columns:
         cv2.imwrite(str(SHEETS / f"worst-{column.name.replace(':', '-')}.png"), sheet(column, peer, shots))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ClearcutError
+from app.inference.manifest import MANIFEST, models_folder, read_manifest
 from app.service import build
 from app.settings import PREFIX, Settings
 
@@ -70,7 +71,7 @@ def quality_table() -> str:
             *bars[title],
         )
     add(
-        "groups (of 9) level with u2netp", (str(each["groups_level_with_u2netp"]) for each in models.values()), "6", "9"
+        "groups (of 9) level with u2netp's fp32", (str(each["groups_level_with_u2netp"]) for each in models.values()), "6", "9"
     )
     add(
         "one-core time over u2netp's",
@@ -102,6 +103,19 @@ def groups_table() -> str:
     return "\n".join(rows)
 
 
+def variants_table() -> str:
+    """The default model's files: precision, size, views, parity."""
+    entry = read_manifest(models_folder() / MANIFEST)["clearcut-s"]
+    rows = ["| File | for | MB | views | IoU | largest difference | measured on |", "|---|---|---|---|---|---|---|"]
+    meant = {"fp32": "any CPU", "int8": "CPUs with VNNI", "fp16": "GPUs"}
+    for each in (entry, *entry.variants.values()):
+        size = (models_folder() / each.file).stat().st_size / 1e6
+        near = each.parity
+        parity = f"{near.iou:.4f} | {near.mae:.4f} | {near.pictures}" if near else "| |"
+        rows.append(f"| `{each.file}` | {meant[each.precision]} | {size:.1f} | {each.views} | {parity} |")
+    return "\n".join(rows)
+
+
 def _title(name: str, facts: dict[str, Any]) -> str:
     return f"{name.partition(':')[0]}, {facts['served']['precision']}"
 
@@ -116,7 +130,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "quality": quality_table,
 }
-CARD_PARTS: dict[str, Callable[[], str]] = {"groups": groups_table}
+CARD_PARTS: dict[str, Callable[[], str]] = {"groups": groups_table, "variants": variants_table}
 
 
 def generated(text: str, parts: dict[str, Callable[[], str]] = PARTS) -> str:

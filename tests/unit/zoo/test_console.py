@@ -185,7 +185,8 @@ def test_the_models_of_the_manifest():
 def test_the_entry_of_u2netp_with_its_real_file(tmp_path, capsys, monkeypatch):
     """Pulled over HTTP with a cut in between, verified, and its answer is the golden one."""
     monkeypatch.setattr("app.zoo.download.time.sleep", lambda _: None)
-    monkeypatch.setenv("CLEARCUT_MODEL_DIR", str(tmp_path))
+    (tmp_path / MANIFEST).write_text((models_folder() / MANIFEST).read_text())
+    monkeypatch.setattr(console, "models_folder", lambda: tmp_path)
     with published((SHARED / "u2netp.onnx").read_bytes()) as origin:
         monkeypatch.setenv("CLEARCUT_MODEL_MIRROR", origin.url)
         origin.cut_after = [1_000_000]
@@ -193,7 +194,7 @@ def test_the_entry_of_u2netp_with_its_real_file(tmp_path, capsys, monkeypatch):
     assert origin.asked[1]["range"] == "bytes=1000000-"
     assert main(["models", "verify", "u2netp"]) == 0
     assert "u2netp\tfp32\tgood" in capsys.readouterr().out
-    model = load_model("u2netp", extra_dir=tmp_path)
+    model = load_model("u2netp", tmp_path)
     assert model.entry.golden is not None
     found = golden_of_model(model)
     gaps = [abs(a - b) for one, two in zip(found.grid, model.entry.golden.grid, strict=True)
