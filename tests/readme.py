@@ -70,9 +70,8 @@ def quality_table() -> str:
             (_figure(each["groups"]["mean"][key], key) for each in models.values()),
             *bars[title],
         )
-    add(
-        "groups (of 9) level with u2netp's fp32", (str(each["groups_level_with_u2netp"]) for each in models.values()), "6", "9"
-    )
+    level = (str(each["groups_level_with_u2netp"]) for each in models.values())
+    add("groups (of 9) level with u2netp's fp32", level, "6", "9")
     add(
         "one-core time over u2netp's",
         (_figure(each["one_core_time_over_u2netp"]) for each in models.values()),
