@@ -102,6 +102,23 @@ def test_help_and_version_do_not_start_anything():
     assert said.stdout.strip() == __version__
 
 
+def test_a_precision_that_the_model_has_not():
+    assert "Model 'starter' has no fp16 variant. It has: fp32" in complaint(model="starter", precision="fp16")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_precision_by_name_is_served_and_said(precision):
+    with served(precision=precision) as server:
+        info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()
+        series = httpx.get(f"{server.base_url}/metrics", trust_env=False, timeout=60).text
+        ready = server.event("ready")
+    assert info["model"]["precision"] == ready["precision"] == precision
+    assert info["model"]["file"] == ("clearcut-s.onnx" if precision == "fp32" else f"clearcut-s.{precision}.onnx")
+    labels = next(line for line in series.splitlines() if line.startswith("clearcut_model_info{"))
+    assert f'precision="{precision}"' in labels
+    assert f'sha256="{info["model"]["sha256"]}"' in labels
+
+
 @pytest.mark.skipif(not (SHARED_MODELS / "u2netp.onnx").exists(), reason="the u2netp file is not at hand")
 def test_another_model_of_the_manifest_is_served_by_name():
     photo = samples.photo("coffee")
