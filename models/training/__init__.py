@@ -8,7 +8,8 @@ Run the modules from the repository's root, e.g. ``python -m models.training.tra
     network   the convolutional network and its warm start from an ONNX file
     losses    what is minimised
     train     the loop: resumable, bf16, channels-last, CPU and CUDA alike
-    export    checkpoint -> ONNX (fp32, int8)
+    export    checkpoint -> ONNX
+    variants  ONNX -> int8 and fp16, and the manifest's entries
     evaluate  ONNX -> table of figures by group
 
 None of this is imported by the service; torch is no run-time dependency.

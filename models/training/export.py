@@ -1,30 +1,27 @@
 """Checkpoint -> ONNX: ``image`` f32[N,3,S,S] -> ``matte`` f32[N,1,S,S] in 0..1, opset 17.
 
     python -m models.training.export --config models/training/configs/clearcut-s.toml \
-        --checkpoint best.pt --size 320 --out models/clearcut-s.onnx [--int8 models/clearcut-s.int8.onnx]
+        --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
 
 Exports the weight average. The batch is dynamic, the size fixed; mean and deviation stay outside,
 as with the starter. Refuses to leave a file whose figures differ from torch's, or whose batch
-differs from its singles. ``--int8`` adds a QDQ file calibrated on held-out pictures of the pool.
+differs from its singles. ``variants`` makes the int8 and fp16 files from what this leaves.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 
 from .config import load_config
-from .data import Pool
 from .network import Exportable, MattingNetwork
-from .teacher import session, to_input
+from .teacher import session
 
 TOLERANCE = 2e-4
 
@@ -66,46 +63,6 @@ def export_fp32(network: MattingNetwork, size: int, out: Path, *, mirror: bool =
     print(f"largest difference: to torch {gap:.1e}, batch to singles {drift:.1e}")
 
 
-def calibration(packs: tuple[Path, ...], size: int, count: int) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Held-out pictures of the pool as network input."""
-    pool = Pool(*packs)
-    chosen = pool.select(held_out=True)
-    for i in np.linspace(0, len(chosen) - 1, count).astype(int):
-        yield {"image": to_input(np.ascontiguousarray(pool[chosen[i]][..., :3]), size)}
-
-
-def export_int8(fp32: Path, packs: tuple[Path, ...], size: int, out: Path, count: int = 96) -> None:
-    """Quantise the convolutions (QDQ, weights per channel); the head and attention stay fp32.
-
-    A matte's soft edge lives in the last convolution: eight bits there show as steps.
-    """
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._rows = calibration(packs, size, count)
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(self._rows, None)
-
-    prepared = out.with_suffix(".prepared")
-    quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
-    convolutions = [n.name for n in onnx.load(str(prepared)).graph.node if n.op_type == "Conv"]
-    quantize_static(
-        str(prepared),
-        str(out),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=["Conv", "Add"],
-        nodes_to_exclude=[convolutions[0], convolutions[-1]],
-    )
-    prepared.unlink()
-
-
 def facts(path: Path) -> str:
     """What the manifest wants to know of a file."""
     data = path.read_bytes()
@@ -121,14 +78,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best.pt", help="best.pt or last.pt")
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--int8", type=Path)
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
     args = parser.parse_args()
     export_fp32(average_of(args.config, args.checkpoint), args.size, args.out, mirror=args.mirror)
     print(facts(args.out))
-    if args.int8:
-        export_int8(args.out, load_config(args.config).packs, args.size, args.int8)
-        print(facts(args.int8))
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ AT_MOST = {1: 0.9, 2: 1.5}
 def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, near: Parity) -> str:
     """The manifest's table of one variant."""
     name = f"models.{entry.name}.variants.{precision}"
+    worth = f"at_most = {AT_MOST[views]}\n" if precision == "int8" else ""
     seen = "one view" if views == 1 else "both views"
     return (
         f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
-        f"views = {views}\nat_most = {AT_MOST[views]}\n\n"
+        f"views = {views}\n{worth}\n"
         f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
         f'pictures = "{near.pictures} held-out pictures of the pool, against fp32 on {seen}"\n\n'
         + golden_lines(f"{name}.golden", golden_of_model(model_of(entry, data)))
