@@ -2,7 +2,8 @@
 
 The limit is ``OnnxEngine`` in a loop on every CPU, without HTTP, codecs or batcher: the best of one session of n
 threads and n sessions of one. The service runs the same model over HTTP at ``size=medium``, 1 megapixel, in turns with
-it. Also: CPU seconds a request beyond the model's.
+it. Also: CPU seconds a request beyond the model's, under that load and one request at a time at full size; with both
+CPUs busy each of them does less a second where they share a core or its caches, so that the second is the cost itself.
 
 Run: ``python -m benchmarks.limit --model u2netp --weights FOLDER``; writes results/limit_MODEL.json.
 """
@@ -51,6 +52,37 @@ def raw(model: Model, lanes: int, threads: int, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - begun)
 
 
+def own_cpu(model: Model, seconds: float) -> float:
+    """CPU seconds of one run on one thread."""
+    side = model.entry.input.side
+    engine = OnnxEngine(model, "cpu", 1)
+    picture = np.random.default_rng(1).normal(0, 1, (1, 3, side, side)).astype(np.float32)
+    engine.warm(picture)
+    runs, begun, until = 0, time.thread_time(), time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        engine.run(picture)
+        runs += 1
+    return (time.thread_time() - begun) / runs
+
+
+def alone(model: Model, folder: Path, megapixels: float, turns: int, seconds: float) -> list[float]:
+    """CPU seconds beyond the model's of one request at a time, full size, in turns with the model itself."""
+    pictures = jpegs(megapixels)
+    beyond = []
+    how = {"precision": model.entry.precision, "lanes": "1", "intra_op_threads": "1", "buckets": "1"}
+    with served(model=model.entry.name, model_dir=str(folder.resolve()), **how) as server:
+        process = psutil.Process(server.pid)
+        target = Target(server.host, server.port, "/v1/remove")
+        closed(target, pictures, 1, 2)
+        for _ in range(turns):
+            before = process.cpu_times()
+            load = closed(target, pictures, 1, seconds)
+            after = process.cpu_times()
+            busy = (after.user + after.system - before.user - before.system) / len(load.latencies)
+            beyond.append(busy - own_cpu(model, seconds / 2))
+    return beyond
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="u2netp")
@@ -64,7 +96,7 @@ def main() -> int:
     shapes = [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
     pictures = jpegs(1)
     ratios, turns, overhead = [], [], []
-    with served(model=args.model, model_dir=str(args.weights.resolve())) as server:
+    with served(model=args.model, model_dir=str(args.weights.resolve()), precision=model.entry.precision) as server:
         process = psutil.Process(server.pid)
         target = Target(server.host, server.port, "/v1/remove?size=medium")
         closed(target, pictures, 4, 2)
@@ -78,12 +110,16 @@ def main() -> int:
             turns.append({"raw": round(limit, 2), "service": round(load.rate, 2), "cpu_s_a_request": round(busy, 4)})
             ratios.append(load.rate / limit)
             overhead.append(busy - cpus / limit)
+    costs = {f"{mp} MP": alone(model, args.weights, mp, args.turns, args.seconds / 2) for mp in (1, 10)}
     figures = {
         "model": args.model,
         "raw_images_per_s": statistics.median(turn["raw"] for turn in turns),
         "service_images_per_s": statistics.median(turn["service"] for turn in turns),
         "service_over_raw": round(statistics.median(ratios), 3),
         "cpu_s_a_request_beyond_the_model": round(statistics.median(overhead), 4),
+        "cpu_ms_beyond_the_model_one_at_a_time": {
+            size: round(1000 * statistics.median(beyond), 1) for size, beyond in costs.items()
+        },
         "turns": turns,
     }
     report.write(
