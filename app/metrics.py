@@ -74,6 +74,10 @@ class Metrics:
             "clearcut_queue_dropped", "Pictures taken out of the network's queue without a run, by reason.",
             ["reason"], registry=r,
         )  # fmt: skip
+        self.fetches = Counter(
+            "clearcut_fetches", "Addresses of callers fetched from or called: done, refused by the rules, or failed.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
         self.input_megapixels = Histogram(
             "clearcut_input_megapixels", "Size of accepted pictures.", buckets=_MEGAPIXELS, registry=r
         )
@@ -114,6 +118,9 @@ class Metrics:
 
     def entry_dropped(self, reason: str) -> None:
         self.queue_dropped.labels(reason).inc()
+
+    def fetch_ended(self, outcome: str) -> None:
+        self.fetches.labels(outcome).inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """(body, content type): OpenMetrics when the scraper asks for it, else the Prometheus text format."""

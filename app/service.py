@@ -200,7 +200,7 @@ class Service:
             from app.fetch.fetcher import Fetcher  # with an HTTP client, which serving without addresses does not need
         except ImportError:
             raise StartupError("CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'") from None
-        return Fetcher(rules)
+        return Fetcher(rules, ended=self.metrics.fetch_ended)
 
     def _make_jobs(self) -> Jobs | None:
         if self.settings.jobs == "off":

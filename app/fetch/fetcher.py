@@ -13,19 +13,19 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
 
-from app import __version__
 from app.errors import AddressRefused, FetchFailed, TooManyBytes
 from app.fetch.address import Address, follow, parse
+from app.fetch.call import Call, body_of, one
 from app.fetch.ranges import IP, ip, plain
 from app.fetch.rules import MAX_REDIRECTS, NOT_PUBLIC, FetchRules
-from app.fetch.wire import HeadTooLong, Pinned
+from app.fetch.wire import HeadTooLong
 
 log = logging.getLogger("clearcut")
 
@@ -33,10 +33,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(name, port) to all its addresses; raises OSError."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_FREE_PIECES = 1024
-_MEAN_PIECE = 128
-"""Bytes: beyond the first pieces a body must come in pieces of at least this, as each costs the same to take apart."""
-_AGENT = f"clearcut/{__version__}".encode()
+_TLS = "its certificate or its TLS is not valid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class Fetcher:
     Args:
         resolve: finds a name's addresses; the system's resolver unless given.
         network: connects to an address; for tests.
+        ended: told how each fetch and each post ended: ``done``, ``refused`` or ``failed``.
     """
 
     def __init__(
@@ -62,8 +60,10 @@ class Fetcher:
         resolve: Resolve | None = None,
         network: httpcore2.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        ended: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self.rules = rules
+        self._ended = ended
         self._resolve = resolve or _system
         self._network = network
         self._ssl = ssl_context or httpcore2.default_ssl_context()
@@ -82,28 +82,15 @@ class Fetcher:
         """
         begun = time.monotonic()
         most = self.rules.max_bytes if max_bytes is None else max_bytes
-        address = parse(url, field)
-        try:
-            async with asyncio.timeout(self.rules.timeout_s):
-                for _ in range(MAX_REDIRECTS + 1):
-                    found = await self._hop(address, field, most)
-                    if isinstance(found, Fetched):
-                        break
-                    address = found
-                else:
-                    raise FetchFailed(field, f"it redirects more than {MAX_REDIRECTS} times")
-        except TimeoutError:
-            raise FetchFailed(field, f"it took longer than {self.rules.timeout_s:g} s", temporary=True) from None
-        except HeadTooLong:
-            raise FetchFailed(field, "the headers of its answer are too large") from None
-        except ssl.SSLError:
-            raise FetchFailed(field, "its certificate or its TLS is not valid") from None
-        except httpcore2.ConnectError as exc:
-            raise FetchFailed(field, _connecting(exc), temporary=True) from None
-        except (httpcore2.NetworkError, httpcore2.TimeoutException):
-            raise FetchFailed(field, "the connection broke", temporary=True) from None
-        except httpcore2.ProtocolError:
-            raise FetchFailed(field, "its answer is not whole or not HTTP", temporary=True) from None
+        async with self._guarded(field, self.rules.timeout_s):
+            address = parse(url, field)
+            for _ in range(MAX_REDIRECTS + 1):
+                found = await self._hop(address, field, most)
+                if isinstance(found, Fetched):
+                    break
+                address = found
+            else:
+                raise FetchFailed(field, f"it redirects more than {MAX_REDIRECTS} times")
         fields = {"host": address.host, "bytes": len(found.data), "ms": round((time.monotonic() - begun) * 1000, 2)}
         log.debug("fetched", extra={"fields": fields})
         return found
@@ -118,21 +105,10 @@ class Fetcher:
             AddressRefused, FetchFailed: as ``get``, with the field ``webhook_url``.
         """
         field = "webhook_url"
-        address = parse(url, field)
-        try:
-            async with asyncio.timeout(timeout_s):
-                async with _Call(self, address, await self._checked(address, field)) as call:
-                    return (await call.send("POST", headers, body)).status
-        except TimeoutError:
-            raise FetchFailed(field, f"it took longer than {timeout_s:g} s", temporary=True) from None
-        except HeadTooLong:
-            raise FetchFailed(field, "the headers of its answer are too large", temporary=True) from None
-        except ssl.SSLError:
-            raise FetchFailed(field, "its certificate or its TLS is not valid", temporary=True) from None
-        except httpcore2.ConnectError as exc:
-            raise FetchFailed(field, _connecting(exc), temporary=True) from None
-        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError):
-            raise FetchFailed(field, "the connection broke or the answer is not HTTP", temporary=True) from None
+        async with self._guarded(field, timeout_s):
+            address = parse(url, field)
+            async with Call(address, await self._checked(address, field), self._network, self._ssl) as call:
+                return (await call.send("POST", headers, body)).status
 
     async def check(self, url: str, *, field: str) -> None:
         """Refuse an address that could not be reached under the rules; nothing is connected to.
@@ -151,26 +127,52 @@ class Fetcher:
     async def close(self) -> None:
         """Nothing is held between calls; for whoever closes what it has opened."""
 
+    @asynccontextmanager
+    async def _guarded(self, field: str, seconds: float) -> AsyncIterator[None]:
+        """Bound the time of what is done inside, put its errors into words, and count how it ends."""
+        outcome = "failed"
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+            outcome = "done"
+        except AddressRefused:
+            outcome = "refused"
+            raise
+        except TimeoutError:
+            raise FetchFailed(field, f"it took longer than {seconds:g} s", temporary=True) from None
+        except HeadTooLong:
+            raise FetchFailed(field, "the headers of its answer are too large") from None
+        except ssl.SSLError:
+            raise FetchFailed(field, _TLS) from None
+        except httpcore2.ConnectError as exc:
+            raise FetchFailed(field, _connecting(exc), temporary=True) from None
+        except (httpcore2.NetworkError, httpcore2.TimeoutException):
+            raise FetchFailed(field, "the connection broke", temporary=True) from None
+        except httpcore2.ProtocolError:
+            raise FetchFailed(field, "its answer is not whole or not HTTP", temporary=True) from None
+        finally:
+            self._ended(outcome)
+
     async def _hop(self, address: Address, field: str, most: int) -> Fetched | Address:
         """What is at one address: a body, or another address."""
-        async with _Call(self, address, await self._checked(address, field)) as call:
+        async with Call(address, await self._checked(address, field), self._network, self._ssl) as call:
             answer = await call.send("GET", {"Accept": "*/*"})
-            headers = _Headers(answer.headers)
+            headers = answer.headers
             if answer.status in _REDIRECTS:
-                location = headers.one("location")
+                location = one(headers, "location")
                 if not location:
                     raise FetchFailed(field, "it redirects to nowhere")
                 return follow(address, location, field)
             if answer.status != 200:
                 temporary = answer.status in (408, 425, 429) or answer.status >= 500
                 raise FetchFailed(field, f"its server answered {answer.status}", temporary=temporary)
-            if headers.one("content-encoding").lower() not in ("", "identity"):
+            if one(headers, "content-encoding").lower() not in ("", "identity"):
                 raise FetchFailed(field, "its server compressed the answer, unasked")
-            declared = headers.one("content-length")
+            declared = one(headers, "content-length")
             if declared.isascii() and declared.isdigit() and int(declared) > most:
                 raise TooManyBytes.of(most).about(field)
-            media_type = headers.one("content-type").partition(";")[0].strip().lower()
-            return Fetched(await call.body(answer, field, most), str(address), media_type)
+            media_type = one(headers, "content-type").partition(";")[0].strip().lower()
+            return Fetched(await body_of(answer, field, most), str(address), media_type)
 
     async def _checked(self, address: Address, field: str) -> list[str]:
         """The addresses that may be connected to: all that the name has, and every one of them checked."""
@@ -197,79 +199,12 @@ class Fetcher:
         return [str(each) for each in addresses]
 
 
-class _Call:
-    """One request on one connection of its own, to one of ``addresses``."""
-
-    def __init__(self, fetcher: Fetcher, address: Address, addresses: Sequence[str]) -> None:
-        self._address = address
-        self._pinned = Pinned(addresses, fetcher._network)
-        origin = httpcore2.Origin(address.scheme.encode(), address.host.encode(), address.port)
-        self._connection = httpcore2.AsyncHTTPConnection(origin, ssl_context=fetcher._ssl, network_backend=self._pinned)
-
-    async def __aenter__(self) -> _Call:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        stream = self._pinned.stream
-        if stream is not None:
-            with suppress(Exception):
-                await stream.aclose()
-
-    async def send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> httpcore2.Response:
-        """The head of the answer."""
-        address = self._address
-        url = httpcore2.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target)
-        sent: list[tuple[bytes, bytes]] = [
-            (b"Host", address.authority.encode()),
-            (b"User-Agent", _AGENT),
-            (b"Accept-Encoding", b"identity"),
-            (b"Connection", b"close"),
-            *((name.encode(), value.encode()) for name, value in headers.items()),
-        ]
-        if body is not None:
-            sent.append((b"Content-Length", str(len(body)).encode()))
-        answer = await self._connection.handle_async_request(httpcore2.Request(method, url, headers=sent, content=body))
-        if self._pinned.stream is not None:
-            self._pinned.stream.in_body = True
-        return answer
-
-    async def body(self, answer: httpcore2.Response, field: str, most: int) -> bytearray:
-        data = bytearray()
-        pieces = 0
-        async for piece in answer.aiter_stream():
-            pieces += 1
-            if len(data) + len(piece) > most:
-                raise TooManyBytes.of(most).about(field)
-            data += piece
-            if pieces > _FREE_PIECES and len(data) < pieces * _MEAN_PIECE:
-                raise FetchFailed(field, "its server sends it in crumbs")
-            if pieces % 64 == 0:
-                await asyncio.sleep(0)  # many small chunks can be in memory at once, and others have the loop too
-        if not data:
-            raise FetchFailed(field, "there is nothing behind it")
-        return data
-
-
-class _Headers:
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-
-    def one(self, name: str) -> str:
-        """A header's only value, empty where there is none; several are joined, which no reading here takes."""
-        values = [value for key, value in self._raw if key.lower() == name.encode()]
-        joined = b", ".join(values).strip()
-        try:
-            return joined.decode("utf-8")
-        except UnicodeDecodeError:
-            return joined.decode("latin-1")
-
-
 def _connecting(exc: BaseException) -> str:
     """Why there is no connection; a certificate's fault is its own story."""
     cause: Any = exc
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return "its certificate or its TLS is not valid"
+            return _TLS
         cause = cause.__cause__ or cause.__context__
     return "no connection to its server"
 

@@ -122,6 +122,11 @@ def test_a_fetch_is_a_stage_and_its_refusals_are_counted(fetching, client, pictu
     response = cut(client, pictures.url("/photo.png"))
     assert "fetch;dur=" in response.headers["server-timing"]
     assert metric(fetching, "clearcut_stage_seconds_count", stage="fetch") == before + 1
+    urls = {"done": pictures.url("/photo.png"), "failed": pictures.url("/none"), "refused": "https://10.0.0.1/"}
+    for outcome, url in urls.items():
+        count = metric(fetching, "clearcut_fetches_total", outcome=outcome)
+        cut(client, url)
+        assert metric(fetching, "clearcut_fetches_total", outcome=outcome) == count + 1
 
 
 def test_without_addresses_no_http_client_is_loaded():
