@@ -82,7 +82,7 @@ class Jobs:
         settings = self._settings
         if not installed():
             raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
-        self._fetcher = fetcher = Fetcher(fetch_rules(settings), ended=metrics.fetch_ended)
+        self._fetcher = fetcher = Fetcher(fetch_rules(settings), ended=self._metrics.fetch_ended)
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
         if secret is not None:
             webhook.signing_key(secret)

@@ -1,0 +1,157 @@
+"""Addresses in the asynchronous APIs, against the real server: what may not be reached is refused at the door or fails
+the job, and is never connected to; outputs are had by signed addresses alone."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from tests.hosts import host
+from tests.live.conftest import speaking_to
+from tests.live.senders import PHOTO, outside
+from tests.served import served
+from tests.unit.fetch.test_address import PRIVATE_LITERALS, TRICKS
+
+pytestmark = pytest.mark.live
+
+SECRET = b"what only this machine may read"
+
+
+def apiframe(url, webhook=None):
+    body = {"model": "851-bg-remove", "lab851BgRemoveParams": {"image": url}, "webhook_url": webhook}
+    return "/v2/images/background-remove", {"json": body}
+
+
+def bria(url, webhook=None):
+    return "/v2/images/background-remove", {
+        "json": {"model": "bria-bg-remove", "briaBgRemoveParams": {"image": url}, "webhook_url": webhook}
+    }
+
+
+def eachlabs(url, webhook=None):
+    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": url}, "webhook_url": webhook}
+    return "/v1/prediction/", {"json": body}
+
+
+def removedo(url, webhook=None):
+    return "/api/v1/remove-bg", {"data": {"image_url": url} | ({"webhook_url": webhook} if webhook else {})}
+
+
+DIALECTS = {"apiframe": apiframe, "bria": bria, "eachlabs": eachlabs, "removedo": removedo}
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    with outside() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def inside():
+    """A neighbour that is not allow-listed."""
+    with host({"/": SECRET, "/photo.jpg": PHOTO}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def front():
+    """A host that is allow-listed and leads astray."""
+    with host({"/photo.jpg": PHOTO}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, pictures, front):
+    folder = tmp_path_factory.mktemp("jobs") / "data"
+    allow = f"{pictures.allow},127.0.0.1:{front.port}"
+    with served(jobs="sqlite", data_dir=str(folder), fetch_allow=allow) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with speaking_to(server) as talking:
+        yield talking
+
+
+def addresses(port):
+    """The table, and a neighbour's own address in many spellings."""
+    names = ("127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0")
+    spellings = [f"{scheme}://{name}:{port}/photo.jpg" for scheme in ("http", "https") for name in names]
+    plain = [each for each in TRICKS if each and each == each.strip() and not each.startswith("data:")]
+    return [*spellings, *(f"https://{each}/" for each in PRIVATE_LITERALS), *plain]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("which", ["picture", "webhook"])
+def test_the_whole_table_is_refused_at_the_door(client, pictures, inside, dialect, which):
+    good = f"{pictures.base_url}/photo.jpg"
+    every = addresses(inside.port)
+    assert len(every) >= 100
+    for url in every:
+        path, body = DIALECTS[dialect](url) if which == "picture" else DIALECTS[dialect](good, url)
+        response = client.post(path, **body)
+        assert response.status_code == 400, (url, response.status_code, response.text)
+        assert ("webhook_url" if which == "webhook" else "image") in response.text, (url, response.text)
+        assert response.headers["content-type"] == "application/json"
+        assert "jobId" not in response.text
+    assert inside.heard == []
+    assert pictures.calls == []
+
+
+def finished(client, job_id):
+    until = time.monotonic() + 60
+    while (body := client.get(f"/v2/jobs/{job_id}").json())["status"] not in ("COMPLETED", "FAILED"):
+        assert time.monotonic() < until, body
+        time.sleep(0.05)
+    return body
+
+
+def order(client, url, webhook=None):
+    path, body = apiframe(url, webhook)
+    response = client.post(path, **body)
+    assert response.status_code == 202, response.text
+    return response.json()["jobId"]
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "https://169.254.169.254/"])
+def test_a_picture_that_redirects_into_the_house_fails_its_job(client, front, inside, where):
+    front.answers["/away"] = (302, {"Location": where.format(port=inside.port)}, b"")
+    body = finished(client, order(client, front.url("/away?token=hidden-token")))
+    assert body["status"] == "FAILED"
+    assert SECRET.decode() not in str(body)
+    assert "hidden" not in str(body)
+    assert inside.heard == []
+
+
+def test_a_webhook_that_redirects_into_the_house_is_not_followed(client, pictures, front, inside):
+    front.answers["/hook"] = (307, {"Location": inside.url("/")}, b"")
+    body = finished(client, order(client, f"{pictures.base_url}/photo.jpg", front.url("/hook")))
+    assert body["status"] == "COMPLETED"
+    (call,) = front.posts(1)[:1]
+    assert call.path == "/hook"
+    assert inside.heard == []
+
+
+def test_an_output_is_had_by_its_signed_address_alone(server, client, pictures):
+    body = finished(client, order(client, f"{pictures.base_url}/photo.jpg"))
+    (url,) = [word for word in str(body).split("'") if "/outputs/" in word][:1]
+    whole = client.get(url)
+    assert whole.status_code == 200
+    assert whole.content[:8] == b"\x89PNG\r\n\x1a\n"
+    part = client.get(url, headers={"range": "bytes=1-3"})
+    assert (part.status_code, part.content) == (206, b"PNG")
+    assert client.get(url, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
+    head = client.head(url)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+    assert client.get(url.replace("signature=", "signature=x")).status_code == 403
+    assert client.get(url.partition("?")[0]).status_code == 403
+    key = httpx.URL(url).path.rpartition("/")[2]
+    other = key.replace(key[0], "0" if key[0] != "0" else "1", 1)
+    assert client.get(url.replace(key, other)).status_code == 403
+    said = str(server.log)
+    assert httpx.URL(url).params["signature"] not in said
+    assert key not in said
+    assert "hidden" not in said
