@@ -76,6 +76,10 @@ type: $(VENV)/.dev ## mypy --strict on app/
 AUDIT := .venv-audit
 .PHONY: audit sbom
 
+.PHONY: test-container
+test-container: $(VENV)/.dev ## every RUN line of Dockerfile.cuda, then its result run read-only; needs root and Debian's apt
+	$(RUN) -m pytest -q -s tests/container -m slow
+
 $(AUDIT)/.tools: Makefile | $(VENV)/bin/python
 	$(RUN) -m venv $(AUDIT)
 	$(AUDIT)/bin/pip --quiet --disable-pip-version-check install 'bandit>=1.9,<2' 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7.5,<8'
@@ -84,7 +88,7 @@ $(AUDIT)/.tools: Makefile | $(VENV)/bin/python
 # --strict: a package that the vulnerability service does not know is a failure, not a silent pass.
 audit: $(AUDIT)/.tools ## bandit over app/, pip-audit over what serving installs (asks a vulnerability service on the internet)
 	$(AUDIT)/bin/bandit --quiet --recursive app
-	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/requirements.txt
 
 sbom: $(AUDIT)/.tools ## what serving installs, as CycloneDX 1.6 with hashes, into build/sbom.json
 	@mkdir -p build
@@ -156,6 +160,7 @@ lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with has
 	$(PIP) install uv
 	$(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.txt
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
+	$(VENV)/bin/uv pip compile -q pyproject.toml --extra postgres --extra redis --extra jobs --extra s3 --extra otel --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o deploy/requirements.txt
 
 clean: ## remove what was installed and made here
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info

@@ -1,0 +1,89 @@
+"""Just enough of a Dockerfile's grammar to look at ours and to do what it says without a Docker engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tests.served import ROOT
+
+DOCKERFILE = ROOT / "Dockerfile.cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    name: str
+    value: str
+    line: int
+
+    def words(self) -> list[str]:
+        """The exec form's or the shell's words."""
+        return json.loads(self.value) if self.value.startswith("[") else shlex.split(self.value)
+
+
+@dataclass(slots=True)
+class Stage:
+    base: str
+    name: str
+    instructions: list[Instruction] = field(default_factory=list)
+
+    def all(self, name: str) -> list[Instruction]:
+        return [each for each in self.instructions if each.name == name]
+
+    def one(self, name: str) -> Instruction:
+        (only,) = self.all(name)
+        return only
+
+    def environment(self, arguments: dict[str, str]) -> dict[str, str]:
+        """What its ENV says, with ARGs put in."""
+        pairs = [word.split("=", 1) for each in self.all("ENV") for word in shlex.split(each.value)]
+        return {name: substituted(value, arguments) for name, value in pairs}
+
+
+def substituted(value: str, arguments: dict[str, str]) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], value)
+
+
+def read(path: Path = DOCKERFILE) -> tuple[dict[str, str], list[Stage]]:
+    """(the arguments before the first stage with their defaults, the stages)."""
+    arguments: dict[str, str] = {}
+    stages: list[Stage] = []
+    lines = iter(enumerate(path.read_text().splitlines(), 1))
+    for number, line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        whole = line
+        while whole.endswith("\\"):
+            whole = whole[:-1] + next(lines)[1]
+        name, value = re.fullmatch(r"([A-Z]+)\s+(.*)", whole).groups()
+        if name == "FROM":
+            base, *named = value.split(" AS ")
+            stages.append(Stage(base, named[0] if named else "final"))
+        elif not stages:
+            argument, _, default = value.partition("=")
+            arguments[argument] = default
+        else:
+            stages[-1].instructions.append(Instruction(name, value, number))
+    return arguments, stages
+
+
+def in_context(root: Path = ROOT) -> list[Path]:
+    """Files that are sent to the engine, relative to the repository: .dockerignore's last matching line decides."""
+    rules = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    kept = []
+    for path in sorted(each for each in root.rglob("*") if each.is_file() and ".venv" not in each.parts[:-1]):
+        name = path.relative_to(root).as_posix()
+        ignored = False
+        for rule in rules:
+            pattern = rule.lstrip("!").removeprefix("**/")
+            parents = [name, *(parent.as_posix() for parent in Path(name).parents)]
+            somewhere = "**/" in rule and any(fnmatch(part, pattern) for part in Path(name).parts)
+            if somewhere or any(fnmatch(each, pattern) for each in parents if each != "."):
+                ignored = not rule.startswith("!")
+        if not ignored:
+            kept.append(Path(name))
+    return kept

@@ -1,0 +1,82 @@
+"""Dockerfile.cuda as text: what is promised of it, and hadolint's opinion."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.inference.manifest import MANIFEST, models_folder, read_manifest
+from app.settings import PREFIX, Settings
+from tests.container.dockerfile import DOCKERFILE, in_context, read
+from tests.served import ROOT
+
+ARGUMENTS, STAGES = read()
+FINAL = STAGES[-1]
+HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
+def test_hadolint_has_nothing_to_say():
+    done = subprocess.run([HADOLINT, str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_base_can_be_pinned_and_no_digest_is_made_up():
+    assert STAGES[0].base == "${IMAGE}${DIGEST}"
+    assert ARGUMENTS["DIGEST"] == ""
+    assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-cudnn-runtime-ubuntu\d\d\.04", ARGUMENTS["IMAGE"])
+    assert "@sha256:" not in ARGUMENTS["IMAGE"]
+
+
+def test_the_cuda_of_the_base_is_what_the_runtime_was_built_for():
+    from importlib.metadata import requires
+
+    (wanted,) = [each for each in requires("onnxruntime-gpu") if each.startswith("nvidia-cuda-runtime")]
+    assert re.search(r"~=(\d+)\.", wanted)[1] == re.search(r":(\d+)\.", ARGUMENTS["IMAGE"])[1]
+
+
+def test_it_runs_as_nobody_in_particular_and_stops_as_it_should():
+    assert FINAL.one("USER").value == "10001:10001"
+    assert FINAL.one("STOPSIGNAL").value == "SIGTERM"
+    assert FINAL.one("ENTRYPOINT").words()[-2:] == ["-m", "app"]
+    assert FINAL.one("CMD").words() == ["serve"]
+    assert FINAL.one("HEALTHCHECK").value.endswith('"-m", "app", "check", "--live"]')
+
+
+def test_the_grace_that_it_asks_for_is_enough_for_a_drain():
+    settings = Settings()
+    (grace,) = re.findall(r"docker stop --time (\d+)", DOCKERFILE.read_text())
+    assert settings.drain_delay_s + settings.drain_timeout_s < int(grace)
+
+
+def test_its_variables_are_settings_with_values_that_they_take():
+    environ = FINAL.environment({"DEVICE": "cpu"})
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    assert ours
+    Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in ours.items()})
+    assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.one("EXPOSE").value
+    assert not [name for name in environ if "MALLOC" in name]  # app/host.py asks glibc itself
+
+
+def test_nothing_is_installed_in_the_final_stage():
+    said = " ".join(each.value for each in (*STAGES[0].all("RUN"), *FINAL.all("RUN")))
+    assert not re.search(r"\b(pip|gcc|g\+\+|make|build-essential|python3-venv|python3-dev|git|curl|wget)\b", said)
+
+
+def test_only_what_it_copies_is_sent_to_the_engine():
+    sent = in_context()
+    names = {path.as_posix() for path in sent}
+    default = read_manifest(models_folder() / MANIFEST)[Settings().model]
+    assert {"app/__main__.py", "models/manifest.toml", f"models/{default.file}", "deploy/requirements.txt"} <= names
+    assert {path.parts[0] for path in sent} == {"app", "models", "deploy"}
+    assert not [name for name in names if name.endswith(".pyc")]
+    for stage in STAGES:
+        for copy in stage.all("COPY"):
+            *sources, _ = [word for word in copy.words() if not word.startswith("--")]
+            if "--from=" not in copy.value:
+                for source in sources:
+                    assert (ROOT / source).exists()
+                    assert [name for name in names if name == source or name.startswith(f"{source}/")]

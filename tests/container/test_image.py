@@ -1,0 +1,183 @@
+"""Every RUN of Dockerfile.cuda is done, word for word, and what comes of it is run as the image would be.
+
+The layers lie over this machine's file system instead of the base image's, which is not at hand: what is copied,
+installed and run is tested, and not what the base image lacks. Minutes, and gigabytes of memory: `make test-container`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import samples
+from tests.container.dockerfile import Instruction, in_context, read, substituted
+from tests.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
+from tests.live.proxies import free_port
+from tests.served import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.live, pytest.mark.timeout(1800)]
+
+_, STAGES = read()
+OWN = "10001:10001"
+
+
+@pytest.fixture(scope="module")
+def image():
+    """The final layer over the base's, with what was noted on the way."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="clearcut-image-", dir=ELSEWHERE) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        layers: dict[str, Layer] = {}
+        noted: dict[str, float] = {}
+        for stage in STAGES:
+            below = [layers["base"].upper] if stage.name != "base" else []
+            layer = layers[stage.name] = Layer(folder / stage.name, below)
+            arguments: dict[str, str] = {}
+            for each in stage.instructions:
+                if each.name == "ARG":
+                    arguments["DEVICE"] = "cpu"
+                elif each.name == "COPY":
+                    copy(each.words(), layers, layer)
+                elif each.name == "RUN":
+                    run(layer, each, arguments)
+                    if "pip" in each.value:
+                        noted["GPU parts"] = size_of_providers(layer.upper)
+        final = layers["final"]
+        noted["python3 and certificates, where the base has none"] = size(layers["base"].upper)
+        noted["packages"] = size(final.upper / "opt")
+        noted["model"] = size(final.upper / "srv/clearcut/models")
+        noted["app"] = size(final.upper / "srv/clearcut/app")
+        yield final, layers["build"], {what: round(count / 1e6, 1) for what, count in noted.items()}
+
+
+def size_of_providers(upper: Path) -> int:
+    return sum(path.stat().st_size for path in upper.rglob("libonnxruntime_providers_*.so"))
+
+
+def copy(words: list[str], layers: dict[str, Layer], into: Layer) -> None:
+    source = [word.removeprefix("--from=") for word in words if word.startswith("--from=")]
+    *names, target = [word for word in words if not word.startswith("--")]
+    place = into.upper / target.lstrip("/")
+    if source:
+        shutil.copytree(layers[source[0]].upper / names[0].lstrip("/"), place, symlinks=True)
+        return
+    for path in in_context():
+        for name in names:
+            if path.as_posix() == name:
+                there = place / path.name if target.endswith("/") else place
+            elif path.as_posix().startswith(f"{name}/"):
+                there = place / path.relative_to(name)
+            else:
+                continue
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, there)
+
+
+def run(layer: Layer, each: Instruction, arguments: dict[str, str]) -> None:
+    """In the stage's shell, with its ARGs as variables, as the engine gives them."""
+    shell = ["/bin/bash", "-euo", "pipefail", "-c"]
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "https", "no_"))}
+    done = layer.run([*shell, each.value], {"PATH": PATH, "HOME": "/root", **kept, **arguments})
+    assert done.returncode == 0, f"line {each.line}: {each.value}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def command(final: Layer, words: list[str], volume: Path, **more: str) -> tuple[list[str], dict[str, str]]:
+    """As an engine would run it: read-only but for /tmp and /data, as the image's user, in its environment."""
+    stage = STAGES[-1]
+    environ = {"PATH": PATH, **stage.environment({"DEVICE": "cpu"}), **more}
+    cwd = substituted(stage.one("WORKDIR").value, {})
+    return final.command(words, cwd=cwd, user=OWN, volume=volume, read_only=True), environ
+
+
+@pytest.fixture(scope="module")
+def volume():
+    with tempfile.TemporaryDirectory(prefix="clearcut-data-") as name:
+        os.chown(name, 10001, 10001)
+        yield Path(name)
+
+
+def test_every_run_line_works_and_the_sizes_are_noted(image):
+    final, _, noted = image
+    print(json.dumps(noted, indent=1))
+    assert (final.upper / "srv/clearcut/models/clearcut-s.onnx").stat().st_size > 10e6
+    assert noted["packages"] < 700
+    assert noted["GPU parts"] > 100
+
+
+def test_no_installer_or_compiler_is_in_the_final_layer(image):
+    final, build, _ = image
+    assert (build.upper / "opt/install/bin/pip").exists()
+    names = {
+        path.name for path in (final.upper / "opt/clearcut").rglob("*") if path.is_file() and os.access(path, os.X_OK)
+    }
+    assert not names & {"pip", "pip3", "gcc", "cc", "ld", "make", "uv"}
+    assert not list((final.upper / "opt").rglob("site-packages/pip"))
+    assert not (final.upper / "opt/install").exists()
+
+
+def test_it_serves_read_only_as_its_user_and_stops_within_its_grace(image, volume):
+    final, _, _ = image
+    stage, port = STAGES[-1], free_port()
+    given = {"CLEARCUT_PORT": str(port), "CLEARCUT_ALLOW_ANONYMOUS": "true"}
+    words, environ = command(final, [*stage.one("ENTRYPOINT").words(), *stage.one("CMD").words()], volume, **given)
+    before = {path: path.lstat().st_mtime_ns for path in final.upper.rglob("*")}
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if '"ready"' in line:
+                break
+        assert process.poll() is None, "".join(said)
+        health = json.loads(stage.one("HEALTHCHECK").value.split(" CMD ")[1])
+        probe, environ = command(final, health, volume, **given)
+        assert subprocess.run(probe, env=environ, timeout=60, check=False).returncode == 0
+        photo = samples.photo("coffee", 240, 160)
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/v1/remove", content=samples.png(photo), trust_env=False, timeout=60
+        )
+        assert answer.status_code == 200
+        rgba = np.asarray(Image.open(io.BytesIO(answer.content)))
+        assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
+        (own,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line[:4] == "Uid:"]
+        assert own.split()[1:] == ["10001"] * 4
+        process.send_signal(getattr(signal, stage.one("STOPSIGNAL").value))
+        assert process.wait(75) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert subprocess.run(probe, env=environ, capture_output=True, timeout=60, check=False).returncode == 1
+    assert {path: path.lstat().st_mtime_ns for path in final.upper.rglob("*")} == before
+
+
+def test_without_keys_or_leave_it_refuses_a_public_address(image, volume):
+    final, _, _ = image
+    words, environ = command(final, [*STAGES[-1].one("ENTRYPOINT").words(), "serve"], volume)
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "CLEARCUT_ALLOW_ANONYMOUS=true" in done.stderr
+
+
+def test_keys_are_made_in_the_volume(image, volume):
+    final, _, _ = image
+    words, environ = command(
+        final, [*STAGES[-1].one("ENTRYPOINT").words(), "keys", "create", "shop"], volume,
+        CLEARCUT_DATABASE_URL="sqlite:////data/clearcut.db",
+    )  # fmt: skip
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("clc_"), done.stderr
+    assert (volume / "clearcut.db").stat().st_uid == 10001

@@ -1,0 +1,230 @@
+"""The files of ``deploy/`` against settings, routes and metrics, and against the schemas of their readers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.service import build
+from app.settings import PREFIX, Settings
+from tests.container.dockerfile import read as read_dockerfile
+from tests.deploy.files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
+from tests.fakes import Stage, on_stage
+
+KUBERNETES = DEPLOY / "kubernetes"
+MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+PROMTOOL = shutil.which("promtool")
+
+
+def settings_of(environ: dict[str, str]) -> Settings:
+    """Raises if a name is no setting or a value is none that it takes."""
+    ours = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    assert ours
+    return Settings.model_validate(ours)
+
+
+def seconds(duration: str) -> float:
+    (count, unit) = re.fullmatch(r"(\d+)([sm])", duration).groups()
+    return int(count) * {"s": 1, "m": 60}[unit]
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def exported() -> set[str]:
+    """Every sample name that the service can export, also of series that have no sample yet."""
+    names = {"up"}
+    for family in build(Settings()).metrics.registry.collect():
+        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
+        names |= {family.name + suffix for suffix in suffixes.get(family.type, [""])}
+    return names
+
+
+def test_every_rule_and_every_panel_asks_for_what_there_is():
+    there = exported() | {rule["record"] for rule in rules() if "record" in rule}
+    for rule in rules():
+        assert series_in(rule["expr"]), rule
+        assert series_in(rule["expr"]) <= there, rule
+    for panel, expression in queries():
+        assert series_in(expression), panel
+        assert series_in(expression) <= there, panel
+
+
+def test_the_names_in_an_expression_are_found():
+    assert series_in('sum by (job) (rate(clearcut_a_total{b=~"clearcut_c|d"}[5m])) / up{job="clearcut"}') == {
+        "clearcut_a_total", "up",
+    }  # fmt: skip
+
+
+def test_every_alert_says_what_to_do():
+    for rule in rules():
+        if "alert" in rule:
+            assert rule["labels"]["severity"] in ("critical", "warning")
+            assert {"summary", "action"} <= rule["annotations"].keys()
+
+
+def test_every_alert_is_made_to_fire_by_a_test_of_its_own():
+    tested = documents(DEPLOY / "prometheus" / "rules_test.yml")[0]["tests"]
+    fired = {each["alertname"] for test in tested for each in test.get("alert_rule_test", []) if each["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules() if "alert" in rule}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_accepts_the_configuration_and_the_rules_pass_their_tests():
+    folder = RULES.parent
+    for command in (
+        ["check", "config", "prometheus.yml"],
+        ["check", "rules", "rules.yml"],
+        ["test", "rules", "rules_test.yml"],
+    ):
+        done = subprocess.run([PROMTOOL, *command], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_is_whole():
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        assert panel["description"]
+        assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+    spots = [(p["gridPos"]["x"] + x, p["gridPos"]["y"] + y) for p in panels
+             for x in range(p["gridPos"]["w"]) for y in range(p["gridPos"]["h"])]  # fmt: skip
+    assert len(spots) == len(set(spots)), "panels lie over each other"
+
+
+# --- compose ---------------------------------------------------------------------------------------------------------
+
+
+def test_compose_agrees_with_the_settings_the_dockerfile_and_prometheus():
+    whole = document(DEPLOY / "compose.yaml")
+    service = whole["services"]["clearcut"]
+    settings = settings_of(service["environment"])
+    assert settings.drain_delay_s + settings.drain_timeout_s + 5 <= seconds(service["stop_grace_period"])
+    assert service["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+    (job,) = document(RULES.parent / "prometheus.yml")["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"clearcut:{settings.metrics_port}"]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    arguments, stages = read_dockerfile()
+    for path in ("compose.yaml", "compose.gpu.yaml"):
+        built = document(DEPLOY / path)["services"]["clearcut"]["build"]
+        assert (DEPLOY / built["context"] / built["dockerfile"]).is_file()
+        assert built["args"].keys() <= arguments.keys() | {"DEVICE"}
+    assert document(DEPLOY / "compose.gpu.yaml")["services"]["clearcut"]["build"]["args"]["IMAGE"] == arguments["IMAGE"]
+    assert settings.database_url.startswith(f"sqlite:///{stages[-1].environment({'DEVICE': ''})['CLEARCUT_DATA_DIR']}")
+    for each in whole["services"].values():
+        for mount in each["volumes"]:
+            source = mount.split(":")[0]
+            assert source in whole["volumes"] or (DEPLOY / source).exists(), mount
+
+
+# --- Kubernetes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_manifests_are_what_the_api_takes(path):
+    for each in documents(path):
+        kubernetes_validate.validate(each, "1.33", strict=True)
+
+
+def test_a_manifest_with_a_misspelt_field_would_be_found():
+    broken = document(KUBERNETES / "disruption.yaml")
+    broken["spec"]["maxUnavailabel"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.33", strict=True)
+
+
+def merged() -> dict:
+    """The Deployment with the GPU's patch over it, as far as it goes: containers are merged by name, lists replaced."""
+
+    def over(base, patch):
+        if isinstance(base, dict) and isinstance(patch, dict):
+            return base | {name: over(base.get(name), value) for name, value in patch.items()}
+        if isinstance(base, list) and base and isinstance(base[0], dict) and "name" in base[0]:
+            named = {each["name"]: each for each in base}
+            return list((named | {each["name"]: over(named.get(each["name"], {}), each) for each in patch}).values())
+        return patch
+
+    return over(document(KUBERNETES / "deployment.yaml"), document(KUBERNETES / "gpu" / "deployment.yaml"))
+
+
+@pytest.mark.parametrize("deployment", [document(KUBERNETES / "deployment.yaml"), merged()], ids=["CPU", "GPU"])
+def test_the_deployment_agrees_with_the_settings(deployment):
+    kubernetes_validate.validate(deployment, "1.33", strict=True)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
+    settings = settings_of(environ)
+    grace = pod["terminationGracePeriodSeconds"]
+    command, pause = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    assert int(pause) + settings.drain_delay_s + settings.drain_timeout_s + 5 <= grace
+    assert settings.deadline_s <= settings.drain_timeout_s
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {"http": settings.port, "metrics": settings.metrics_port}
+    notes = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert notes["prometheus.io/port"] == str(settings.metrics_port)
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert {each["mountPath"] for each in container["volumeMounts"]} == {"/data", "/tmp"}
+    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+
+
+def test_a_gpu_pod_asks_for_its_gpu():
+    (container,) = merged()["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"name": "CLEARCUT_DEVICE", "value": "cuda"} in container["env"]
+
+
+def test_probes_ask_for_routes_that_there_are():
+    (container,) = document(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]["containers"]
+
+    async def scenario(on: Stage):
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            probe = container[name]["httpGet"]
+            assert probe["port"] == "http"
+            assert (await on.client.get(probe["path"])).status_code == 200
+
+    on_stage(scenario)
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_manifests_belong_together():
+    kinds = {each["kind"]: each for path in MANIFESTS for each in documents(path)}
+    labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert kinds["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert kinds["Service"]["spec"]["selector"].items() <= labels.items()
+    assert kinds["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert kinds["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    target = kinds["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", kinds["Deployment"]["metadata"]["name"])
+    assert (
+        kinds["HorizontalPodAutoscaler"]["spec"]["minReplicas"] > kinds["PodDisruptionBudget"]["spec"]["maxUnavailable"]
+    )
+    listed = document(KUBERNETES / "kustomization.yaml")["resources"]
+    assert sorted(listed) == [path.name for path in MANIFESTS]
+    for patch in document(KUBERNETES / "gpu" / "kustomization.yaml")["patches"]:
+        assert (KUBERNETES / "gpu" / patch["path"]).is_file()
+
+
+def test_the_autoscaler_follows_a_metric_that_is_recorded():
+    text = (KUBERNETES / "autoscaler.yaml").read_text()
+    (metric,) = document(KUBERNETES / "autoscaler.yaml")["spec"]["metrics"]
+    assert f"name: {{as: {metric['pods']['metric']['name']}}}" in text
+    (recorded,) = set(re.findall(r"clearcut:[\w:]+", text))
+    assert recorded in {rule.get("record") for rule in rules()}
+
+
+def test_samples_of_a_fresh_service_parse():
+    """What the names above are taken from is what a scrape gets."""
+    text = generate_latest(build(Settings()).metrics.registry).decode()
+    assert "clearcut_ready" in {family.name for family in text_string_to_metric_families(text)}
