@@ -6,6 +6,7 @@ are reported, not only the first.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -16,11 +17,14 @@ from typing import Literal
 
 from app.access.rates import Rates
 from app.access.tables import try_database
+from app.blobs.opening import blob_store, signing_secrets
 from app.errors import StartupError
+from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
 from app.inference.session import runtime_version
+from app.jobs.webhook import signing_key
 from app.loading import load_as_set
-from app.service import BYTES_PER_PIXEL, pixel_capacity
+from app.service import BYTES_PER_PIXEL, NO_CLIENT, pixel_capacity
 from app.settings import MIB, Settings, read
 
 Verdict = Literal["ok", "note", "FAULT"]
@@ -52,7 +56,9 @@ def findings(environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     yield from _model(settings)
     yield from _memory(settings, max(before, memory_used()), memory_limit())
     yield from _accounts(settings)
+    yield from _addresses(settings)
     yield from _data(settings)
+    yield from _kept(settings)
 
 
 def public_without_keys(settings: Settings) -> str | None:
@@ -169,6 +175,38 @@ def _accounts(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAULT", "limits", str(exc))
 
 
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    """Whether pictures by address could be fetched."""
+    try:
+        rules = fetch_rules(settings)
+    except StartupError as exc:
+        yield Finding("FAULT", "fetch", str(exc))
+        return
+    if not settings.fetch:
+        return
+    if importlib.util.find_spec("httpcore2") is None:
+        yield Finding("FAULT", "fetch", NO_CLIENT)
+    else:
+        only = ", and from nowhere else" if rules.only_allowed else " and from the public internet"
+        yield Finding("ok", "fetch", f"pictures by address, from {len(rules.allow)} hosts and networks allowed{only}")
+
+
+def _kept(settings: Settings) -> Iterator[Finding]:
+    """Whether jobs could keep their pictures in the bucket, and sign what they send; a bucket is listed once."""
+    if settings.jobs == "off":
+        return
+    try:
+        if settings.webhook_secret is not None:
+            signing_key(settings.webhook_secret.get_secret_value())
+        if settings.signing_secret is not None:
+            signing_secrets(settings)
+        if settings.blobs:
+            blob_store(settings)
+            yield Finding("ok", "blobs", f"{settings.blobs} can be listed")
+    except StartupError as exc:
+        yield Finding("FAULT", "blobs", str(exc))
+
+
 def _data(settings: Settings) -> Iterator[Finding]:
     """Whether the data folder could be written to; it is not made."""
     folder = settings.data_dir
@@ -177,4 +215,5 @@ def _data(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "data", f"{folder} " + ("can be written to" if there == folder else "can be made"))
     else:
         # Jobs need it; the synchronous routes do without.
-        yield Finding("note", "data", f"CLEARCUT_DATA_DIR={folder} cannot be written to: jobs would not start")
+        verdict: Verdict = "note" if settings.jobs == "off" else "FAULT"
+        yield Finding(verdict, "data", f"CLEARCUT_DATA_DIR={folder} cannot be written to: jobs would not start")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from app.fetch.fetcher import Fetcher
     from app.jobs.desk import Jobs
 
+NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
 HEARTBEAT_S = 0.5
 
 BYTES_PER_PIXEL = 16
@@ -199,7 +200,7 @@ class Service:
         try:
             from app.fetch.fetcher import Fetcher  # with an HTTP client, which serving without addresses does not need
         except ImportError:
-            raise StartupError("CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'") from None
+            raise StartupError(NO_CLIENT) from None
         return Fetcher(rules, ended=self.metrics.fetch_ended)
 
     def _make_jobs(self) -> Jobs | None:

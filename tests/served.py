@@ -28,9 +28,9 @@ STOP_S = 60.0
 
 
 def environment(**environ: str) -> dict[str, str]:
-    """``slots="4"`` becomes ``CLEARCUT_SLOTS=4``; beside it only what a process cannot do without."""
+    """``slots="4"`` becomes ``CLEARCUT_SLOTS=4``, ``AWS_REGION="x"`` stays; besides what no process can do without."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
+    return kept | {name if name.isupper() else f"CLEARCUT_{name.upper()}": each for name, each in environ.items()}
 
 
 def command() -> list[str]:

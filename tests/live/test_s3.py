@@ -19,6 +19,8 @@ from app.blobs.bucket import bucket_blobs
 from app.blobs.opening import blob_store
 from app.blobs.store import CHUNK_BYTES
 from app.errors import StartupError, StorageFull
+from tests.live.senders import outside
+from tests.served import served
 
 HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
 pytestmark = [
@@ -196,3 +198,31 @@ def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start
     assert blobs.get("a").data == b"x"
     with pytest.raises(StartupError, match="CLEARCUT_BLOBS"):
         blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
+
+
+def test_a_jobs_picture_lies_in_the_bucket_and_any_node_hands_it_out(bucket, endpoint, tmp_path):
+    """Two nodes share nothing but the bucket and the secret."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PYTHONPATH")
+    beside = {name: os.environ[name] for name in names if name in os.environ}
+    common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **beside}
+    with outside() as pictures, served(data_dir=str(tmp_path / "one"), fetch_allow=pictures.allow, **common) as one:
+        body = {
+            "model": "851-bg-remove",
+            "lab851BgRemoveParams": {"image": f"{pictures.base_url}/photo.jpg"},
+            "webhook_url": f"{pictures.base_url}/hook",
+        }
+        with httpx.Client(base_url=one.base_url, trust_env=False, timeout=60) as client:
+            client.post("/v2/images/background-remove", json=body).raise_for_status()
+            (told,) = pictures.until_calls(1)
+            (url,) = [word for word in str(told).split("'") if "/outputs/" in word][:1]
+            whole = client.get(url).raise_for_status()
+            part = client.get(url, headers={"range": "bytes=1-3"})
+        assert whole.content[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (part.status_code, part.content) == (206, b"PNG")
+        (kept,) = keys(endpoint, bucket)
+        assert kept.startswith("some/prefix/")
+        assert kept.endswith("~image~png")
+        with served(data_dir=str(tmp_path / "two"), **common) as two:
+            again = httpx.get(url.replace(one.base_url, two.base_url), trust_env=False, timeout=60)
+        assert again.content == whole.content
+    assert [path.name for path in tmp_path.rglob("*") if path.suffix == ".png"] == []
