@@ -150,3 +150,24 @@ def test_the_own_address_can_be_reached_from_within(monkeypatch, host, url):
     monkeypatch.setenv("CLEARCUT_HOST", host)
     monkeypatch.setenv("CLEARCUT_PORT", "9")
     assert own_address() == url
+
+
+def test_addresses_secrets_and_buckets_that_are_malformed(tmp_path, monkeypatch):
+    secret = "hidden-hidden"
+    found = said(fetch_allow="good.example,http://", jobs="sqlite", webhook_secret=secret, data_dir=str(tmp_path))
+    assert found["fetch"].verdict == "FAULT"
+    assert "CLEARCUT_FETCH_ALLOW: 'http://'" in found["fetch"].text
+    assert found["blobs"].verdict == "FAULT"
+    assert "CLEARCUT_WEBHOOK_SECRET" in found["blobs"].text
+    assert secret not in str(found.values())
+    assert "s3://bucket" in said(jobs="sqlite", blobs="http://bucket", data_dir=str(tmp_path))["blobs"].text
+    assert said(fetch="on", fetch_allow="good.example", fetch_deny="*")["fetch"].verdict == "ok"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert said(fetch="on")["fetch"].verdict == "FAULT"
+
+
+def test_a_folder_that_cannot_be_written_to_keeps_jobs_from_starting(tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = str(tmp_path / "file" / "data")
+    assert said(data_dir=folder)["data"].verdict == "note"
+    assert said(data_dir=folder, jobs="sqlite")["data"].verdict == "FAULT"
