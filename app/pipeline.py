@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from app.access.limits import PixelBudget
+from app.access.limits import AtWork, PixelBudget
 from app.errors import DeadlineExceeded, ImageError, InvalidOption, ModerationRefused
 from app.imaging.compose import compose
 from app.imaging.decode import decode
@@ -102,13 +102,21 @@ class Pipeline:
         pixels: PixelBudget,
         pool: Pool,
         moderator: Moderator | None = None,
+        later: Pool | None = None,
     ) -> None:
+        """
+        Args:
+            later: for work that nobody waits for; its threads should stand back for the pool's.
+        """
         self.batcher = batcher
         self.spec = spec
         self.limits = limits
         self.pixels = pixels
         self.pool = pool
         self.moderator = moderator
+        self.later = later or pool
+        self.at_work = AtWork()
+        """Without the work that nobody waits for."""
 
     async def remove(self, job: Job, trace: Trace, probed: Probed | None = None, turn: Turn | None = None) -> Result:
         """Remove the background of one picture.
@@ -125,7 +133,8 @@ class Pipeline:
         """
         try:
             async with asyncio.timeout(trace.remaining()):
-                return await self._remove(job, trace, probed, turn)
+                with self.at_work.enter() if turn is None else nullcontext():
+                    return await self._remove(job, trace, probed, turn)
         except TimeoutError:
             raise DeadlineExceeded(trace.current) from None
         finally:
@@ -138,7 +147,7 @@ class Pipeline:
             if turn is not None:
                 trace.current = "turn"
                 await turn()
-            return await self._on_pool(Rank.LATER if later else rank, trace, work)
+            return await self._on_pool(self.later if later else self.pool, rank, trace, work)
 
         with self.batcher.expecting() if job.mask is None and not later else nullcontext() as arrival:
             headers = await on_pool(Rank.LOOK, partial(self._probe, job, trace))
@@ -235,8 +244,8 @@ class Pipeline:
             answers.append(Answer(encoded, box, matte.confidence, matte.ambiguous_ratio, facts))
         return Result(tuple(answers), *header.upright_size)
 
-    async def _on_pool(self, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
-        """Run ``work`` on the pool; a request that is cancelled while it waits for a thread gives its place up."""
+    async def _on_pool(self, pool: Pool, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
+        """Run ``work`` on a pool; a request that is cancelled while it waits for a thread gives its place up."""
         trace.current = "pool"
         submitted = trace.elapsed()
 
@@ -244,7 +253,7 @@ class Pipeline:
             trace.add("pool", trace.elapsed() - submitted)
             return work()
 
-        return await asyncio.wrap_future(self.pool.put(rank, begin))
+        return await asyncio.wrap_future(pool.put(rank, begin))
 
 
 def _about(field: str, step: Callable[[Buffer], T], data: Buffer) -> T:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -25,14 +27,17 @@ class Rank(IntEnum):
     LOOK = 1
     """Reading a header: cheap, and may refuse the request."""
     BEGIN = 2
-    LATER = 3
-    """Any work of a job: nobody waits for it."""
 
 
 class Pool(Executor):
     """Threads start at once and live until ``shutdown``; they are daemons, since C code cannot be interrupted."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, nice: int = 0) -> None:
+        """
+        Args:
+            nice: how far the threads stand back for others' when the processors are short, 0 to 19 (Linux only).
+        """
+        self._nice = nice if sys.platform == "linux" else 0  # elsewhere the whole process would be
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()
@@ -73,6 +78,8 @@ class Pool(Executor):
             future.cancel()
 
     def _work(self) -> None:
+        if self._nice:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         while True:
             with self._changed:
                 while not self._waiting and not self._closed:

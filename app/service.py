@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
 HEARTBEAT_S = 0.5
+JOBS_NICE = 19
+"""The jobs' pixel threads get what the requests' leave over, and little else."""
 
 BYTES_PER_PIXEL = 16
 """Peak memory of a picture in the house, measured: decode, matte, cut-out and encoded output together."""
@@ -86,6 +88,8 @@ class Service:
         self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
         self.pool = Pool(self.workers)
+        self.later_pool = Pool(max(1, self.workers // 2), JOBS_NICE) if settings.jobs != "off" else None
+        """For jobs."""
         self.fetcher: Fetcher | None = None
         """For the synchronous routes; None while they take no addresses."""
         self.outputs: Outputs | None = None
@@ -147,7 +151,9 @@ class Service:
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
             raise
-        self.pipeline = Pipeline(self.batcher, served.entry.input, limits, self.pixels, self.pool, moderator)
+        self.pipeline = Pipeline(
+            self.batcher, served.entry.input, limits, self.pixels, self.pool, moderator, self.later_pool
+        )
         if self.jobs is not None:
             try:
                 self.outputs = await self.jobs.start(self.pipeline)
@@ -168,6 +174,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         self.pool.shutdown()
+        if self.later_pool is not None:
+            self.later_pool.shutdown()
         self.lifecycle.to(State.STOPPED)
 
     async def until_idle(self) -> None:
@@ -208,7 +216,7 @@ class Service:
             return None
         from app.jobs.desk import Jobs  # an optional room, with dependencies of its own
 
-        return Jobs(self.settings, self.access, self.metrics, self.slots, self.workers)
+        return Jobs(self.settings, self.access, self.metrics, self.workers)
 
     def _charge_closed(self, outcome: str) -> None:
         self.metrics.charges.labels(outcome).inc()
@@ -224,7 +232,7 @@ class Service:
     async def _heartbeat(self) -> None:
         """Twice a second: how late the event loop runs (pixel work in the wrong place), whether a model run hangs,
         and, once the house has been empty for a beat, memory back to the system."""
-        seen = trimmed = self.slots.entered
+        seen = trimmed = self._entered
         while True:
             before = time.monotonic()
             await asyncio.sleep(HEARTBEAT_S)
@@ -232,10 +240,15 @@ class Service:
             since = self.batcher.busy_since if self.batcher is not None else None
             if self.batcher is not None and since is not None and before - since > self.settings.watchdog_s:
                 self.batcher.fail(TimeoutError(f"a model run has taken more than {self.settings.watchdog_s:g} s"))
-            if self.slots.used == 0 and seen == self.slots.entered != trimmed:
+            if self.slots.used == 0 and seen == self._entered != trimmed:
                 await asyncio.to_thread(give_back_memory)
                 trimmed = seen
-            seen = self.slots.entered
+            seen = self._entered
+
+    @property
+    def _entered(self) -> int:
+        """Requests and jobs that have made memory dirty since the start."""
+        return self.slots.entered + (self.jobs.finished if self.jobs is not None else 0)
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch

@@ -102,7 +102,6 @@ class Slots:
         self._places: set[Place] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._left: set[asyncio.Future[None]] = set()
 
     @property
     def lent(self) -> int:
@@ -129,19 +128,6 @@ class Slots:
                 self.used -= 1
             if not self._places:
                 self._empty.set()
-            for waiter in self._left:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-    async def until_below(self, count: int) -> None:
-        """Return at a moment when fewer than ``count`` (at least 1) slots are taken."""
-        while self.used >= count:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._left.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._left.discard(waiter)
 
     def take(self) -> None:
         """Count one more slot as used, a slow upload's if there is no other.
@@ -162,6 +148,38 @@ class Slots:
     async def until_empty(self) -> None:
         """Return at a moment when no slot is taken and no upload is on its way."""
         await self._empty.wait()
+
+
+class AtWork:
+    """Requests whose pictures are being worked on: not those that are still being read, or answered.
+
+    Used from the event loop's thread only.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def until_below(self, count: int) -> None:
+        """Return at a moment when there are fewer than ``count`` (at least 1)."""
+        while self.count >= count:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiting.discard(waiter)
 
 
 class PixelBudget:

@@ -52,11 +52,11 @@ FIRST_LEASE_S = 120.0
 class Jobs:
     """Used from the service's event loop. ``payloads``: what each dialect's webhook says, put in by the dialects."""
 
-    def __init__(self, settings: Settings, access: Access, metrics: Metrics, slots: Slots, workers: int) -> None:
+    def __init__(self, settings: Settings, access: Access, metrics: Metrics, workers: int) -> None:
         self._settings = settings
         self._access = access
         self._metrics = metrics
-        self._lane = Lane(slots, width=max(1, workers // 2), room=max(1, workers // 2))
+        self._workers = workers
         self._queue: Queue | None = None
         self._fetcher: Fetcher | None = None
         self._blobs: BlobStore | None = None
@@ -67,6 +67,8 @@ class Jobs:
         self.door = Slots(settings.slots)
         """Orders that are being taken; they hold no place among the requests."""
         self.payloads: dict[str, Payload] = {}
+        self.finished = 0
+        """Here, since the start."""
         self.waiting = 0
         """Jobs in the queue, on all nodes together; some seconds old."""
         self.at_work = 0
@@ -88,8 +90,10 @@ class Jobs:
             webhook.signing_key(secret)
         self._blobs = await asyncio.to_thread(blob_store, settings)
         self._secrets = await asyncio.to_thread(signing_secrets, settings)
+        width = max(1, self._workers // 2)
+        lane = Lane(pipeline.at_work, width=width, room=width)
         steps = JobSteps(
-            pipeline, self._access, self._blobs, fetcher, self._metrics, self._lane, settings.blob_ttl_s,
+            pipeline, self._access, self._blobs, fetcher, self._metrics, lane, settings.blob_ttl_s,
             self.payloads, self.link, secret, self._done,
         )  # fmt: skip
         self._queue = Queue(await asyncio.to_thread(_nodes, settings), steps)
@@ -177,6 +181,7 @@ class Jobs:
         return (self.waiting + self._fresh + 1) * self._work_s
 
     def _done(self, seconds: float) -> None:
+        self.finished += 1
         self._work_s = 0.9 * self._work_s + 0.1 * max(0.05, seconds)
 
     async def _check(self, order: Order) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.access.limits import Slots
+from app.access.limits import AtWork
 
 LONGEST_TURN_S = 0.5
 """A picture that is decoded holds memory: once begun, no stage is put off for longer."""
@@ -17,32 +17,32 @@ class Lane:
 
     Args:
         width: jobs that are at work at once.
-        room: requests in the house at which no stage of a job begins.
+        room: requests at work at which no stage of a job begins.
     """
 
-    def __init__(self, slots: Slots, width: int, room: int) -> None:
-        self._slots = slots
+    def __init__(self, at_work: AtWork, width: int, room: int) -> None:
+        self._at_work = at_work
         self._width = asyncio.Semaphore(width)
         self._room = room
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Turns]:
-        """Wait for a place among those at work, and for the house to have room for one more."""
+        """Wait for a place among those at work, and for requests to leave room for one more."""
         async with self._width:
-            await self._slots.until_below(self._room)
-            yield Turns(self._slots, self._room)
+            await self._at_work.until_below(self._room)
+            yield Turns(self._at_work, self._room)
 
 
 class Turns:
     """One job's turns. The first waits for as long as it takes, as nothing is in memory yet."""
 
-    def __init__(self, slots: Slots, room: int) -> None:
-        self._slots = slots
+    def __init__(self, at_work: AtWork, room: int) -> None:
+        self._at_work = at_work
         self._room = room
 
     async def __call__(self) -> None:
         try:
             async with asyncio.timeout(LONGEST_TURN_S):
-                await self._slots.until_below(self._room)
+                await self._at_work.until_below(self._room)
         except TimeoutError:
             return

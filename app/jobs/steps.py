@@ -121,7 +121,7 @@ class JobSteps:
         try:
             await self._persist(lambda: self._access.hold(charge, LEASE_S))
         except ClearcutError as exc:
-            return _failed(exc, 0.0)
+            return _failed(exc)
         return {}
 
     async def fetch(self, job_id: str, order: Order) -> Step:
@@ -134,34 +134,28 @@ class JobSteps:
             put = partial(self._blobs.put, input_key(job_id), data, "application/octet-stream", expires_at)
             await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
-            return _failed(exc, 0.0)
+            return _failed(exc)
         return {"bytes": len(data)}
 
     async def process(self, job_id: str, order: Order, attempt: int) -> Step:
         """The cut-out into the store."""
         if attempt > ATTEMPTS:
             log.error("a job is given up: it was begun too often", extra={"fields": {"job": job_id}})
-            return _failed(InternalError(), 0.0)
-        try:
-            data = (await self._persist(lambda: asyncio.to_thread(self._blobs.get, input_key(job_id)))).data
-        except KeyError:
-            return _failed(MissingImage("The picture has expired before it was worked on"), 0.0)
-        except ClearcutError as exc:
-            return _failed(exc, 0.0)
-        trace = Trace(PATIENCE_S)
-        fault: ClearcutError = InternalError()
+            return _failed(InternalError())
         for _ in range(FAULTS):
             try:
-                return outcome_json(await self._persist(lambda: self._cut_out(job_id, order, data, trace)))
-            except InternalError as exc:
-                fault = exc
+                return outcome_json(await self._persist(lambda: self._cut_out(job_id, order)))
+            except KeyError:
+                return _failed(MissingImage("The picture has expired before it was worked on"))
+            except InternalError:
+                log.warning("a job met a fault of ours", extra={"fields": {"job": job_id}})
             except ClearcutError as exc:
                 if isinstance(exc, ImageError) and exc.field == "image_file":
                     exc = exc.about(order.field)
-                return _failed(exc, trace.elapsed())
+                return _failed(exc)
             except Exception:
                 log.exception("a job failed", extra={"fields": {"job": job_id}})
-        return _failed(fault, trace.elapsed())
+        return _failed(InternalError())
 
     async def close(self, job_id: str, order: Order, outcome: Outcome) -> None:
         """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
@@ -198,10 +192,17 @@ class JobSteps:
         log.info("webhook", extra={"fields": fields})
         return {"done": made.delivered, **asdict(made)}
 
-    async def _cut_out(self, job_id: str, order: Order, data: bytes, trace: Trace) -> Outcome:
+    async def _cut_out(self, job_id: str, order: Order) -> Outcome:
+        """One attempt; the picture is in memory only while its job is one of those at work.
+
+        Raises:
+            KeyError: the picture has expired.
+            ClearcutError: as the pipeline and the store raise.
+        """
         async with AsyncExitStack() as places:
             with self._waiting():
                 turn = await places.enter_async_context(self._lane.place())
+            data = (await asyncio.to_thread(self._blobs.get, input_key(job_id))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
                 Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), turn=turn
@@ -240,10 +241,8 @@ class JobSteps:
             pause = min(30.0, 2 * pause)
 
 
-def _failed(error: ClearcutError, seconds: float) -> Step:
+def _failed(error: ClearcutError) -> Step:
     public = error.details or error.message
     refused: Moderation | None = "refused" if isinstance(error, ModerationRefused) else None
-    found = Outcome(
-        False, time.time(), seconds, moderation=refused, status=error.status, reason=error.reason, message=public
-    )
+    found = Outcome(False, time.time(), moderation=refused, status=error.status, reason=error.reason, message=public)
     return outcome_json(found)

@@ -88,9 +88,10 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
     account = await enter(service, request)
     await count_job(service, request, account, desk.name, desk.per_minute)
     key = idempotency_key(request.headers)
-    with jobs.door.enter():
+    with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
+        place.claim()
         if wanted.url is not None and is_data_url(wanted.url):
             raise InvalidOption(wanted.field, "an https:// address; data: URLs are not taken here")
         order = Order(

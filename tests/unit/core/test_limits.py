@@ -3,7 +3,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.access.limits import MOST_LENT, RETRY_AFTER_MAX, DrainRate, PixelBudget, Slots
+from app.access.limits import MOST_LENT, RETRY_AFTER_MAX, AtWork, DrainRate, PixelBudget, Slots
 from app.errors import Overloaded
 
 
@@ -211,17 +211,17 @@ def test_a_grant_that_meets_its_cancellation_is_given_back():
     assert asyncio.run(scenario()) == 0
 
 
-def test_until_below_returns_when_enough_slots_are_free():
+def test_until_below_returns_when_few_enough_are_at_work():
     async def scenario():
-        slots, log = Slots(4), []
-        with slots.enter():
-            with slots.enter():
-                waiting = asyncio.create_task(slots.until_below(2))
+        at_work, log = AtWork(), []
+        with at_work.enter():
+            with at_work.enter():
+                waiting = asyncio.create_task(at_work.until_below(2))
                 waiting.add_done_callback(lambda _: log.append("passed"))
                 await _settle()
                 log.append("left one")
             await _settle()
-            await slots.until_below(2)
+            await at_work.until_below(2)
         return log
 
     assert asyncio.run(scenario()) == ["left one", "passed"]

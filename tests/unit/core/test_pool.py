@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 
 import pytest
@@ -66,3 +68,13 @@ def test_it_is_an_executor_like_any_other(held):
     pool, gate = held
     gate.set()
     assert pool.submit(divmod, 7, 2).result(10) == (3, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_threads_can_stand_back_for_others_and_only_they_do():
+    pool, other = Pool(1, nice=19), Pool(1)
+    own = [each.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for each in (pool, other)]
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert [future.result(10) for future in own] == [19, before]
+    pool.shutdown()
+    other.shutdown()

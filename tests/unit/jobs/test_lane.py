@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.access.limits import Slots
+from app.access.limits import AtWork
 from app.jobs import lane
 from app.jobs.lane import Lane
 
@@ -16,7 +16,7 @@ async def settle():
 
 def test_no_more_jobs_are_at_work_than_the_lane_is_wide():
     async def scenario():
-        road, at_work, most = Lane(Slots(8), width=2, room=1), 0, 0
+        road, at_work, most = Lane(AtWork(), width=2, room=1), 0, 0
 
         async def job():
             nonlocal at_work, most
@@ -34,14 +34,14 @@ def test_no_more_jobs_are_at_work_than_the_lane_is_wide():
 
 def test_a_job_begins_when_requests_leave_room():
     async def scenario():
-        slots = Slots(8)
-        road, log = Lane(slots, width=1, room=1), []
+        requests = AtWork()
+        road, log = Lane(requests, width=1, room=1), []
 
         async def job():
             async with road.place():
                 log.append("job")
 
-        with slots.enter():
+        with requests.enter():
             task = asyncio.create_task(job())
             await settle()
             log.append("answered")
@@ -55,10 +55,10 @@ def test_a_begun_job_goes_on_beside_requests_after_a_while(monkeypatch):
     monkeypatch.setattr(lane, "LONGEST_TURN_S", 0.01)
 
     async def scenario():
-        slots = Slots(8)
-        async with Lane(slots, width=1, room=1).place() as turn:
-            with slots.enter():
+        requests = AtWork()
+        async with Lane(requests, width=1, room=1).place() as turn:
+            with requests.enter():
                 await turn()
-                return slots.used
+                return requests.count
 
     assert asyncio.run(scenario()) == 1
