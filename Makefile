@@ -16,8 +16,7 @@ CONFIG ?= models/training/configs/clearcut-s.toml
 VIEWS ?= 2
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak \
-	setup-train train export export-variants quantise-u2netp quality
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak \ setup-train train export export-variants quantise-u2netp quality test-chaos
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -53,6 +52,9 @@ test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part 
 
 test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by many connections against the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
+
+test-chaos: $(VENV)/.dev ## faults: a failing model, no memory, a full disk, clock jumps, signals and hang-ups under load
+	$(RUN) -m pytest -q tests/chaos -m slow
 
 soak: $(VENV)/.dev ## half an hour at 1.5 times saturation: memory, descriptors, threads, answers, refusals
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))

@@ -15,7 +15,7 @@
     ├── JobNotFound 404   JobsOff 404   ModerationRefused 422
     ├── IdempotencyConflict 409  RateLimited 429
     ├── ClientGone 499          logged, never sent
-    ├── Unavailable 503         Overloaded  Starting  Draining  Failed  StorageFull
+    ├── Unavailable 503         Overloaded  OutOfMemory  Starting  Draining  Failed  StorageFull
     ├── DeadlineExceeded 504
     └── InternalError 500
 
@@ -397,6 +397,15 @@ class Unavailable(ClearcutError):
 
 class Overloaded(Unavailable):
     reason = "overloaded"
+
+
+class OutOfMemory(Unavailable):
+    """An allocation failed: this request is let go, and the others go on."""
+
+    reason = "out_of_memory"
+
+    def __init__(self, *, retry_after: int = 5) -> None:
+        super().__init__("There is not enough memory for this request at the moment", retry_after=retry_after)
 
 
 class Starting(Unavailable):

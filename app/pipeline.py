@@ -36,6 +36,7 @@ from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
 from app.imaging.reduction import exactly, in_full, reduction
 from app.imaging.refine import refine
+from app.imaging.runtime import memory_errors
 from app.imaging.types import (
     Box,
     Buffer,
@@ -251,7 +252,8 @@ class Pipeline:
 
         def begin() -> T:
             trace.add("pool", trace.elapsed() - submitted)
-            return work()
+            with memory_errors():
+                return work()
 
         return await asyncio.wrap_future(pool.put(rank, begin))
 

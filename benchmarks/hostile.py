@@ -3,7 +3,7 @@
 Cost: every input of tests/hostile is sent alone, and the server's processor time and the growth of its resident memory
 are read; the dearest are sent again, each after a pause in which freed memory has gone back.
 
-Honest clients: three requests a second with a 1 megapixel photo, for some seconds in quiet and for as long during the
+Honest clients: four requests a second with a 1 megapixel photo, for some seconds in quiet and for as long during the
 attack, several rounds of both by turns; the figure is the median over the rounds of the ratio of the two 95th
 percentiles. The attacker sends as fast as it is answered, one at a time unless its name says otherwise. ``one more`` is
 no attack but another honest client that does the same: what sharing the machine costs anyhow.
@@ -35,7 +35,7 @@ from tests.hostile.routes import ROUTES
 from tests.live.wire import Wire, request
 from tests.served import Server, served
 
-RATE = 3.0
+RATE = 4.0
 LISTED = 12
 
 

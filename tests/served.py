@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import psutil
@@ -44,13 +45,21 @@ def refused(seconds: float = START_S, **environ: str) -> subprocess.CompletedPro
 
 
 class Server:
-    """A running ``python -m app serve``."""
+    """A running ``python -m app serve``, or ``run`` in its place; ``around`` is put before it, such as prlimit."""
 
-    def __init__(self, **environ: str) -> None:
+    def __init__(
+        self,
+        *,
+        run: Sequence[str] | None = None,
+        around: Sequence[str] = (),
+        beside: Mapping[str, str] = MappingProxyType({}),
+        cwd: Path = ROOT,
+        **environ: str,
+    ) -> None:
         self.process = subprocess.Popen(
-            command(),
-            cwd=ROOT,
-            env=environment(**{"port": "0", **environ}),
+            [*around, *(run or command())],
+            cwd=cwd,
+            env={**environment(**{"port": "0", **environ}), **beside},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -174,7 +183,7 @@ class Server:
 
 
 @contextmanager
-def started(**environ: str) -> Iterator[Server]:
+def started(**environ: Any) -> Iterator[Server]:
     """A server that has only just been started: it may not be listening yet. Killed at the end if still there."""
     server = Server(**environ)
     try:
@@ -184,7 +193,7 @@ def started(**environ: str) -> Iterator[Server]:
 
 
 @contextmanager
-def served(**environ: str) -> Iterator[Server]:
+def served(**environ: Any) -> Iterator[Server]:
     """A server that is ready; at the end it is told to stop and must do so with exit code 0, unless it has ended."""
     with started(**environ) as server:
         server.listening().ready()

@@ -37,6 +37,7 @@ def decode(data: Buffer, header: ImageHeader, reduced: int = 1) -> DecodedImage:
 
     Raises:
         CorruptImage: it cannot be decoded, is truncated, or is not of the size that its header says.
+        MemoryError, cv2.error: there is no memory for it.
     """
     view = memoryview(data).cast("B")
     rgb, alpha = _jpeg(view, header, reduced) if header.format == "jpeg" else _DECODERS[header.format](view, header)
@@ -73,6 +74,7 @@ def _cmyk(view: memoryview, header: ImageHeader, profile: bytes | None) -> U8:
             picture.load()
             return color.cmyk_to_srgb(picture, profile)
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error) as exc:  # as Image.open expects
+        _room_for(header)
         raise _corrupt(header) from exc
 
 
@@ -109,14 +111,26 @@ _DECODERS = {"png": _png, "webp": _webp}
 
 
 def _imdecode(view: memoryview, header: ImageHeader, flags: int) -> U8:
-    """OpenCV's answer; it has no error text, only None."""
+    """OpenCV's answer; it has no error text, only None, for want of memory as well.
+
+    Raises:
+        CorruptImage, MemoryError
+    """
     try:
         pixels = cv2.imdecode(np.frombuffer(view, np.uint8), flags)
     except cv2.error as exc:
+        if exc.code == cv2.Error.StsNoMem:
+            raise
         raise _corrupt(header) from exc
     if pixels is None:
+        _room_for(header)
         raise _corrupt(header)
     return pixels  # type: ignore[return-value]  # u16 from a 16-bit PNG, which _split reduces
+
+
+def _room_for(header: ImageHeader) -> None:
+    """Raise MemoryError if there is none for the decoded picture: a file is not to be blamed for that."""
+    np.empty((header.height, header.width, 8), np.uint8)  # at most 16 bits of four channels; not touched, so not paid
 
 
 def _split(pixels: U8, table: U8 | None) -> tuple[U8, U8 | None]:

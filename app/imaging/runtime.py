@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
+
+from app.errors import OutOfMemory
 
 
 def one_thread_per_call() -> None:
@@ -14,3 +19,20 @@ def one_thread_per_call() -> None:
 def say_nothing() -> None:
     """OpenCV writes its source's paths to standard error for each broken file; our own error says it all."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Each library's word for a failed allocation as ours.
+
+    Raises:
+        OutOfMemory: numpy, Pillow or OpenCV could not have the memory that it wanted.
+    """
+    try:
+        yield
+    except MemoryError as exc:
+        raise OutOfMemory from exc
+    except cv2.error as exc:
+        if exc.code == cv2.Error.StsNoMem:
+            raise OutOfMemory from exc
+        raise

@@ -19,6 +19,7 @@ from app.errors import (
     Draining,
     InternalError,
     MethodNotAllowed,
+    OutOfMemory,
     PaymentRequired,
     PermissionDenied,
     RateLimited,
@@ -87,6 +88,8 @@ class ExchangeMiddleware:
             # Only a forced exit cancels requests. Say so, and do not wait for the rest of the body.
             exchange.body.complete = True
             error = Draining()
+        except MemoryError:
+            error = OutOfMemory()
         except Exception:
             log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
             error = InternalError()

@@ -1,6 +1,7 @@
 """What the server does with heads without end, peers that never send, peers that never read, and broken HTTP."""
 
 import http.client
+import json
 import socket
 from contextlib import ExitStack
 
@@ -67,6 +68,25 @@ def test_broken_http_is_answered_in_json(server, broken):
         answer = wire.answer()
         assert answer.status == 400
         assert answer.error()["code"] == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        (b"/v1/remove", {"code", "message", "details", "request_id"}),
+        (b"/v1.0/removebg", {"errors"}),
+        (b"/api/remove", {"detail", "code", "request_id"}),
+        (b"/v1/segment", {"detail", "status_code", "type", "request_id"}),
+    ],
+)
+@pytest.mark.parametrize("fault", [b"Content-Length: -1", b"X-A: 1\r\n" * 200])
+def test_refusals_before_routing_are_in_the_words_of_the_path_too(server, path, members, fault):
+    with Wire(server.port) as wire:
+        wire.send(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine-1\r\n" + fault + b"\r\n\r\n")
+        answer = wire.answer()
+    assert answer.status in (400, 431)
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert json.loads(answer.body).keys() == members
 
 
 def test_a_head_that_stalls_is_408_and_silence_is_closed(tight):

@@ -1,0 +1,73 @@
+"""The service with a fault built in: ``python -m tests.chaos.faulty FAULT FILE`` is ``python -m app serve`` otherwise.
+
+The fault sleeps until FILE exists, so that the start, the warm-up and whatever a test does first are sound. Where the
+fault is a number, such as the hours by which the clock jumps, FILE holds it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from app import pipeline
+from app.__main__ import main
+
+
+def wrapped(fault: str, awake: Callable[[], bool], run: Callable[..., Any]) -> Callable[..., Any]:
+    """``InferenceSession.run`` with a fault."""
+    calls = 0
+
+    def faulty(session: Any, outputs: Any, feed: dict[str, np.ndarray], *rest: Any) -> Any:
+        nonlocal calls
+        if not awake():
+            return run(session, outputs, feed, *rest)
+        match fault:
+            case "raises":
+                raise RuntimeError("a session that fails")
+            case "raises-with-many":
+                if len(next(iter(feed.values()))) > 1:
+                    raise RuntimeError("a session that fails with more than one picture")
+                return run(session, outputs, feed, *rest)
+            case "hangs":
+                time.sleep(3600)
+            case "dies":
+                raise SystemExit("a thread that ends")
+            case "nan":
+                return [np.full_like(run(session, outputs, feed, *rest)[0], np.nan)]
+            case "shape":
+                return [run(session, outputs, feed, *rest)[0][..., :-1]]
+        raise AssertionError(fault)
+
+    return faulty
+
+
+def no_memory(awake: Callable[[], bool], step: Callable[..., Any]) -> Callable[..., Any]:
+    def faulty(*args: Any, **options: Any) -> Any:
+        if awake():
+            raise MemoryError
+        return step(*args, **options)
+
+    return faulty
+
+
+def built_in(fault: str, file: Path) -> None:
+    match fault:
+        case "clock":
+            real = time.time
+            time.time = lambda: real() + (3600 * float(file.read_text() or 0) if file.exists() else 0)
+        case "decode" | "encode" | "refine":
+            setattr(pipeline, fault, no_memory(file.exists, getattr(pipeline, fault)))
+        case _:
+            session = onnxruntime.InferenceSession
+            session.run = wrapped(fault, file.exists, session.run)
+
+
+if __name__ == "__main__":
+    built_in(sys.argv[1], Path(sys.argv[2]))
+    sys.exit(main(["serve"]))
