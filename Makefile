@@ -16,7 +16,7 @@ CONFIG ?= models/training/configs/clearcut-s.toml
 VIEWS ?= 2
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak \ setup-train train export export-variants quantise-u2netp quality test-chaos
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile soak \ setup-train train export export-variants quantise-u2netp quality test-chaos fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,11 @@ test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by
 
 test-chaos: $(VENV)/.dev ## faults: a failing model, no memory, a full disk, clock jumps, signals and hang-ups under load
 	$(RUN) -m pytest -q tests/chaos -m slow
+
+SECONDS ?= 60
+fuzz: $(VENV)/.dev ## coverage-guided fuzzing of probe, upload and options, SECONDS each (installs atheris: Linux on x86)
+	$(PIP) install 'atheris>=3'
+	for target in probe upload options; do $(RUN) -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## half an hour at 1.5 times saturation: memory, descriptors, threads, answers, refusals
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
