@@ -13,6 +13,7 @@ from app.errors import ClearcutError
 from app.inference.manifest import MANIFEST, models_folder, read_manifest
 from app.service import build
 from app.settings import PREFIX, Settings
+from tests import trust
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -128,6 +129,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "errors": errors_table,
     "metrics": metrics_table,
     "quality": quality_table,
+    **trust.PARTS,
 }
 CARD_PARTS: dict[str, Callable[[], str]] = {"groups": groups_table, "variants": variants_table}
 

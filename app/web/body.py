@@ -11,7 +11,7 @@ from app.errors import ClientGone, UploadTimeout
 
 SLOW_BYTES_PER_S = 16 * 1024
 SLOW_AFTER_S = 1.0
-SLOW_MOST_BYTES = 1024 * 1024
+SLOW_MOST_BYTES = 256 * 1024
 """More than this much of a body is not held for an upload without a slot."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

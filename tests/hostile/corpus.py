@@ -45,6 +45,7 @@ FILES: dict[str, Callable[[], Iterator[File]]] = {
     "wrong types": files.wrong_types,
     "polyglots": files.polyglots,
     "lying sizes": files.lying,
+    "just too large": files.just_too_large,
     "bombs": files.all_bombs,
     "largest allowed": files.dearest,
 }

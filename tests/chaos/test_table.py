@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.chaos.table import FAULTS
+
+
+def test_every_fault_has_its_test_and_every_test_its_fault():
+    here = Path(__file__).parent
+    there = {
+        f"{path.name}::{name}"
+        for path in here.glob("test_*.py")
+        if path.name != Path(__file__).name
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert {fault.test for fault in FAULTS} == there

@@ -1,0 +1,94 @@
+"""The README's tables of hostile input, faults and overload: out of benchmarks/results/ and tests/chaos/table.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.table import FAULTS
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def hostile_table() -> str:
+    result = _result("hostile")
+    cost, honest = result["cost"]["families"], result.get("honest", {})
+    rows = [
+        "| Kind | Inputs | Answers | Worst CPU time of one | Honest clients' p95, quiet and during | Ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in [*cost, *(name for name in honest if name not in cost)]:
+        own, others = cost.get(name), honest.get(name)
+        inputs = f"{own['inputs']:,}" if own else ""
+        answers = ", ".join(f"{count} x {status}" for status, count in own["outcomes"].items()) if own else ""
+        worst = f"{own['worst_cpu_s'] * 1e3:,.0f} ms" if own and own["worst_cpu_s"] else ""
+        pair = ratio = ""
+        if others:
+            quiet, during = (_median(others[which]) for which in ("quiet_p95_ms", "attacked_p95_ms"))
+            pair, ratio = f"{quiet:.0f} ms, {during:.0f} ms", f"{others['ratio']:g}"
+            refused = sum(count for status, count in others["answers"].items() if status != "200")
+            if refused:
+                pair += f" ({refused} of {sum(others['answers'].values())} refused)"
+        rows.append(f"| {name} | {inputs} | {answers} | {worst} | {pair} | {ratio} |")
+    return "\n".join(rows)
+
+
+def dearest_table() -> str:
+    rows = ["| Dearest single inputs, each alone | CPU time | Memory | Answer |", "|---|---|---|---|"]
+    return "\n".join(
+        rows
+        + [
+            f"| {each['what']} | {each['cpu_s']:.2f} s | {each['grown_mib']:,.0f} MiB | {each['outcome']} |"
+            for each in _result("hostile")["dearest"]
+        ]
+    )
+
+
+def faults_table() -> str:
+    rows = ["| Fault | The client sees | Metrics | Test, in `tests/chaos/` |", "|---|---|---|---|"]
+    return "\n".join(rows + [f"| {each.what} | {each.client} | {each.metrics} | `{each.test}` |" for each in FAULTS])
+
+
+def soak_table() -> str:
+    result = _result("soak")
+    thirds, refusals, rest = result["thirds"], result["refusals"], result["at_rest"]
+
+    def course(name: str, form: str = "{:g}") -> str:
+        return " | ".join(form.format(third[name]) for third in thirds) + f" | {result['ratios'].get(name, '')}"
+
+    low, middle, high = refusals["retry_after_over_that"]
+    return "\n".join(
+        [
+            "| | first third | second | last | last / first |",
+            "|---|---|---|---|---|",
+            f"| Resident memory, median, MiB | {course('rss_mib', '{:.0f}')} |",
+            f"| Descriptors without connections, median | {course('descriptors')} |",
+            f"| Threads | {course('threads')} |",
+            f"| Good answers a second | {course('good_per_s', '{:.2f}')} |",
+            f"| Good answers a second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
+            f"| Refusals, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
+            "",
+            f"{result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests a second, 1.5 times what it "
+            f"was measured to do just before ({result['saturation_per_s']:g}); "
+            + ", ".join(f"{count:,} x {status}" for status, count in result["answers"].items())
+            + f", nothing else. `Retry-After` was {middle:g} times the time in which those ahead were in fact answered "
+            f"(5th and 95th percentile {low:g} and {high:g}). At rest before and after: {rest['descriptors'][0]} and "
+            f"{rest['descriptors'][1]} descriptors, {rest['threads'][0]} and {rest['threads'][1]} threads. "
+            + result["note"][0].upper()
+            + result["note"][1:]
+            + ": that is why good answers a second fall with the processor time that was left for them.",
+        ]
+    )
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+PARTS = {"hostile": hostile_table, "dearest": dearest_table, "faults": faults_table, "soak": soak_table}
