@@ -27,10 +27,10 @@ def configure(level: str) -> None:
     """Send this service's and the server's own lines to standard output in one form."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
-    for name in ("clearcut", "app", "uvicorn", "dbos"):
+    for name in ("clearcut", "app", "uvicorn", "dbos", "opentelemetry"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel("WARNING" if name in ("uvicorn", "dbos") else level.upper())
+        logger.setLevel("WARNING" if name in ("uvicorn", "dbos", "opentelemetry") else level.upper())
     # It quotes bodies; we answer with a 400 and say no more.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

@@ -165,7 +165,7 @@ class Pipeline:
                 image, model_input = await on_pool(Rank.BEGIN, partial(self._before, job, headers, trace))
                 trace.current = "queue"
                 answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
-                trace.add("queue", answer.queue_s)
+                trace.add("queue", answer.queue_s, ago=answer.run_s)
                 trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                 raw = RawMatte(answer.values, model_input.geometry)
                 return await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace))

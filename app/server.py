@@ -103,7 +103,10 @@ class Server(uvicorn.Server):
                 task.cancel()
             await self.service.stop()
             self.should_exit = True
-            await serving
+            try:
+                await serving
+            finally:
+                await self.service.say_the_last()
         return self.exit_code
 
     async def _drain(self) -> None:

@@ -41,6 +41,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from app.fetch.fetcher import Fetcher
     from app.jobs.desk import Jobs
+    from app.spans import Spans
 
 NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
 HEARTBEAT_S = 0.5
@@ -106,6 +107,7 @@ class Service:
         self.pipeline: Pipeline | None = None
         self.failed = asyncio.Event()
         """Set when the process should end with an error."""
+        self.spans = _spans(settings)
         self._load = load
         self._tasks: list[asyncio.Task[None]] = []
         self._watch_gauges()
@@ -178,6 +180,11 @@ class Service:
         if self.later_pool is not None:
             self.later_pool.shutdown()
         self.lifecycle.to(State.STOPPED)
+
+    async def say_the_last(self) -> None:
+        """Send what there is still to tell of requests; to be called when the last has been answered."""
+        if self.spans is not None:
+            await self.spans.close()
 
     async def until_idle(self) -> None:
         """Return once nobody waits for an answer and no step of a job is at work; no new step begins."""
@@ -269,6 +276,16 @@ class Service:
 
     def _of_batcher(self, name: str) -> float:
         return float(getattr(self.batcher, name)) if self.batcher is not None else 0.0
+
+
+def _spans(settings: Settings) -> Spans | None:
+    if not settings.otel_endpoint:
+        return None
+    try:
+        from app.spans import Spans  # a second of imports that nobody else should pay for
+    except ModuleNotFoundError:
+        raise StartupError("CLEARCUT_OTEL_ENDPOINT: install the 'otel' extra for traces") from None
+    return Spans(settings.otel_endpoint, settings.otel_sample)
 
 
 def pixel_capacity(settings: Settings) -> int:

@@ -196,6 +196,17 @@ class Settings(BaseModel):
         60, gt=0, le=3600, description="A single model run longer than this is a hang: the process gives up, seconds."
     )
 
+    # what it tells of itself
+    otel_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^@\s]+)?$",
+        description="`http://collector:4318`: traces go there, as OTLP over HTTP, with the headers in "
+        "`OTEL_EXPORTER_OTLP_HEADERS`. Empty: none.",
+    )
+    otel_sample: float = Field(
+        1, ge=0, le=1, description="Share of requests that are traced, where the caller's `traceparent` does not say."
+    )
+
     # leaving
     drain_delay_s: float = Field(
         0,
@@ -253,7 +264,7 @@ def read(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]
 
 def _got(name: str, value: object) -> str:
     """The value that was given, unless it is a secret or may hold a password."""
-    return "" if "secret" in name or name.endswith("_url") else f" (got {value!r})"
+    return "" if "secret" in name or name.endswith(("_url", "_endpoint")) else f" (got {value!r})"
 
 
 def _hint(name: str) -> str:

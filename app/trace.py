@@ -6,8 +6,9 @@ same words appear in ``Server-Timing``, in the metrics and in the log line.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,16 +22,52 @@ class Stage:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One stretch of a stage; a stage with several outputs has several."""
+
+    name: str
+    begun: float
+    """Seconds after the request's first byte."""
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The caller's place in a trace (W3C Trace Context)."""
+
+    trace_id: str
+    """32 hexadecimal digits, not all zero."""
+    span_id: str
+    """16 of them."""
+    sampled: bool
+
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+def parent_of(given: Sequence[str]) -> Parent | None:
+    """What the ``traceparent`` headers of a request say; None unless there is exactly one and it is well-formed."""
+    match = _TRACEPARENT.fullmatch(given[0].strip(" \t")) if len(given) == 1 else None
+    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
+        return None
+    if not match[2].strip("0") or not match[3].strip("0"):
+        return None
+    return Parent(match[2], match[3], bool(int(match[4], 16) & 1))
+
+
 class Trace:
     """Stages in the order in which they ended. One thread writes at a time: a request is in one place at a time."""
 
-    __slots__ = ("_clock", "abandoned", "current", "deadline", "stages", "started")
+    __slots__ = ("_clock", "abandoned", "current", "deadline", "moments", "stages", "started")
 
     def __init__(self, budget_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.started = clock()
         self.deadline = self.started + budget_s
         self.stages: list[Stage] = []
+        self.moments: list[Moment] = []
         self.current = "read"
         self.abandoned = False
         """Set once nobody waits for the answer any more; the next ``stage`` then does not begin."""
@@ -54,8 +91,13 @@ class Trace:
         finally:
             self.add(name, self._clock() - begun)
 
-    def add(self, name: str, seconds: float, note: str = "") -> None:
-        """Record a stage; one that was there before (a second output of one request) adds to it."""
+    def add(self, name: str, seconds: float, note: str = "", *, ago: float = 0.0) -> None:
+        """Record a stage; one that was there before (a second output of one request) adds to it.
+
+        Args:
+            ago: how long ago it ended, seconds.
+        """
+        self.moments.append(Moment(name, self.elapsed() - ago - seconds, seconds, note))
         for place, stage in enumerate(self.stages):
             if stage.name == name:
                 self.stages[place] = Stage(name, stage.seconds + seconds, note)

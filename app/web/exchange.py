@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 
@@ -17,6 +17,9 @@ from app.errors import ClientGone
 from app.trace import Trace
 from app.web.body import Body
 from app.web.dialect import Dialect
+
+if TYPE_CHECKING:
+    from app.spans import RequestSpan
 
 T = TypeVar("T")
 
@@ -37,6 +40,9 @@ class Exchange:
     dialect: Dialect
     format: str = "none"
     """Output format, for the metrics."""
+    trace_id: str = ""
+    """Of the trace that it belongs to: ours, or else the caller's; 32 hexadecimal digits, or empty."""
+    span: RequestSpan | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """Further keys of the access log line: numbers and our own words only."""
     standings: list[Standing] = field(default_factory=list)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -27,7 +28,7 @@ from app.errors import (
     Unavailable,
 )
 from app.service import Service
-from app.trace import Trace
+from app.trace import Trace, parent_of
 from app.web.body import Body
 from app.web.dialect import Dialect, spoken_at
 from app.web.entry import rate_headers
@@ -37,6 +38,7 @@ log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
 _PIECE_BYTES = 256 * 1024
+_UNTRACED = {"/livez", "/readyz", "/metrics"}
 _GUARDS = [(name.lower().encode(), value.encode()) for name, value in GUARDS.items()]
 _AT_THE_DOOR = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited)
 
@@ -58,6 +60,7 @@ class ExchangeMiddleware:
         trace = Trace(settings.deadline_s)
         body = Body(receive, settings.body_stall_s, trace.remaining)
         exchange = Exchange(request_id(headers), trace, body, spoken_at(scope["path"], self.dialects))
+        self._place_in_trace(exchange, scope, headers)
         scope["clearcut.exchange"] = exchange
         scope["app"] = self  # tells the router to raise its 404 and 405 instead of answering in text/plain
         status = 0
@@ -91,7 +94,8 @@ class ExchangeMiddleware:
         except MemoryError:
             error = OutOfMemory()
         except Exception:
-            log.exception("unhandled", extra={"fields": {"request_id": exchange.request_id}})
+            names = {"request_id": exchange.request_id, **_in_trace(exchange)}
+            log.exception("unhandled", extra={"fields": names})
             error = InternalError()
         finally:
             exchange.held.close()
@@ -124,6 +128,32 @@ class ExchangeMiddleware:
                 await body.discard(2 * self.service.settings.max_bytes, _DISCARD_S)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    def _place_in_trace(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
+        parent = parent_of(headers.getlist("traceparent"))
+        spans = self.service.spans
+        if spans is not None and scope["path"] not in _UNTRACED:
+            exchange.span = spans.begin(scope["method"], parent, ",".join(headers.getlist("tracestate")))
+            exchange.trace_id = exchange.span.trace_id
+        elif parent is not None:
+            exchange.trace_id = parent.trace_id
+
+    def _end_span(self, exchange: Exchange, line: dict[str, Any], error: ClearcutError | None) -> None:
+        if self.service.spans is None or exchange.span is None:
+            return
+        attributes = {
+            "http.request.method": line["method"],
+            "http.route": line["route"],
+            "http.response.status_code": line["status"],
+            "http.request.body.size": line["bytes_in"],
+            "clearcut.request_id": exchange.request_id,
+            "clearcut.code": line["code"],
+            "clearcut.format": exchange.format,
+        }
+        if error is not None:
+            attributes["error.type"] = error.reason
+        fault = error.reason if error is not None and line["status"] >= 500 else None
+        self.service.spans.end(exchange.span, f"{line['method']} {line['route']}", exchange.trace, attributes, fault)
+
     def _account(self, scope: Scope, exchange: Exchange, status: int, error: ClearcutError | None) -> None:
         metrics, trace = self.service.metrics, exchange.trace
         route = getattr(scope.get("route"), "path", "none")
@@ -147,12 +177,14 @@ class ExchangeMiddleware:
             "code": code,
             "ms": round(seconds * 1000, 2),
             "bytes_in": exchange.body.received,
+            **_in_trace(exchange),
             **exchange.facts,
         }
         if error is not None:
             line |= {"reason": error.reason, "stage": trace.current}
         if trace.stages:
             line["stages_ms"] = {stage.name: round(stage.seconds * 1000, 2) for stage in trace.stages}
+        self._end_span(exchange, line, error)
         quiet = status < 400 and not trace.stages  # probes and scrapes
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
 
@@ -180,6 +212,11 @@ def _framework_error(exc: HTTPException) -> ClearcutError:
     return RouteNotFound("The README lists the routes of this service")
 
 
+def _in_trace(exchange: Exchange) -> dict[str, str]:
+    """For log lines."""
+    return {"trace_id": exchange.trace_id} if exchange.trace_id else {}
+
+
 def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """Headers that every answer carries, unless it has its own."""
     limits = rate_headers(exchange.standings, exchange.dialect.older_rate_headers)
@@ -188,4 +225,5 @@ def _marks(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         (b"x-request-id", exchange.request_id.encode()),
         (b"x-processing-time-ms", str(round(exchange.trace.elapsed() * 1000)).encode()),
         *_GUARDS,
+        *([(b"traceresponse", exchange.span.response.encode())] if exchange.span is not None else []),
     ]

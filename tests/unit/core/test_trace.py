@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import ClientGone, DeadlineExceeded
-from app.trace import Trace
+from app.trace import Parent, Trace, parent_of
 
 
 class Clock:
@@ -43,3 +43,44 @@ def test_a_failing_stage_is_timed_too():
     with pytest.raises(ZeroDivisionError), trace.stage("decode"):
         raise ZeroDivisionError
     assert [stage.name for stage in trace.stages] == ["decode"]
+
+
+ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("given", "sampled"),
+    [(f"00-{ID}-{SPAN}-01", True), (f"00-{ID}-{SPAN}-00", False), (f"00-{ID}-{SPAN}-03", True),
+     (f"01-{ID}-{SPAN}-01-what.comes.later", True), (f" 00-{ID}-{SPAN}-01\t", True)],
+)  # fmt: skip
+def test_a_well_formed_traceparent_is_taken(given, sampled):
+    assert parent_of([given]) == Parent(ID, SPAN, sampled)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [], [""], [f"00-{ID}-{SPAN}-01"] * 2, [f"00-{'0' * 32}-{SPAN}-01"], [f"00-{ID}-{'0' * 16}-01"],
+        [f"ff-{ID}-{SPAN}-01"], [f"00-{ID}-{SPAN}-01-more"], [f"00-{ID.upper()}-{SPAN}-01"], [f"00-{ID}-{SPAN}-1"],
+        [f"00-{ID[1:]}-{SPAN}-01"], [f"00-{ID}-{SPAN}-0g"], [f"00-{ID}-{SPAN}-01\n"],
+    ],
+)  # fmt: skip
+def test_any_other_is_none(given):
+    assert parent_of(given) is None
+
+
+def test_moments_know_when_they_began():
+    clock = Clock()
+    trace = Trace(30, clock)
+    clock.now += 1
+    with trace.stage("encode"):
+        clock.now += 0.25
+    clock.now += 2
+    trace.add("queue", 0.5, ago=1.5)
+    trace.add("inference", 1.5, "batch=2")
+    with trace.stage("encode"):
+        clock.now += 0.5
+    assert [(each.name, each.begun, each.seconds) for each in trace.moments] == [
+        ("encode", 1.0, 0.25), ("queue", 1.25, 0.5), ("inference", 1.75, 1.5), ("encode", 3.25, 0.5),
+    ]  # fmt: skip
+    assert trace.stages[0].seconds == 0.75

@@ -1,0 +1,168 @@
+"""Traces as a collector gets them from the real server."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests import samples
+from tests.live.collector import Collector, collecting
+from tests.live.conftest import speaking_to
+from tests.served import ROOT, Server, refused, served
+
+pytestmark = pytest.mark.live
+
+PNG = samples.png(samples.photo("coffee", 240, 160))
+THEIRS = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+KIND = {"content-type": "image/png"}
+STAGES = [
+    "read",
+    "pool",
+    "probe",
+    "admission",
+    "decode",
+    "prepare",
+    "queue",
+    "inference",
+    "refine",
+    "compose",
+    "encode",
+]
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
+    """What the collector has after a server's whole life; the server; the answers' headers by what was asked."""
+    headers = {}
+    with collecting() as collector, served(otel_endpoint=collector.url) as server, speaking_to(server) as client:
+
+        def ask(name: str, content: bytes = PNG, path: str = "/v1/remove", **more: str) -> None:
+            sent = {**KIND, "x-request-id": name, **more}
+            headers[name] = dict(client.post(path, content=content, headers=sent).headers)
+
+        ask("with-parent", traceparent=f"00-{THEIRS}-{PARENT}-01", tracestate="vendor=1")
+        ask("alone")
+        ask("unsampled", traceparent=f"00-{'1' * 32}-{PARENT}-00")
+        ask("malformed", traceparent=f"00-{'0' * 32}-{PARENT}-01")
+        ask("refused", b"no picture")
+        ask("variants", path='/v1/remove?variants=[{},{"size":"preview"}]')
+        client.get("/livez")
+        client.get("/metrics")
+        server.stop()
+    return collector, server, headers
+
+
+def trace_of(headers: dict[str, dict[str, str]], name: str) -> str:
+    version, trace_id, _, _ = headers[name]["traceresponse"].split("-")
+    assert version == "00"
+    return trace_id
+
+
+def test_a_request_is_a_span_of_its_callers_trace_with_its_stages_within(told):
+    collector, _, headers = told
+    spans = collector.of(THEIRS)
+    (root,) = [span for span in spans if span.parent_id == PARENT]
+    assert root.name == "POST /v1/remove"
+    assert root.kind == 2  # server
+    assert root.facts["clearcut.request_id"] == "with-parent"
+    assert root.facts["http.route"] == "/v1/remove"
+    assert root.facts["http.response.status_code"] == 200
+    assert root.facts["http.request.body.size"] == len(PNG)
+    children = [span for span in spans if span is not root]
+    assert {span.parent_id for span in children} == {root.span_id}
+    assert {span.name for span in children} == set(STAGES)
+    assert next(span for span in children if span.name == "inference").facts["clearcut.note"].startswith("batch=")
+    assert headers["with-parent"]["traceresponse"] == f"00-{THEIRS}-{root.span_id}-01"
+    assert root.start < root.end
+    # The clock of spans is the wall's and may be put right meanwhile: order and nesting hold to a millisecond.
+    assert all(root.start - 1e6 <= span.start <= span.end <= root.end + 1e6 for span in children)
+    order = [span.name for span in sorted(children, key=lambda span: span.start) if span.name != "pool"]
+    assert order == [name for name in STAGES if name != "pool"]
+
+
+def test_without_a_caller_it_is_a_trace_of_its_own_and_a_malformed_one_is_none(told):
+    collector, _, headers = told
+    for name in ("alone", "malformed"):
+        (root,) = [span for span in collector.of(trace_of(headers, name)) if span.kind == 2]
+        assert root.parent_id == ""
+        assert root.trace_id != "0" * 32
+
+
+def test_a_caller_that_does_not_sample_is_obeyed_and_still_answered(told):
+    collector, server, headers = told
+    assert collector.of("1" * 32) == []
+    assert headers["unsampled"]["traceresponse"].endswith("-00")
+    assert server.event("request", request_id="unsampled")["trace_id"] == "1" * 32
+
+
+def test_a_refusal_says_why_and_is_no_fault_of_ours(told):
+    collector, _, headers = told
+    (root,) = [span for span in collector.of(trace_of(headers, "refused")) if span.kind == 2]
+    assert root.facts["http.response.status_code"] == 400
+    assert root.facts["error.type"] == "unsupported_format"
+    assert not root.failed
+
+
+def test_two_outputs_are_two_spans_of_their_stages(told):
+    collector, _, headers = told
+    names = [span.name for span in collector.of(trace_of(headers, "variants"))]
+    assert names.count("encode") == 2
+    assert names.count("inference") == 1
+
+
+def test_log_lines_carry_the_trace_and_probes_are_not_traced(told):
+    collector, server, headers = told
+    for name in ("with-parent", "alone", "refused"):
+        assert server.event("request", request_id=name)["trace_id"] == trace_of(headers, name)
+    assert {span.name for span in collector.spans if span.kind == 2} == {"POST /v1/remove"}
+
+
+def test_who_we_are_is_said_and_nothing_of_who_asked(told):
+    collector, _, _ = told
+    assert {(each["service.name"]) for each in collector.resources} == {"clearcut"}
+    assert set(collector.requests) == {("/v1/traces", "application/x-protobuf")}
+    names = {name for span in collector.spans for name in span.facts}
+    assert not [name for name in names if any(word in name for word in ("client", "user", "url", "address", "key"))]
+
+
+def test_a_collector_that_never_answers_holds_nothing_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with served(otel_endpoint=url) as server, speaking_to(server) as client:
+            assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
+            assert server.stop(20) == 0
+
+
+def test_a_collector_that_is_not_there_is_logged_as_json_and_does_no_harm():
+    with served(otel_endpoint="http://127.0.0.1:1") as server, speaking_to(server) as client:
+        assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
+        assert server.stop(20) == 0
+    assert not [line for line in server.log if line["event"] == "not json"]
+    assert server.errors == []
+
+
+def test_an_endpoint_with_a_password_is_refused_without_being_repeated():
+    done = refused(otel_endpoint="http://user:canary@collector:4318")
+    assert done.returncode == 1
+    assert "CLEARCUT_OTEL_ENDPOINT" in done.stderr
+    assert "canary" not in done.stderr
+
+
+def test_off_it_costs_nothing_and_a_callers_trace_is_logged(server, client):
+    trace = "2" * 32
+    answer = client.post(
+        "/v1/remove", content=PNG, headers={**KIND, "x-request-id": "off-1", "traceparent": f"00-{trace}-{PARENT}-01"}
+    )
+    assert answer.status_code == 200
+    assert "traceresponse" not in answer.headers
+    assert server.event("request", request_id="off-1")["trace_id"] == trace
+    code = "import sys; from app.server import run; from app.service import build; from app.settings import Settings; "
+    code += "build(Settings()); print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
