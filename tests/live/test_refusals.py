@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from app import __version__
+from app.inference.choice import has_vnni
 from app.inference.manifest import MANIFEST, models_folder, read_manifest
 from tests import samples
 from tests.live.conftest import speaking_to
@@ -106,7 +107,10 @@ def test_a_precision_that_the_model_has_not():
     assert "Model 'starter' has no fp16 variant. It has: fp32" in complaint(model="starter", precision="fp16")
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize(
+    "precision",
+    ["fp32", pytest.param("int8", marks=pytest.mark.skipif(not has_vnni(), reason="int8 is for CPUs with VNNI"))],
+)
 def test_a_precision_by_name_is_served_and_said(precision):
     with served(precision=precision) as server:
         info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.errors import StartupError
-from app.inference.files import load_model
-from app.inference.manifest import models_folder, read_manifest
+from app.inference.choice import has_vnni
+from app.inference.files import Model, load_model
+from app.inference.golden import check_golden, golden_input
+from app.inference.manifest import Precision, models_folder, read_manifest
+from app.inference.session import OnnxEngine
 
 from .conftest import ModelMaker
 
@@ -28,6 +32,37 @@ def test_the_default_model_is_there_and_has_its_hash() -> None:
     model = load_model("starter")
     assert model.path == models_folder() / "starter.onnx"
     assert hashlib.sha256(model.data).hexdigest() == model.entry.sha256
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_every_file_of_the_default_model_is_the_one_meant_and_small(precision: Precision) -> None:
+    model = load_model("clearcut-s", precision=precision)
+    assert len(model.data) <= 16_000_000
+    assert model.entry.golden is not None
+    assert model.entry.precision == precision
+    if precision != "fp32":
+        assert model.entry.parity is not None
+        assert model.entry.parity.iou >= 0.985
+        assert model.entry.parity.mae <= 0.05
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_the_variants_see_what_fp32_sees(precision: Precision) -> None:
+    """On the golden picture, as 8 x 8 means: the variants answer with both views, fp32 with one."""
+    if precision == "int8" and not has_vnni():
+        pytest.skip("int8 is for CPUs with VNNI")
+    plain, variant = (load_model("clearcut-s", precision=each) for each in ("fp32", precision))
+    check_golden(warmed(variant), variant, 1)
+    picture = golden_input(plain.entry.input)[None]
+    both = [warmed(model).run(picture)[0] for model in (plain, variant)]
+    turned = warmed(plain).run(np.ascontiguousarray(picture[..., ::-1]))[0][:, ::-1]
+    assert np.abs((both[0] + turned) / 2 - both[1]).mean() < 0.02
+
+
+def warmed(model: Model) -> OnnxEngine:
+    engine = OnnxEngine(model, "cpu", 1)
+    engine.warm(golden_input(model.entry.input)[None])
+    return engine
 
 
 def test_a_file_is_found_in_the_second_folder(models: ModelMaker, tmp_path_factory: pytest.TempPathFactory) -> None:
