@@ -114,6 +114,7 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
         whole = hashlib.sha256(repr((words, sorted(upload.fields.items()))).encode())
         for role in sorted(upload.files):
             whole.update(role.encode() + hashlib.sha256(upload.files[role]).digest())
+        whole.update(repr(sorted(upload.addresses.items())).encode() if upload.addresses else b"")
         return whole.hexdigest()
 
     return Idempotency(given, await service.on_pool(fingerprint))

@@ -77,13 +77,15 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
             fetching=service.fetcher is not None,
         )
     place.claim()
-    sources = {role: name for role, (name, _) in upload.addresses.items()}
-    if upload.addresses and service.fetcher is not None:
-        await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
-    job, ignored = operation.read_job(upload)
+    # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
+    read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
     if charge is not None and (kept := service.replays.get(charge.id)) is not None:
         return _again(kept)
+    if service.fetcher is not None and upload.addresses:
+        await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
+    job, ignored = read or operation.read_job(upload)
+    sources = {role: name for role, (name, _) in upload.addresses.items()}
 
     async def probed(pixels: int) -> None:
         await count_pixels(service, exchange, account, pixels)

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.fakes import Stage, on_stage
+from app.access.keys import Quotas
+from app.access.ledger import Ledger
+from app.access.tables import open_engine
+from tests.fakes import Stage, on_stage, until
 from tests.hosts import host
 from tests.service.test_contract import decoded, picture
 
@@ -188,3 +191,41 @@ def test_no_address_is_logged(pictures, caplog):
     said = "".join(repr(vars(record)) for record in caplog.records)
     assert "'fetched'" in said
     assert "hidden" not in said
+
+
+def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_none(pictures, tmp_path):
+    """The address is what an Idempotency-Key stands for, whatever is behind it by then."""
+    database = f"sqlite:///{tmp_path}/accounts.db"
+    ledger = Ledger(open_engine(database, 1), 70)
+    key = ledger.create("shop", "prepaid", 2, Quotas())
+    ledger.close()
+    pictures.answers["/changing.png"] = (200, {}, picture())
+    url = pictures.url("/changing.png")
+
+    async def scenario(on: Stage):
+        async def ask(order, where=url):
+            headers = {"x-api-key": key, "idempotency-key": order}
+            answer = await on.client.post(REMOVE, **form(image_url=where), headers=headers)
+            await until(lambda: on.service.access._unsettled == 0)
+            return answer
+
+        first = await ask("one")
+        pictures.answers["/changing.png"] = (404, {}, b"")
+        again = await ask("one")
+        other = await ask("one", pictures.url("/a.png"))
+        failed = await ask("two")
+        pictures.answers["/changing.png"] = (200, {}, picture())
+        last = await ask("two")
+        heard = len(pictures.heard)
+        spent = await ask("three")
+        return first, again, other, failed, last, spent, len(pictures.heard) - heard
+
+    given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}", "database_url": database}
+    first, again, other, failed, last, spent, asked = on_stage(scenario, **given)
+    assert (first.status_code, first.headers["x-credits-charged"]) == (200, "1")
+    assert again.content == first.content
+    assert (again.headers["idempotent-replayed"], again.headers["x-credits-charged"]) == ("true", "0")
+    assert (other.status_code, "Idempotency-Key" in other.text) == (400, True)
+    assert failed.status_code == 400
+    assert (last.status_code, last.headers["x-credits-charged"]) == (200, "1")
+    assert (spent.status_code, asked) == (402, 0)
