@@ -135,8 +135,9 @@ def _memory(settings: Settings, base: int, limit: int) -> Iterator[Finding]:
     """
     one = int(settings.max_megapixels * 1e6) * BYTES_PER_PIXEL
     # One request's picture and outputs may be twice the largest picture, when it is alone.
-    pictures = max(pixel_capacity(settings), 2 * int(settings.max_megapixels * 1e6)) * BYTES_PER_PIXEL
-    uploads = settings.slots * settings.max_bytes
+    pictures = max(pixel_capacity(settings, limit), 2 * int(settings.max_megapixels * 1e6)) * BYTES_PER_PIXEL
+    # Orders of jobs have as many places beside the requests'.
+    uploads = settings.slots * settings.max_bytes * (1 if settings.jobs == "off" else 2)
     worst = base + pictures + uploads + settings.replay_mb * MIB
     parts = (
         f"{_mib(base)} with the model, {_mib(pictures)} for pictures at once, {_mib(uploads)} for {settings.slots} "

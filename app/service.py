@@ -85,7 +85,7 @@ class Service:
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(self._state_changed)
         self.slots = Slots(settings.slots)
-        self.pixels = PixelBudget(pixel_capacity(settings))
+        self.pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
         self.access = Access(settings, self._charge_closed)
         self.replays = Replays(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
@@ -288,11 +288,11 @@ def _spans(settings: Settings) -> Spans | None:
     return Spans(settings.otel_endpoint, settings.otel_sample)
 
 
-def pixel_capacity(settings: Settings) -> int:
-    """Decoded pixels that may be in the house at once."""
+def pixel_capacity(settings: Settings, limit: int) -> int:
+    """Decoded pixels that may be in the house at once, of ``limit`` bytes of memory."""
     if settings.inflight_megapixels:
         return int(settings.inflight_megapixels * 1e6)
-    return max(int(settings.max_megapixels * 1e6), memory_limit() // 4 // BYTES_PER_PIXEL)
+    return max(int(settings.max_megapixels * 1e6), limit // 4 // BYTES_PER_PIXEL)
 
 
 def build(settings: Settings, load: Callable[[], Served] | None = None) -> Service:

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.check import _memory
 from app.service import build
-from app.settings import PREFIX, Settings
+from app.settings import MIB, PREFIX, Settings
 from tests.container.dockerfile import read as read_dockerfile
 from tests.deploy.files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
 from tests.fakes import Stage, on_stage
@@ -176,6 +177,33 @@ def test_the_deployment_agrees_with_the_settings(deployment):
     assert pod["securityContext"]["runAsUser"] == 10001
     assert {each["mountPath"] for each in container["volumeMounts"]} == {"/data", "/tmp"}
     assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+
+
+MODEL_LOADED = 300 * MIB
+"""In use with the default model, measured by `python -m app check` and rounded up."""
+
+
+def bytes_of(size: str) -> int:
+    return int(re.fullmatch(r"(\d+)(?:Gi|g)", size)[1]) * 1024 * MIB
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        (document(DEPLOY / "compose.yaml")["services"]["clearcut"]["environment"],
+         document(DEPLOY / "compose.yaml")["services"]["clearcut"]["mem_limit"]),
+        (None, document(KUBERNETES / "deployment.yaml")), (None, merged()),
+    ],
+    ids=["compose", "CPU", "GPU"],
+)  # fmt: skip
+def test_the_worst_that_the_limits_allow_fits_into_the_memory(limit):
+    environ, given = limit
+    if environ is None:
+        (container,) = given["spec"]["template"]["spec"]["containers"]
+        environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
+        given = container["resources"]["limits"]["memory"]
+    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given))
+    assert finding.verdict == "ok", finding
 
 
 def test_a_gpu_pod_asks_for_its_gpu():
