@@ -22,6 +22,8 @@ from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
 from app.inference.session import runtime_version
+from app.jobs.nodes import plain_url
+from app.jobs.queue import installed
 from app.jobs.webhook import signing_key
 from app.loading import load_as_set
 from app.service import BYTES_PER_PIXEL, NO_CLIENT, pixel_capacity
@@ -59,6 +61,7 @@ def findings(environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     yield from _addresses(settings)
     yield from _data(settings)
     yield from _kept(settings)
+    yield from _jobs(settings)
 
 
 def public_without_keys(settings: Settings) -> str | None:
@@ -218,3 +221,17 @@ def _data(settings: Settings) -> Iterator[Finding]:
         # Jobs need it; the synchronous routes do without.
         verdict: Verdict = "note" if settings.jobs == "off" else "FAULT"
         yield Finding(verdict, "data", f"CLEARCUT_DATA_DIR={folder} cannot be written to: jobs would not start")
+
+
+def _jobs(settings: Settings) -> Iterator[Finding]:
+    """Whether the jobs could be kept as asked for; nothing is made."""
+    if settings.jobs == "off":
+        return
+    if not installed():
+        yield Finding("FAULT", "jobs", f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
+        return
+    try:
+        where = settings.data_dir if settings.jobs == "sqlite" else try_database(plain_url(settings))
+        yield Finding("ok", "jobs", f"kept in {where}" + (", by one process" if settings.jobs == "sqlite" else ""))
+    except StartupError as exc:
+        yield Finding("FAULT", "jobs", str(exc))

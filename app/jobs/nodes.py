@@ -55,10 +55,19 @@ def queue_url(settings: Settings) -> str:
     """
     if settings.jobs == "sqlite":
         return f"sqlite:///{data_folder(settings) / FILE}"
+    return "postgresql+psycopg://" + plain_url(settings).partition("://")[2]
+
+
+def plain_url(settings: Settings) -> str:
+    """Of the PostgreSQL that keeps the jobs.
+
+    Raises:
+        StartupError: none is set.
+    """
     url = settings.jobs_url or settings.database_url
-    if not url.startswith(("postgresql://", "postgres://")):
+    if not url.startswith(("postgresql://", "postgres://", "postgresql+")):
         raise StartupError("CLEARCUT_JOBS=postgresql: set CLEARCUT_JOBS_URL=postgresql://…, or CLEARCUT_DATABASE_URL")
-    return "postgresql+psycopg://" + url.partition("://")[2]
+    return "postgresql://" + url.partition("://")[2]
 
 
 class OneNode:

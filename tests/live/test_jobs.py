@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,9 @@ class Service:
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.server.base_url, timeout=60, trust_env=False)
         self.photo = f"{self.outside.base_url}/photo.jpg"
+
+    def close(self) -> None:
+        self.client.close()
 
     def auth(self, key: str | None = None) -> dict[str, str]:
         return {"x-api-key": key or self.key}
@@ -98,8 +102,8 @@ def service(tmp_path_factory) -> Iterator[Service]:
             "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
             "database_url": accounts.url, "webhook_secret": SECRET, "key_cache_s": "0",
         }  # fmt: skip
-        with served(**environ) as server:
-            yield Service(server, here, accounts, key, environ)
+        with served(**environ) as server, closing(Service(server, here, accounts, key, environ)) as service:
+            yield service
     accounts.close()
 
 
@@ -450,8 +454,10 @@ def test_a_moderation_model_refuses_and_passes(service, tmp_path):
     test_moderation.install(models, refuse="bright = 0.9")
     service.outside.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
     environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
-    with served(**environ) as server:
-        here = Service(server, service.outside, service.accounts, service.key, environ)
+    with (
+        served(**environ) as server,
+        closing(Service(server, service.outside, service.accounts, service.key, environ)) as here,
+    ):
 
         def moderated(name: str, flag: bool) -> dict[str, Any]:
             params = {"image": f"{service.outside.base_url}/{name}.jpg", "content_moderation": flag}
