@@ -149,7 +149,7 @@ def bucket_blobs(address: str, quota_bytes: int) -> BucketBlobs:
     try:
         import s3fs
     except ImportError:
-        raise StartupError("CLEARCUT_BLOBS needs s3fs: pip install 'clearcut[s3]'") from None
+        raise StartupError("CLEARCUT_BLOBS needs s3fs: pip install '.[s3]'") from None
     files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
     root = address.removeprefix("s3://").rstrip("/")
     bucket, _, prefix = root.partition("/")

@@ -1,11 +1,16 @@
 """Pictures by address on the synchronous routes: the same pixels as an upload's, refused in each dialect's words."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from app import settings
 from app.access.keys import Quotas
 from app.access.ledger import Ledger
 from app.access.tables import open_engine
+from app.blobs.opening import blob_store
+from app.errors import StartupError
 from tests.fakes import Stage, on_stage, until
 from tests.hosts import host
 from tests.service.test_contract import decoded, picture
@@ -229,3 +234,17 @@ def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_
     assert failed.status_code == 400
     assert (last.status_code, last.headers["x-credits-charged"]) == (200, "1")
     assert (spent.status_code, asked) == (402, 0)
+
+
+def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "app.fetch.fetcher", None)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
+        on_stage(None, fetch="on")
+    with pytest.raises(StartupError, match=r"CLEARCUT_BLOBS needs s3fs: pip install '\.\[s3\]'"):
+        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
+
+
+def test_a_list_that_cannot_be_read_refuses_to_start_even_while_nothing_is_fetched():
+    with pytest.raises(StartupError, match="CLEARCUT_FETCH_DENY"):
+        on_stage(None, fetch_deny="http://")
