@@ -158,7 +158,7 @@ export-variants: $(VENV)/.dev ## int8 and fp16 files of models/clearcut-s.onnx, 
 	$(RUN) -m models.training.variants --name clearcut-s --pictures $(PICTURES) --views $(VIEWS)
 
 quantise-u2netp: $(VENV)/.dev ## an int8 file of u2netp.onnx (in WEIGHTS=) into models/, pinned there; calibrated on PICTURES=
-	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx
+	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
 	$(RUN) -m app models pin u2netp --precision int8
 
 docs: $(VENV)/.dev ## write the generated parts of the README anew

@@ -182,13 +182,12 @@ class _Reader:
         return next(self._rows, None)
 
 
-def quantise(model: ModelProto, folder: Path, size: int, *, say: bool = True) -> bytes:
+def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM) -> bytes:
     """The QDQ file of a network, calibrated and searched on a folder's pictures, the held-out ones excepted."""
     pictures = pictures_of(folder, CALIBRATION, held_out=False, size=size)
     quantiser = Quantiser(model, pictures)
-    floats = quantiser.harmful(pictures[:: max(1, CALIBRATION // SEARCH)][:SEARCH])
-    if say:
-        print(f"left in floats for their harm: {', '.join(floats) or 'none'}")
+    floats = quantiser.harmful(pictures[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
+    print(f"left in floats for their harm: {', '.join(floats) or 'none'}")
     return quantiser.quantised(floats=floats)
 
 
@@ -198,10 +197,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's, or photos of yours")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--harm", type=float, default=HARM, help="limit of what one convolution may shift the matte by")
     args = parser.parse_args()
     model = onnx.load(str(args.model))
     size = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
-    args.out.write_bytes(quantise(model, args.pictures, size))
+    args.out.write_bytes(quantise(model, args.pictures, size, args.harm))
     pictures = pictures_of(args.pictures, 100, held_out=True, size=size)
     near = compare(args.out.read_bytes(), pictures, run_all(args.model.read_bytes(), pictures))
     print(
