@@ -23,6 +23,7 @@ from standardwebhooks import Webhook
 from tests import samples
 from tests.live.accounts import Accounts
 from tests.live.senders import PHOTO, Outside, outside
+from tests.readme import README
 from tests.served import ROOT, Server, environment, served
 from tests.unit.inference import test_moderation
 
@@ -470,3 +471,25 @@ def test_a_moderation_model_refuses_and_passes(service, tmp_path):
         assert "refused by content moderation: bright" in refused["error"]
         assert moderated("white", False)["status"] == "COMPLETED"
         assert moderated("photo", True)["result"]["moderation"] == "passed"
+
+
+def test_the_readmes_lines_work_as_written(service, tmp_path):
+    section = re.search(r"^## Jobs\n(.*?)^## ", README.read_text(), re.M | re.S)[1]
+    lines, console = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    for old, new in (
+        ("http://127.0.0.1:8080", service.server.base_url), ("https://example.com/photo.jpg", service.photo),
+        ("https://example.com/hook", f"{service.outside.base_url}/readme"),
+        ("X-API-Key: any", f"X-API-Key: {service.key}"), ("Bearer any", f"Bearer {service.key}"),
+        ("curl ", "curl -sS -w '\\n' --fail-with-body "),
+    ):  # fmt: skip
+        assert old in lines
+        lines = lines.replace(old, new)
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    done = subprocess.run(["bash", "-euc", lines], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [sorted(answer)[0] for answer in answers] == ["jobId", "message", "createdAt"]
+    service.finished(answers[0]["jobId"])
+    assert hook_of(service, "/readme")[1]["status"] == "COMPLETED"
+    words = console.partition("#")[0].split()
+    assert words[:4] == ["python", "-m", "app", "jobs"]
+    assert service.cli(*words[4:]).returncode == 0
