@@ -142,6 +142,7 @@ def test_it_serves_read_only_as_its_user_and_stops_within_its_grace(image, volum
             if '"ready"' in line:
                 break
         assert process.poll() is None, "".join(said)
+        assert [line for line in said if not line.startswith("{")] == [], "something that is no JSON is in the log"
         health = json.loads(stage.one("HEALTHCHECK").value.split(" CMD ")[1])
         probe, environ = command(final, health, volume, **given)
         assert subprocess.run(probe, env=environ, timeout=60, check=False).returncode == 0
