@@ -51,7 +51,7 @@ test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs Po
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of jobs at work; the part on two nodes needs PostgreSQL installed
 	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
 
-test-hostile: $(VENV)/.dev ## some 4,000 generated hostile inputs and attacks by many connections against the live server
+test-hostile: $(VENV)/.dev ## some 3,800 generated hostile inputs and attacks by many connections against the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## faults: a failing model, no memory, a full disk, clock jumps, signals and hang-ups under load

@@ -23,11 +23,11 @@ def leg(target: str, seconds: int, corpus: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["app", "python_multipart"]):
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz.targets import MAX_LEN, TARGETS
 
     options = [
         f"-max_total_time={seconds}",
-        "-max_len=32768",
+        f"-max_len={MAX_LEN}",
         "-timeout=20",
         "-rss_limit_mb=4096",
         "-print_final_stats=1",

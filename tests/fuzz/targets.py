@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 from app.errors import InputError
 from app.imaging.probe import probe
@@ -12,11 +15,13 @@ from app.web import photoroom, poof, rembg, removebg
 from app.web.body import Body
 from app.web.multipart import MAX_FIELD_BYTES
 from app.web.upload import Intake, Upload, parse_query, read_upload
-from tests.hostile import bases, pieces
+from tests.hostile import bases, corpus, pieces
 from tests.hostile.forms import BOUNDARY, KIND, all_forms
 
 LIMITS = ProbeLimits()
 MOST = 64 * 1024
+MAX_LEN = 32 * 1024
+"""Of an input that the fuzzer makes."""
 KINDS = (
     KIND, "image/png", "application/x-www-form-urlencoded", "application/json", "", "multipart/form-data; boundary=b",
     "application/octet-stream", "text/plain",
@@ -83,10 +88,10 @@ def fuzz_options(data: bytes) -> None:
 
 def _probe_seeds() -> Iterator[bytes]:
     for name in bases.MAKERS:
-        data = bases.base(name)
-        yield data[:6000]
-        spans = pieces.spans(bases.kind(name), data)
-        yield data[: spans[len(spans) // 2][1]][:6000]
+        data, kind = bases.base(name), bases.kind(name)
+        if len(data) < MAX_LEN:
+            yield data
+            yield from (changed for _, changed in pieces.rearrangements(kind, data, random.Random(1), 8))
 
 
 def _upload_seeds() -> Iterator[bytes]:
@@ -100,6 +105,9 @@ def _upload_seeds() -> Iterator[bytes]:
 
 
 def _option_seeds() -> Iterator[bytes]:
+    for number, path in enumerate(("/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment")):
+        for name, value in itertools.product(corpus.FIELDS[path], corpus.VALUES):
+            yield bytes((number,)) + f"{name}={quote(value)}".encode()[:MAX_LEN]
     yield b"\x00format=webp&size=small&crop=4:3&padding=10%25,5px&bg_color=rgb(1,2,3)&width=5&height=6&fit=cover"
     yield b"\x00variants=%5B%7B%7D,%7B%22size%22:%22small%22%7D%5D&shadow=0.4&roi=1%25+2%25+90%25+80px&quality=70"
     yield b"\x00background_type=overlay&scale=50%25&position=10%25+20%25&threshold=.5&reverse=true&despill=false"

@@ -49,7 +49,7 @@ FILES: dict[str, Callable[[], Iterator[File]]] = {
     "bombs": files.all_bombs,
     "largest allowed": files.dearest,
 }
-_VALUES = (
+VALUES = (
     "",
     " ",
     "0",
@@ -85,7 +85,7 @@ _VALUES = (
     "100% 0% 0% 0%",
     "10%,10%,10%,10%,10%",
 )
-_FIELDS = {
+FIELDS = {
     "/v1/remove": (
         "format",
         "channels",
@@ -133,9 +133,9 @@ def send_forms(oracle: Oracle) -> Iterator[None]:
 def send_options(oracle: Oracle) -> Iterator[None]:
     """Odd values for every dialect's fields, in the query string."""
     number = 0
-    for path, names in _FIELDS.items():
+    for path, names in FIELDS.items():
         for name in names:
-            for value in _VALUES:
+            for value in VALUES:
                 number += 1
                 if number % 3 == 0:  # a third of the product: every field and every value come often
                     oracle.options(f"{path} {name}={value[:40]!r}", path, f"{name}={quote(value)}".encode())
