@@ -5,8 +5,8 @@ are read; the dearest are sent again, each after a pause in which freed memory h
 
 Honest clients: four requests a second with a 1 megapixel photo, for some seconds in quiet and for as long during the
 attack, several rounds of both by turns; the figure is the median over the rounds of the ratio of the two 95th
-percentiles. The attacker sends as fast as it is answered, one at a time unless its name says otherwise. ``one more`` is
-no attack but another honest client that does the same: what sharing the machine costs anyhow.
+percentiles. The attacker, a process of its own, sends as fast as it is answered, one at a time unless its name says
+otherwise. ``one more`` is no attack but another honest client that does the same: what sharing a machine costs anyhow.
 
 Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|honest]``; writes results/hostile.json.
 """
@@ -14,12 +14,15 @@ Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|hone
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import http.client
 import itertools
 import json
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -131,17 +134,37 @@ ATTACKS: dict[str, Callable[[], crowds.Attack]] = {
 }
 
 
+@contextlib.contextmanager
+def attacking(name: str, port: int) -> Iterator[None]:
+    """The attack in a process of its own, from when it has made its messages."""
+    command = [sys.executable, "-m", "benchmarks.hostile", "--attack", name, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
+        assert attacker.stdout is not None
+        assert attacker.stdout.readline() == "begun\n"
+        try:
+            yield
+        finally:
+            attacker.kill()
+
+
+def attack(name: str, port: int) -> None:
+    """Until killed."""
+    prepared = ATTACKS[name]()
+    print("begun", flush=True)
+    prepared(port, threading.Event())
+
+
 def honest(server: Server, rounds: int, seconds: float, names: list[str]) -> dict[str, Any]:
     photo = samples.jpeg(samples.photo("astronaut", 1000, 1000), quality=90)
     target = Target(server.host, server.port, "/v1/remove")
     opened(target, [photo], RATE, 3, clients=16)
     results = {}
     for name in names:
-        pairs, statuses, attack = [], Counter[int](), ATTACKS[name]()
+        pairs, statuses = [], Counter[int]()
         for _ in range(rounds):
             quiet = opened(target, [photo], RATE, seconds, clients=16)
-            with crowds.under(attack, server.port):
-                time.sleep(1)  # until it is under way
+            with attacking(name, server.port):
+                time.sleep(1)  # until it is well under way
                 attacked = opened(target, [photo], RATE, seconds, clients=64)
             statuses += attacked.statuses
             pairs.append((quiet.percentile(0.95), attacked.percentile(0.95) if attacked.latencies else float("inf")))
@@ -163,7 +186,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--only", choices=("cost", "honest"))
     parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
+    parser.add_argument("--attack", help="what this starts itself with")
+    parser.add_argument("--port", type=int)
     args = parser.parse_args()
+    if args.attack:
+        attack(args.attack, args.port)
     facts = report.machine()
     path = report.RESULTS / "hostile.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
