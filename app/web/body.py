@@ -10,7 +10,7 @@ from typing import Any
 from app.errors import ClientGone, UploadTimeout
 
 SLOW_BYTES_PER_S = 16 * 1024
-SLOW_AFTER_S = 1.0
+SLOW_AFTER_S = 0.25
 SLOW_MOST_BYTES = 256 * 1024
 """More than this much of a body is not held for an upload without a slot."""
 
@@ -32,7 +32,7 @@ class Body:
 
     @property
     def slow(self) -> bool:
-        """Whether it has come at less than 16 KiB/s for a second or more, and is not complete."""
+        """Whether it has come at less than 16 KiB/s for a quarter of a second or more, and is not complete."""
         age = time.monotonic() - self._begun
         return not self.complete and age >= SLOW_AFTER_S and self.received < SLOW_BYTES_PER_S * age
 
