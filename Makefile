@@ -98,9 +98,9 @@ audit: $(AUDIT)/.tools ## bandit over app/, pip-audit over what serving installs
 	$(AUDIT)/bin/bandit --quiet --recursive app
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/requirements.txt
 
-sbom: $(AUDIT)/.tools ## what serving installs, as CycloneDX 1.6 with hashes, into build/sbom.json
+sbom: $(AUDIT)/.tools ## what the container installs, as CycloneDX 1.6 with hashes, into build/sbom.json
 	@mkdir -p build
-	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --sv 1.6 --output-reproducible -o build/sbom.json requirements.txt
+	$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --sv 1.6 --output-reproducible -o build/sbom.json deploy/requirements.txt
 
 format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .

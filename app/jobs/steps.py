@@ -108,7 +108,7 @@ class JobSteps:
 
     async def _pause(self, seconds: float) -> None:
         with self._waiting():
-            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # nosec B311 # noqa: S311 - jitter
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
