@@ -137,6 +137,7 @@ def test_a_clock_that_jumps(broken, trigger, accounts, hours):
         server.event("request", status=200)
         with Wire(server.port) as half:
             half.send(message[:-10])
+            until_metric(server, "clearcut_slots_used", 1)
             trigger.write_text(hours)
             for _ in range(3):
                 assert ask(server, message).status == 200
