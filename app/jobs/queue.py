@@ -12,6 +12,7 @@ import importlib.util
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.errors import StartupError, Unavailable
@@ -33,6 +34,8 @@ AT_ONCE = 16
 POLL_S = 0.2
 ATTEMPTS = 20
 """Beginnings of one job, after which it is what kills the process."""
+FAULT_PAUSES = (1.0, 4.0, 15.0, 60.0)
+"""Before a step is tried again that failed in a way it does not know."""
 _FOREVER = 1_000_000
 _PATIENCE_S = 10.0
 STATES: dict[str, State] = {"DELAYED": "queued", "ENQUEUED": "queued", "PENDING": "processing"}
@@ -74,6 +77,7 @@ class Queue:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = 0
         self._closing = False
+        self._left = asyncio.Event()
         self._launched = False
 
     async def start(self) -> None:
@@ -85,7 +89,6 @@ class Queue:
             raise
         except Exception as exc:
             raise StartupError(f"CLEARCUT_JOBS: the queue's database cannot be used: {exc}") from None
-        self._launched = True
 
     async def stop(self, patience_s: float) -> None:
         """Let the steps that are at work end, then go; what is accepted goes on after the next start, or elsewhere."""
@@ -104,6 +107,7 @@ class Queue:
         """Return once no step is at work and recorded; none begins from now on."""
         if not self._closing:
             self._closing = True
+            self._left.set()
             logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns of every step that is put off
             self._steps.leave()
         while self._running:  # noqa: ASYNC110 - counted on the other loop
@@ -218,6 +222,7 @@ class Queue:
             return await self._run_hook(job_id, order, outcome)
 
         DBOS.launch()
+        self._launched = True  # what an earlier life has left begins with the queues, and asks us
         for name, limit in ((JOBS, AT_ONCE), (HOOKS, None)):
             DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=POLL_S, on_conflict="always_update"
@@ -258,7 +263,10 @@ class Queue:
             found = DBOS.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
             return (found[0].recovery_attempts or 0) if found else 0
 
-        return await self._steps.process(job_id, order, await self._call(begun))
+        attempt = 0
+        with suppress(Unavailable):  # then it is not counted this time
+            attempt = await self._call(begun)
+        return await self._steps.process(job_id, order, attempt)
 
     async def _run_hook(self, job_id: str, data: Any, found: Any) -> Any:
         """The log of the attempts, the last one being what came of it."""
@@ -285,6 +293,16 @@ class Queue:
             raise AssertionError
 
         async def there() -> Any:
+            # A fault that the step does not know must not end the workflow at once: a webhook and credits hang on it.
+            for pause in FAULT_PAUSES:
+                try:
+                    return await work(*arguments)
+                except Exception:
+                    log.exception("a step failed", extra={"fields": {"step": name, "job": arguments[0]}})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._left.wait()
+                    raise asyncio.CancelledError
             return await work(*arguments)
 
         async def hop() -> Any:
