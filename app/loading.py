@@ -12,8 +12,8 @@ from app.inference.choice import load_best
 from app.inference.files import Model
 from app.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from app.inference.plan import Loaded
-from app.inference.plan_cache import Choice, PlanCache, situation
-from app.inference.session import GpuOptions, OnnxEngine
+from app.inference.plan_cache import Choice, PlanCache, here, situation
+from app.inference.session import GpuOptions, OnnxEngine, choose_device
 from app.settings import Settings
 
 log = logging.getLogger("clearcut")
@@ -32,11 +32,12 @@ def load_as_set(settings: Settings) -> tuple[Model, Loaded]:
         "intra_op_threads": settings.intra_op_threads,
         "buckets": settings.bucket_sizes,
     }
-    if settings.plan_cache is None:
-        return _load(settings, asked)
+    if settings.plan_cache is None or choose_device(settings.device) != "cpu":
+        return _load(settings, asked)  # on a GPU there is nothing to choose, and what a CPU chose is wrong there
     cache = PlanCache(settings.plan_cache)
     entry = find_entry(read_manifest(models_folder() / MANIFEST), settings.model)
-    key = situation(entry, asked)
+    folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
+    key = situation(entry, asked | {"here": here(entry, folders)})
     if (choice := cache.get(key)) is not None:
         try:
             return _load(settings, asked | asdict(choice))
@@ -44,8 +45,7 @@ def load_as_set(settings: Settings) -> tuple[Model, Loaded]:
             log.warning("the kept choice does not serve any more", extra={"fields": {"reason": str(exc)}})
     model, loaded = _load(settings, asked)
     plan = loaded.plan
-    if plan.device == "cpu":  # on a GPU there is nothing to choose
-        cache.put(key, Choice(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
+    cache.put(key, Choice(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
     return model, loaded
 
 

@@ -12,12 +12,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.inference.cpus import cpu_quota
+from app.inference.files import locate
 from app.inference.manifest import ModelEntry
 from app.inference.session import runtime_version
 
@@ -64,6 +65,12 @@ class PlanCache:
         except OSError:
             with contextlib.suppress(OSError):
                 part.unlink()
+
+
+def here(entry: ModelEntry, folders: Sequence[Path]) -> dict[str, int]:
+    """Which variants are there, with the time of each file: one that is made later, or anew, is a new situation."""
+    found = {each.precision: locate(each, list(folders)) for each in entry.variants.values()}
+    return {precision: path.stat().st_mtime_ns for precision, path in found.items() if path is not None}
 
 
 def situation(entry: ModelEntry, asked: Mapping[str, object], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

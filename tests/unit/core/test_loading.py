@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from app import loading
 from app.loading import load_as_set
 from app.settings import load
 
@@ -33,3 +36,16 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch) -> None: 
     monkeypatch.chdir(tmp_path)
     load_as_set(load({"CLEARCUT_MODEL": "starter"}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_cpu_chose_is_not_used_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = tmp_path / "plans"
+    settings = load({"CLEARCUT_MODEL": "starter", "CLEARCUT_PLAN_CACHE": str(plans)})
+    load_as_set(settings)
+    before = {path.name: path.read_bytes() for path in plans.iterdir()}
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(loading, "choose_device", lambda _: "cuda")
+    monkeypatch.setattr(loading, "load_best", lambda *_, **options: (None, asked.append(options)))
+    load_as_set(settings)  # the same settings, started where a GPU is
+    assert [(each["lanes"], each["buckets"]) for each in asked] == [(0, ())]
+    assert {path.name: path.read_bytes() for path in plans.iterdir()} == before

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.inference.files import load_model
-from app.inference.plan_cache import LASTS_S, Choice, PlanCache, situation
+from app.inference.plan_cache import LASTS_S, Choice, PlanCache, here, situation
 
 from .conftest import ModelMaker
 
@@ -68,3 +69,16 @@ def test_the_key_follows_model_settings_and_cpu(models: ModelMaker, tmp_path: Pa
     }
     assert key not in others
     assert len(others) == 3
+
+
+def test_a_variant_that_is_made_later_is_seen(models: ModelMaker, tmp_path: Path) -> None:
+    entry = load_model("tiny", models()).entry
+    made = replace(entry, file="tiny.int8.onnx", sha256=None, precision="int8", recipe="make it")
+    entry = replace(entry, variants={"int8": made})
+    folders = [tmp_path / "nowhere", tmp_path]
+    assert here(entry, folders) == {}
+    (tmp_path / made.file).write_bytes(b"one")
+    first = here(entry, folders)
+    assert set(first) == {"int8"}
+    os.utime(tmp_path / made.file, (1, 1))
+    assert here(entry, folders) not in ({}, first)
