@@ -41,9 +41,16 @@ def run(arguments: argparse.Namespace, settings: Settings, folder: Path | None =
         folder: with the manifest; the repository's by default.
 
     Raises:
-        StartupError: the manifest or a file is not as it must be, or cannot be had.
+        StartupError: the manifest or a file is not as it must be, or cannot be had, read or written.
     """
-    home = folder or models_folder()
+    try:
+        return _run(arguments, settings, folder or models_folder())
+    except OSError as exc:
+        named = f"{exc.filename}: " if exc.filename else ""
+        raise StartupError(f"models {arguments.action}: {named}{exc.strerror or exc}") from exc
+
+
+def _run(arguments: argparse.Namespace, settings: Settings, home: Path) -> int:
     entries = read_manifest(home / MANIFEST)
     folders = [home] if settings.model_dir is None else [home, settings.model_dir]
     match arguments.action:

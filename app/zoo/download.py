@@ -108,7 +108,17 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DownloadError(f"{path.name} is being fetched by another process") from None
+        if not _still(file, path):  # its holder gave it its name in the meantime: it is no part file any more
+            raise DownloadError(f"{path.name} has just been fetched by another process")
         yield file
+
+
+def _still(file: BinaryIO, path: Path) -> bool:
+    """Whether the open ``file`` is the one at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _complete(

@@ -217,3 +217,9 @@ def test_the_bar_is_drawn_on_a_terminal_only():
         assert not drawn or "100% 2.0/2.0 MB" in out.getvalue()
     assert line("a", 500_000, 2_000_000) == "a [#######.......................]  25% 0.5/2.0 MB"
     assert line("a", 500_000, None) == "a 0.5 MB"
+
+
+def test_a_folder_that_cannot_be_is_said_in_a_line(shop, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match=r"models pull: .*file/within: Not a directory"):
+        shop.run("pull tiny", model_dir=str(tmp_path / "file" / "within"), model_mirror="http://127.0.0.1:9")

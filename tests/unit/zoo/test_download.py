@@ -197,6 +197,22 @@ def test_two_at_once_do_not_mix(tmp_path):
     assert origin.asked == []
 
 
+def test_one_that_was_opened_before_the_other_got_its_name_leaves_it_alone(tmp_path, monkeypatch):
+    """Between the opening of the part file and its lock the other download may finish and rename that very file."""
+    lock = fcntl.flock
+
+    def late(file, how):
+        (tmp_path / "m.onnx.part").replace(tmp_path / "m.onnx")
+        (tmp_path / "m.onnx").write_bytes(CONTENT)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with published(b"another") as origin, pytest.raises(DownloadError, match="has just been fetched"):
+        get(origin, tmp_path / "m.onnx", b"another")
+    assert origin.asked == []
+    assert (tmp_path / "m.onnx").read_bytes() == CONTENT
+
+
 def test_a_server_that_sends_more_than_it_said_is_refused(tmp_path):
     with published(CONTENT) as origin:
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
