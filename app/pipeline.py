@@ -29,7 +29,7 @@ from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
 from app.imaging.facts import SubjectFacts, subject_facts
-from app.imaging.layout import expected_pixels
+from app.imaging.layout import expected_pixels, grower
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
 from app.imaging.prepare import on_ground, prepare
@@ -179,7 +179,7 @@ class Pipeline:
         width, height = header.upright_size
         made = sum(expected_pixels(width, height, options) for options in job.variants)
         if made > 2 * max(self.limits.max_pixels, header.pixels):
-            name = "variants" if len(job.variants) > 1 else "width"
+            name = "variants" if len(job.variants) > 1 else grower(job.variants[0])
             most = 2 * self.limits.max_pixels / 1e6
             raise InvalidOption(name, f"outputs of at most {most:g} megapixels together; these are {made / 1e6:.1f}")
         return max(0, made - header.pixels)

@@ -52,7 +52,7 @@ def plan(width: int, height: int, subject: Box | None, options: RemoveOptions) -
         canvas, content = _sizes(window, options)
     if canvas[0] * canvas[1] > max(MAX_CANVAS, width * height):
         raise InvalidOption(
-            _grower(options), f"a value that keeps the output within {MAX_CANVAS // 1_000_000} megapixels"
+            grower(options), f"a value that keeps the output within {MAX_CANVAS // 1_000_000} megapixels"
         )
     if subject is not None and (options.scale is not None or options.position is not None):
         return _stand(subject, content[0] / window.width, canvas, options)
@@ -170,7 +170,7 @@ def _axis(start: int, stop: int, extent: int, place: int, place_end: int) -> tup
     return first, last, low, max(high, low + 1)
 
 
-def _grower(options: RemoveOptions) -> str:
+def grower(options: RemoveOptions) -> str:
     """The option to blame for a canvas larger than its picture."""
     if options.width is not None:
         return "width"

@@ -203,6 +203,12 @@ def test_outputs_together_are_bounded_before_any_work():
     assert "megapixels" in response.json()["details"]
 
 
+def test_the_side_that_asks_for_too_much_is_named():
+    response = send(picture(4000, 4), data={"height": "600"})
+    assert response.status_code == 400
+    assert "'height'" in response.json()["details"]
+
+
 def test_an_address_is_refused_by_its_name():
     response = send(files={"x": (None, b"1")}, data={"url": "http://127.0.0.1/a.jpg"})
     assert response.status_code == 400
