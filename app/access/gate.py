@@ -191,6 +191,11 @@ class Access:
         ledger = self._open_ledger()
         await self._call(lambda: ledger.hold(charge, lease_s))
 
+    async def keep(self, charge: Charge, lease_s: float) -> None:
+        """Let what is reserved for a job live for so long; nothing happens where it is closed. Raises Unavailable."""
+        ledger = self._open_ledger()
+        await self._call(lambda: ledger.extend(charge, lease_s))
+
     async def settle(self, charge: Charge, done: bool) -> None:
         """Charge for a job that is done, give back what one that failed had reserved; once, however often it is said.
 

@@ -182,11 +182,12 @@ class Ledger:
             else:
                 connection.execute(update(charges).where(mine).values(**values, closed_at=None))
 
-    def extend(self, charge: Charge) -> None:
-        """Keep a reservation alive for another lease: its answer is still being made or read."""
+    def extend(self, charge: Charge, lease_s: float | None = None) -> None:
+        """Keep a reservation alive for another lease, or for ``lease_s``; one that is closed stays so."""
         alive = update(charges).where(charges.c.id == charge.id, charges.c.state == "reserved")
+        until = self._clock() + (self._lease_s if lease_s is None else lease_s)
         with self._engine.begin() as connection:
-            connection.execute(alive.values(expires_at=self._clock() + self._lease_s))
+            connection.execute(alive.values(expires_at=until))
 
     def forget(self) -> None:
         """Drop what means nothing any more: charges that no Idempotency-Key can name, reservations of the dead."""

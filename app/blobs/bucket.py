@@ -7,18 +7,38 @@ region and endpoint are botocore's own (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_UR
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from app.blobs.store import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
-from app.errors import StartupError, StorageFull
+from app.errors import StartupError, StorageFull, Unavailable
 
 _NAME = re.compile(r"(\d{1,12})~([a-z0-9.+-]+)~([a-z0-9.+-]+)")
 _RECOUNT_S = 60.0
+
+log = logging.getLogger("clearcut")
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """What botocore raises of a server that is away, in the service's words.
+
+    Raises:
+        Unavailable: it is, or refuses us.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as exc:
+        log.error("the bucket failed", extra={"fields": {"error": type(exc).__name__}})
+        raise Unavailable("The store of inputs and outputs cannot be reached", retry_after=5) from None
 
 
 class BucketBlobs:
@@ -46,12 +66,14 @@ class BucketBlobs:
         self._reserve(size)
         path = f"{folder}/{name}"
         try:
-            self._files.pipe_file(path, bytes(data), ContentType=media_type)
+            with _asking():
+                self._files.pipe_file(path, bytes(data), ContentType=media_type)
+                facts = self._files.info(path)
         except BaseException:
             self._counted = float("-inf")
             raise
         self._remove([old for old in earlier if old != path])
-        return self._stat(path, self._files.info(path))
+        return self._stat(path, facts)
 
     def get(self, key: str) -> Blob:
         path, stat = self._find(key)
@@ -97,7 +119,8 @@ class BucketBlobs:
 
     def _read(self, key: str, path: str, start: int | None, end: int | None) -> bytes:
         try:
-            return bytes(self._files.cat_file(path, start=start, end=end))
+            with _asking():
+                return bytes(self._files.cat_file(path, start=start, end=end))
         except FileNotFoundError:  # swept since it was found
             raise KeyError(key) from None
 
@@ -116,13 +139,15 @@ class BucketBlobs:
 
     def _objects(self, folder: str) -> dict[str, Any]:
         """Our objects below a folder with their facts, always as they are now."""
-        found = self._files.find(folder, detail=True, refresh=True)
+        with _asking():
+            found = self._files.find(folder, detail=True, refresh=True)
         return {path: facts for path, facts in found.items() if _NAME.fullmatch(path.rpartition("/")[2])}
 
     def _remove(self, paths: list[str] | dict[str, Any]) -> None:
         for path in paths:
             try:
-                self._files.rm_file(path)
+                with _asking():
+                    self._files.rm_file(path)
             except FileNotFoundError:
                 continue  # another node was first
 

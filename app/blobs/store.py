@@ -35,6 +35,8 @@ class Blob:
 
 
 class BlobStore(Protocol):
+    """All of it raises OSError or Unavailable where the disk or the server behind it fails."""
+
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
         """Keep ``data`` until ``expires_at`` (Unix time); all of it or nothing.
 

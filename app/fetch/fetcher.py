@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(name, port) to all its addresses; raises OSError."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NAMES_AT_ONCE = 32
 _TLS = "its certificate or its TLS is not valid"
 
 
@@ -64,7 +66,7 @@ class Fetcher:
     ) -> None:
         self.rules = rules
         self._ended = ended
-        self._resolve = resolve or _system
+        self._resolve = resolve or _System()
         self._network = network
         self._ssl = ssl_context or httpcore2.default_ssl_context()
 
@@ -209,7 +211,15 @@ def _connecting(exc: BaseException) -> str:
     return "no connection to its server"
 
 
-async def _system(host: str, port: int) -> Sequence[str]:
-    """As the system resolves it."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+class _System:
+    """As the system resolves it: on threads of its own, since a name server that a stranger names may take its time,
+    and the event loop's few are for files."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="names")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        def look() -> list[str]:
+            return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, look)

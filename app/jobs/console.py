@@ -167,7 +167,7 @@ def _purge(client: DBOSClient, settings: Settings, before: float) -> int:
         jobs = [view(row, hooks.get(row.workflow_id + HOOK_SUFFIX)) for row in rows]
         gone = [job for job in jobs if job.hook != "pending"]
         for job in gone:
-            blobs.delete(input_key(job.id))
+            blobs.delete(input_key(job.id, job.order))
             if job.outcome is not None and job.outcome.output is not None:
                 blobs.delete(job.outcome.output)
         if gone:

@@ -7,8 +7,9 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
+from weakref import WeakValueDictionary
 
 from app.access.gate import Access
 from app.access.keys import Account
@@ -23,6 +24,7 @@ from app.errors import (
     Overloaded,
     RateLimited,
     StartupError,
+    StorageFull,
     Unavailable,
 )
 from app.fetch.fetcher import Fetcher
@@ -33,10 +35,10 @@ from app.jobs.lane import Lane
 from app.jobs.nodes import ManyNodes, Nodes, OneNode, queue_url
 from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_id
 from app.jobs.queue import Queue, installed
-from app.jobs.steps import JobSteps, Payload
+from app.jobs.steps import LEASE_S, JobSteps, Payload
 from app.metrics import Metrics
 from app.pipeline import Pipeline
-from app.settings import Settings
+from app.settings import MIB, Settings
 
 log = logging.getLogger("clearcut")
 
@@ -46,7 +48,7 @@ RECOVER_S = 5.0
 """How often it is looked for processes that are gone."""
 TIDY_S = 600.0
 FIRST_LEASE_S = 120.0
-"""For a reservation whose job may never be enqueued, as the process may end in between."""
+"""For a reservation whose job may never be enqueued, as the process may end in between; then it gets a job's."""
 
 
 class Jobs:
@@ -64,6 +66,8 @@ class Jobs:
         self._tasks: list[asyncio.Task[None]] = []
         self._work_s = 0.5
         self._fresh = 0
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Orders that look before they leap, one after the other: of one Idempotency-Key, or of a limited account."""
         self.door = Slots(settings.slots)
         """Orders that are being taken; they hold no place among the requests."""
         self.payloads: dict[str, Payload] = {}
@@ -133,8 +137,18 @@ class Jobs:
             IdempotencyMismatch: the key stands for another order.
             PaymentRequired, PermissionDenied, RateLimited, Overloaded, StorageFull, Unavailable
         """
-        queue = self._opened()
         job_id = id_for(order.account, key) if key is not None else new_id()
+        async with AsyncExitStack() as turn:
+            if most and account is not None:
+                await turn.enter_async_context(self._turns.setdefault(account.id, asyncio.Lock()))
+            if key is not None:
+                await turn.enter_async_context(self._turns.setdefault(job_id, asyncio.Lock()))
+            return await self._accept(job_id, order, data, account, key, most)
+
+    async def _accept(
+        self, job_id: str, order: Order, data: Buffer | None, account: Account | None, key: str | None, most: int
+    ) -> JobView:
+        queue = self._opened()
         if key is not None and (earlier := await queue.find(job_id)) is not None:
             if earlier.order.fingerprint != order.fingerprint:
                 raise IdempotencyMismatch
@@ -148,16 +162,20 @@ class Jobs:
         if charge is not None:
             await self._access.hold(charge, FIRST_LEASE_S)
         try:
-            if data is not None and self._blobs is not None:
-                expires_at = time.time() + self._settings.blob_ttl_s
-                put = partial(self._blobs.put, input_key(job_id), data, "application/octet-stream", expires_at)
-                await asyncio.to_thread(put)
+            await self._store(job_id, order, data)
             await queue.add(job_id, order)
+            if key is not None:  # on another node the same key may have been first
+                there = await queue.find(job_id)
+                if there is not None and there.order.fingerprint != order.fingerprint:
+                    raise IdempotencyMismatch
         except ClearcutError:
             if charge is not None and await self._absent(queue, job_id):
                 with suppress(Unavailable):
                     await self._access.settle(charge, False)
             raise
+        if charge is not None:
+            with suppress(Unavailable):  # the job makes its reservation anew where it lapses
+                await self._access.keep(charge, LEASE_S)
         self._fresh += 1
         self._metrics.jobs_accepted.labels(order.dialect).inc()
         return JobView(job_id, order, "queued", None, "pending" if order.webhook is not None else None)
@@ -193,6 +211,27 @@ class Jobs:
                 except FetchFailed as exc:
                     if not exc.temporary:
                         raise
+
+    async def _store(self, job_id: str, order: Order, data: Buffer | None) -> None:
+        """Keep what was sent; an order that sends nothing needs room for what it will fetch.
+
+        Raises:
+            StorageFull, Unavailable
+        """
+        blobs, settings = self._blobs, self._settings
+        if blobs is None:
+            return
+        try:
+            if data is None:
+                if await asyncio.to_thread(blobs.usage) >= settings.blob_quota_mb * MIB:
+                    raise StorageFull
+                return
+            expires_at = time.time() + settings.blob_ttl_s
+            put = partial(blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
+            await asyncio.to_thread(put)
+        except OSError as exc:
+            log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
+            raise Unavailable("The jobs' pictures cannot be kept", retry_after=5) from None
 
     async def _absent(self, queue: Queue, job_id: str) -> bool:
         """Whether an order that failed is certainly not in the queue; in doubt it keeps its reservation."""

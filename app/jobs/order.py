@@ -124,6 +124,6 @@ def charge_of(job_id: str, account: str, cost: int) -> Charge:
     return Charge(JOB_MARK + job_id.replace("-", "")[:31], account, cost)
 
 
-def input_key(job_id: str) -> str:
-    """Where the store has the job's picture until it is done."""
-    return f"{job_id}.in"
+def input_key(job_id: str, order: Order) -> str:
+    """Where the store has the job's picture until it is done: another order under the same id has another place."""
+    return f"{job_id}.{order.fingerprint[:16]}.in"

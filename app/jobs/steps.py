@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -131,10 +132,13 @@ class JobSteps:
         try:
             data = await self._fetched(order.url, order.field)
             expires_at = time.time() + self._ttl_s
-            put = partial(self._blobs.put, input_key(job_id), data, "application/octet-stream", expires_at)
+            put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
             await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
             return _failed(exc)
+        except Exception:  # a job that ended here would neither give back its credits nor call its webhook
+            log.exception("a job's picture could not be fetched", extra={"fields": {"job": job_id}})
+            return _failed(InternalError())
         return {"bytes": len(data)}
 
     async def process(self, job_id: str, order: Order, attempt: int) -> Step:
@@ -161,9 +165,12 @@ class JobSteps:
         """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
         if order.account is not None and self._access.enabled:
             charge = charge_of(job_id, order.account, order.cost)
-            await self._persist(lambda: self._access.settle(charge, outcome.ok))
+            await self._persist(lambda: self._access.settle(charge, outcome.ok), math.inf)
         if outcome.ok:
-            await self._persist(lambda: asyncio.to_thread(self._blobs.delete, input_key(job_id)))
+            try:
+                await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))
+            except (Unavailable, OSError):
+                log.warning("a job's picture is left to expire", extra={"fields": {"job": job_id}})
         waited = outcome.finished - order.accepted
         self._metrics.jobs.labels(order.dialect, "completed" if outcome.ok else outcome.reason).inc()
         self._metrics.job_seconds.observe(max(0.0, waited))
@@ -202,7 +209,7 @@ class JobSteps:
         async with AsyncExitStack() as places:
             with self._waiting():
                 turn = await places.enter_async_context(self._lane.place())
-            data = (await asyncio.to_thread(self._blobs.get, input_key(job_id))).data
+            data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
                 Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), turn=turn
@@ -228,9 +235,9 @@ class JobSteps:
                 await self._pause(pause)
         raise AssertionError
 
-    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _persist(self, work: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
         """Try again while something of ours is away for the moment; what the request is at fault for comes at once."""
-        until, pause = time.monotonic() + PATIENCE_S, 0.5
+        until, pause = time.monotonic() + patience_s, 0.5
         while True:
             try:
                 return await work()

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.errors import AddressRefused, FetchFailed, StartupError
+
+log = logging.getLogger("clearcut")
 
 PREFIX = "whsec_"
 TIMEOUT_S = 30.0
@@ -100,6 +103,9 @@ async def deliver(
         status = await fetcher.post(url, body, fields, timeout_s=timeout_s)
     except (AddressRefused, FetchFailed) as exc:
         error = exc.details
+    except Exception:  # the next attempt comes all the same
+        log.exception("a webhook met a fault of ours", extra={"fields": {"message": message_id}})
+        error = "an error on this side"
     return Attempt(status, error, at, round(time.monotonic() - begun, 3))
 
 

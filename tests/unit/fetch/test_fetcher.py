@@ -5,6 +5,8 @@ import gzip
 import logging
 import socket
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
@@ -110,6 +112,36 @@ def test_a_name_with_one_private_address_among_public_ones_is_not_connected_to()
 
     with name_server(["93.184.216.34", "10.0.0.1"]) as (resolve, _):
         asyncio.run(run(resolve))
+
+
+def test_names_that_take_their_time_keep_no_thread_of_the_services(monkeypatch):
+    """A stranger can have as many names as he likes, and name servers that never answer."""
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(*_: object, **__: object) -> list[object]:
+        begun.release()
+        gate.wait(30)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    async def run():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        fetcher = Fetcher(FetchRules())
+        looking = [
+            asyncio.create_task(fetcher.check(f"https://a{number}.example/", field="image_url")) for number in range(8)
+        ]
+        for _ in looking:
+            while not begun.acquire(blocking=False):  # noqa: ASYNC110 - counted on other threads
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            await asyncio.to_thread(int)
+        gate.set()
+        return await asyncio.gather(*looking, return_exceptions=True)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    try:
+        assert {type(each) for each in asyncio.run(asyncio.wait_for(run(), 25))} == {AddressRefused}
+    finally:
+        gate.set()
 
 
 def test_a_dead_address_is_followed_by_the_next_and_never_by_more_than_four():

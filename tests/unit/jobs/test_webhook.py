@@ -119,6 +119,15 @@ def test_a_poster_that_fails_is_an_attempt_too():
     assert attempt.error == "Cannot fetch the address in 'webhook_url': no connection to its server"
 
 
+def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
+    class Faulty:
+        async def post(self, *_, **__):
+            raise RuntimeError("a library's")
+
+    attempt = asyncio.run(deliver(Faulty(), "https://example.com/", {}, message_id="m", secret=None))
+    assert (attempt.status, attempt.delivered, attempt.error) == (None, False, "an error on this side")
+
+
 def test_waits_grow_to_an_hour_and_end():
     waits = list(delays(10, random.Random(1)))
     assert len(waits) == 9

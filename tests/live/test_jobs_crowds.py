@@ -1,0 +1,107 @@
+"""Orders that come all at once, and jobs that wait for long: what was promised at the door holds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.access.ledger import JOB_MARK
+from app.blobs.folder import FolderBlobs
+from app.jobs.queue import AT_ONCE
+from app.settings import MIB
+from tests.live.accounts import Accounts
+from tests.live.senders import Outside, outside
+from tests.served import served
+
+pytestmark = pytest.mark.live
+
+SLOW = "/slow.jpg"
+"""Its server is at fault: a job that asks for it is at work for some twenty seconds."""
+
+
+class Crowd:
+    def __init__(self, base_url: str, here: Outside, accounts: Accounts) -> None:
+        self.client = httpx.Client(
+            base_url=base_url, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=64)
+        )
+        self.outside = here
+        self.accounts = accounts
+        here.statuses[SLOW] = 503
+
+    def apiframe(self, key: str, path: str = "/photo.jpg", idempotency: str = "", **params: Any) -> httpx.Response:
+        headers = {"x-api-key": key} | ({"idempotency-key": idempotency} if idempotency else {})
+        params = {"image": self.outside.base_url + path} | params
+        body = {"model": "851-bg-remove", "lab851BgRemoveParams": params}
+        return self.client.post("/v2/images/background-remove", json=body, headers=headers)
+
+    def eachlabs(self, key: str, path: str) -> httpx.Response:
+        body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": self.outside.base_url + path}}
+        return self.client.post("/v1/prediction/", json=body, headers={"x-api-key": key})
+
+
+def at_once(count: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(call, range(count)))
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory) -> Iterator[Crowd]:
+    folder = tmp_path_factory.mktemp("crowds")
+    accounts = Accounts(f"sqlite:///{folder}/keys.db")
+    with outside() as here:
+        environ = {
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow, "slots": "64",
+            "database_url": accounts.url, "key_cache_s": "0", "eachlabs_concurrent": "3",
+        }  # fmt: skip
+        with served(**environ) as server:
+            crowd = Crowd(server.base_url, here, accounts)
+            yield crowd
+            crowd.client.close()
+    accounts.close()
+
+
+def test_two_orders_under_one_key_at_the_same_moment_are_one_job_and_a_refusal(crowd):
+    (key,) = crowd.accounts.make(1, 1000)
+    for attempt in range(5):
+        order = partial(crowd.apiframe, key, idempotency=f"same-{attempt}")
+        answers = at_once(16, lambda number, order=order: order(format=("png", "jpg")[number % 2]))
+        by_format = [{each.status_code for each in answers[half::2]} for half in (0, 1)]
+        assert sorted(map(sorted, by_format)) == [[202], [422]], by_format
+        assert len({each.json()["jobId"] for each in answers if each.status_code == 202}) == 1
+
+
+def test_so_many_predictions_at_once_are_no_more_when_they_come_together(crowd):
+    (key,) = crowd.accounts.make(1, 1000)
+    statuses = Counter(each.status_code for each in at_once(24, lambda _: crowd.eachlabs(key, SLOW)))
+    assert statuses == {200: 3, 429: 21}
+
+
+def test_what_a_waiting_job_has_reserved_stays_reserved(crowd):
+    (key,) = crowd.accounts.make(1, AT_ONCE + 4)
+    for _ in range(AT_ONCE + 4):
+        assert crowd.apiframe(key, SLOW).status_code == 202
+    with crowd.accounts.engine.begin() as connection:
+        words = "select expires_at from charges where id like :mark and state = 'reserved'"
+        rows = connection.execute(text(words), {"mark": f"{JOB_MARK}%"})
+        shortest = min(row[0] for row in rows) - time.time()
+    assert shortest > 86_400
+
+
+def test_a_full_store_takes_no_more_orders_by_address_either(tmp_path):
+    FolderBlobs(tmp_path / "blobs", 2 * MIB).put("x", bytes(MIB), "image/png", time.time() + 3600)
+    with outside() as here:
+        environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": here.allow, "blob_quota_mb": "1"}
+        with served(**environ) as server:
+            body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": here.base_url + "/photo.jpg"}}
+            answer = httpx.post(f"{server.base_url}/v1/prediction/", json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 503
+    assert answer.json()["details"] == "The store of inputs and outputs is full"
+    assert int(answer.headers["retry-after"]) >= 1

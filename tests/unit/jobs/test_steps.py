@@ -1,0 +1,75 @@
+"""A job's steps when something of ours is away or at fault: no step may end without an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.access.limits import AtWork
+from app.errors import Unavailable
+from app.imaging.options import RemoveOptions
+from app.jobs import steps
+from app.jobs.lane import Lane
+from app.jobs.order import Order, Outcome
+from app.jobs.steps import JobSteps
+from app.metrics import Metrics
+
+ORDER = Order(
+    dialect="apiframe", options=RemoveOptions(), field="image", accepted=0.0, base="http://here", request_id="req_1",
+    fingerprint=64 * "0", account="a", cost=1, url="https://example.com/a.jpg",
+)  # fmt: skip
+
+
+class Faulty:
+    """A ledger, a store and a fetcher in one: each call raises what is left of ``faults``, then does nothing."""
+
+    enabled = True
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = list(faults)
+        self.settled: list[bool] = []
+
+    def _fail(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+    async def settle(self, charge: object, done: bool) -> None:
+        self._fail()
+        self.settled.append(done)
+
+    async def get(self, url: str, *, field: str) -> Any:
+        self._fail()
+
+    def delete(self, key: str) -> None:
+        self._fail()
+
+
+def made(access: Faulty, blobs: Faulty, fetcher: Faulty) -> JobSteps:
+    any_: Any = None
+    lane = Lane(AtWork(), width=1, room=1)
+    ends: list[float] = []
+    return JobSteps(
+        any_, access, blobs, fetcher, Metrics(), lane, 60.0, {}, lambda job: None, None, ends.append  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_fault_of_ours_in_a_fetch_is_a_failed_job():
+    made_here = made(Faulty(), Faulty(), Faulty(RuntimeError("a library's")))
+    found = asyncio.run(made_here.fetch("id", ORDER))
+    assert (found["ok"], found["reason"], found["message"]) == (False, "internal", "Internal server error")
+
+
+def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
+    monkeypatch.setattr(steps, "PATIENCE_S", 0.0)
+    access = Faulty(Unavailable("away"))
+    asyncio.run(made(access, Faulty(), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
+    assert access.settled == [True]
+
+
+@pytest.mark.parametrize("fault", [OSError("disk"), Unavailable("bucket")])
+def test_a_picture_that_cannot_be_dropped_is_no_failed_job(fault):
+    access = Faulty()
+    asyncio.run(made(access, Faulty(fault), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
+    assert access.settled == [True]
