@@ -28,12 +28,13 @@ from tests.served import served
 
 REMBG = "rembg[cpu,cli]==2.0.86"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".cache" / "rembg"
-WORK = {  # name: (model, megapixels, concurrency, figure, what is asked for)
-    "u2netp, 1 MP, 8 at once": ("u2netp", 1, 8, "rate", 1.45),
-    "u2netp, 10 MP, 4 at once": ("u2netp", 10, 4, "rate", 3.0),
-    "u2netp, 10 MP, one at a time: latency": ("u2netp", 10, 1, "latency", 0.28),
-    "default model, 1 MP, 8 at once": ("", 1, 8, "rate", 8.0),
-    "default model, 10 MP, 4 at once": ("", 10, 4, "rate", 6.0),
+WORK = {  # name: (model, precision, megapixels, concurrency, figure, what is asked for)
+    "u2netp, 1 MP, 8 at once": ("u2netp", "fp32", 1, 8, "rate", 1.45),
+    "u2netp, 10 MP, 4 at once": ("u2netp", "fp32", 10, 4, "rate", 3.0),
+    "u2netp, 10 MP, one at a time: latency": ("u2netp", "fp32", 10, 1, "latency", 0.28),
+    "u2netp in int8, 1 MP, 8 at once": ("u2netp", "int8", 1, 8, "rate", 2.2),
+    "default model, 1 MP, 8 at once": ("", "auto", 1, 8, "rate", 8.0),
+    "default model, 10 MP, 4 at once": ("", "auto", 10, 4, "rate", 6.0),
 }
 
 
@@ -93,19 +94,24 @@ def compare(ours: Target, theirs: Target, megapixels: float, concurrency: int, t
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, help="folder with u2netp.onnx")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="folder with u2netp.onnx, and u2netp.int8.onnx if there is one"
+    )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12)
     args = parser.parse_args()
     facts = report.machine()
     rows = {}
     with rembg_served(args.weights) as theirs:
-        for model in ("u2netp", ""):
+        for model, precision in dict.fromkeys(work[:2] for work in WORK.values()):
+            if precision == "int8" and not (args.weights / f"{model}.int8.onnx").exists():
+                print(f"{model} in int8 is not in {args.weights.name}: make quantise-{model}")
+                continue
             environ = {"model": model, "model_dir": str(args.weights.resolve())} if model else {}
-            with served(**environ) as server:
+            with served(precision=precision, **environ) as server:
                 ours = form_target(server.host, server.port, "/v1/remove", "image_file", {})
-                for name, (wanted, megapixels, concurrency, figure, target) in WORK.items():
-                    if wanted != model:
+                for name, (*wanted, megapixels, concurrency, figure, target) in WORK.items():
+                    if wanted != [model, precision]:
                         continue
                     row = compare(ours, theirs, megapixels, concurrency, args.turns, args.seconds)
                     ratio = row[f"{figure}_ratio"]
