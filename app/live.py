@@ -31,9 +31,9 @@ def live(url: str, timeout_s: float = LIVE_TIMEOUT_S) -> tuple[bool, str]:
         url: http or https; without a path ``/livez`` is asked.
         timeout_s: for the connection and for each read, seconds.
     """
-    parts = urllib.parse.urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     try:
+        parts = urllib.parse.urlsplit(url)
         if parts.scheme not in kinds or not parts.hostname:
             return False, f"{url}: not an address such as http://127.0.0.1:8080"
         connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=timeout_s)
@@ -44,7 +44,7 @@ def live(url: str, timeout_s: float = LIVE_TIMEOUT_S) -> tuple[bool, str]:
         connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
         answer.read(4096)
-    except (OSError, http.client.HTTPException) as exc:
+    except (OSError, ValueError, http.client.HTTPException) as exc:  # ValueError: a name or a path that is none
         return False, f"{path}: {exc or type(exc).__name__}"
     finally:
         connection.close()

@@ -34,3 +34,5 @@ def configure(level: str) -> None:
         logger.setLevel("WARNING" if name in ("uvicorn", "dbos", "opentelemetry") else level.upper())
     # It quotes bodies; we answer with a 400 and say no more.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    # It quotes a tracestate that is malformed.
+    logging.getLogger("opentelemetry.trace.span").setLevel(logging.CRITICAL)

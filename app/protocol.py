@@ -34,6 +34,8 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
 
         _head: int | None = 0
         """Bytes of the head so far; None between its end and the next one's beginning."""
+        _bare = 0
+        """Bytes since the head or the body's last piece that were neither: chunk extensions, trailers."""
         _timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
         _refused = False
@@ -56,7 +58,18 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                 if self._head - len(data) > MAX_HEAD_BYTES:
                     self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
                     return
+            else:
+                self._bare += len(data)
             super().data_received(data)
+            if self._head is None and self._bare > MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+            elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
+                # No head yet, or a body that nobody waits for. uvicorn stops its own timer at any byte.
+                self._timer = self.loop.call_later(patience, self._too_slow)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._head is not None:  # trailers are no headers: what a proxy sees to could come back in them
+                super().on_header(name, value)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -65,10 +78,8 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                 self._timer = self.loop.call_later(patience, self._too_slow)
 
         def on_headers_complete(self) -> None:
-            self._head = None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._head, self._bare = None, 0
+            self._stop_timer()
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
@@ -76,13 +87,18 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
+            self._bare = 0
             if not self._refused:
                 super().on_body(body)
 
         def on_message_complete(self) -> None:
             self._head = 0
+            self._stop_timer()
             if not self._refused:
                 super().on_message_complete()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """Two lines in the log, with advice, for anybody's header."""
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(BadRequest("The request is not valid HTTP/1.1"))
@@ -109,11 +125,16 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             service.metrics.cancelled.labels("send").inc()
             self.transport.abort()
 
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
         def _stop_timers(self) -> None:
-            for timer in (self._timer, self._write_timer):
-                if timer is not None:
-                    timer.cancel()
-            self._timer = self._write_timer = None
+            self._stop_timer()
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
 
         def _refuse(self, error: ClearcutError) -> None:
             """Answer in place of the application, in the dialect of the path as far as that has come, and close."""
@@ -123,12 +144,20 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             self._stop_timers()
             own = request_id({name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers or ()})
             dialect = spoken_at(getattr(self, "url", b"").decode("latin-1"), DIALECTS)
-            if not (self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete):
+            if self._may_answer():
                 self.transport.write(_answer(error, own, dialect))
             self.transport.close()
             service.metrics.requests.labels("none", str(error.status), error.code, "none").inc()
             fields: dict[str, Any] = {"request_id": own, "status": error.status, "reason": error.reason}
             log.info("request", extra={"fields": fields})
+
+        def _may_answer(self) -> bool:
+            """Whether what is written now is taken for the answer to what was asked, and not for part of another."""
+            if self.cycle is None:
+                return True
+            if self.pipeline or (self._head is None and self.cycle.response_complete):
+                return False
+            return self.cycle.response_complete or not self.cycle.response_started
 
     return Guarded
 

@@ -163,3 +163,65 @@ def test_slow_uploads_lend_their_slots_to_others_and_are_served_in_the_end():
             assert wire.answer().status == 200
         until_metric(small, "clearcut_slots_used", 0)
         assert metric(small, "clearcut_slow_uploads") == 0
+
+
+CHUNKED = b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless", [b"0\r\nX-A: " + b"a" * 200_000, b"0\r\n" + b"X-A: 1\r\n" * 25_000, b"3;a=" + b"a" * 200_000]
+)
+def test_trailers_and_chunk_extensions_without_end_are_refused_soon(server, endless):
+    """Nobody counts them as a body: they would be kept, or taken apart, for as long as they come."""
+    with Wire(server.port) as wire:
+        wire.send(CHUNKED + endless)
+        sent = 0
+        try:
+            while sent < 4_000_000:
+                wire.send(endless[-200_000:])
+                sent += 200_000
+        except OSError:
+            pass
+        assert sent < 4_000_000
+    assert metric(server, "clearcut_requests_total", status="431") >= 1
+
+
+def test_a_trailer_is_no_header(server):
+    with Wire(server.port) as wire:
+        wire.send(CHUNKED + b"0\r\nX-Request-ID: from-the-trailer\r\n\r\n")
+        answer = wire.answer()
+        assert answer.status == 400
+        assert answer.headers["x-request-id"] != "from-the-trailer"
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize(("head", "stray"), [(b"", b"\r\n"), (b"Content-Length: 9\r\n", b"x")])
+def test_stray_bytes_after_an_answer_do_not_keep_a_connection(tight, head, stray):
+    with Wire(tight.port, seconds=20) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+        assert wire.answer().status == 200
+        wire.send(stray)
+        while wire.socket.recv(4096):  # closed by the service, with or without a word
+            pass
+
+
+def test_a_refusal_is_not_written_into_another_answer(server):
+    """What is broken came behind two whole requests: the first answer must not be taken for theirs."""
+    body, kind = multipart(noise(600))
+    with Wire(server.port) as wire:
+        wire.send(
+            request(body, kind, X_Request_ID="first") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n"
+        )
+        try:
+            assert wire.answer().headers["x-request-id"] == "first"
+        except (http.client.RemoteDisconnected, ConnectionError):
+            pass
+
+
+def test_an_upgrade_is_ignored_and_not_talked_about():
+    with served() as own, Wire(own.port) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert wire.answer().status == 200
+        own.stop()
+    assert not [line for line in own.log if line["level"] == "warning"]

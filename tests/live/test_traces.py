@@ -48,6 +48,7 @@ def told() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
         ask("alone")
         ask("unsampled", traceparent=f"00-{'1' * 32}-{PARENT}-00")
         ask("malformed", traceparent=f"00-{'0' * 32}-{PARENT}-01")
+        ask("odd state", traceparent=f"00-{THEIRS}-{PARENT}-00", tracestate="HIDDEN=from,the caller")
         ask("refused", b"no picture")
         ask("variants", path='/v1/remove?variants=[{},{"size":"preview"}]')
         client.get("/livez")
@@ -119,6 +120,12 @@ def test_log_lines_carry_the_trace_and_probes_are_not_traced(told):
     for name in ("with-parent", "alone", "refused"):
         assert server.event("request", request_id=name)["trace_id"] == trace_of(headers, name)
     assert {span.name for span in collector.spans if span.kind == 2} == {"POST /v1/remove"}
+
+
+def test_a_malformed_state_is_dropped_and_not_logged(told):
+    _, server, headers = told
+    assert headers["odd state"]["traceresponse"].startswith(f"00-{THEIRS}-")
+    assert "HIDDEN" not in str(server.log)
 
 
 def test_who_we_are_is_said_and_nothing_of_who_asked(told):

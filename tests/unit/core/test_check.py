@@ -137,7 +137,13 @@ def test_live_does_not_wait_for_a_server_that_says_nothing():
     assert "timed out" in text
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:80", "http://", "http://x:port", "http://x:70000"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "ftp://x", "127.0.0.1:80", "http://", "http://x:port", "http://x:70000", "http://[::1", "http://a..b",
+        "http://127.0.0.1:1/ä",
+    ],
+)  # fmt: skip
 def test_live_refuses_what_is_no_address(url):
     assert live(url)[0] is False
 
