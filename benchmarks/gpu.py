@@ -62,6 +62,9 @@ def curve(engine: OnnxEngine, side: int, batches: Sequence[int], seconds: float)
         except OutOfDeviceMemory as exc:
             rows[str(count)] = f"out of memory: {exc}"
             break
+        except Exception as exc:  # one way that fails must not cost the figures of the others
+            rows[str(count)] = f"failed: {exc}"
+            break
         took: list[float] = []
         until = time.perf_counter() + seconds
         while len(took) < 3 or time.perf_counter() < until:
