@@ -113,7 +113,7 @@ def _port(about: str, host: str, port: int) -> Finding:
 
 def _model(settings: Settings) -> Iterator[Finding]:
     try:
-        model, loaded = load_as_set(settings)
+        model, loaded = load_as_set(settings, keep=False)
     except StartupError as exc:
         yield Finding("FAULT", "model", str(exc))
         return

@@ -19,8 +19,11 @@ from app.settings import Settings
 log = logging.getLogger("clearcut")
 
 
-def load_as_set(settings: Settings) -> tuple[Model, Loaded]:
+def load_as_set(settings: Settings, *, keep: bool = True) -> tuple[Model, Loaded]:
     """The model that the settings name, on the device that they name, warmed and self-tested. Takes a second or more.
+
+    Args:
+        keep: what was chosen, for the next start.
 
     Raises:
         StartupError: it cannot be served as asked for.
@@ -45,7 +48,8 @@ def load_as_set(settings: Settings) -> tuple[Model, Loaded]:
             log.warning("the kept choice does not serve any more", extra={"fields": {"reason": str(exc)}})
     model, loaded = _load(settings, asked)
     plan = loaded.plan
-    cache.put(key, Choice(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
+    if keep:
+        cache.put(key, Choice(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
     return model, loaded
 
 

@@ -49,3 +49,9 @@ def test_what_a_cpu_chose_is_not_used_on_a_gpu(tmp_path: Path, monkeypatch: pyte
     load_as_set(settings)  # the same settings, started where a GPU is
     assert [(each["lanes"], each["buckets"]) for each in asked] == [(0, ())]
     assert {path.name: path.read_bytes() for path in plans.iterdir()} == before
+
+
+def test_looking_keeps_nothing(tmp_path: Path) -> None:
+    plans = tmp_path / "plans"
+    load_as_set(load({"CLEARCUT_MODEL": "starter", "CLEARCUT_PLAN_CACHE": str(plans)}), keep=False)
+    assert not plans.exists()
