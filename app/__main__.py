@@ -7,6 +7,7 @@ load a neural network's runtime for it.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 
@@ -92,21 +93,30 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser(given[0] if given else "").parse_args(given)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        if arguments.command in ("keys", "models", "jobs"):
-            from app import settings
-            from app.access import console
-            from app.jobs import console as jobs
-            from app.zoo import console as zoo
-
-            rooms = {"keys": console.run, "models": zoo.run, "jobs": jobs.run}
-            return rooms[arguments.command](arguments, settings.load())
-        if arguments.command == "check":
-            return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
-        return serve()
+        code = _do(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever was reading has seen enough, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except StartupError as exc:
         prefix = "refusing to start: " if arguments.command == "serve" else ""
         print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
         return 1
+
+
+def _do(arguments: argparse.Namespace) -> int:
+    if arguments.command in ("keys", "models", "jobs"):
+        from app import settings
+        from app.access import console
+        from app.jobs import console as jobs
+        from app.zoo import console as zoo
+
+        rooms = {"keys": console.run, "models": zoo.run, "jobs": jobs.run}
+        return rooms[arguments.command](arguments, settings.load())
+    if arguments.command == "check":
+        return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
+    return serve()
 
 
 if __name__ == "__main__":

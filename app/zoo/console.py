@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace, settings: Settings, folder: Path | None =
     """
     try:
         return _run(arguments, settings, folder or models_folder())
+    except BrokenPipeError:
+        raise
     except OSError as exc:
         named = f"{exc.filename}: " if exc.filename else ""
         raise StartupError(f"models {arguments.action}: {named}{exc.strerror or exc}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,18 @@ def test_a_port_that_is_taken_and_a_setting_that_is_not_there(server):
     assert f"cannot listen on 127.0.0.1:{server.port}" in done.stdout
     assert "did you mean CLEARCUT_SLOTS?" in done.stdout
     assert done.stdout.endswith("2 fault(s): the service would not start\n")
+
+
+@pytest.mark.parametrize("command", [["check"], ["models", "list"]])
+def test_a_reader_that_leaves_gets_no_traceback(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", *command], cwd=ROOT, env=environment(port="0"), stdout=out,
+            stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_the_health_check_of_a_server_and_of_none(server):
