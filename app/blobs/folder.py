@@ -139,8 +139,11 @@ class FolderBlobs:
         return self._folder / hashlib.sha256(check_key(key).encode()).hexdigest()[:2] / key
 
     def _make(self, shard: Path) -> None:
-        shard.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shard.mkdir(mode=0o700, exist_ok=True)
+        """What was put must be found after a power cut, and so must the folders that lead to it."""
+        for folder in (shard.parent, shard):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _flush_folder(folder.parent)
 
     def _open(self, key: str) -> tuple[Stat, BinaryIO]:
         """The file, at the first byte of the blob."""

@@ -130,7 +130,7 @@ class Jobs:
         Args:
             data: the picture, where it came with the order.
             key: the caller's Idempotency-Key; the same order under the same key is the same job.
-            most: unfinished jobs that the account may have; 0 is no limit.
+            most: unfinished jobs of the dialect that the account may have; 0 is no limit.
 
         Raises:
             AddressRefused, FetchFailed: the picture's or the webhook's address cannot be used.
@@ -155,7 +155,7 @@ class Jobs:
             return earlier
         if self.waiting + self._fresh >= self._settings.jobs_waiting:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=min(60, math.ceil(self.estimate_s())))
-        if most and account is not None and (used := await queue.unfinished(account.id, most)) >= most:
+        if most and account is not None and (used := await queue.unfinished(account.id, order.dialect, most)) >= most:
             raise RateLimited(f"The key has {used} jobs in work, of {most}", retry_after=5)
         await self._check(order)
         charge = charge_of(job_id, account.id, order.cost) if account is not None else None

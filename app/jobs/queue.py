@@ -126,7 +126,7 @@ class Queue:
 
             options: EnqueueOptions = {
                 "workflow_name": "job", "queue_name": JOBS, "workflow_id": job_id, "app_version": VERSION,
-                "authenticated_user": order.account or "",
+                "authenticated_user": _user(order.account, order.dialect),
             }  # fmt: skip
             DBOS.enqueue_workflow_with_options(options, data)
 
@@ -145,14 +145,14 @@ class Queue:
 
         return await self._call(look)
 
-    async def unfinished(self, account: str, most: int) -> int:
-        """Jobs of an account that wait or are at work; counted to ``most``. Raises Unavailable."""
+    async def unfinished(self, account: str, dialect: str, most: int) -> int:
+        """An account's jobs of a dialect that wait or are at work; counted to ``most``. Raises Unavailable."""
 
         def count() -> int:
             from dbos import DBOS
 
             found = DBOS.list_workflows(
-                user=account,
+                user=_user(account, dialect),
                 name="job",
                 status=["ENQUEUED", "PENDING"],
                 limit=most,
@@ -249,7 +249,7 @@ class Queue:
         if order.webhook is not None:
             options: Any = {
                 "workflow_name": "hook", "queue_name": HOOKS, "workflow_id": job_id + HOOK_SUFFIX,
-                "app_version": VERSION, "authenticated_user": order.account or "",
+                "app_version": VERSION, "authenticated_user": _user(order.account, order.dialect),
             }  # fmt: skip
             await DBOS.enqueue_workflow_with_options_async(options, job_id, data, found)
         return found
@@ -313,6 +313,11 @@ class Queue:
             return await DBOS.run_step_async({"name": name}, hop)
         finally:
             self._running -= 1
+
+
+def _user(account: str | None, dialect: str) -> str:
+    """What a dialect's own limits are counted by."""
+    return f"{account}/{dialect}" if account is not None else ""
 
 
 def view(job: WorkflowStatus, hook: WorkflowStatus | None) -> JobView:

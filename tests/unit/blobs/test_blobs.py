@@ -172,6 +172,16 @@ def test_a_put_that_fails_leaves_nothing(blobs, tmp_path, monkeypatch):
     assert len(files(tmp_path)) == 1
 
 
+def test_a_file_and_the_folders_that_lead_to_it_are_flushed(tmp_path, clock, monkeypatch):
+    flushed = []
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), flush(file))[1])
+    FolderBlobs(tmp_path / "blobs", 10_000, clock).put("a", b"x", "image/png", NOW + HOUR)
+    (file,) = files(tmp_path)
+    for each in (file, file.parent, tmp_path / "blobs", tmp_path):
+        assert each.stat().st_ino in flushed, each
+
+
 def test_the_quota_holds(tmp_path, clock):
     blobs = FolderBlobs(tmp_path, 10_000, clock)
     blobs.put("a", b"x" * 6_000, "image/png", NOW + HOUR)
