@@ -17,7 +17,7 @@ from app.imaging.types import U8
 _isal: Any
 try:
     from isal import isal_zlib as _isal
-except ImportError:  # no wheel for this platform: same bytes on the wire, four times slower
+except ImportError:  # no wheel for this platform: files as good, four times slower
     _isal = None
 _deflate = _isal if _isal is not None else zlib
 

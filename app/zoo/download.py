@@ -166,7 +166,13 @@ def _ask(address: str, file: BinaryIO, parts: _Parts, progress: Progress, stall_
 
 
 def _take(answer: http.client.HTTPResponse, file: BinaryIO, parts: _Parts, have: int, progress: Progress) -> None:
-    total = _total(answer, have)
+    try:
+        total = _total(answer, have)
+    except DownloadError as exc:
+        if not have:
+            raise
+        file.truncate(0)  # the next request asks for all of it
+        raise _Cut(str(exc)) from exc
     if answer.status != 206:
         have = 0
     file.truncate(have)

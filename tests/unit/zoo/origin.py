@@ -18,6 +18,8 @@ class Origin:
         self.cut_after: list[int] = []
         """Each answer takes one off: it ends after so many bytes of body although it promised all."""
         self.ranges = True
+        self.off_by = 0
+        """Added to where an asked range begins."""
         self.status = 0
         """Answered instead, if not 0."""
         self.redirect = ""
@@ -50,7 +52,7 @@ def published(content: bytes) -> Iterator[Origin]:
             start, body = 0, origin.content
             asked = self.headers.get("Range")
             if asked and origin.ranges and self.headers.get("If-Range") in (None, origin.etag):
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                start = int(asked.removeprefix("bytes=").removesuffix("-")) + origin.off_by
                 if start >= len(body):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(body)}")

@@ -213,6 +213,16 @@ def test_one_that_was_opened_before_the_other_got_its_name_leaves_it_alone(tmp_p
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
+def test_a_server_that_answers_with_another_range_is_asked_for_all(tmp_path):
+    with published(CONTENT) as origin:
+        origin.off_by = 5
+        (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
+        (tmp_path / "m.onnx.etag.part").write_text(origin.etag)
+        get(origin, tmp_path / "m.onnx")
+    assert [asked.get("range") for asked in origin.asked] == ["bytes=1000-", None]
+    assert (tmp_path / "m.onnx").read_bytes() == CONTENT
+
+
 def test_a_server_that_sends_more_than_it_said_is_refused(tmp_path):
     with published(CONTENT) as origin:
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
