@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import samples
 from tests.live.accounts import Accounts
@@ -207,3 +209,34 @@ def test_told_to_stop_it_goes_at_once_and_the_next_start_goes_on(tmp_path: Path)
         print(jobs.check(server), "left at the stop:", left)
         assert max(jobs.told.values()) == 1, "what is told to stop records what it has done"
         assert server.stop() == 0
+
+
+def test_an_idempotency_key_is_one_order_also_when_two_nodes_get_it_at_once(tmp_path: Path):
+    """With two pictures under one key the first to be kept is done, and it is that picture which is."""
+    pictures = [samples.png(np.full((40 + 10 * number, 60, 3), 90, np.uint8)) for number in range(2)]
+    with postgres() as database, shop(database, 100) as jobs, ExitStack() as stack:
+        environ = {"jobs": "postgresql", "data_dir": str(tmp_path / "data"), "database_url": database}
+        nodes = [stack.enter_context(running(**environ)) for _ in range(2)]
+        for attempt in range(8):
+
+            def order(number: int, attempt: int = attempt) -> httpx.Response:
+                headers = {"x-api-key": jobs.key, "idempotency-key": f"both-{attempt}"}
+                url = f"{nodes[number % 2].base_url}/api/v1/remove-bg"
+                files = {"image_file": pictures[number % 2]}
+                return httpx.post(url, files=files, headers=headers, timeout=60, trust_env=False)
+
+            with ThreadPoolExecutor(6) as many:
+                answers = list(many.map(order, range(6)))
+            taken = [answer.status_code == 202 for answer in answers]
+            assert {answer.status_code for answer in answers} == {202, 422}
+            first = taken.index(True) % 2
+            assert taken == [number % 2 == first for number in range(6)]
+            (job,) = {answer.json()["jobId"] for answer in answers if answer.status_code == 202}
+            with httpx.Client(headers={"x-api-key": jobs.key}, timeout=60, trust_env=False) as client:
+                deadline = time.monotonic() + 60
+                while (body := client.get(f"{nodes[0].base_url}/api/v1/jobs/{job}").json())["status"] == "processing":
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+                made = client.get(body["outputUrl"]).raise_for_status().content
+            assert Image.open(io.BytesIO(made)).size == (60, 40 + 10 * first)
+        assert jobs.accounts.states() == {"charged": 8}
