@@ -18,7 +18,7 @@ from app.blobs.folder import FolderBlobs
 from app.jobs.queue import AT_ONCE
 from app.settings import MIB
 from tests.live.accounts import Accounts
-from tests.live.senders import Outside, outside
+from tests.live.senders import PHOTO, Outside, outside
 from tests.served import served
 
 pytestmark = pytest.mark.live
@@ -107,3 +107,16 @@ def test_a_full_store_takes_no_more_orders_by_address_either(tmp_path):
     assert answer.status_code == 503
     assert answer.json()["details"] == "The store of inputs and outputs is full"
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_store_that_cannot_be_written_to_takes_no_order_and_no_credit(tmp_path):
+    (tmp_path / "blobs").write_bytes(b"where the store's folder would be")
+    accounts = Accounts(f"sqlite:///{tmp_path}/keys.db")
+    (key,) = accounts.make(1, 10)
+    with served(jobs="sqlite", data_dir=str(tmp_path), database_url=accounts.url) as server:
+        url, headers = f"{server.base_url}/api/v1/remove-bg", {"x-api-key": key}
+        answer = httpx.post(url, files={"image_file": PHOTO}, headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "service_unavailable"
+    assert accounts.states() == {"released": 1}
+    accounts.close()
