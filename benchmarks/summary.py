@@ -96,7 +96,9 @@ def gain(figure: Figure, now: float, before: float) -> float:
 def losses(now: Mapping[Figure, float | None], before: Mapping[Figure, float | None]) -> Iterator[str]:
     for figure in FIGURES:
         new, old = now.get(figure), before.get(figure)
-        if new is not None and old is not None and gain(figure, new, old) < 1 - WORST_LOSS:
+        if new is None and old is not None:
+            yield f"{figure.what}: not there any more, was {old:g}"
+        elif new is not None and old is not None and gain(figure, new, old) < 1 - WORST_LOSS:
             yield f"{figure.what}: {new:g}, was {old:g} ({gain(figure, new, old):.2f} of it)"
 
 

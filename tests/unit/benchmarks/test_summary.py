@@ -31,7 +31,8 @@ def test_only_a_loss_of_more_than_a_tenth_counts() -> None:
     assert list(losses({higher: 0.91, lower: 1.09}, before)) == []
     assert len(list(losses({higher: 0.89, lower: 1.0}, before))) == 1
     assert len(list(losses({higher: 1.0, lower: 1.12}, before))) == 1
-    assert list(losses({higher: None, lower: 0.5}, before)) == []
+    assert list(losses({higher: 1.0, lower: 0.5}, before)) == []
+    assert len(list(losses({higher: None, lower: 0.5}, before))) == 1  # a figure that is gone is no gain
 
 
 def test_targets() -> None:
