@@ -124,6 +124,11 @@ def charge_of(job_id: str, account: str, cost: int) -> Charge:
     return Charge(JOB_MARK + job_id.replace("-", "")[:31], account, cost)
 
 
+def message_id(job_id: str, outcome: Outcome) -> str:
+    """A webhook's: a receiver that drops what it had before must hear of the success of a job that failed at first."""
+    return job_id if outcome.ok else f"{job_id}-failed"
+
+
 def input_key(job_id: str, order: Order) -> str:
     """Where the store has the job's picture until it is done: another order under the same id has another place."""
     return f"{job_id}.{order.fingerprint[:16]}.in"

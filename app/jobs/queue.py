@@ -56,7 +56,7 @@ class Steps(Protocol):
 
     async def compose(self, job_id: str, order: Order, outcome: Outcome) -> Step: ...
 
-    async def deliver(self, job_id: str, order: Order, payload: Step, attempt: int) -> Step: ...
+    async def deliver(self, job_id: str, order: Order, outcome: Outcome, payload: Step, attempt: int) -> Step: ...
 
     def delays(self) -> Sequence[float]: ...
 
@@ -276,7 +276,7 @@ class Queue:
         payload = await self._step("compose", self._steps.compose, job_id, order, outcome)
         attempts: list[Step] = []
         for delay in (*self._steps.delays(), None):
-            attempt = await self._step("deliver", self._steps.deliver, job_id, order, payload, len(attempts))
+            attempt = await self._step("deliver", self._steps.deliver, job_id, order, outcome, payload, len(attempts))
             attempts.append(attempt)
             if attempt["done"] or delay is None:
                 break

@@ -28,7 +28,7 @@ from app.errors import (
 from app.fetch.fetcher import Fetcher
 from app.jobs import webhook
 from app.jobs.lane import Lane
-from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, outcome_json
+from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, message_id, outcome_json
 from app.jobs.queue import ATTEMPTS, Step
 from app.metrics import Metrics
 from app.pipeline import Job, Pipeline
@@ -186,16 +186,19 @@ class JobSteps:
         view = JobView(job_id, order, "completed" if outcome.ok else "failed", outcome, "pending")
         return self._payloads[order.dialect](view, self._link(view))
 
-    async def deliver(self, job_id: str, order: Order, payload: Mapping[str, object], attempt: int) -> Step:
+    async def deliver(
+        self, job_id: str, order: Order, outcome: Outcome, payload: Mapping[str, object], attempt: int
+    ) -> Step:
         async with AsyncExitStack() as places:
             with self._waiting():
                 await places.enter_async_context(self._hooks)
             made = await webhook.deliver(
-                self._fetcher, order.webhook or "", payload, message_id=job_id, secret=self._hook_secret
-            )
-        outcome = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
-        self._metrics.webhook_attempts.labels(outcome).inc()
-        fields = {"job": job_id, "attempt": attempt + 1, "outcome": outcome, "status": made.status}
+                self._fetcher, order.webhook or "", payload, message_id=message_id(job_id, outcome),
+                secret=self._hook_secret,
+            )  # fmt: skip
+        result = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
+        self._metrics.webhook_attempts.labels(result).inc()
+        fields = {"job": job_id, "attempt": attempt + 1, "outcome": result, "status": made.status}
         log.info("webhook", extra={"fields": fields})
         return {"done": made.delivered, **asdict(made)}
 

@@ -13,6 +13,7 @@ from app.jobs.order import (
     charge_of,
     id_for,
     is_id,
+    message_id,
     new_id,
     order_json,
     outcome_json,
@@ -54,6 +55,11 @@ def test_an_idempotency_key_is_one_job_of_one_account():
     assert len({id_for("a", "1"), id_for("b", "1"), id_for(None, "1"), id_for("a", "2"), id_for("a1", "")}) == 5
     assert all(is_id(each) for each in (id_for("a", "1"), new_id()))
     assert not is_id("../" + new_id())
+
+
+def test_a_failure_and_the_success_of_another_try_are_two_messages():
+    assert message_id("j", Outcome(True, 1.0)) == "j"
+    assert message_id("j", Outcome(False, 1.0)) == message_id("j", Outcome(False, 2.0)) != "j"
 
 
 def test_a_jobs_charge_is_no_requests():
