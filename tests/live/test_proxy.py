@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import socket
@@ -128,6 +129,29 @@ def test_a_body_that_is_too_large_is_refused_by_the_service_or_in_its_words(prox
         answer = said(wire)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"image_too_large"' in answer
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    ("broken", "status", "code"),
+    [
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (b"GET /v1/info HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400, "bad_request"),
+        (b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, "bad_request"),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+    ],
+)
+def test_what_nginx_does_not_understand_is_refused_in_json(proxied, broken, status, code):
+    with proxied.wire() as wire:
+        wire.sendall(broken)
+        head, _, body = said(wire).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    content = json.loads(body)
+    assert content["code"] == code
+    assert len(content["request_id"]) == 32
 
 
 @needs_nginx
