@@ -6,6 +6,7 @@ are reported, not only the first.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import ipaddress
 import os
@@ -21,12 +22,13 @@ from app.blobs.opening import blob_store, signing_secrets
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
+from app.inference.moderation import load_moderator
 from app.inference.session import runtime_version
 from app.jobs.nodes import plain_url
 from app.jobs.queue import installed
 from app.jobs.webhook import signing_key
 from app.loading import load_as_set
-from app.service import BYTES_PER_PIXEL, NO_CLIENT, pixel_capacity
+from app.service import BYTES_PER_PIXEL, NO_CLIENT, NO_TRACES, pixel_capacity
 from app.settings import MIB, Settings, read
 
 Verdict = Literal["ok", "note", "FAULT"]
@@ -56,12 +58,14 @@ def findings(environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     yield from _address(settings)
     before = memory_used()
     yield from _model(settings)
+    yield from _moderation(settings)
     yield from _memory(settings, max(before, memory_used()), memory_limit())
     yield from _accounts(settings)
     yield from _addresses(settings)
     yield from _data(settings)
     yield from _kept(settings)
     yield from _jobs(settings)
+    yield from _traces(settings)
 
 
 def public_without_keys(settings: Settings) -> str | None:
@@ -128,6 +132,16 @@ def _model(settings: Settings) -> Iterator[Finding]:
     )
     yield from (Finding("note", "provider", note) for note in plan.notes)
     yield Finding("ok", "self-test", "the golden picture's matte is the manifest's")
+
+
+def _moderation(settings: Settings) -> Iterator[Finding]:
+    try:
+        moderator = load_moderator(settings.model_dir)
+    except StartupError as exc:
+        yield Finding("FAULT", "moderation", str(exc))
+        return
+    if moderator is not None:
+        yield Finding("ok", "moderation", f"{moderator.entry.file}, for jobs that ask for it")
 
 
 def _memory(settings: Settings, base: int, limit: int) -> Iterator[Finding]:
@@ -235,3 +249,15 @@ def _jobs(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "jobs", f"kept in {where}" + (", by one process" if settings.jobs == "sqlite" else ""))
     except StartupError as exc:
         yield Finding("FAULT", "jobs", str(exc))
+
+
+def _traces(settings: Settings) -> Iterator[Finding]:
+    """Whether traces could be sent; the collector is not asked, as the service does without it."""
+    if not settings.otel_endpoint:
+        return
+    try:
+        importlib.import_module("app.spans")
+    except ModuleNotFoundError:
+        yield Finding("FAULT", "traces", NO_TRACES)
+    else:
+        yield Finding("ok", "traces", f"{settings.otel_sample:.0%} of the requests whose caller does not decide")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from app.spans import Spans
 
 NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
+NO_TRACES = "CLEARCUT_OTEL_ENDPOINT: install the 'otel' extra for traces"
 HEARTBEAT_S = 0.5
 JOBS_NICE = 19
 """The jobs' pixel threads get what the requests' leave over, and little else."""
@@ -284,7 +285,7 @@ def _spans(settings: Settings) -> Spans | None:
     try:
         from app.spans import Spans  # a second of imports that nobody else should pay for
     except ModuleNotFoundError:
-        raise StartupError("CLEARCUT_OTEL_ENDPOINT: install the 'otel' extra for traces") from None
+        raise StartupError(NO_TRACES) from None
     return Spans(settings.otel_endpoint, settings.otel_sample)
 
 

@@ -1,5 +1,6 @@
 import http.server
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -177,3 +178,27 @@ def test_a_folder_that_cannot_be_written_to_keeps_jobs_from_starting(tmp_path):
     folder = str(tmp_path / "file" / "data")
     assert said(data_dir=folder)["data"].verdict == "note"
     assert said(data_dir=folder, jobs="sqlite")["data"].verdict == "FAULT"
+
+
+def test_traces_that_could_not_be_sent_keep_it_from_starting(monkeypatch):
+    assert said(otel_endpoint="http://127.0.0.1:4318")["traces"].verdict == "ok"
+    monkeypatch.setitem(sys.modules, "app.spans", None)
+    found = said(otel_endpoint="http://127.0.0.1:4318")
+    assert found["traces"].verdict == "FAULT"
+    assert "'otel' extra" in found["traces"].text
+
+
+def test_a_moderation_model_that_is_not_there_keeps_it_from_starting(tmp_path):
+    (tmp_path / "manifest.toml").write_text(
+        f'''[moderation]
+file = "judge.onnx"
+sha256 = "{"0" * 64}"
+output = "probability"
+labels = ["unsafe"]
+refuse = {{ unsafe = 0.5 }}
+input = {{ side = 224, mean = [0.0, 0.0, 0.0], std = [1.0, 1.0, 1.0], divide_by = 255.0 }}
+'''
+    )
+    found = said(model_dir=str(tmp_path))
+    assert found["moderation"].verdict == "FAULT"
+    assert "judge.onnx" in found["moderation"].text
