@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from app.service import Service
@@ -23,6 +25,10 @@ log = logging.getLogger("clearcut")
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
+MAX_PIPELINED = 100
+"""Requests behind the one in work on one connection; uvicorn keeps as many as come."""
+
+_OF_UPGRADES = (b"connection", b"upgrade", b"http2-settings")
 
 
 def guarded(service: Service) -> type[HttpToolsProtocol]:
@@ -39,6 +45,9 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
         _timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
         _refused = False
+        _in_work: RequestResponseCycle | None = None
+        _data = b""
+        """What is being taken apart."""
 
         # uvicorn narrows asyncio's own signature in the same way.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,7 +56,15 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timers()
+            # uvicorn tells only the newest request of the connection, and not the one in work before it.
+            if self._in_work is not None and not self._in_work.response_complete:
+                self._in_work.disconnected = True
+                self._in_work.message_event.set()
             super().connection_lost(exc)
+
+        def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+            self._in_work = cycle
+            super()._start_asgi_task(cycle, app)
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -60,7 +77,9 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                     return
             else:
                 self._bare += len(data)
+            self._data = data
             super().data_received(data)
+            self._data = b""
             if self._head is None and self._bare > MAX_HEAD_BYTES:
                 self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
             elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
@@ -78,6 +97,8 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                 self._timer = self.loop.call_later(patience, self._too_slow)
 
         def on_headers_complete(self) -> None:
+            if self._refused or self._offers_upgrade():  # refused: further requests of the same piece
+                return
             self._head, self._bare = None, 0
             self._stop_timer()
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -85,6 +106,8 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                 self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
                 return
             super().on_headers_complete()
+            if len(self.pipeline) > MAX_PIPELINED:
+                self._refuse(BadRequest(f"More than {MAX_PIPELINED} requests wait on this connection"))
 
         def on_body(self, body: bytes) -> None:
             self._bare = 0
@@ -92,13 +115,33 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
                 super().on_body(body)
 
         def on_message_complete(self) -> None:
+            if self._offers_upgrade():
+                return
             self._head = 0
             self._stop_timer()
             if not self._refused:
                 super().on_message_complete()
 
+        def _offers_upgrade(self) -> bool:
+            return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
         def _unsupported_upgrade_warning(self) -> None:
-            """Two lines in the log, with advice, for anybody's header."""
+            """Decline an upgrade: the parser has stopped behind the head, and takes no body for one.
+
+            Java's HTTP client and ``curl --http2`` offer one with every request. The head is read again without it.
+            """
+            stopped = sys.exc_info()[1]
+            if self._refused or not self._offers_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
+                return
+            version = self.parser.get_http_version().encode()
+            lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+            lines += [name + b": " + value for name, value in self.headers if name not in _OF_UPGRADES]
+            if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+                lines.append(b"connection: close")
+            self.parser = httptools.HttpRequestParser(self)
+            rest = self._data[stopped.args[0] :]
+            self._head = 0
+            self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(BadRequest("The request is not valid HTTP/1.1"))

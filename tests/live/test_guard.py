@@ -220,8 +220,49 @@ def test_a_refusal_is_not_written_into_another_answer(server):
             assert wire.answer().headers["x-request-id"] == "first"
 
 
-def test_an_upgrade_is_ignored_and_not_talked_about():
+def test_a_client_that_leaves_with_requests_behind_the_one_in_work_is_no_fault_of_ours(server):
+    body, kind = multipart(noise(2000))
+    wire = Wire(server.port)
+    wire.send(request(body, kind, X_Request_ID="left-1") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    until_metric(server, "clearcut_slots_used", 1)
+    wire.abort()
+    assert server.event("request", request_id="left-1")["status"] in (499, 200)  # 200: it was too quick for us
+    assert not [line for line in server.log if line["event"] == "unhandled"]
+
+
+def test_requests_that_pile_up_on_one_connection_end_it(server):
+    some = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Wire(server.port) as wire:
+        wire.send(50 * some)
+        said = b""
+        while said.count(b"HTTP/1.1 200 OK") < 50:
+            piece = wire.socket.recv(65536)
+            assert piece
+            said += piece
+    with Wire(server.port) as wire:
+        sent = 0
+        try:
+            while sent < 100_000:
+                wire.send(5000 * some)
+                sent += 5000
+        except OSError:
+            pass
+        assert sent < 100_000
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_body_behind_an_offered_upgrade_is_read(pieces):
+    """As Java's HTTP client and `curl --http2` send it; the offer is declined by not being answered."""
+    offered = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABk"}
+    whole = request(noise(64), "image/png", X_Request_ID="offered-1", **offered)
     with served() as own, Wire(own.port) as wire:
+        for _ in range(2):
+            size = -(-len(whole) // pieces)
+            for start in range(0, len(whole), size):
+                wire.send(whole[start : start + size])
+            answer = wire.answer()
+            assert answer.status == 200, answer.body
+            assert answer.headers["x-request-id"] == "offered-1"
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert wire.answer().status == 200
         own.stop()
