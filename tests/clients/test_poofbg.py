@@ -41,9 +41,9 @@ def server():
 
 @pytest.fixture(scope="module")
 def full():
-    """A server of one slot, which an upload holds that never ends."""
+    """A server of one slot, which an upload holds that never ends; a small and slow one would lend it."""
     with served(slots="1", body_stall_s="600", deadline_s="600") as running, Wire(running.port) as holder:
-        holder.send(request(b"", "image/png", length=1000))
+        holder.send(request(bytes(15_000_000), "image/png", length=16_000_000))
         until_metric(running, "clearcut_slots_used", 1)
         yield running
 

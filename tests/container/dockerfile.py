@@ -75,7 +75,9 @@ def in_context(root: Path = ROOT) -> list[Path]:
     """Files that are sent to the engine, relative to the repository: .dockerignore's last matching line decides."""
     rules = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     kept = []
-    for path in sorted(each for each in root.rglob("*") if each.is_file() and ".venv" not in each.parts[:-1]):
+    hidden = [each for each in root.iterdir() if each.name.startswith(".")]  # environments and caches, seldom small
+    others = (path for each in root.iterdir() if each not in hidden for path in (each, *each.rglob("*")))
+    for path in sorted(each for each in others if each.is_file()):
         name = path.relative_to(root).as_posix()
         ignored = False
         for rule in rules:
