@@ -42,8 +42,10 @@ serve: $(VENV)/.serve ## install what serving needs and serve on http://127.0.0.
 tensorrt-cache: $(VENV)/.serve ## build TensorRT's engines ahead, into CLEARCUT_TENSORRT_CACHE (minutes; needs a GPU and TensorRT)
 	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m app check
 
+# A file's tests stay together, so that its server starts once. WORKERS=0 runs everything in one process.
+WORKERS ?= 3
 test: $(VENV)/.dev lint type ## install and run lint, types, import layers and the tests
-	$(RUN) -m pytest -q -m "not slow"
+	$(RUN) -m pytest -q -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-cluster: $(VENV)/.dev ## two nodes share keys, credits and limits; needs PostgreSQL and Redis or Valkey installed
 	$(RUN) -m pytest -q tests/live/test_cluster.py

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,10 +53,17 @@ def environment_of(version: str) -> Path:
             if any(sign in said for sign in _UNREACHABLE):
                 raise RegistryUnreachable(said.splitlines()[-1])
             raise AssertionError(said)
-        if folder.is_dir():  # another run was quicker
-            return folder
-        shutil.move(made, folder)
+        into_place(made, folder)
     return folder
+
+
+def into_place(made: Path, folder: Path) -> None:
+    """Move what was made to where all look for it, unless another process was quicker."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def drive(folder: Path, *arguments: str) -> str:

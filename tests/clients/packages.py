@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.clients.environments import CACHE, RegistryUnreachable
+from tests.clients.environments import CACHE, RegistryUnreachable, into_place
 
 REMOVEBG_PIP = """\
 removebg==0.04
@@ -74,8 +73,7 @@ def _cached(name: str, install) -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE) as workplace:
             made = Path(workplace, "made")
             install(made)
-            if not folder.is_dir():
-                shutil.move(made, folder)
+            into_place(made, folder)
     return folder
 
 
