@@ -23,7 +23,7 @@ from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
 from app.inference.moderation import load_moderator
-from app.inference.session import runtime_version
+from app.inference.providers import runtime_version
 from app.jobs.nodes import plain_url
 from app.jobs.queue import installed
 from app.jobs.webhook import signing_key

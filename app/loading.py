@@ -13,7 +13,8 @@ from app.inference.files import Model
 from app.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from app.inference.plan import Loaded
 from app.inference.plan_cache import Choice, PlanCache, here, situation
-from app.inference.session import GpuOptions, OnnxEngine, choose_device
+from app.inference.providers import GpuOptions, choose_device
+from app.inference.session import OnnxEngine
 from app.settings import Settings
 
 log = logging.getLogger("clearcut")

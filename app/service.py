@@ -26,7 +26,7 @@ from app.inference.cpus import cpu_quota
 from app.inference.manifest import ModelEntry
 from app.inference.moderation import load_moderator
 from app.inference.plan import Plan
-from app.inference.session import runtime_version
+from app.inference.providers import runtime_version
 from app.inference.types import Engine
 from app.lifecycle import Lifecycle, State
 from app.loading import load_as_set

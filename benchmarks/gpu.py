@@ -24,7 +24,8 @@ import numpy as np
 from app.errors import StartupError
 from app.inference.files import load_model
 from app.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
-from app.inference.session import Device, GpuOptions, OnnxEngine, OutOfDeviceMemory
+from app.inference.providers import Device, GpuOptions
+from app.inference.session import OnnxEngine, OutOfDeviceMemory
 from benchmarks import report
 from benchmarks.load import Target, closed
 from benchmarks.photos import jpegs

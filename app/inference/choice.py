@@ -20,7 +20,8 @@ from app.inference.files import Model, load_model, locate
 from app.inference.golden import golden_input
 from app.inference.manifest import MANIFEST, ModelEntry, Precision, find_entry, models_folder, read_manifest
 from app.inference.plan import EngineMaker, Loaded, load_engines
-from app.inference.session import Device, OnnxEngine, choose_device
+from app.inference.providers import Device, choose_device
+from app.inference.session import OnnxEngine
 
 ROUNDS = 7
 """Pairs of runs that decide; with the default network some 0.15 s."""

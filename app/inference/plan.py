@@ -22,7 +22,8 @@ from app.errors import StartupError
 from app.inference.cpus import cpu_quota
 from app.inference.files import Model
 from app.inference.golden import VARIANTS, batch_equals_singles, check_golden, golden_input
-from app.inference.session import Device, OnnxEngine, choose_device
+from app.inference.providers import Device, choose_device
+from app.inference.session import OnnxEngine
 from app.inference.types import F32, Engine, FatalEngineError
 
 CPU_BUCKETS = (1, 2, 4, 8)

@@ -20,7 +20,7 @@ from typing import Any
 from app.inference.cpus import cpu_quota
 from app.inference.files import locate
 from app.inference.manifest import ModelEntry
-from app.inference.session import runtime_version
+from app.inference.providers import runtime_version
 
 LASTS_S = 30 * 86_400
 _FORMAT = 1

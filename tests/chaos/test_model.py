@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.inference.session import choose_device
+from app.inference.providers import choose_device
 from tests.chaos.conftest import PICTURE, ask, refused
 from tests.live.conftest import metric
 from tests.live.wire import Wire

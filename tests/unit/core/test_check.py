@@ -53,7 +53,7 @@ def test_every_problem_is_told_at_once(tmp_path):
 
 
 def test_a_public_address_without_keys_and_a_device_that_is_not_there(monkeypatch):
-    monkeypatch.setattr("app.inference.session._missing", lambda device: "there is none here")
+    monkeypatch.setattr("app.inference.session.missing", lambda device: "there is none here")
     found = said(host="0.0.0.0", device="cuda")
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in found["address"].text
     assert "'cuda' was asked for and cannot be had: there is none here" in found["model"].text

@@ -16,7 +16,8 @@ from app.inference import plan as plan_module
 from app.inference.files import Model, load_model
 from app.inference.golden import golden_input, golden_table
 from app.inference.plan import load_engines
-from app.inference.session import Device, OnnxEngine, OutOfDeviceMemory
+from app.inference.providers import Device
+from app.inference.session import OnnxEngine, OutOfDeviceMemory
 from app.inference.types import F32
 
 from .conftest import MIXED, NAN, ONLY_ONE, SIDE, ModelMaker

@@ -9,10 +9,11 @@ import onnxruntime
 import pytest
 
 from app.errors import StartupError
-from app.inference import session
+from app.inference import providers, session
 from app.inference.bound import is_better
 from app.inference.files import load_model
-from app.inference.session import GpuOptions, OnnxEngine, OutOfDeviceMemory, choose_device
+from app.inference.providers import GpuOptions, choose_device
+from app.inference.session import OnnxEngine, OutOfDeviceMemory
 from app.inference.types import F32, FatalEngineError
 
 from .conftest import FLAT, NAN, SIDE, ModelMaker
@@ -89,16 +90,16 @@ def load_hash(manifest: str) -> str:
 @pytest.fixture
 def without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without an NVIDIA driver, also where the tests run on one that has it."""
-    loadable = session._unloadable
+    loadable = providers._unloadable
     gone = "libcuda.so.1: cannot open shared object file"
-    monkeypatch.setattr(session, "_unloadable", lambda name: gone if name == "libcuda.so.1" else loadable(name))
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*session._PROVIDERS.values()], raising=True)
+    monkeypatch.setattr(providers, "_unloadable", lambda name: gone if name == "libcuda.so.1" else loadable(name))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*providers.PROVIDERS.values()], raising=True)
 
 
 @pytest.mark.usefixtures("without_driver")
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_a_gpu_that_is_not_there_refuses_to_start(
-    models: ModelMaker, device: session.Device, capfd: pytest.CaptureFixture[str]
+    models: ModelMaker, device: providers.Device, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(StartupError) as caught:
         OnnxEngine(load_model("tiny", models()), device, 1)
@@ -122,8 +123,8 @@ def test_a_build_without_the_provider_says_so(models: ModelMaker, monkeypatch: p
 
 def test_landing_on_the_cpu_refuses_to_start(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Driver and libraries look fine, and the runtime still falls back, which it does without an error."""
-    monkeypatch.setattr(session, "_missing", lambda device: None)
-    monkeypatch.setattr(session, "_provider_list", lambda *_: ["CPUExecutionProvider"])
+    monkeypatch.setattr(session, "missing", lambda device: None)
+    monkeypatch.setattr(session, "provider_list", lambda *_: ["CPUExecutionProvider"])
     with pytest.raises(StartupError, match="'cuda' was asked for and the runtime fell back to CPUExecutionProvider"):
         OnnxEngine(load_model("tiny", models()), "cuda", 1)
 
@@ -191,8 +192,8 @@ def test_binding_must_agree_with_plain_runs(models: ModelMaker) -> None:
 
 def test_tensorrt_is_told_its_shapes_and_where_to_keep_engines(models: ModelMaker, tmp_path: Path) -> None:
     model = load_model("tiny", models())
-    options = session._tensorrt_options(GpuOptions(engine_cache=tmp_path, largest_batch=8), model)
+    options = providers._tensorrt_options(GpuOptions(engine_cache=tmp_path, largest_batch=8), model)
     largest = options["trt_profile_max_shapes"].split(":")[1]
     assert largest == f"{min(8, model.entry.batch_max)}x3x{SIDE}x{SIDE}"
     assert options["trt_engine_cache_path"] == str(tmp_path)
-    assert "trt_engine_cache_path" not in session._tensorrt_options(GpuOptions(), model)
+    assert "trt_engine_cache_path" not in providers._tensorrt_options(GpuOptions(), model)
