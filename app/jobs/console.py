@@ -16,7 +16,8 @@ from app.blobs.opening import blob_store
 from app.errors import StartupError
 from app.jobs.nodes import queue_url
 from app.jobs.order import JobView, input_key, is_id
-from app.jobs.queue import HOOK_SUFFIX, HOOKS, JOBS, installed, view
+from app.jobs.queue import installed
+from app.jobs.rows import HOOK_SUFFIX, HOOKS, JOBS, view
 from app.settings import Settings
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from app.fetch.fetcher import Fetcher
 from app.jobs import webhook
 from app.jobs.lane import Lane
 from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, message_id, outcome_json
-from app.jobs.queue import ATTEMPTS, Step
+from app.jobs.workflows import ATTEMPTS, Step
 from app.metrics import Metrics
 from app.pipeline import Job, Pipeline
 from app.trace import Trace
