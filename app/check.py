@@ -28,7 +28,8 @@ from app.jobs.nodes import plain_url
 from app.jobs.queue import installed
 from app.jobs.webhook import signing_key
 from app.loading import load_as_set
-from app.service import BYTES_PER_PIXEL, NO_CLIENT, NO_TRACES, pixel_capacity
+from app.rooms import NO_CLIENT, NO_TRACES
+from app.service import BYTES_PER_PIXEL, pixel_capacity
 from app.settings import MIB, Settings, read
 
 Verdict = Literal["ok", "note", "FAULT"]

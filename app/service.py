@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from app import rooms
 from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
 from app.access.replay import Replays
 from app.blobs.links import Outputs
 from app.errors import StartupError
-from app.fetch.rules import fetch_rules
 from app.host import give_back_memory, memory_limit
 from app.imaging.runtime import one_thread_per_call, say_nothing
 from app.imaging.types import ProbeLimits
@@ -40,11 +40,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from app.fetch.fetcher import Fetcher
-    from app.jobs.desk import Jobs
-    from app.spans import Spans
 
-NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
-NO_TRACES = "CLEARCUT_OTEL_ENDPOINT: install the 'otel' extra for traces"
 HEARTBEAT_S = 0.5
 JOBS_NICE = 19
 """The jobs' pixel threads get what the requests' leave over, and little else."""
@@ -99,7 +95,7 @@ class Service:
         """Kept for callers with a signed address; None where nothing is kept."""
         self.downloads = Slots(settings.slots)
         """Of outputs, at once; they hold no place among the requests."""
-        self.jobs = self._make_jobs()
+        self.jobs = rooms.jobs(settings, self.access, self.metrics, self.workers)
         """None where they are off."""
         self.cutouts = 0
         """Sent since the start."""
@@ -108,7 +104,7 @@ class Service:
         self.pipeline: Pipeline | None = None
         self.failed = asyncio.Event()
         """Set when the process should end with an error."""
-        self.spans = _spans(settings)
+        self.spans = rooms.spans(settings)
         self._load = load
         self._tasks: list[asyncio.Task[None]] = []
         self._watch_gauges()
@@ -127,7 +123,7 @@ class Service:
             loop.call_soon_threadsafe(self._inference_failed, exc)
 
         try:
-            self.fetcher = self._make_fetcher()
+            self.fetcher = rooms.fetcher(self.settings, self.metrics)
             await self.access.start()
             served = await asyncio.to_thread(self._load)
         except StartupError as exc:
@@ -210,23 +206,6 @@ class Service:
     def alive(self) -> bool:
         return self.lifecycle.alive and (self.batcher is None or self.batcher.alive)
 
-    def _make_fetcher(self) -> Fetcher | None:
-        rules = fetch_rules(self.settings)
-        if not self.settings.fetch:
-            return None
-        try:
-            from app.fetch.fetcher import Fetcher  # with an HTTP client, which serving without addresses does not need
-        except ImportError:
-            raise StartupError(NO_CLIENT) from None
-        return Fetcher(rules, ended=self.metrics.fetch_ended)
-
-    def _make_jobs(self) -> Jobs | None:
-        if self.settings.jobs == "off":
-            return None
-        from app.jobs.desk import Jobs  # an optional room, with dependencies of its own
-
-        return Jobs(self.settings, self.access, self.metrics, self.workers)
-
     def _charge_closed(self, outcome: str) -> None:
         self.metrics.charges.labels(outcome).inc()
 
@@ -277,16 +256,6 @@ class Service:
 
     def _of_batcher(self, name: str) -> float:
         return float(getattr(self.batcher, name)) if self.batcher is not None else 0.0
-
-
-def _spans(settings: Settings) -> Spans | None:
-    if not settings.otel_endpoint:
-        return None
-    try:
-        from app.spans import Spans  # a second of imports that nobody else should pay for
-    except ModuleNotFoundError:
-        raise StartupError(NO_TRACES) from None
-    return Spans(settings.otel_endpoint, settings.otel_sample)
 
 
 def pixel_capacity(settings: Settings, limit: int) -> int:

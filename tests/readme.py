@@ -37,7 +37,8 @@ def errors_table() -> str:
             seen.setdefault((each.status, each.code, each.message), []).append(each.reason)
     for (status, code, message), reasons in sorted(seen.items()):
         if status != 499:  # logged, never sent
-            rows.append(f"| {status} | `{code}` | {message} | {', '.join(f'`{reason}`' for reason in reasons)} |")
+            listed = ", ".join(f"`{reason}`" for reason in sorted(reasons))
+            rows.append(f"| {status} | `{code}` | {message} | {listed} |")
     return "\n".join(rows)
 
 

@@ -13,18 +13,9 @@ from app.imaging.options import RemoveOptions
 from app.service import Service
 from app.web.body import Body
 from app.web.dialect import Dialect, plain_status
-from app.web.jobs import (
-    CREATE_STATUSES,
-    READ_STATUSES,
-    Desk,
-    Wanted,
-    accept,
-    look_up,
-    object_member,
-    operation,
-    read_object,
-    text_member,
-)
+from app.web.jobs import Desk, Wanted, accept, look_up
+from app.web.jobs_openapi import CREATE_STATUSES, READ_STATUSES, operation
+from app.web.members import object_member, read_object, text_member
 from app.web.openapi import json_answer
 from app.web.schema import TEXT, members
 
