@@ -43,6 +43,8 @@ PATIENCE_S = 3600.0
 """How long a step is tried again while something of ours is away, a store or a database."""
 FETCH_PAUSES = (1.0, 4.0, 15.0)
 """Between attempts at an address whose server is at fault, seconds."""
+FETCH_PATIENCE_S = 25.0
+"""After this long no further attempt begins: a server that lets all wait must not hold the places of other jobs."""
 FAULTS = 3
 """Attempts at a picture that makes an error of ours."""
 HOOKS_AT_ONCE = 32
@@ -229,11 +231,12 @@ class JobSteps:
         )
 
     async def _fetched(self, url: str, field: str) -> bytearray:
+        until = time.monotonic() + FETCH_PATIENCE_S
         for pause in (*FETCH_PAUSES, None):
             try:
                 return (await self._fetcher.get(url, field=field)).data
             except FetchFailed as exc:
-                if pause is None or not exc.temporary:
+                if pause is None or not exc.temporary or time.monotonic() + pause > until:
                     raise
                 await self._pause(pause)
         raise AssertionError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.access.limits import AtWork
-from app.errors import Unavailable
+from app.errors import FetchFailed, Unavailable
 from app.imaging.options import RemoveOptions
 from app.jobs import steps
 from app.jobs.lane import Lane
@@ -59,6 +59,23 @@ def test_a_fault_of_ours_in_a_fetch_is_a_failed_job():
     made_here = made(Faulty(), Faulty(), Faulty(RuntimeError("a library's")))
     found = asyncio.run(made_here.fetch("id", ORDER))
     assert (found["ok"], found["reason"], found["message"]) == (False, "internal", "Internal server error")
+
+
+@pytest.mark.parametrize(("patience", "attempts"), [(25.0, 4), (1.5, 2), (0.0, 1)])
+def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypatch, patience, attempts):
+    clock = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(steps, "FETCH_PATIENCE_S", patience)
+    fetcher = Faulty(*[FetchFailed("image", "its server answered 503", temporary=True) for _ in range(9)])
+    made_here = made(Faulty(), Faulty(), fetcher)
+
+    async def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(made_here, "_pause", pass_by)
+    found = asyncio.run(made_here.fetch("id", ORDER))
+    assert (found["ok"], found["reason"]) == (False, "fetch_failed")
+    assert 9 - len(fetcher.faults) == attempts
 
 
 def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
