@@ -63,10 +63,13 @@ def unmix_white(rgb: U8, alpha: U8) -> U8:
 
 
 class PackWriter:
-    """Appends pictures to ``<out>.bin`` and writes ``<out>.json`` at the end."""
+    """Appends pictures to ``<out>.bin`` and writes ``<out>.json`` at the end.
 
-    def __init__(self, out: Path):
-        self._out = out
+    ``hold_out``: whether a share is kept from training. Not of what came later, so that curves stay comparable.
+    """
+
+    def __init__(self, out: Path, *, hold_out: bool = True):
+        self._out, self._hold_out = out, hold_out
         out.parent.mkdir(parents=True, exist_ok=True)
         self._file = out.with_suffix(".bin").open("wb")
         self._records: list[Record] = []
@@ -74,16 +77,18 @@ class PackWriter:
     def add(self, rgb: U8, alpha: U8, stem: str, source: str, kind: str) -> None:
         """rgb u8[H,W,3], alpha u8[H,W] (zeros for a background)."""
         rgba = np.dstack([rgb, alpha])
-        self._records.append(
-            Record(
-                stem, source, kind, self._file.tell(), rgb.shape[0], rgb.shape[1], alpha_box(alpha), is_held_out(stem)
-            )
-        )
+        height, width, kept = *rgb.shape[:2], self._hold_out and is_held_out(stem)
+        self._records.append(Record(stem, source, kind, self._file.tell(), height, width, alpha_box(alpha), kept))
         self._file.write(rgba.tobytes())
 
     def close(self) -> None:
         """Write the index; the pack is complete only after this."""
+        self.save_index()
         self._file.close()
+
+    def save_index(self) -> None:
+        """Write the index of what is packed so far."""
+        self._file.flush()
         rows = [asdict(record) for record in self._records]
         self._out.with_suffix(".json").write_text(json.dumps(rows))
 

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--stamps", type=Path, required=True, help="folder under which stamps/ lies")
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/stamps"))
     args = parser.parse_args()
-    writer, shown = PackWriter(args.out), []
+    writer, shown = PackWriter(args.out, hold_out=False), []
     root = next(path for path in args.stamps.rglob("stamps") if (path / "animals").is_dir())
     for path in sorted(root.rglob("*.png")):
         folders = path.relative_to(root).parts[:-1]
