@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.access.gate import Access
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
-from app.metrics import Metrics
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.access.gate import Access
     from app.fetch.fetcher import Fetcher
     from app.jobs.desk import Jobs
+    from app.metrics import Metrics
     from app.spans import Spans
 
 NO_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"

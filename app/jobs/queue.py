@@ -1,8 +1,7 @@
 """The durable queue, on DBOS Transact: begun, ended, and asked.
 
-A job is a workflow of five steps, each recorded once it is done; after a crash the workflow goes on behind the last
-one. Its webhook is a workflow of its own, so that a receiver that is away holds no place among the jobs. The workflows
-run on DBOS's event loop, a thread beside the service's: its database calls and its shutdown do not touch ours.
+What it does with a job is in ``workflows``. DBOS runs them on an event loop of its own, a thread beside the service's:
+its database calls and its shutdown do not touch ours.
 """
 
 from __future__ import annotations

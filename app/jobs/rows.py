@@ -44,6 +44,7 @@ def _hook(order: Order, hook: WorkflowStatus | None) -> Hook | None:
 
 
 def forget(before: float) -> int:
+    """Drop what was finished before then (Unix seconds); how many."""
     from dbos import DBOS
 
     until = datetime.datetime.fromtimestamp(before, datetime.UTC).isoformat()

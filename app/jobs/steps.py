@@ -43,6 +43,8 @@ PATIENCE_S = 3600.0
 """How long a step is tried again while something of ours is away, a store or a database."""
 FETCH_PAUSES = (1.0, 4.0, 15.0)
 """Between attempts at an address whose server is at fault, seconds."""
+JITTER = 0.2
+"""Of every pause, either way."""
 FETCH_PATIENCE_S = 25.0
 """After this long no further attempt begins: a server that lets all wait must not hold the places of other jobs."""
 FAULTS = 3
@@ -111,7 +113,7 @@ class JobSteps:
 
     async def _pause(self, seconds: float) -> None:
         with self._waiting():
-            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # nosec B311 # noqa: S311 - jitter
+            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))  # nosec B311 # noqa: S311
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
@@ -236,7 +238,7 @@ class JobSteps:
             try:
                 return (await self._fetcher.get(url, field=field)).data
             except FetchFailed as exc:
-                if pause is None or not exc.temporary or time.monotonic() + pause > until:
+                if pause is None or not exc.temporary or time.monotonic() + (1 + JITTER) * pause > until:
                     raise
                 await self._pause(pause)
         raise AssertionError

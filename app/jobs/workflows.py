@@ -1,5 +1,8 @@
-"""The workflows: a job in five recorded steps, and its webhook. They run on DBOS's event loop, a thread beside the
-service's; the steps' work is done on the service's."""
+"""The workflows: a job in five steps, each recorded once it is done, and its webhook.
+
+After a crash a workflow goes on behind its last recorded step. The webhook is a workflow of its own, so that a receiver
+that is away holds no place among the jobs. They run on DBOS's event loop; the steps' work is done on the service's.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,7 @@ class Workflows:
             await asyncio.sleep(0.02)
 
     async def job(self, data: Any) -> Any:
+        """A job, from its order to its outcome, both as the queue keeps them."""
         from dbos import DBOS
 
         job_id, order = str(DBOS.workflow_id), read_order(data)

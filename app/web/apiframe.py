@@ -18,7 +18,7 @@ from app.web.dialect import Dialect, plain_status
 from app.web.fields import Field, Parsed
 from app.web.jobs import Desk, Wanted, accept, look_up, picture, timestamp
 from app.web.jobs_openapi import CREATE_STATUSES, READ_STATUSES, operation
-from app.web.members import object_member, read_members, read_object, text_member
+from app.web.json_body import object_member, read_members, read_object, text_member
 from app.web.openapi import json_answer
 from app.web.options import BACKGROUND_TYPES
 from app.web.schema import INTEGER, TEXT, members

@@ -15,7 +15,7 @@ from app.web.body import Body
 from app.web.dialect import Dialect, plain_status
 from app.web.jobs import Desk, Wanted, accept, look_up
 from app.web.jobs_openapi import CREATE_STATUSES, READ_STATUSES, operation
-from app.web.members import object_member, read_object, text_member
+from app.web.json_body import object_member, read_object, text_member
 from app.web.openapi import json_answer
 from app.web.schema import TEXT, members
 

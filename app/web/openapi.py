@@ -143,7 +143,7 @@ def _possible(kind: type[ClearcutError], *, keyed: bool, works: bool) -> bool:
 
 def _tree(kind: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
     yield kind
-    for each in kind.__subclasses__():
+    for each in sorted(kind.__subclasses__(), key=lambda each: each.reason):
         yield from _tree(each)
 
 

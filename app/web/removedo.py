@@ -19,7 +19,7 @@ from app.web.dialect import Dialect, plain_status
 from app.web.encoded import urlencoded
 from app.web.jobs import Desk, Wanted, accept, look_up, timestamp
 from app.web.jobs_openapi import CREATE_STATUSES, READ_STATUSES, operation
-from app.web.members import MAX_JSON_BYTES
+from app.web.json_body import MAX_JSON_BYTES
 from app.web.multipart import FormReader
 from app.web.openapi import FILE, json_answer
 from app.web.schema import TEXT, members

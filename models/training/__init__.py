@@ -4,7 +4,7 @@ Run the modules from the repository's root, e.g. ``python -m models.training.tra
 
     data      photographs and mattes packed once into one memory-mapped file
     augment   one packed sample -> one square training picture
-    synth     rendered pictures with exact alpha
+    synth     rendered pictures with exact alpha; synth_catalogue: of ready-made 3D models
     network   the convolutional network and its warm start from an ONNX file
     losses    what is minimised
     train     the loop: resumable, bf16, channels-last, CPU and CUDA alike

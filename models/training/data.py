@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def unmix_white(rgb: U8, alpha: U8) -> U8:
 
 
 class PackWriter:
-    """Appends pictures to ``<out>.bin`` and writes ``<out>.json`` at the end.
+    """Appends pictures to ``<out>.bin``; the index, ``<out>.json``, is written at the end and when asked for.
 
     ``hold_out``: whether a share is kept from training. Not of what came later, so that curves stay comparable.
     """
@@ -77,8 +78,8 @@ class PackWriter:
     def add(self, rgb: U8, alpha: U8, stem: str, source: str, kind: str) -> None:
         """rgb u8[H,W,3], alpha u8[H,W] (zeros for a background)."""
         rgba = np.dstack([rgb, alpha])
-        height, width, kept = *rgb.shape[:2], self._hold_out and is_held_out(stem)
-        self._records.append(Record(stem, source, kind, self._file.tell(), height, width, alpha_box(alpha), kept))
+        height, width, held_out = *rgb.shape[:2], self._hold_out and is_held_out(stem)
+        self._records.append(Record(stem, source, kind, self._file.tell(), height, width, alpha_box(alpha), held_out))
         self._file.write(rgba.tobytes())
 
     def close(self) -> None:
@@ -90,7 +91,9 @@ class PackWriter:
         """Write the index of what is packed so far."""
         self._file.flush()
         rows = [asdict(record) for record in self._records]
-        self._out.with_suffix(".json").write_text(json.dumps(rows))
+        part = self._out.with_suffix(".json.part")
+        part.write_text(json.dumps(rows))
+        os.replace(part, self._out.with_suffix(".json"))
 
 
 class Pool:

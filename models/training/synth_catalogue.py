@@ -1,13 +1,14 @@
-"""Cut-outs of ready-made 3D models: furniture, appliances, plants, vehicles, with exact alpha.
+"""Cut-outs of ready-made 3D models with exact alpha: furniture, appliances, plants, vehicles, some people.
 
     apt-get download sweethome3d-furniture && dpkg-deb -x sweethome3d-furniture_*.deb FOLDER
-    python -m models.training.synth_catalogue --models FOLDER --views 2 --out models/training/runs/catalogue
+    python -m models.training.synth_catalogue --models FOLDER --views 3 --out models/training/runs/catalogue
 
 The shapes of ``synth`` are simple; these are the things that stand in rooms and shops: some 800 models of Sweet Home
-3D, CC BY 3.0 or CC0 (``CREDITS.md`` names their authors). VTK reads their format with all materials and needs a quarter
-of a second a picture where a path tracer needs two; floor, shadow and the light of a scene come with the composition,
-as for every other cut-out. Each view is drawn on black and on white, so that alpha is exact for glass too
-(A. R. Smith and J. F. Blinn, Blue Screen Matting, SIGGRAPH 1996). Needs ``requirements-synth.in``.
+3D, CC BY 3.0 or CC0 (``CREDITS.md`` names their authors). VTK reads their format with nearly all materials (of some
+twenty a texture is lost) and needs a sixth of a second a picture where a path tracer needs two; floor, shadow and the
+light of a scene come with the composition, as for every other cut-out. Each view is drawn on black and on white, so
+that alpha is exact for glass too (A. R. Smith and J. F. Blinn, Blue Screen Matting, SIGGRAPH 1996). Needs
+``requirements-synth.in``.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def main() -> None:
     """Draw every model, and a sheet to look at."""
     parser = argparse.ArgumentParser(description="Cut-outs of ready-made 3D models.")
     parser.add_argument("--models", type=Path, required=True, help="folder under which the .sh3f catalogues lie")
-    parser.add_argument("--views", type=int, default=2)
+    parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--most", type=int, default=10**9, help="models, for a trial")
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/catalogue"))
@@ -177,7 +178,7 @@ def main() -> None:
                     if view == 0 and done % 7 == 0:
                         shown.append((rgb, alpha))
                 done += 1
-                if done % 50 == 0:  # the importer may crash on a file: what was drawn so far is kept
+                if done % 50 == 0:  # the importer may crash on a file; the pack so far can be used
                     writer.save_index()
                     print(f"{done}: {(time.monotonic() - start) / done:.2f} s a model", flush=True)
     writer.close()

@@ -52,6 +52,7 @@ def _quiet(_: int) -> None:
     """Workers run one thread each; OpenCV's pool would only fight with torch's."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a signal to the whole group: the parent saves, then ends us
 
 
 def batches(

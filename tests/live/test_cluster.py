@@ -25,6 +25,7 @@ import pytest
 
 from app.access.keys import id_of
 from tests.live.accounts import GONE, PICTURE, Accounts, killer, send_all
+from tests.live.proxies import free_port
 from tests.served import Server, served, started
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -41,11 +42,6 @@ def binary(*names: str) -> str:
         if found := shutil.which(name, path=path):
             return found
     pytest.skip(f"{' or '.join(names)} is not installed")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def ordinary_user() -> dict[str, object]:

@@ -248,20 +248,21 @@ def test_a_client_that_hangs_up_gives_its_slot_back(server, moment, reset):
 
 
 def test_a_full_house_says_so_at_once_and_when_to_come_back(png):
-    """On a server of one slot, which a half-sent upload holds."""
+    """On a server of one slot, which a half-sent upload holds; a small and slow one would lend it."""
+    noise = np.random.default_rng(1).integers(0, 256, (640, 800, 3), np.uint8)
     with served(slots="1") as small, Wire(small.port) as holder, Wire(small.port) as other:
-        held = request(png, "image/png")
+        held = request(samples.png(noise), "image/png")
         holder.send(held[:-1])
         until_metric(small, "clearcut_slots_used", 1)
-        other.send(held)
+        other.send(request(png, "image/png"))
         refusal = other.answer()
         assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
         assert 1 <= int(refusal.headers["retry-after"]) <= 60
         assert metric(small, "clearcut_rejected_total", reason="overloaded") == 1
         holder.send(held[-1:])
-        assert size_of(holder.answer()) == (240, 160)
+        assert size_of(holder.answer()) == (800, 640)
         holder.send(held)
-        assert size_of(holder.answer()) == (240, 160)
+        assert size_of(holder.answer()) == (800, 640)
 
 
 # --- what is there to be seen ----------------------------------------------------------------------------------------

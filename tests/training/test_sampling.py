@@ -109,3 +109,16 @@ def test_subject_free_pictures_are_always_the_same() -> None:
     first, second = (next(iter(pictures([]))) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.ndim == 3
+
+
+def test_an_index_in_between_and_a_pack_that_holds_nothing_out(tmp_path: Path) -> None:
+    stem = next(f"s{i}" for i in range(1000) if is_held_out(f"s{i}"))
+    rgb, alpha = np.zeros((5, 7, 3), np.uint8), np.full((5, 7), 200, np.uint8)
+    for hold_out in (True, False):
+        writer = PackWriter(tmp_path / "one", hold_out=hold_out)
+        writer.add(rgb, alpha, stem, "s", "photo")
+        writer.save_index()
+        assert [record.held_out for record in Pool(tmp_path / "one").records] == [hold_out]
+        writer.add(rgb, alpha, "another", "s", "photo")
+        writer.close()
+        assert len(Pool(tmp_path / "one")) == 2

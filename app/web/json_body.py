@@ -62,7 +62,7 @@ def text_member(body: Mapping[str, Any], name: str, path: str = "") -> str | Non
     """A member that is text; null and the empty string are absent.
 
     Raises:
-        InvalidOption: it is something else, or longer than 8 KiB.
+        InvalidOption: it is something else.
     """
     value = body.get(name)
     if value is None or value == "":
