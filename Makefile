@@ -12,7 +12,7 @@ PORT ?= 8080
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/models
 PICTURES ?= $(DATA)/train/images
-CONFIG ?= models/training/configs/clearcut-s.toml
+CONFIG ?= models/training/configs/clearcut-s-e.toml
 VIEWS ?= 2
 TRAIN := .venv-train
 
