@@ -71,6 +71,9 @@ def prometheus(tmp_path_factory) -> Iterator[httpx.Client]:
             httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60, trust_env=False) as client,
         ):
             deadline = time.monotonic() + 90
+            while client.get(f"http://127.0.0.1:{port}/-/ready").status_code != 200:  # it listens before it answers
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
             while not all(ask(client, name) for name in ("clearcut:cutouts:rate5m > 0", "clearcut:overloaded:ratio5m")):
                 assert time.monotonic() < deadline, client.get("/targets").text
                 bring_traffic(server, metrics)
