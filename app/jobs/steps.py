@@ -113,7 +113,7 @@ class JobSteps:
 
     async def _pause(self, seconds: float) -> None:
         with self._waiting():
-            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))  # nosec B311 # noqa: S311
+            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))  # nosec B311 # noqa: S311 - no secret
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
