@@ -111,10 +111,10 @@ def _mean_colour(sums: F32) -> F32:
 def _corrected(rgb: U8, alpha: U8, ground: F32, excess: F32) -> U8:
     """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where subject = ground + excess."""
     share = alpha.astype(np.float32) * np.float32(1 / 255)
-    three = np.asarray(cv2.merge([share, share, share]), np.float32)
-    unexplained = rgb.astype(np.float32)
-    unexplained -= ground
-    unexplained -= three * excess
-    unexplained *= three
-    unexplained += ground
+    three = cv2.merge([share, share, share])
+    # In as few new arrays as can be: those of a large run come fresh from the system, page by page.
+    unexplained = cv2.subtract(rgb, ground, dtype=cv2.CV_32F)
+    cv2.subtract(unexplained, cv2.multiply(three, excess), dst=unexplained)
+    cv2.multiply(unexplained, three, dst=unexplained)
+    cv2.add(unexplained, ground, dst=unexplained)
     return np.asarray(cv2.add(unexplained, excess, dtype=cv2.CV_8U), np.uint8)

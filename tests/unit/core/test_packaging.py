@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from app.settings import Settings
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -12,3 +14,13 @@ def test_every_package_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {".".join(each.parent.relative_to(ROOT).parts) for each in (ROOT / "app").rglob("__init__.py")}
     assert set(listed) == found
+
+
+def test_the_image_holds_the_default_models_files():
+    manifest = tomllib.loads((ROOT / "models" / "manifest.toml").read_text())
+    model = manifest["models"][Settings().model]
+    named = [model["file"], manifest["edges"]["file"], *(each["file"] for each in model["variants"].values())]
+    recipe, kept = (ROOT / "Dockerfile.cuda").read_text().split(), (ROOT / ".dockerignore").read_text().split()
+    for file in named:
+        assert f"models/{file}" in recipe
+        assert f"!models/{file}" in kept
