@@ -17,7 +17,6 @@ from app.imaging.compose import compose
 from app.imaging.options import RemoveOptions
 from app.imaging.refine import refine
 from app.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
-from app.inference.edges import load_edges
 
 SIZES = {"1 MP": 1e6, "12 MP": 12e6}
 TURNS = 9
@@ -46,15 +45,13 @@ def one(rgb: U8, raw: F32, pixels: float) -> dict[str, float]:
         alpha = cv2.resize(small, (image.width, image.height), interpolation=cv2.INTER_LINEAR)
         return Matte(alpha, image.rgb, None, 1.0, 0.0)
 
-    edges = load_edges()
-    ours = refine(matte, image, edges)
+    ours = refine(matte, image)
     steps: dict[str, Callable[[], object]] = {
         "naive": naive,
         "naive and compose": lambda: compose(image, naive(), options),
-        "refine without colour": lambda: refine(matte, image, edges, colour=False),
-        "refine": lambda: refine(matte, image, edges),
-        "refine without edge model": lambda: refine(matte, image),
-        "refine and compose": lambda: compose(image, refine(matte, image, edges), options),
+        "refine without colour": lambda: refine(matte, image, colour=False),
+        "refine": lambda: refine(matte, image),
+        "refine and compose": lambda: compose(image, refine(matte, image), options),
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for _ in range(TURNS):

@@ -40,13 +40,6 @@ class Run:
             min(self.right + by, width),
         )
 
-    def even(self, of: int, height: int, width: int) -> Run:
-        """Larger, so that both sides are multiples of ``of`` as far as a frame of ``height`` x ``width`` lets them."""
-        more, wider = -(self.bottom - self.top) % of, -(self.right - self.left) % of
-        bottom, right = min(self.bottom + more, height), min(self.right + wider, width)
-        top, left = self.top - (self.bottom + more - bottom), self.left - (self.right + wider - right)
-        return Run(max(top, 0), bottom, max(left, 0), right)
-
     def moved(self, down: int, right: int) -> Run:
         return Run(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
