@@ -17,7 +17,7 @@ VIEWS ?= 2
 TRAIN := .venv-train
 
 .PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
-	setup-train train export export-variants quantise-u2netp quality
+	setup-train train train-edges export export-variants quantise-u2netp quality
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -153,6 +153,11 @@ train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once)
 	test -f models/training/runs/teacher.json || \
 		$(TRAIN)/bin/python -m models.training.teacher --model $(WEIGHTS)/u2netp.onnx
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
+
+train-edges: $(TRAIN)/.train ## train the edge model on the mattes of three networks and export it; then its sha256 into the manifest
+	test -f models/training/runs/edges/mixed-0.npz || $(TRAIN)/bin/python -m models.training.edge_data \
+		--networks models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
+	$(TRAIN)/bin/python -m models.training.edges --out models/clearcut-edges.onnx
 
 export: $(TRAIN)/.train ## the trained network of CONFIG= as models/clearcut-s.onnx; then make export-variants
 	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/clearcut-s.onnx

@@ -6,6 +6,7 @@ are reported, not only the first.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import ipaddress
@@ -22,6 +23,8 @@ from app.blobs.opening import blob_store, signing_secrets
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
+from app.inference.edges import EdgeNetwork, edges_file
+from app.inference.manifest import models_folder
 from app.inference.moderation import load_moderator
 from app.inference.providers import runtime_version
 from app.jobs.nodes import plain_url
@@ -124,6 +127,8 @@ def _model(settings: Settings) -> Iterator[Finding]:
         return
     entry, plan = model.entry, loaded.plan
     yield Finding("ok", "model", f"{entry.name}, {entry.licence}, {model.path}, sha256 {entry.sha256} as it should be")
+    if entry.edges:
+        yield _edges()
     sizes = ", ".join(str(size) for size in plan.buckets)
     yield Finding(
         "ok",
@@ -133,6 +138,15 @@ def _model(settings: Settings) -> Iterator[Finding]:
     )
     yield from (Finding("note", "provider", note) for note in plan.notes)
     yield Finding("ok", "self-test", "the golden picture's matte is the manifest's")
+
+
+def _edges() -> Finding:
+    try:
+        path, data = edges_file(models_folder())
+        EdgeNetwork(path, data)
+    except StartupError as exc:
+        return Finding("FAULT", "edges", str(exc))
+    return Finding("ok", "edges", f"{path}, sha256 {hashlib.sha256(data).hexdigest()} as it should be")
 
 
 def _moderation(settings: Settings) -> Iterator[Finding]:

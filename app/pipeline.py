@@ -41,6 +41,7 @@ from app.imaging.types import (
     Box,
     Buffer,
     DecodedImage,
+    EdgeModel,
     EncodedImage,
     ImageHeader,
     InputSpec,
@@ -102,11 +103,14 @@ class Pipeline:
         limits: ProbeLimits,
         pixels: PixelBudget,
         pool: Pool,
+        *,
+        edges: EdgeModel | None = None,
         moderator: Moderator | None = None,
         later: Pool | None = None,
     ) -> None:
         """
         Args:
+            edges: corrects the network's mattes at the picture's edges; a caller's own are taken to the letter.
             later: for work that nobody waits for; its threads should stand back for the pool's.
         """
         self.batcher = batcher
@@ -114,6 +118,7 @@ class Pipeline:
         self.limits = limits
         self.pixels = pixels
         self.pool = pool
+        self.edges = edges
         self.moderator = moderator
         self.later = later or pool
         self.at_work = AtWork()
@@ -230,7 +235,7 @@ class Pipeline:
                 if mask is not None:
                     mattes[despill] = own_matte(mask, image, colour=despill)
                 elif raw is not None:
-                    mattes[despill] = refine(raw, image, colour=despill)
+                    mattes[despill] = refine(raw, image, self.edges, colour=despill)
         header, reduced = headers["image_file"], self._reduction(job, headers)
         answers = []
         for wanted in job.variants:

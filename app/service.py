@@ -23,6 +23,7 @@ from app.imaging.runtime import one_thread_per_call, say_nothing
 from app.imaging.types import ProbeLimits
 from app.inference.batcher import Batcher
 from app.inference.cpus import cpu_quota
+from app.inference.edges import load_edges
 from app.inference.manifest import ModelEntry
 from app.inference.moderation import load_moderator
 from app.inference.plan import Plan
@@ -65,6 +66,7 @@ class Served:
         return {
             "name": entry.name,
             "precision": entry.precision,
+            "edges": "yes" if entry.edges else "no",
             "file": entry.file,
             "sha256": entry.sha256 or "",
             "licence": entry.licence,
@@ -147,12 +149,20 @@ class Service:
             max_segments=self.settings.max_segments,
         )
         try:
+            edges = await asyncio.to_thread(load_edges) if served.entry.edges else None
             moderator = await asyncio.to_thread(load_moderator, self.settings.model_dir)
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
             raise
         self.pipeline = Pipeline(
-            self.batcher, served.entry.input, limits, self.pixels, self.pool, moderator, self.later_pool
+            self.batcher,
+            served.entry.input,
+            limits,
+            self.pixels,
+            self.pool,
+            edges=edges,
+            moderator=moderator,
+            later=self.later_pool,
         )
         if self.jobs is not None:
             try:

@@ -7,8 +7,8 @@ Three questions, each on its own data:
 * matte: the same raw matte, brought up by us and by others, against exact and measured alphas (errors of
   alphamatting.com, boundary F). Scored by group; "mean" is the mean of the groups, "per picture" the mean over a
   group's pictures of the error as a share of bilinear's. "near" and "far" split the SAD at 8 pixels from the true
-  edge. "true near" puts the true alpha within 8 pixels of the raw matte's own edge, at the raw matte's resolution, and
-  brings that up as ours does: what there is to win near the edge.
+  edge. "guided" is ours without the edge model; "true near" puts the true alpha within 8 pixels of the raw matte's own
+  edge, at the raw matte's resolution, and brings that up as "guided" does: what there is to win near the edge.
 * colour and cost: see ``finishing_colour`` and ``finishing_cost``.
 
 The raw matte is the network's answer to the whole picture at 320 x 320. Everything runs on one thread.
@@ -39,6 +39,7 @@ from PIL import Image
 from app.imaging.guided import upsample
 from app.imaging.prepare import prepare
 from app.imaging.types import F32, U8, DecodedImage, InputSpec
+from app.inference.edges import load_edges
 from benchmarks import finishing_colour, finishing_cost, report
 from benchmarks.matting_metrics import matting_errors
 from benchmarks.metrics import boundary_f
@@ -142,12 +143,14 @@ def compare(data: Path, model: Path, closed_form_every: int) -> dict[str, object
     scored: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     subset: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     seconds = []
+    edges = load_edges()
     for number, sample in enumerate(samples(data, model)):
         plain = bilinear(sample.raw, sample.rgb)
         found = {
             "bilinear": plain,
             "lanczos as rembg": lanczos_as_rembg(sample.raw, sample.rgb),
-            "ours": upsample(sample.raw, sample.rgb),
+            "guided": upsample(sample.raw, sample.rgb),
+            "ours": upsample(sample.raw, sample.rgb, edges),
             "true near": upsample(true_near(plain, sample), sample.rgb),
         }
         here = {name: figures(alpha, sample) for name, alpha in found.items()}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 
-_GRADIENT_SIGMA = 1.4
+GRADIENT_SIGMA = 1.4
 _GRADIENT_CUT = 1e-2
 _CONNECTIVITY_STEP = 0.1
 _CONNECTIVITY_THETA = 0.15
@@ -49,10 +49,10 @@ def matting_errors(predicted: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8
 
 def gradient_magnitude(alpha: F64) -> F64:
     """Length of the gradient by derivatives of a Gaussian, each filter of unit L2 norm, borders replicated."""
-    half = int(np.ceil(_GRADIENT_SIGMA * np.sqrt(-2 * np.log(np.sqrt(2 * np.pi) * _GRADIENT_SIGMA * _GRADIENT_CUT))))
+    half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(np.sqrt(2 * np.pi) * GRADIENT_SIGMA * _GRADIENT_CUT))))
     at = np.arange(-half, half + 1, dtype=np.float64)
-    bell = np.exp(-(at**2) / (2 * _GRADIENT_SIGMA**2)) / (_GRADIENT_SIGMA * np.sqrt(2 * np.pi))
-    slope = -at * bell / _GRADIENT_SIGMA**2
+    bell = np.exp(-(at**2) / (2 * GRADIENT_SIGMA**2)) / (GRADIENT_SIGMA * np.sqrt(2 * np.pi))
+    slope = -at * bell / GRADIENT_SIGMA**2
     norm = float(np.sqrt((bell**2).sum() * (slope**2).sum()))
     along_x = cv2.sepFilter2D(alpha, cv2.CV_64F, slope / norm, bell, borderType=cv2.BORDER_REPLICATE)
     along_y = cv2.sepFilter2D(alpha, cv2.CV_64F, bell, slope / norm, borderType=cv2.BORDER_REPLICATE)

@@ -40,6 +40,15 @@ class Run:
             min(self.right + by, width),
         )
 
+    def snapped(self, to: int, height: int, width: int) -> Run:
+        """Larger, so that its sides lie on multiples of ``to`` or on a frame of ``height`` x ``width``."""
+        return Run(
+            self.top - self.top % to,
+            min(self.bottom + -self.bottom % to, height),
+            self.left - self.left % to,
+            min(self.right + -self.right % to, width),
+        )
+
     def moved(self, down: int, right: int) -> Run:
         return Run(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
@@ -55,9 +64,8 @@ class Run:
 
 def occupied(mask: U8, tile: int) -> Mask:
     """bool[ceil(h / tile), ceil(w / tile)]: whether a tile of ``mask`` (u8[h,w]) holds anything but 0."""
-    height, width = mask.shape
-    rows = np.maximum.reduceat(mask, np.arange(0, height, tile), axis=0)
-    return np.asarray(np.maximum.reduceat(rows, np.arange(0, width, tile), axis=1) > 0)
+    window = np.ones((tile, tile), np.uint8)
+    return np.asarray(cv2.dilate(mask, window, anchor=(0, 0))[::tile, ::tile] > 0)
 
 
 def undecided(some: Mask, full: Mask, reach: int) -> U8:

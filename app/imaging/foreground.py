@@ -63,24 +63,28 @@ def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[
     inner = part.grown(far // 2 + near // 2 + 1, *cells.shape)
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
-    opaque = cv2.cvtColor(to_cells(rgb, step), cv2.COLOR_RGB2RGBA).astype(np.float32)
-    cells = cells[inner.area]
-    ground, subject = (
-        _mean_colour(_around(_weighted(opaque, table[cells]), near, far)) for table in (weight[::-1], weight)
-    )
-    # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
-    share = cells.astype(np.float32) * np.float32(1 / 255)
-    three = np.asarray(cv2.merge([share, share, share]), np.float32)
-    guess = subject + three * (opaque[..., :3] - ground - three * (subject - ground))
-    purer = _weighted(np.asarray(cv2.merge([*cv2.split(guess), opaque[..., 3]]), np.float32), share * share)
-    sums = cv2.blur(purer, (near, near), borderType=cv2.BORDER_REFLECT)
-    excess = _mean_colour(np.asarray(sums, np.float32)) - ground
+    ground, excess = _colours(to_cells(rgb, step), cells[inner.area], weight, near, far)
     tile = max(1, _TILE_PIXELS // step)
     for run in runs(occupied(edge[part.area], tile), tile, part.bottom - part.top, part.right - part.left):
         zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, ground.shape[:2], alpha.shape)
         here = alpha[zoom.target]
         corrected = _corrected(rgb[zoom.target], here, zoom(ground), zoom(excess))
         cv2.copyTo(corrected, cv2.inRange(here, 1, 254), found[zoom.target])
+
+
+def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32, F32]:
+    """The background's colour and what the subject's has more, f32[h,w,3] each, at the cells."""
+    opaque = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).astype(np.float32)
+    ground, subject = (
+        _mean_colour(_around(_weighted(opaque, table[alpha]), near, far)) for table in (weight[::-1], weight)
+    )
+    # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
+    share = alpha.astype(np.float32) * np.float32(1 / 255)
+    three = np.asarray(cv2.merge([share, share, share]), np.float32)
+    guess = subject + three * (opaque[..., :3] - ground - three * (subject - ground))
+    purer = _weighted(np.asarray(cv2.merge([*cv2.split(guess), opaque[..., 3]]), np.float32), share * share)
+    sums = cv2.blur(purer, (near, near), borderType=cv2.BORDER_REFLECT)
+    return ground, _mean_colour(np.asarray(sums, np.float32)) - ground
 
 
 def _weights() -> F32:

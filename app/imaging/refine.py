@@ -7,7 +7,7 @@ import numpy as np
 
 from app.imaging.foreground import estimate_foreground
 from app.imaging.guided import upsample
-from app.imaging.types import F32, U8, Box, DecodedImage, Matte, RawMatte
+from app.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
 
 _BOX_LEVEL = 10
 """Alpha from which a pixel counts as subject for the bounding box."""
@@ -18,17 +18,17 @@ _AMBIGUOUS = (26, 229)
 """0.1 and 0.9 of 255."""
 
 
-def refine(raw: RawMatte, image: DecodedImage, *, colour: bool = True) -> Matte:
+def refine(raw: RawMatte, image: DecodedImage, edges: EdgeModel | None = None, *, colour: bool = True) -> Matte:
     """The matte at the picture's size.
 
     ``raw.values`` is f32[h,w] in 0..1 of any size, stretched over the whole picture. Without a subject alpha is 0
     everywhere, ``box`` None and ``confidence`` 0: nothing is stretched. See ``finish`` for the picture's own
-    transparency and for ``colour``.
+    transparency and for ``colour``, ``upsample`` for ``edges``.
     """
     if not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    return finish(upsample(raw.values, image.rgb), image, confidence(raw.values), colour=colour)
+    return finish(upsample(raw.values, image.rgb, edges), image, confidence(raw.values), colour=colour)
 
 
 def finish(alpha: U8, image: DecodedImage, confidence: float, *, colour: bool = True) -> Matte:

@@ -10,7 +10,7 @@ rows first, colour in RGB order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,18 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "ap
 Channels = Literal["rgba", "rgb", "alpha"]
 Color = tuple[int, int, int, int]
 """Straight sRGB and alpha, each 0..255."""
+
+
+class EdgeModel(Protocol):
+    """A small network that knows where an edge is more likely to lie than a linear fit does."""
+
+    def __call__(self, guide: U8, values: F32, fitted: F32) -> F32:
+        """What to add to ``fitted``, f32[h,w]. May be called from several threads at once.
+
+        ``guide`` u8[h,w,3] is the picture, ``values`` f32[h,w] in 0..1 the network's matte and ``fitted`` f32[h,w]
+        what guided filtering makes of it, beyond 0 and 1 too, all on one grid.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

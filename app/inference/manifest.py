@@ -15,7 +15,7 @@ OutputKind = Literal["probability", "logit", "minmax"]
 Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
 SHA256 = r"[0-9a-f]{64}"
-_FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx"  # a plain name: never a path out of the folder
+FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx"  # a plain name: never a path out of the folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class ModelEntry:
     parity: Parity | None = None
     at_most: float = 1.0
     """A variant is chosen by itself where its run takes at most so many times fp32's time."""
+    edges: bool = False
+    """Whether the edge model corrects its mattes; it is made for the errors that certain networks make."""
     recipe: str = ""
     """The command that makes a variant's file, where none is published."""
     variants: Mapping[str, ModelEntry] = field(default_factory=dict)
@@ -119,7 +121,7 @@ def _entry(name: str, table: Table) -> ModelEntry:
         raise table.fault("sha256", "a sha256 or an md5 of the file is needed")
     entry = ModelEntry(
         name=name,
-        file=table.text("file", _FILE),
+        file=table.text("file", FILE),
         sha256=sha256,
         md5=md5,
         licence=table.text("licence", r".+"),
@@ -136,6 +138,7 @@ def _entry(name: str, table: Table) -> ModelEntry:
         batch_min=(smallest := int(batch.number("min", 1, 1024))),
         batch_max=int(batch.number("max", smallest, 1024)),
         golden=golden_of(table),
+        edges=table.flag("edges"),
     )
     return replace(entry, variants={key: _variant(entry, key, each) for key, each in table.tables("variants").items()})
 
@@ -151,7 +154,7 @@ def _variant(entry: ModelEntry, key: str, table: Table) -> ModelEntry:
     found = table.table("parity") if "parity" in table.content else None
     return replace(
         entry,
-        file=table.text("file", _FILE),
+        file=table.text("file", FILE),
         sha256=sha256,
         md5=None,
         addresses=(),

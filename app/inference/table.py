@@ -75,6 +75,13 @@ class Table:
         row = self.rows(key)
         return tuple(row.text(str(index), pattern) for index in range(len(values)))
 
+    def flag(self, key: str) -> bool:
+        """True or false; false where the key is absent."""
+        value = self.content.get(key, False)
+        if not isinstance(value, bool):
+            raise self.fault(key, f"expected true or false, got {value!r}")
+        return value
+
     def number(self, key: str, low: float, high: float) -> float:
         value = self.content.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import StartupError
+from app.inference.edges import edges_file
 from app.inference.files import Model, Pin, locate, mismatch, pin_path, read_pin, verified, write_pin
 from app.inference.golden import golden_of_model
 from app.inference.manifest import MANIFEST, ModelEntry, find_entry, models_folder, read_manifest
+from app.inference.table import read_document
 from app.settings import Settings
 from app.zoo.download import DownloadError, fetch
 from app.zoo.progress import Bar
@@ -66,7 +68,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, home: Path) -> int:
                 _pull(find_entry(entries, name), folders, settings)
             return 0
         case "verify":
-            return _verify([find_entry(entries, name) for name in arguments.names or entries], folders)
+            code = _verify([find_entry(entries, name) for name in arguments.names or entries], folders)
+            return code if arguments.names else max(code, _verify_edges(home))
         case _:
             entry = find_entry(entries, arguments.name, arguments.precision)
             path = locate(entry, folders)
@@ -108,6 +111,18 @@ def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
         else:
             _say(f"{entry.name}\t{entry.precision}\tgood\t{path}")
     return code
+
+
+def _verify_edges(home: Path) -> int:
+    """The same of the edge model, if the manifest has one."""
+    if "edges" not in read_document(home / MANIFEST, "Model manifest").content:
+        return 0
+    try:
+        _say(f"edges\tfp32\tgood\t{edges_file(home)[0]}")
+    except StartupError as exc:
+        _say(f"edges\tfp32\tWRONG\t{exc}")
+        return 1
+    return 0
 
 
 def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:

@@ -32,10 +32,20 @@ class Mixture:
 class Sampler:
     """Draws training (or held-out) samples from a packed pool."""
 
-    def __init__(self, pool: Pool, mixture: Mixture, *, held_out: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        pool: Pool,
+        mixture: Mixture,
+        *,
+        held_out: bool = False,
+        seed: int = 0,
+        reach: tuple[float, float] = (0.35, 1.4),
+    ):
+        """``reach``: sizes of a pasted object, of the picture's side."""
         self._pool = pool
         self._seed = seed
         self._mixture = mixture
+        self._reach = reach
         pick = lambda kind: pool.select(held_out=held_out, kind=kind)  # noqa: E731
         self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
         # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
@@ -97,9 +107,9 @@ class Sampler:
         """One placed object, u8[S,S,4]: from the pool, or drawn."""
         if rng.random() < 0.2:
             rgba = shapes.shape(size, rng, self._background(size, rng, "backdrop"))
-            return augment.place(rgba, (0, 0, size, size), size, rng)
+            return augment.place(rgba, (0, 0, size, size), size, rng, reach=self._reach)
         index = self._draw("object", rng)
-        return augment.place(self._pool[index], self._pool.records[index].box, size, rng)
+        return augment.place(self._pool[index], self._pool.records[index].box, size, rng, reach=self._reach)
 
     def _composite(self, size: int, rng: Rng) -> tuple[U8, U8]:
         """One to three objects in a scene; over a photograph with a subject both count."""

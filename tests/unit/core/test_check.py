@@ -202,3 +202,15 @@ input = {{ side = 224, mean = [0.0, 0.0, 0.0], std = [1.0, 1.0, 1.0], divide_by 
     found = said(model_dir=str(tmp_path))
     assert found["moderation"].verdict == "FAULT"
     assert "judge.onnx" in found["moderation"].text
+
+
+def test_the_edge_model_is_told_and_a_wrong_one_keeps_it_from_starting(monkeypatch):
+    found = said()
+    assert found["edges"].verdict == "ok"
+    assert "sha256" in found["edges"].text
+
+    def wrong(folder):
+        raise StartupError("Edge model: wrong")
+
+    monkeypatch.setattr("app.check.edges_file", wrong)
+    assert said()["edges"].verdict == "FAULT"

@@ -19,7 +19,7 @@ def test_every_package_is_installed():
 def test_the_image_holds_the_default_models_files():
     manifest = tomllib.loads((ROOT / "models" / "manifest.toml").read_text())
     model = manifest["models"][Settings().model]
-    named = [model["file"], *(each["file"] for each in model["variants"].values())]
+    named = [model["file"], manifest["edges"]["file"], *(each["file"] for each in model["variants"].values())]
     recipe, kept = (ROOT / "Dockerfile.cuda").read_text().split(), (ROOT / ".dockerignore").read_text().split()
     for file in named:
         assert f"models/{file}" in recipe

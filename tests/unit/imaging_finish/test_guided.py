@@ -87,3 +87,49 @@ def test_mirrored_in_mirrored_out() -> None:
     straight = upsample(raw, rgb)
     turned = upsample(np.ascontiguousarray(raw[:, ::-1]), np.ascontiguousarray(rgb[:, ::-1]))[:, ::-1]
     assert int(cv2.absdiff(straight, np.ascontiguousarray(turned)).max()) <= 2
+
+
+class Pushing:
+    """An edge model that remembers what it was shown, and wants ``by`` added in a chequered pattern."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+        self.seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def __call__(self, guide: np.ndarray, values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        self.seen.append((guide, values, fitted))
+        return (self.by * (np.indices(values.shape).sum(0) // 3 % 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 50), (50, 1), (3, 3), (320, 320), (601, 997), (1500, 1111)])
+def test_the_edge_model_sees_one_grid_and_changes_the_edge_alone(height: int, width: int) -> None:
+    rgb, alpha = scene(height, width, noise=30)
+    raw = soft_answer(alpha)
+    model = Pushing(0.8)
+    plain, pushed = upsample(raw, rgb), upsample(raw, rgb, model)
+    ((guide, values, fitted),) = model.seen
+    assert guide.shape == (*values.shape, 3)
+    assert values.shape == fitted.shape
+    assert (guide.dtype, values.dtype, fitted.dtype) == (np.uint8, np.float32, np.float32)
+    far = 2 * (max(height, width) // 30) + 1
+    window = np.ones((far, far), np.uint8)
+    assert (pushed[cv2.erode(alpha, window, borderValue=255) == 255] == 255).all()
+    assert (pushed[cv2.dilate(alpha, window) == 0] == 0).all()
+    if min(height, width) > 3:
+        assert (pushed != plain).any()
+
+
+def test_what_the_edge_model_adds_everywhere_changes_little() -> None:
+    """Only differences between neighbours count: a model cannot make the subject larger."""
+    rgb, alpha = scene(600, 800)
+    raw = soft_answer(alpha)
+    plain = upsample(raw, rgb)
+    lifted = upsample(raw, rgb, lambda guide, values, fitted: np.full_like(values, 0.5))
+    assert abs(float(lifted.mean()) - float(plain.mean())) < 0.01 * float(plain.mean())
+
+
+def test_a_silent_edge_model_changes_nothing() -> None:
+    rgb, alpha = scene(601, 997)
+    raw = soft_answer(alpha)
+    silent = upsample(raw, rgb, lambda guide, values, fitted: np.zeros_like(values))
+    np.testing.assert_array_equal(silent, upsample(raw, rgb))

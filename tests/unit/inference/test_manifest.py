@@ -105,6 +105,13 @@ def test_an_unknown_name_is_told_with_the_known_ones(models: ModelMaker) -> None
         load_model("three", folder)
 
 
+def test_variants_are_corrected_like_their_model() -> None:
+    """On most machines a variant is what serves."""
+    entry = read_manifest(models_folder() / "manifest.toml")["clearcut-s"]
+    assert entry.edges
+    assert all(each.edges for each in entry.variants.values())
+
+
 @pytest.mark.parametrize(
     ("find", "put", "told"),
     [
@@ -118,6 +125,11 @@ def test_an_unknown_name_is_told_with_the_known_ones(models: ModelMaker) -> None
         ("[models.tiny.batch]", "[models.tiny.batches]", "models.tiny.batch: table is missing"),
         ("max = 8", "max = 0", "models.tiny.batch.max"),
         ("max = 8", "max = 8\n[models.tiny.golden]\ntolerance = 0.1\ngrid = []", "models.tiny.golden.grid"),
+        (
+            'output = "probability"',
+            'output = "probability"\nedges = "yes"',
+            "models.tiny.edges: expected true or false",
+        ),
         ("[models.tiny]", "[models.tiny", "not valid TOML"),
     ],
 )

@@ -134,6 +134,20 @@ def test_verify_tells_good_absent_and_wrong_apart(shop):
     assert "tiny\tfp32\tWRONG\t" in said
 
 
+def test_verify_looks_at_the_edge_model_too(shop):
+    manifest = shop.folder / MANIFEST
+    manifest.write_text(
+        manifest.read_text() + f'\n[edges]\nfile = "edges.onnx"\nsha256 = "{hashlib.sha256(b"e").hexdigest()}"\n'
+    )
+    edges = shop.folder / "edges.onnx"
+    edges.write_bytes(b"e")
+    assert shop.run("verify") == (0, f"tiny\tfp32\tabsent\nedges\tfp32\tgood\t{edges}\n")
+    edges.write_bytes(b"f")
+    code, said = shop.run("verify")
+    assert code == 1
+    assert "edges\tfp32\tWRONG\t" in said
+
+
 def test_a_file_exchanged_after_it_was_pinned_is_refused(shop):
     """An md5 alone would let a forged file through."""
     shop.md5_only()

@@ -1,0 +1,93 @@
+"""The edge model: a network of some kilobytes that corrects the guided fit at a few hundred cells, on the CPU.
+
+It is named in the ``[edges]`` table of ``models/manifest.toml`` and made by ``models/training/edges.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from app.errors import StartupError
+from app.imaging.types import F32, U8
+from app.inference.manifest import FILE, MANIFEST, SHA256, models_folder
+from app.inference.providers import short
+from app.inference.table import read_document
+
+_STRIDE = 4
+"""The network looks at blocks of so many cells; a grid that ends within one is continued by its last cells."""
+
+
+def load_edges(models_dir: Path | None = None) -> EdgeNetwork:
+    """The edge model that the manifest names.
+
+    Raises:
+        StartupError: as ``edges_file`` and ``EdgeNetwork``.
+    """
+    return EdgeNetwork(*edges_file(models_dir or models_folder()))
+
+
+def edges_file(folder: Path) -> tuple[Path, bytes]:
+    """Where the edge model lies, beside the manifest and nowhere else, and what is there.
+
+    Raises:
+        StartupError: the table or the file is missing or malformed, or the file is not the one meant.
+    """
+    table = read_document(folder / MANIFEST, "Model manifest").table("edges")
+    path, wanted = folder / table.text("file", FILE), table.text("sha256", SHA256)
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise StartupError(f"Edge model: {path} cannot be read: {exc.strerror}") from exc
+    if (digest := hashlib.sha256(data).hexdigest()) != wanted:
+        raise StartupError(f"Edge model: {path} has sha256 {digest}, the manifest says {wanted}")
+    return path, data
+
+
+class EdgeNetwork:
+    """Implements ``imaging.types.EdgeModel``; may be called from several threads at once."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        """``data``: the ONNX file at ``path``, (guide u8[h,w,3], values f32[h,w], fitted f32[h,w]) to f32[h,w], h and w
+        multiples of 4.
+
+        Raises:
+            StartupError: it is none, or does not answer as it should.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # an arena grows with the callers at once and is never given back
+        zeros = np.zeros((8, 12), np.float32)
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            answer = self(np.zeros((8, 12, 3), np.uint8), zeros, zeros)
+        except Exception as exc:
+            raise StartupError(f"Edge model: {path} cannot be used: {short(exc)}") from None
+        if answer.shape != zeros.shape or answer.dtype != np.float32 or not np.isfinite(answer).all():
+            raise StartupError(f"Edge model: {path} answers {answer.dtype}{answer.shape} or what is no number")
+
+    def __call__(self, guide: U8, values: F32, fitted: F32) -> F32:
+        """What to add to ``fitted``, f32[h,w], for grids of any size; see ``imaging.types.EdgeModel``."""
+        height, width = values.shape
+        planes: dict[str, npt.NDArray[Any]] = {"guide": guide, "values": values, "fitted": fitted}
+        added: F32 = self._session.run(None, {name: _continued(plane) for name, plane in planes.items()})[0]
+        return added[:height, :width]
+
+
+def _continued(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``plane`` to the next multiples of the stride, its last row and column repeated."""
+    height, width = plane.shape[:2]
+    down, across = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
+    if (down, across) == (height, width):
+        return plane
+    larger = np.empty((down, across, *plane.shape[2:]), plane.dtype)
+    larger[:height, :width] = plane
+    larger[height:, :width] = plane[-1]
+    larger[:, width:] = larger[:, width - 1 : width]
+    return larger

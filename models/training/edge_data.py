@@ -1,0 +1,154 @@
+"""What the edge model learns from: mattes of real networks, the guided fit to them, and the exact alpha.
+
+    python -m models.training.edge_data --networks models/clearcut-s.onnx u2netp.onnx models/starter.onnx
+
+Samples are drawn at twice the cells' resolution and are sharp there: objects are set in no larger than their own
+pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer is
+stored at the cells and at full size, so that training only has to add the correction. Samples that the network
+misunderstands (IoU under 0.3) are left out: no edge model can mend them. Of real photos there are parts of their own:
+taught with few of them, a model took from the people in them what a network was unsure of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.imaging import guided
+from app.imaging.band import undecided
+from app.imaging.prepare import prepare
+from app.imaging.types import F32, U8, DecodedImage, InputSpec
+
+from .data import Pool
+from .sampling import Mixture, Sampler
+from .teacher import session
+
+SIDE = 320
+"""Cells; the samples have twice as many pixels."""
+SPEC = InputSpec(SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SHARES = (0.35, 0.4, 0.25)
+"""Of the networks, in the order they are given."""
+MIXTURE = Mixture(
+    photo=0.15,
+    pseudo=0.0,
+    composite=0.85,
+    negative=0.0,
+    source_weight={
+        "sweethome3d": 0.35,
+        "pets600": 2.0,
+        "ccp1004": 2.0,
+        "feralcats": 0.05,
+        "cats_ardamavi81": 0.02,
+        "coco_small": 0.2,
+        "white_magento": 3.0,
+        "white_grocery": 3.0,
+        **dict.fromkeys(("clothing", "trashnet", "grocery", "caltech101", "teacher"), 0.0),
+    },
+)
+"""Labels that are sharp and right at the edge; traced polygons and pseudo-labels are not."""
+REACH = (0.35, 0.95)
+"""Size of a pasted object, of the picture's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is drawn together: files ``NAME-0.npz`` and on."""
+
+    name: str
+    draws: int
+    seed: int
+    photo: float = MIXTURE.photo
+    """Share of photos as they are; the others are composites."""
+    held_out: bool = False
+
+
+PARTS = (
+    Part("mixed", 4600, 77),
+    Part("photos", 2200, 78, photo=1.0),
+    Part("held_mixed", 240, 1234, held_out=True),
+    Part("held_photos", 120, 1235, photo=1.0, held_out=True),
+)
+
+
+def network(path: Path) -> Callable[[U8], F32]:
+    model = session(path)
+    name = model.get_inputs()[0].name
+    return lambda rgb: np.asarray(
+        model.run(None, {name: prepare(DecodedImage(rgb), SPEC).tensor[None]})[0][0, 0], np.float32
+    )
+
+
+def fitted(rgb: U8, raw: F32) -> dict[str, np.ndarray]:
+    """What ``guided.upsample`` would do without an edge model, before it is clipped, at the cells and at full size.
+
+    ``rgb`` u8[2S,2S,3], ``raw`` f32[S,S] in 0..1.
+    """
+    guide = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    small = guided.squashed(raw)
+    edge = undecided(small > 0, small >= 1, guided.REACH) > 0
+    slope, offset = guided.coefficients(guide, small)
+    slope = np.where(edge[..., None], slope, 0).astype(np.float32)
+    offset = np.where(edge, offset, 255 * (small >= 1)).astype(np.float32)
+    full = [cv2.resize(plane, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for plane in (slope, offset)]
+    cells, pixels = (slope * guide).sum(2) + offset, (full[0] * rgb).sum(2) + full[1]
+    return {
+        "guide": guide,
+        "edge": edge,
+        "cells": np.clip(cells / 255, -1, 2).astype(np.float16),
+        "pixels": np.clip(pixels / 255, -1, 2).astype(np.float16),
+    }
+
+
+def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, out: Path) -> int:
+    """Draws some of a part and writes them; the number of samples."""
+    cv2.setNumThreads(1)
+    mixture = replace(MIXTURE, photo=part.photo, composite=1 - part.photo)
+    sampler = Sampler(Pool(*packs), mixture, held_out=part.held_out, seed=part.seed, reach=REACH)
+    networks = [network(path) for path in paths]
+    rows: dict[str, list[np.ndarray]] = {}
+    for index in indices:
+        rgb, alpha = sampler(index, 2 * SIDE)
+        if not 0.01 < (alpha > 127).mean() < 0.9:
+            continue
+        shares = np.array(SHARES[: len(paths)]) / sum(SHARES[: len(paths)])
+        drawn = int(np.random.default_rng(index).choice(len(paths), p=shares))
+        for which in range(len(paths)) if part.held_out else [drawn]:
+            raw = np.clip(networks[which](rgb), 0, 1)
+            exact = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) / 255
+            if np.minimum(raw, exact).sum() < 0.3 * np.maximum(raw, exact).sum():
+                continue
+            row = {"alpha": alpha, "raw": raw.astype(np.float16), "network": np.array(which), **fitted(rgb, raw)}
+            for key, value in row.items():
+                rows.setdefault(key, []).append(value)
+    np.savez(out, **{key: np.stack(values) for key, values in rows.items()})
+    return len(rows["alpha"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files with a 320 x 320 input")
+    runs = Path("models/training/runs")
+    names = ("pool", "teacher", "synth", "catalogue", "catalogue2")
+    parser.add_argument("--packs", type=Path, nargs="+", default=[runs / name for name in names])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=runs / "edges")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    work = []
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for part in PARTS:
+            for worker in range(arguments.workers):
+                indices, out = range(worker, part.draws, arguments.workers), arguments.out / f"{part.name}-{worker}.npz"
+                work.append(pool.submit(samples, arguments.packs, arguments.networks, part, indices, out))
+        print(json.dumps([each.result() for each in work]))
+
+
+if __name__ == "__main__":
+    main()
