@@ -656,6 +656,7 @@ def test_lanes_run_side_by_side_and_share_the_queue() -> None:
                 tasks = await queued(batcher, [1, 2, 3, 4])
             for engine in engines:
                 await acquire(engine.entered)  # both are in a run, neither has ended
+            for engine in engines:  # only now: a lane that were free already could take the other's run
                 assert engine.gate is not None
                 engine.gate.release()
             answers = await asyncio.gather(*tasks)
