@@ -155,7 +155,7 @@ train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once)
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
 
 train-edges: $(TRAIN)/.train ## train the edge model on the mattes of three networks and export it; then its sha256 into the manifest
-	test -f models/training/runs/edges/mixed-0.npz || $(TRAIN)/bin/python -m models.training.edge_data \
+	test -f models/training/runs/edges/complete || $(TRAIN)/bin/python -m models.training.edge_data \
 		--networks models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
 	$(TRAIN)/bin/python -m models.training.edges --out models/clearcut-edges.onnx
 

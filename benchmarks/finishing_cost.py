@@ -39,7 +39,7 @@ def measure(photos: list[tuple[U8, F32]]) -> dict[str, dict[str, object]]:
             memory = list(apart.map(memory_of, photos, itertools.repeat(pixels)))
         rows = [one(*enlarged(*photo, pixels), edges) for photo in photos]
         for row, extra in zip(rows, memory, strict=True):
-            row["extra memory, of the picture"] = extra
+            row |= extra
         result[label] = {
             "median": {key: round(float(np.median([row[key] for row in rows])), 2) for key in rows[0]},
             "worst": {key: round(float(np.max([row[key] for row in rows])), 2) for key in rows[0]},
@@ -48,12 +48,16 @@ def measure(photos: list[tuple[U8, F32]]) -> dict[str, dict[str, object]]:
     return result
 
 
-def memory_of(photo: tuple[U8, F32], pixels: float) -> float:
-    """What refining takes besides its input, as a share of the picture's own bytes."""
+def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
+    """What refining takes besides its input, and what it takes with the composed output, in the picture's own bytes."""
     cv2.setNumThreads(1)
     image, matte = enlarged(*photo, pixels)
     edges = load_edges()
-    return extra_memory(lambda: refine(matte, image, edges)) / image.rgb.nbytes
+    steps: dict[str, Callable[[], object]] = {
+        "refine": lambda: refine(matte, image, edges),
+        "refine and compose": lambda: compose(image, refine(matte, image, edges), RemoveOptions()),
+    }
+    return {f"{name}, extra memory": extra_memory(step) / image.rgb.nbytes for name, step in steps.items()}
 
 
 def enlarged(rgb: U8, raw: F32, pixels: float) -> tuple[DecodedImage, RawMatte]:

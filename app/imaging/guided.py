@@ -40,7 +40,9 @@ _PAIR = 2
 _RADIUS = 2
 """Half width of a fitting window, in blocks."""
 _HALO = 12
-"""Cells around a cell that its coefficients depend on, at most: two windows and an interpolation between blocks."""
+"""Cells around a cell that its coefficients depend on, at most: two windows and an interpolation between blocks. The
+edge model would look farther, up to 31 cells; at the rim of the part that is worked on it is cut short.
+"""
 _EPSILON = 1e-4
 """Variance of colour (of 0..1) below which a window is flat and its mean holds."""
 _GAIN = 1.3
@@ -54,6 +56,8 @@ BALANCE = 13
 _BLOCK = 4
 """Cells that the part of the grid that is worked on is a multiple of: the edge model sees blocks of so many."""
 _TILE_PIXELS = 64
+_AXES = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
+"""f32[3,3], orthonormal rows: brightness and two opponent colours of a red, green and blue."""
 
 
 def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
@@ -117,21 +121,24 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     if below or right:
         guide = np.asarray(cv2.copyMakeBorder(guide, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
         target = np.asarray(cv2.copyMakeBorder(target, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
-    r, g, b = (np.multiply(plane, np.float32(1 / 255), dtype=np.float32) for plane in cv2.split(guide))
-    m_r, m_g, m_b, m_t = _mean(r), _mean(g), _mean(b), _mean(target)
-    rr = _mean(r * r) - m_r * m_r + np.float32(_EPSILON)
-    gg = _mean(g * g) - m_g * m_g + np.float32(_EPSILON)
-    bb = _mean(b * b) - m_b * m_b + np.float32(_EPSILON)
-    rg, gb, br = _mean(r * g) - m_r * m_g, _mean(g * b) - m_g * m_b, _mean(b * r) - m_b * m_r
-    tr, tg, tb = _mean(target * r) - m_t * m_r, _mean(target * g) - m_t * m_g, _mean(target * b) - m_t * m_b
+    # Along brightness and two opponent colours: in red, green and blue the inverse below would cancel on grey pictures.
+    turned = np.asarray(cv2.transform(guide.astype(np.float32), _AXES * np.float32(1 / 255)), np.float32)
+    x, y, z = (np.asarray(plane, np.float32) for plane in cv2.split(turned))
+    m_x, m_y, m_z, m_t = _mean(x), _mean(y), _mean(z), _mean(target)
+    xx = _mean(x * x) - m_x * m_x + np.float32(_EPSILON)
+    yy = _mean(y * y) - m_y * m_y + np.float32(_EPSILON)
+    zz = _mean(z * z) - m_z * m_z + np.float32(_EPSILON)
+    xy, yz, zx = _mean(x * y) - m_x * m_y, _mean(y * z) - m_y * m_z, _mean(z * x) - m_z * m_x
+    tx, ty, tz = _mean(target * x) - m_t * m_x, _mean(target * y) - m_t * m_y, _mean(target * z) - m_t * m_z
     # The inverse of the symmetric 3 x 3 covariance by its adjugate.
-    i_rr, i_gg, i_bb = gg * bb - gb * gb, rr * bb - br * br, rr * gg - rg * rg
-    i_rg, i_rb, i_gb = br * gb - rg * bb, rg * gb - gg * br, rg * br - rr * gb
-    scale = np.float32(_GAIN) / (rr * i_rr + rg * i_rg + br * i_rb)
-    s_r = (i_rr * tr + i_rg * tg + i_rb * tb) * scale
-    s_g = (i_rg * tr + i_gg * tg + i_gb * tb) * scale
-    s_b = (i_rb * tr + i_gb * tg + i_bb * tb) * scale
-    offset = m_t * np.float32(_GAIN) - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
+    i_xx, i_yy, i_zz = yy * zz - yz * yz, xx * zz - zx * zx, xx * yy - xy * xy
+    i_xy, i_xz, i_yz = zx * yz - xy * zz, xy * yz - yy * zx, xy * zx - xx * yz
+    scale = np.float32(_GAIN) / (xx * i_xx + xy * i_xy + zx * i_xz)
+    s_x = (i_xx * tx + i_xy * ty + i_xz * tz) * scale
+    s_y = (i_xy * tx + i_yy * ty + i_yz * tz) * scale
+    s_z = (i_xz * tx + i_yz * ty + i_zz * tz) * scale
+    offset = m_t * np.float32(_GAIN) - (s_x * m_x + s_y * m_y + s_z * m_z) + np.float32((1 - _GAIN) / 2)
+    s_r, s_g, s_b = (s_x * axis[0] + s_y * axis[1] + s_z * axis[2] for axis in _AXES.T)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
     four = np.asarray(cv2.resize(four, target.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
     slope = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)

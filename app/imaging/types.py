@@ -153,7 +153,7 @@ class Matte:
     """The matte at the picture's own size, with the colour to show under it."""
 
     alpha: U8
-    """u8[H,W]; 0 exactly on background, 255 exactly inside the subject."""
+    """u8[H,W]; 0 exactly on background and 255 exactly on the subject, wherever the network is decided around."""
     foreground: U8
     """u8[H,W,3]; equal to the picture wherever alpha is 255."""
     box: Box | None

@@ -128,7 +128,7 @@ def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, ou
             for key, value in row.items():
                 rows.setdefault(key, []).append(value)
     np.savez(out, **{key: np.stack(values) for key, values in rows.items()})
-    return len(rows["alpha"])
+    return len(rows.get("alpha", ()))
 
 
 def main() -> None:
@@ -148,6 +148,7 @@ def main() -> None:
                 indices, out = range(worker, part.draws, arguments.workers), arguments.out / f"{part.name}-{worker}.npz"
                 work.append(pool.submit(samples, arguments.packs, arguments.networks, part, indices, out))
         print(json.dumps([each.result() for each in work]))
+    (arguments.out / "complete").touch()
 
 
 if __name__ == "__main__":

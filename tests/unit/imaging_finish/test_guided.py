@@ -1,10 +1,12 @@
 """Guided upsampling: the edge goes where the picture's is, and nowhere else does anything happen."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
 
-from app.imaging.guided import upsample
+from app.imaging.guided import coefficients, upsample
 
 
 def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -133,3 +135,47 @@ def test_a_silent_edge_model_changes_nothing() -> None:
     raw = soft_answer(alpha)
     silent = upsample(raw, rgb, lambda guide, values, fitted: np.zeros_like(values))
     np.testing.assert_array_equal(silent, upsample(raw, rgb))
+
+
+def in_doubles(guide: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """slope . guide + offset as ``coefficients`` means it, solved in double precision; sides even."""
+    height, width = target.shape
+    colour, wanted = guide / 255.0, target.astype(np.float64)
+
+    def mean(plane: np.ndarray) -> np.ndarray:
+        blocks = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+        return cv2.blur(blocks, (5, 5), borderType=cv2.BORDER_REFLECT)
+
+    means = np.stack([mean(colour[..., i]) for i in range(3)], -1)
+    covariance = np.empty((*means.shape, 3))
+    for i, j in itertools.product(range(3), repeat=2):
+        covariance[..., i, j] = mean(colour[..., i] * colour[..., j]) - means[..., i] * means[..., j]
+    covariance += 1e-4 * np.eye(3)
+    together = np.stack([mean(wanted * colour[..., i]) - mean(wanted) * means[..., i] for i in range(3)], -1)
+    slope = 1.3 * np.linalg.solve(covariance, together[..., None])[..., 0]
+    offset = 1.3 * mean(wanted) - (slope * means).sum(-1) - 0.15
+    four = cv2.blur(np.dstack([slope, 255 * offset]), (5, 5), borderType=cv2.BORDER_REFLECT)
+    four = cv2.resize(four, (width, height), interpolation=cv2.INTER_LINEAR)
+    return (four[..., :3] * guide).sum(-1) + four[..., 3]
+
+
+@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.0, 0.9, 0.7)], ids=["grey", "tinted"])
+def test_the_fit_is_exact_where_the_colours_lie_on_a_line(tint: tuple[float, float, float]) -> None:
+    y, x = np.mgrid[:160, :192]
+    disc = 255.0 * (np.hypot(y - 80, x - 96) < 50)
+    guide = (disc[..., None] * np.array(tint)).astype(np.uint8)
+    target = cv2.GaussianBlur(disc.astype(np.float32) / np.float32(255), (0, 0), 2)
+    slope, offset = coefficients(guide, target)
+    assert np.abs((slope * guide).sum(-1) + offset - in_doubles(guide, target)).max() < 0.1
+
+
+@pytest.mark.parametrize(("top", "left"), [(24, 40), (0, 36)])
+def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
+    rng = np.random.default_rng(11)
+    guide = rng.integers(0, 256, (120, 140, 3), dtype=np.uint8)
+    target = rng.random((120, 140), np.float32)
+    whole, part = coefficients(guide, target), coefficients(guide[top:, left:], target[top:, left:])
+    halo = 12
+    inner = slice(halo if top else 0, None), slice(halo, None)
+    for one, other in zip(whole, part, strict=True):
+        np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
