@@ -13,8 +13,8 @@ Three questions, each on its own data:
 * colour and cost: see ``finishing_colour`` and ``finishing_cost``; the cost with the mattes of the first and of the
   last network, since it follows the length and the softness of their edges.
 
-The raw matte is the network's answer to the whole picture at 320 x 320: of clearcut-s.int8, the default on CPUs, both
-mirror views. Everything runs on one thread.
+The raw matte is the network's answer to the whole picture at 320 x 320: of clearcut-s.int8, the
+default on CPUs with VNNI, both mirror views. Everything runs on one thread.
 """
 
 from __future__ import annotations

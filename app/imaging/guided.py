@@ -114,7 +114,8 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
 
     slope . guide + offset is the target in 0..255, its contrast raised. The fit is made once for every block of 2 x 2
     cells, from the statistics of all of them (He and Sun's subsampling), and is linear between blocks: in half the time
-    the gradient error of the benchmark came out one point lower than with a fit for every cell.
+    the gradient error of the benchmark came out up to two points lower than with a fit for every cell, u2netp's SAD
+    one point higher.
     """
     height, width = target.shape
     below, right = height % _PAIR, width % _PAIR
