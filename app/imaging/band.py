@@ -1,8 +1,8 @@
-"""Which tiles of the picture the expensive steps have to look at.
+"""Which parts of the picture the expensive steps have to look at.
 
-The edge of a matte is thin: at 12 megapixels a few per cent of the picture. Both finishing steps cut the frame
-into square tiles, find those that hold work, and join neighbours in a row to one run, so that their cost follows
-the length of the edge and the cost of a call is paid once for a run.
+The edge of a matte is thin: at 12 megapixels a few per cent of the picture. Both finishing steps cut the frame into
+strips of some rows and find the columns in each that hold work, so that their cost follows the length of the edge. Runs
+of such columns with little between them are worked on as one, since every call has a cost of its own.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ class Run:
         )
 
 
-def occupied(mask: U8, tile: int) -> Mask:
-    """bool[ceil(h / tile), ceil(w / tile)]: whether a tile of ``mask`` (u8[h,w]) holds anything but 0."""
-    window = np.ones((tile, tile), np.uint8)
-    return np.asarray(cv2.dilate(mask, window, anchor=(0, 0))[::tile, ::tile] > 0)
+def occupied(mask: U8, high: int) -> Mask:
+    """bool[ceil(h / high), w]: in which columns a strip of ``high`` rows of ``mask`` (u8[h,w]) holds anything but 0."""
+    height, width = mask.shape
+    whole = height // high
+    strips = mask[: whole * high].reshape(whole, high, width).max(axis=1)
+    if height % high:
+        strips = np.concatenate([strips, mask[whole * high :].max(axis=0, keepdims=True)])
+    return np.asarray(strips > 0)
 
 
 def undecided(some: Mask, full: Mask, reach: int) -> U8:
@@ -75,13 +79,18 @@ def undecided(some: Mask, full: Mask, reach: int) -> U8:
     return outer - np.asarray(cv2.erode(full.astype(np.uint8), window), np.uint8)
 
 
-def runs(tiles: Mask, tile: int, height: int, width: int) -> list[Run]:
-    """The True tiles, neighbours in a row joined, in the coordinates of the frame ``height`` x ``width``."""
-    steps = np.diff(tiles.astype(np.int8), prepend=0, append=0, axis=1)
+def runs(strips: Mask, high: int, height: int, gap: int = 0) -> list[Run]:
+    """The True columns of strips of ``high`` rows, in the coordinates of a frame of ``height``.
+
+    Neighbours are joined to one run, and so are those that ``gap`` columns at most lie between.
+    """
+    steps = np.diff(strips.astype(np.int8), prepend=0, append=0, axis=1)
     rows, lefts = np.nonzero(steps > 0)
     rights = np.nonzero(steps < 0)[1]
-    tops = rows * tile
-    ends = (tops, np.minimum(tops + tile, height), lefts * tile, np.minimum(rights * tile, width))
+    apart = (rows[1:] != rows[:-1]) | (lefts[1:] - rights[:-1] > gap)
+    first, last = np.append(True, apart), np.append(apart, True)
+    tops = rows[first[: rows.size]] * high
+    ends = (tops, np.minimum(tops + high, height), lefts[first[: rows.size]], rights[last[: rows.size]])
     return [Run(*four) for four in zip(*(end.tolist() for end in ends), strict=True)]
 
 

@@ -30,7 +30,8 @@ _FAR_SHARE = 0.01
 _GRID_SIDE = 264
 """Cells along the longer side of the picture, about; a cell is one pixel at least. On composites of a megapixel 430
 cells left 32.6 % of the error, 288 30.5 %, 240 30.4 % and 200 31.3 %, for 9.5, 8.0, 7.7 and 7.6 ms."""
-_TILE_PIXELS = 64
+_STRIP_PIXELS, _GAP_PIXELS = 96, 96
+"""Height of a strip that is corrected; how far apart its runs are at least."""
 _STRIP = 128
 """Cells."""
 
@@ -63,28 +64,31 @@ def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[
     inner = part.grown(far // 2 + near // 2 + 1, *cells.shape)
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
-    ground, excess = _colours(to_cells(rgb, step), cells[inner.area], weight, near, far)
-    tile = max(1, _TILE_PIXELS // step)
-    for run in runs(occupied(edge[part.area], tile), tile, part.bottom - part.top, part.right - part.left):
-        zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, ground.shape[:2], alpha.shape)
+    subject, excess = _colours(to_cells(rgb, step), cells[inner.area], weight, near, far)
+    high, gap = max(1, _STRIP_PIXELS // step), _GAP_PIXELS // step
+    for run in runs(occupied(edge[part.area], high), high, part.bottom - part.top, gap):
+        zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, subject.shape[:2], alpha.shape)
         here = alpha[zoom.target]
-        corrected = _corrected(rgb[zoom.target], here, zoom(ground), zoom(excess))
+        corrected = _corrected(rgb[zoom.target], here, zoom(subject), zoom(excess))
         cv2.copyTo(corrected, cv2.inRange(here, 1, 254), found[zoom.target])
 
 
 def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32, F32]:
-    """The background's colour and what the subject's has more, f32[h,w,3] each, at the cells."""
-    opaque = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).astype(np.float32)
+    """The subject's colour and what it has more than the background's, f32[h,w,3] each, at the cells."""
+    # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
+    own = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8).astype(np.float32)
     ground, subject = (
-        _mean_colour(_around(_weighted(opaque, table[alpha]), near, far)) for table in (weight[::-1], weight)
+        _mean_colour(own, np.asarray(table[alpha], np.float32), near, far) for table in (weight[::-1], weight)
     )
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = alpha.astype(np.float32) * np.float32(1 / 255)
-    three = np.asarray(cv2.merge([share, share, share]), np.float32)
-    guess = subject + three * (opaque[..., :3] - ground - three * (subject - ground))
-    purer = _weighted(np.asarray(cv2.merge([*cv2.split(guess), opaque[..., 3]]), np.float32), share * share)
-    sums = cv2.blur(purer, (near, near), borderType=cv2.BORDER_REFLECT)
-    return ground, _mean_colour(np.asarray(sums, np.float32)) - ground
+    four = cv2.merge([share, share, share, share])
+    unexplained = own - ground - four * (subject - ground)
+    guess = np.asarray(cv2.add(subject, cv2.multiply(four, unexplained, dst=unexplained)), np.float32)
+    subject = _mean_colour(guess, share * share, near)
+    excess = cv2.subtract(subject, ground, dst=ground)
+    subject, excess = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGBA2RGB), np.float32) for each in (subject, excess))
+    return subject, excess
 
 
 def _weights() -> F32:
@@ -93,32 +97,27 @@ def _weights() -> F32:
     return np.asarray(share**_STEEPNESS + _FLOOR * share, np.float32)
 
 
-def _around(weighted: F32, near: int, far: int) -> F32:
-    """Means over both windows, added."""
-    close = cv2.blur(weighted, (near, near), borderType=cv2.BORDER_REFLECT)
-    wide = cv2.blur(weighted, (far, far), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.addWeighted(close, 1, wide, _FAR_SHARE, 0, dst=close), np.float32)
-
-
-def _weighted(opaque: F32, weight: F32) -> F32:
+def _mean_colour(colour: F32, weight: F32, near: int, far: int | None = None) -> F32:
+    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, over both windows if there are two."""
     four = cv2.merge([weight, weight, weight, weight])
-    return np.asarray(cv2.multiply(opaque, four, dst=four), np.float32)
+    sums = cv2.multiply(colour, four, dst=four)
+    close = cv2.blur(sums, (near, near), borderType=cv2.BORDER_REFLECT)
+    if far is not None:
+        wide = cv2.blur(sums, (far, far), borderType=cv2.BORDER_REFLECT)
+        cv2.addWeighted(close, 1, wide, _FAR_SHARE, 0, dst=close)
+    scale = np.float32(255) / (np.asarray(cv2.extractChannel(close, 3), np.float32) + np.float32(1e-12))
+    return np.asarray(cv2.multiply(close, cv2.merge([scale, scale, scale, scale]), dst=close), np.float32)
 
 
-def _mean_colour(sums: F32) -> F32:
-    """f32[h,w,3] in 0..255 from sums of weighted colours, whose fourth channel is 255 times the sum of the weights."""
-    r, g, b, total = cv2.split(sums)
-    scale = np.float32(255) / (np.asarray(total, np.float32) + np.float32(1e-12))
-    return np.asarray(cv2.merge([cv2.multiply(plane, scale, dst=plane) for plane in (r, g, b)]), np.float32)
+def _corrected(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
+    """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where ground = subject - excess.
 
-
-def _corrected(rgb: U8, alpha: U8, ground: F32, excess: F32) -> U8:
-    """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where subject = ground + excess."""
+    Which is ``rgb`` and subject + alpha excess, mixed by alpha. Writes into ``excess``.
+    """
     share = alpha.astype(np.float32) * np.float32(1 / 255)
     three = cv2.merge([share, share, share])
     # In as few new arrays as can be: those of a large run come fresh from the system, page by page.
-    unexplained = cv2.subtract(rgb, ground, dtype=cv2.CV_32F)
-    cv2.subtract(unexplained, cv2.multiply(three, excess), dst=unexplained)
-    cv2.multiply(unexplained, three, dst=unexplained)
-    cv2.add(unexplained, ground, dst=unexplained)
-    return np.asarray(cv2.add(unexplained, excess, dtype=cv2.CV_8U), np.uint8)
+    other = cv2.add(cv2.multiply(excess, three, dst=excess), subject, dst=excess)
+    difference = cv2.subtract(rgb, other, dtype=cv2.CV_32F)
+    cv2.multiply(difference, three, dst=difference)
+    return np.asarray(cv2.add(difference, other, dtype=cv2.CV_8U), np.uint8)

@@ -55,7 +55,8 @@ BALANCE = 13
 """Side of the window, in cells, over whose undecided cells the mean of what the edge model adds is taken out."""
 _BLOCK = 4
 """Cells that the part of the grid that is worked on is a multiple of: the edge model sees blocks of so many."""
-_TILE_PIXELS = 64
+_STRIP_PIXELS, _GAP_PIXELS = 96, 96
+"""Height of a strip; how far apart its runs are at least."""
 _AXES = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
 """f32[3,3], orthonormal rows: brightness and two opponent colours of a red, green and blue."""
 
@@ -72,10 +73,11 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     small = squashed(raw)
     solid = small >= 1
     edge = undecided(small > 0, solid, REACH)
-    tile = max(1, _TILE_PIXELS // step)
-    active = occupied(edge, tile)
+    high, gap = max(1, _STRIP_PIXELS // step), _GAP_PIXELS // step
+    active = occupied(edge, high)
     alpha = np.zeros((height, width), np.uint8)
-    for run in runs(occupied(solid.view(np.uint8), tile) & ~active, tile, *small.shape):
+    # Between solid and empty cells of a strip's column there is an edge: what is not active is one or the other.
+    for run in runs(occupied(solid.view(np.uint8), high) & ~active, high, small.shape[0]):
         alpha[run.scaled(step, height, width).area] = 255
     if not active.any():
         return alpha
@@ -90,7 +92,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
         cv2.copyTo(fitted, edge[area], plane[area])
     if edges is not None:
         _correct(slope[area], offset[area], guide, raw[area], edge[area], edges)
-    for run in runs(active, tile, *small.shape):
+    for run in runs(active, high, small.shape[0], gap):
         _apply(slope, offset, Zoom(run, step, small.shape, (height, width)), rgb, alpha)
     return alpha
 

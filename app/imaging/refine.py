@@ -46,13 +46,16 @@ def finish(alpha: U8, image: DecodedImage, confidence: float, *, colour: bool = 
         foreground = estimate_foreground(image.rgb, alpha)
         if image.alpha is not None:
             cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
-    ambiguous = int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
+    ambiguous = 0
+    if box is not None:  # beyond it nothing reaches 0.1
+        inside = alpha[box.top : box.bottom, box.left : box.right]
+        ambiguous = int(cv2.countNonZero(cv2.inRange(inside, *_AMBIGUOUS)))
     return Matte(
         alpha=alpha if box is not None else np.zeros_like(alpha),
         foreground=foreground,
         box=box,
         confidence=confidence if box is not None else 0.0,
-        ambiguous_ratio=ambiguous / alpha.size if box is not None else 0.0,
+        ambiguous_ratio=ambiguous / alpha.size,
     )
 
 
@@ -65,8 +68,11 @@ def has_subject(values: F32) -> bool:
 
 def subject_box(alpha: U8) -> Box | None:
     """The bounding box of alpha >= 10, or None."""
-    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, _BOX_LEVEL, 255))
-    return Box(left, top, width, height) if width else None
+    rows, columns = (np.flatnonzero(alpha.max(axis=axis) >= _BOX_LEVEL) for axis in (1, 0))
+    if not rows.size:
+        return None
+    left, right, top, bottom = (int(each) for each in (columns[0], columns[-1], rows[0], rows[-1]))
+    return Box(left, top, right - left + 1, bottom - top + 1)
 
 
 def confidence(values: F32) -> float:
