@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ class Stage:
     rate: float
     rate_end: float
     warmup: int = 2000  # samples over which the rate rises linearly
+    seconds: float = math.inf  # the stage is over after so long, and the rate falls as fast: for a machine on loan
     mixture: dict[str, Any] = field(default_factory=dict)  # overrides of the run's mixture
 
 
@@ -35,6 +37,8 @@ class RunConfig:
     mixture: dict[str, Any]
     stages: tuple[Stage, ...]
     start: Path | None = None  # a checkpoint, or an exported ONNX file of this shape, to begin with
+    teacher: Path | None = None  # an ONNX file that answers in place of the labels of ``taught``
+    taught: tuple[str, ...] = ()  # kinds of samples
     seed: int = 1
     workers: int = 2
     threads: int = 2
@@ -56,6 +60,8 @@ def load_config(path: Path) -> RunConfig:
         packs=tuple(Path(p) for p in table.pop("packs")),
         starter=Path(table.pop("starter")) if table.get("starter") else None,
         start=Path(table.pop("start")) if table.get("start") else None,
+        teacher=Path(table.pop("teacher")) if table.get("teacher") else None,
+        taught=tuple(table.pop("taught", ())),
         network=NetworkConfig.from_dict(table.pop("network", {})),
         mixture=table.pop("mixture", {}),
         stages=tuple(Stage(**stage) for stage in table.pop("stage")),

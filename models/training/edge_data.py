@@ -1,6 +1,7 @@
 """What the edge model learns from: mattes of real networks, the guided fit to them, and the exact alpha.
 
-    python -m models.training.edge_data --networks models/clearcut-s.onnx u2netp.onnx models/starter.onnx
+    python -m models.training.edge_data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
+        models/starter.onnx
 
 Samples are drawn at twice the cells' resolution and are sharp there: objects are set in no larger than their own
 pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer is
@@ -33,7 +34,7 @@ from .teacher import session
 SIDE = 320
 """Cells; the samples have twice as many pixels."""
 SPEC = InputSpec(SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-SHARES = (0.35, 0.4, 0.25)
+SHARES = (0.4, 0.15, 0.3, 0.15)
 """Of the networks, in the order they are given."""
 MIXTURE = Mixture(
     photo=0.15,
@@ -70,10 +71,10 @@ class Part:
 
 
 PARTS = (
-    Part("mixed", 4600, 77),
-    Part("photos", 2200, 78, photo=1.0),
-    Part("held_mixed", 240, 1234, held_out=True),
-    Part("held_photos", 120, 1235, photo=1.0, held_out=True),
+    Part("mixed", 3800, 77),
+    Part("photos", 1800, 78, photo=1.0),
+    Part("held_mixed", 200, 1234, held_out=True),
+    Part("held_photos", 100, 1235, photo=1.0, held_out=True),
 )
 
 
@@ -127,7 +128,8 @@ def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, ou
             row = {"alpha": alpha, "raw": raw.astype(np.float16), "network": np.array(which), **fitted(rgb, raw)}
             for key, value in row.items():
                 rows.setdefault(key, []).append(value)
-    np.savez(out, **{key: np.stack(values) for key, values in rows.items()})
+    if rows:
+        np.savez(out, **{key: np.stack(values) for key, values in rows.items()})
     return len(rows.get("alpha", ()))
 
 
@@ -135,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files with a 320 x 320 input")
     runs = Path("models/training/runs")
-    names = ("pool", "teacher", "synth", "catalogue", "catalogue2")
+    names = ("pool", "teacher", "synth", "catalogue", "catalogue2", "catalogue3")
     parser.add_argument("--packs", type=Path, nargs="+", default=[runs / name for name in names])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=runs / "edges")

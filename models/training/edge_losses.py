@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,20 +46,10 @@ def along(plane: Tensor, band: Tensor) -> Tensor:
 
 def gradient(alpha: Tensor) -> Tensor:
     """As ``benchmarks.matting_metrics.gradient_magnitude``: f32[n,1,s,s] to the same."""
-    bell, slope = bands()
+    bell, slope = (each.to(alpha.device) for each in bands())
     across = along(along(alpha, slope).mT, bell)
     down = along(along(alpha, bell).mT, slope)
     return (across.square() + down.square() + 1e-8).sqrt().mT
-
-
-def steepness(alpha: np.ndarray) -> np.ndarray:
-    """The same of f32[h,w] to f32[h,w], where nothing has to be learnt."""
-    bell, slope = kernels()
-    parts = [
-        cv2.sepFilter2D(alpha, cv2.CV_32F, x, y, borderType=cv2.BORDER_REPLICATE)
-        for x, y in ((slope, bell), (bell, slope))
-    ]
-    return np.sqrt(parts[0] ** 2 + parts[1] ** 2 + 1e-8)
 
 
 def errors(found: Tensor, batch: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -61,6 +61,11 @@ class Residual(nn.Module):
             zero(self.b)
         self.d = conv(cin, cout, 1, stride) if stride != 1 or cin != cout else None
 
+    @property
+    def silent(self) -> bool:
+        """Whether the block adds nothing to its input, as before any training."""
+        return self.d is None and not self.b.weight.any()
+
     def forward(self, x: Tensor) -> Tensor:
         """f32|bf16[N,cin,H,W] -> [N,cout,H/stride,W/stride], >= 0."""
         shortcut = x if self.d is None else self.d(x)
@@ -208,11 +213,11 @@ def load_starter(network: MattingNetwork, path: Path) -> None:
 
 
 def load_exported(network: MattingNetwork, path: Path) -> None:
-    """Take the weights back out of an ONNX file that ``export`` wrote of this very shape.
+    """Take the weights back out of an ONNX file that ``export`` wrote of this shape, or of one that this grows from.
 
-    Export keeps the parameters' names, but for the matrices of linear layers, which it transposes
-    and numbers; those are found by the name of the node they feed. The side heads, which only
-    training has, are not in the file and stay as they are.
+    Blocks that the file lacks must still say nothing, as new ones do. Export keeps the parameters' names, but for the
+    matrices of linear layers, which it transposes and numbers; those are found by the name of the node they feed. The
+    side heads, which only training has, are not in the file and stay as they are.
     """
     import onnx
     from onnx import numpy_helper
@@ -224,12 +229,15 @@ def load_exported(network: MattingNetwork, path: Path) -> None:
         if node.op_type == "MatMul" and node.input[1] in arrays:
             layer = node.name.split("/")[-3:-1]  # /network/context/context.0/qkv/MatMul
             found[f"{'.'.join(layer)}.weight"] = arrays[node.input[1]].T
+    grown = tuple(
+        f"{name}." for name, module in network.named_modules() if isinstance(module, Residual) and module.silent
+    )
     missing = []
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name in found:
                 parameter.copy_(torch.from_numpy(found[name].copy()))
-            elif not name.startswith("side_heads."):
+            elif not name.startswith(("side_heads.", *grown)):
                 missing.append(name)
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}")

@@ -26,6 +26,8 @@ class Mixture:
     composite: float = 0.38
     negative: float = 0.08
     render: float = 0.0
+    plain: float = 0.0
+    """Any photograph, as a teacher sees it: its label is not used."""
     source_weight: dict[str, float] = field(default_factory=dict)
 
 
@@ -50,8 +52,9 @@ class Sampler:
         self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
         # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
         self._lists["object"] = [i for k in ("cutout", "render", "pseudo", "photo") for i in self._lists[k]]
+        self._lists["plain"] = [i for k in ("photo", "pseudo", "background", "backdrop") for i in self._lists[k]]
         self._odds = {kind: self._weights(items, kind) for kind, items in self._lists.items()}
-        kinds = ("photo", "pseudo", "composite", "negative", "render")
+        kinds = ("photo", "pseudo", "composite", "negative", "render", "plain")
         shares = np.array([getattr(mixture, kind) for kind in kinds])
         self._kinds, self._shares = kinds, shares / shares.sum()
 
@@ -68,14 +71,23 @@ class Sampler:
         items = self._lists[kind]
         return items[min(int(np.searchsorted(self._odds[kind], rng.random())), len(items) - 1)]
 
-    def __call__(self, index: int, size: int) -> tuple[U8, U8]:
-        """Sample ``index`` as (rgb u8[S,S,3], matte u8[S,S])."""
+    def _begin(self, index: int) -> tuple[Rng, str]:
         rng = np.random.default_rng((self._seed, index))
-        kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
+        return rng, self._kinds[rng.choice(len(self._kinds), p=self._shares)]
+
+    def kind(self, index: int) -> str:
+        """Of which kind sample ``index`` is, by the names in ``Mixture``."""
+        return self._begin(index)[1]
+
+    def __call__(self, index: int, size: int) -> tuple[U8, U8]:
+        """Sample ``index`` as (rgb u8[S,S,3], matte u8[S,S]); the matte of a plain one says nothing."""
+        rng, kind = self._begin(index)
         if kind == "composite":
             rgb, alpha = self._composite(size, rng)
         elif kind == "negative":
             rgb, alpha = self._scenery(size, rng, empty=True), np.zeros((size, size), np.uint8)
+        elif kind == "plain":
+            rgb, alpha = self._plain(size, rng), np.zeros((size, size), np.uint8)
         else:
             rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng)
             rgb, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
@@ -85,6 +97,16 @@ class Sampler:
         """A random view of a background photograph, u8[S,S,3]."""
         rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng, low=0.3)
         return np.ascontiguousarray(rgba[..., :3])
+
+    def _plain(self, size: int, rng: Rng) -> U8:
+        """Any photograph or a part of it, sometimes two side by side, u8[S,S,3]."""
+        photo = self._background(size, rng, "plain")
+        if rng.random() < 0.25:
+            cut = int(size * rng.uniform(0.25, 0.75))
+            other = self._background(size, rng, "plain")
+            side = np.s_[:, cut:] if rng.random() < 0.6 else np.s_[cut:]
+            photo[side] = other[side]
+        return photo
 
     def _scenery(self, size: int, rng: Rng, *, empty: bool = False) -> U8:
         """A picture without a subject, u8[S,S,3]; ``empty`` when nothing will be set into it.

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from . import charts
@@ -33,19 +34,22 @@ from .cores import SharedCores
 from .data import Pool
 from .losses import matting_loss
 from .network import initial_network, load_exported
+from .onnx_torch import OnnxNetwork
 from .sampling import Sampler
 from .validate import Split, held_out_splits, normalise, score
 
+_TEACHER_SIZE = 288
 
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample number -> (rgb u8[S,S,3], matte u8[S,S]) as tensors."""
 
-    def __init__(self, sampler: Sampler, size: int):
-        self._sampler, self._size = sampler, size
+class Samples(Dataset[tuple[Tensor, Tensor, bool]]):
+    """Sample number -> (rgb u8[S,S,3], matte u8[S,S]) as tensors, and whether the teacher's matte is to be learnt."""
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __init__(self, sampler: Sampler, size: int, taught: tuple[str, ...]):
+        self._sampler, self._size, self._taught = sampler, size, taught
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool]:
         rgb, matte = self._sampler(index, self._size)
-        return torch.from_numpy(rgb), torch.from_numpy(matte)
+        return torch.from_numpy(rgb), torch.from_numpy(matte), self._sampler.kind(index) in self._taught
 
 
 def _quiet(_: int) -> None:
@@ -57,12 +61,12 @@ def _quiet(_: int) -> None:
 
 def batches(
     config: RunConfig, stage: Stage, pool: Pool, first: int, count: int, cuda: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of the samples ``first`` … ``first + count``."""
     order = [list(range(i, i + stage.batch)) for i in range(first, first + count, stage.batch)]
     sampler = Sampler(pool, config.mixture_of(stage), seed=config.seed)
     loader: DataLoader[Any] = DataLoader(
-        Samples(sampler, stage.size),
+        Samples(sampler, stage.size, config.taught),
         batch_sampler=order,
         num_workers=config.workers,
         worker_init_fn=_quiet,
@@ -72,11 +76,30 @@ def batches(
     yield from loader
 
 
-def rate_at(stage: Stage, seen: int) -> float:
-    """Learning rate after ``seen`` samples of a stage: linear warm-up, then a cosine."""
-    part = min(1.0, seen / stage.samples)
+def rate_at(stage: Stage, seen: int, seconds: float = 0.0) -> float:
+    """Learning rate after ``seen`` samples and ``seconds`` of a stage: linear warm-up, then a cosine."""
+    part = min(1.0, max(seen / stage.samples, seconds / stage.seconds))
     cosine = stage.rate_end + (stage.rate - stage.rate_end) * 0.5 * (1 + math.cos(math.pi * part))
     return cosine * min(1.0, (seen + 1) / stage.warmup)
+
+
+class Teacher:
+    """Another network's mattes of what the student sees, enlarged to 288 pixels where that is less."""
+
+    def __init__(self, path: Path, device: torch.device):
+        network = OnnxNetwork(path).to(device, memory_format=torch.channels_last)  # type: ignore
+        self._network, self._device = network.requires_grad_(False).eval(), device
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1."""
+        size = image.shape[-2:]
+        if size[0] < _TEACHER_SIZE:
+            image = F.interpolate(image, size=(_TEACHER_SIZE,) * 2, mode="bilinear", align_corners=False)
+        image = image.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            matte: Tensor = self._network(image).float()
+        return matte if matte.shape[-2:] == size else F.interpolate(matte, size, mode="bilinear", align_corners=False)
 
 
 class Trainer:
@@ -102,7 +125,9 @@ class Trainer:
             betas=(0.9, 0.99),
             fused=True,
         )
+        self.teacher = None if config.teacher is None else Teacher(config.teacher, self.device)
         self.stage, self.seen, self.total, self.seconds = 0, 0, 0, 0.0
+        self.stage_seconds = 0.0
         self.best = -1.0
         config.out.mkdir(parents=True, exist_ok=True)
         if (config.out / "last.pt").exists():
@@ -115,6 +140,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         for key in ("stage", "seen", "total", "seconds", "best"):
             setattr(self, key, state[key])
+        self.stage_seconds = state.get("stage_seconds", 0.0)
         print(f"resumed at stage {self.stage}, {self.total:,} samples", flush=True)
 
     def save(self, name: str = "last.pt") -> None:
@@ -127,19 +153,23 @@ class Trainer:
             "seen": self.seen,
             "total": self.total,
             "seconds": self.seconds,
+            "stage_seconds": self.stage_seconds,
             "best": self.best,
         }
         part = self.config.out / f"{name}.part"
         torch.save(state, part)
         os.replace(part, self.config.out / name)
 
-    def step(self, rgb: Tensor, matte: Tensor, stage: Stage) -> float:
-        """One optimiser step on u8[N,S,S,3] and u8[N,S,S]; returns the loss."""
+    def step(self, rgb: Tensor, matte: Tensor, taught: Tensor, stage: Stage) -> Tensor:
+        """One optimiser step on u8[N,S,S,3], u8[N,S,S] and bool[N]; returns the loss, still on the device."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(stage, self.seen)
+            group["lr"] = rate_at(stage, self.seen, self.stage_seconds)
         image = normalise(rgb.to(self.device, non_blocking=True))
         image = image.contiguous(memory_format=torch.channels_last)
         target = matte.to(self.device, non_blocking=True)[:, None].float() / 255
+        if self.teacher is not None and taught.any():
+            places = taught.nonzero()[:, 0].to(self.device)
+            target[places] = self.teacher(image[places])
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.network(image)
         loss = matting_loss(out, target)
@@ -152,17 +182,17 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.seen += len(rgb)
         self.total += len(rgb)
-        return float(loss.detach())
+        return loss.detach()
 
-    def report(self, splits: dict[str, Split], losses: list[float], stage: Stage) -> None:
+    def report(self, splits: dict[str, Split], losses: list[Tensor], stage: Stage) -> None:
         """Score the average on the held-out splits; log, draw, keep the best."""
         figures, mattes = score(self.average, splits, self.device)
         row = {
             "total": self.total,
             "size": stage.size,
             "seconds": round(self.seconds),
-            "loss": float(np.mean(losses)) if losses else float("nan"),
-            "rate": rate_at(stage, self.seen),
+            "loss": float(torch.stack(losses).mean()) if losses else float("nan"),
+            "rate": rate_at(stage, self.seen, self.stage_seconds),
             **figures,
         }
         with (self.config.out / "log.jsonl").open("a") as log:
@@ -204,19 +234,24 @@ class Trainer:
             if self.seen == 0:
                 self.report(splits, [], stage)
             self._run_stage(stage, pool, splits)
-            self.stage, self.seen = self.stage + 1, 0
+            self.stage, self.seen, self.stage_seconds = self.stage + 1, 0, 0.0
             self.save()
 
     def _run_stage(self, stage: Stage, pool: Pool, splits: dict[str, Split]) -> None:
-        losses: list[float] = []
+        losses: list[Tensor] = []
         saved = clock = time.monotonic()
         left = max(0, stage.samples - self.seen)
-        for rgb, matte in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
-            losses.append(self.step(rgb, matte, stage))
+        for rgb, matte, taught in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
+            losses.append(self.step(rgb, matte, taught, stage))
             if self.device.type == "cpu":
                 self.cores.update()
             now = time.monotonic()
-            self.seconds, clock = self.seconds + now - clock, now
+            self.seconds, self.stage_seconds, clock = (
+                *(each + now - clock for each in (self.seconds, self.stage_seconds)),
+                now,
+            )
+            if self.stage_seconds >= stage.seconds:
+                break
             if self.total // self.config.evaluate_every != (self.total - stage.batch) // self.config.evaluate_every:
                 self.report(splits, losses, stage)
                 losses, clock = [], time.monotonic()

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="torch is installed for training onl
 from app.imaging.guided import upsample  # noqa: E402
 from benchmarks.matting_metrics import gradient_magnitude  # noqa: E402
 from models.training.edge_data import SIDE, fitted  # noqa: E402
-from models.training.edge_losses import gradient, loss_of, steepness  # noqa: E402
+from models.training.edge_losses import gradient, loss_of  # noqa: E402
 from models.training.edge_network import EdgeNetwork  # noqa: E402
-from models.training.edges import corrected, tensors  # noqa: E402
+from models.training.edges import Planes, applied, corrected, cut, tensors, unsteady, with_steepness  # noqa: E402
 
 
 @pytest.fixture
@@ -28,10 +28,13 @@ def row() -> dict[str, np.ndarray]:
     return {"alpha": disc, "raw": raw.astype(np.float16).astype(np.float32), **fitted(rgb, raw), "rgb": rgb}
 
 
+def planes(row: dict[str, np.ndarray]) -> Planes:
+    return {key: torch.from_numpy(plane) for key, plane in row.items() if key != "rgb"}
+
+
 def test_the_gradient_is_the_benchmarks() -> None:
     alpha = np.random.default_rng(3).random((128, 192), np.float32)
     wanted = gradient_magnitude(alpha)
-    np.testing.assert_allclose(steepness(alpha), wanted, atol=1e-4)
     np.testing.assert_allclose(gradient(torch.from_numpy(alpha)[None, None])[0, 0].numpy(), wanted, atol=1e-4)
 
 
@@ -39,8 +42,8 @@ def test_what_is_taught_is_what_is_served(row: dict[str, np.ndarray]) -> None:
     torch.manual_seed(1)
     network = EdgeNetwork()
     torch.nn.init.normal_(network.answer.weight, std=0.2)
-    rgb = row.pop("rgb")
-    batch = {key: plane[None] for key, plane in tensors(row).items()}
+    rgb = row["rgb"]
+    batch = tensors([planes(row)])
 
     def served(guide: np.ndarray, values: np.ndarray, fit: np.ndarray) -> np.ndarray:
         """Where the service works on a part of the grid only, the network sees no more than that."""
@@ -57,9 +60,43 @@ def test_what_is_taught_is_what_is_served(row: dict[str, np.ndarray]) -> None:
 
 
 def test_losing_the_subject_costs_more_than_gaining_as_much(row: dict[str, np.ndarray]) -> None:
-    row.pop("rgb")
-    batch = {key: plane[None] for key, plane in tensors(row).items()}
+    batch = with_steepness(tensors([planes(row)]))
     fit = batch["pixels"].clamp(0, 1)
     inside = 0.05 * batch["alpha"]
     # The squared error is even and the others nearly so: what is left is the share of the subject that is missing.
     assert loss_of(fit - inside, batch) > loss_of(fit, batch) + 0.1
+
+
+def test_a_window_is_a_part_of_its_sample(row: dict[str, np.ndarray]) -> None:
+    whole, part = tensors([planes(row)]), tensors([cut(planes(row), 40, 12, 64)])
+    for key in ("alpha", "pixels"):
+        torch.testing.assert_close(part[key], whole[key][..., 80:208, 24:152])
+    for key in ("rgb", "matte", "fit", "edge"):
+        torch.testing.assert_close(part[key], whole[key][..., 40:104, 12:76])
+
+
+def test_what_is_unsteady_is_told_from_what_is_not(row: dict[str, np.ndarray]) -> None:
+    torch.manual_seed(1)
+    batch = tensors([cut(planes(row), 60, 60, 192)])
+
+    class Waves(torch.nn.Module):
+        """A ripple of four columns, fixed to the picture or to the blocks."""
+
+        def __init__(self, fixed: bool):
+            super().__init__()
+            self.fixed = fixed
+
+        def forward(self, rgb: torch.Tensor, matte: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
+            return rgb[:, :1] if self.fixed else torch.arange(matte.shape[3]).remainder(4).expand_as(matte) / 4
+
+    rng = np.random.default_rng(4)  # moves by some columns
+    for network, steady in ((Waves(True), True), (Waves(False), False)):
+        added = network(batch["rgb"], batch["matte"], batch["fit"])
+        gap = max(float(unsteady(network, added, batch, rng)) for _ in range(4))
+        assert (gap == 0) == steady
+
+
+def test_an_answer_that_is_the_same_everywhere_changes_nothing(row: dict[str, np.ndarray]) -> None:
+    batch = tensors([planes(row)])
+    found = applied(torch.full_like(batch["edge"], 0.3), batch)
+    torch.testing.assert_close(found, batch["pixels"].clamp(0, 1), atol=1e-5, rtol=0)

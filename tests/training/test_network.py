@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,8 +69,12 @@ def test_an_exported_file_can_be_trained_on() -> None:
     (expected,) = ort.InferenceSession(str(DEFAULT)).run(None, {"image": image.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(Exportable(own.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
-    with pytest.raises(ValueError, match=r"lacks .*refine"):
-        load_exported(MattingNetwork(NetworkConfig(refine=(2, 2, 2, 2))), DEFAULT)
+    larger = MattingNetwork(replace(config.network, extra_blocks=(1, 2, 1, 0), refine=(1, 2, 1, 1)))
+    load_exported(larger, DEFAULT)  # grown: computes the same
+    with torch.no_grad():
+        torch.testing.assert_close(Exportable(larger.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match=r"lacks context\.1"):
+        load_exported(MattingNetwork(replace(config.network, context_blocks=2)), DEFAULT)
 
 
 def test_the_loss_prefers_the_truth() -> None:
@@ -92,3 +98,5 @@ def test_every_config_loads_and_its_rate_falls_to_its_end(path: Path) -> None:
         assert stage.size % 64 == 0
         assert rate_at(stage, 0) < stage.rate
         assert rate_at(stage, stage.samples) == pytest.approx(stage.rate_end)
+        if stage.seconds < math.inf:
+            assert rate_at(stage, stage.warmup, stage.seconds) == pytest.approx(stage.rate_end)

@@ -50,7 +50,7 @@ def test_a_later_pack_replaces_a_picture_by_its_stem(tmp_path: Path) -> None:
     assert [r.kind for r in Pool(tmp_path / "one", tmp_path / "two").records] == ["pseudo"]
 
 
-@pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "negative"])
+@pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "negative", "plain"])
 def test_a_sample_depends_on_seed_and_number_alone(pool: Pool, kind: str) -> None:
     shares = dict.fromkeys(("photo", "pseudo", "composite", "negative"), 0.0) | {kind: 1.0}
     first, second = (Sampler(pool, Mixture(**shares), seed=3) for _ in range(2))
@@ -63,7 +63,15 @@ def test_a_sample_depends_on_seed_and_number_alone(pool: Pool, kind: str) -> Non
         assert rgb.dtype == matte.dtype == np.uint8
         np.testing.assert_array_equal(rgb, again)
         np.testing.assert_array_equal(matte, matte_again)
-        assert (matte.max() == 0) == (kind == "negative")
+        assert (matte.max() == 0) == (kind in ("negative", "plain"))
+        assert first.kind(number) == kind
+
+
+def test_a_kind_without_a_share_leaves_the_others_as_they_were(pool: Pool) -> None:
+    sampler = Sampler(pool, Mixture(), seed=5)
+    drawn = [np.random.default_rng((5, i)).choice(5, p=[0.28, 0.26, 0.38, 0.08, 0]) for i in range(200)]
+    kinds = ("photo", "pseudo", "composite", "negative", "render")
+    assert [sampler.kind(i) for i in range(200)] == [kinds[each] for each in drawn]
 
 
 def test_the_split_is_stable_and_close_to_its_share() -> None:

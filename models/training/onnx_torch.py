@@ -1,0 +1,78 @@
+"""A published network's ONNX graph as a torch module, so that a teacher runs where the student trains.
+
+Knows what U-2-Net's graphs hold (convolutions, pooling, bilinear enlargement and so on) and refuses anything else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class OnnxNetwork(nn.Module):
+    """f32[N,3,S,S] -> the graph's first output. Convolutions follow autocast, the final sigmoid is computed in f32."""
+
+    def __init__(self, path: Path):
+        """Raises: ValueError: the graph holds an operation that is not known here."""
+        super().__init__()
+        graph = onnx.load(str(path)).graph
+        self._arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        self._layers = nn.ModuleDict()
+        self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
+        for number, node in enumerate(graph.node):
+            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            if node.op_type == "Conv":
+                self._layers[str(number)] = self._convolution(node, attributes)
+            elif node.op_type == "Resize":
+                attributes["scale"] = float(self._arrays[node.input[2]][-1])
+            elif node.op_type not in ("Relu", "MaxPool", "Concat", "Add", "Sigmoid", "Identity"):
+                raise ValueError(f"{path}: {node.op_type} is not known here")
+            self._nodes.append((node.op_type, tuple(node.input), node.output[0], attributes))
+        self._input, self._output = graph.input[0].name, graph.output[0].name
+
+    def _convolution(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> nn.Conv2d:
+        weight, bias = (torch.from_numpy(self._arrays[name].copy()) for name in node.input[1:3])
+        layer = nn.Conv2d(
+            weight.shape[1] * attributes["group"],
+            weight.shape[0],
+            attributes["kernel_shape"],
+            attributes["strides"],
+            attributes["pads"][0],
+            attributes["dilations"],
+            attributes["group"],
+        )
+        layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+        return layer
+
+    def forward(self, image: Tensor) -> Tensor:
+        known: dict[str, Tensor] = {self._input: image}
+        last = {name: at for at, (_, inputs, _, _) in enumerate(self._nodes) for name in inputs}
+        for number, (kind, inputs, output, attributes) in enumerate(self._nodes):
+            given = [known[name] for name in inputs if name in known]
+            known[output] = self._done(number, kind, given, attributes)
+            for name in inputs:
+                if last[name] == number:
+                    known.pop(name, None)
+        return known[self._output]
+
+    def _done(self, number: int, kind: str, given: list[Tensor], attributes: dict[str, Any]) -> Tensor:
+        first = given[0]
+        if kind == "Conv":
+            return self._layers[str(number)](first)  # type: ignore[no-any-return]
+        if kind == "Relu":
+            return F.relu(first)
+        if kind == "MaxPool":
+            return F.max_pool2d(first, 2, 2, ceil_mode=True)
+        if kind == "Concat":
+            return torch.cat(given, 1)
+        if kind == "Add":
+            return given[0] + given[1]
+        if kind == "Resize":
+            return F.interpolate(first, scale_factor=attributes["scale"], mode="bilinear", align_corners=False)
+        return torch.sigmoid(first.float()) if kind == "Sigmoid" else first
