@@ -17,7 +17,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, Zoom, occupied, runs, to_cells, undecided
+from app.imaging.band import Run, Zoom, grid_step, occupied, runs, to_cells, undecided
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
@@ -27,44 +27,43 @@ _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 """Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
 _FAR_SHARE = 0.01
 """Weight of the far window: it speaks where the near one holds nothing pure."""
-_GRID_SIDE = 264
-"""Cells along the longer side of the picture, about; a cell is one pixel at least. On composites of a megapixel 430
-cells left 32.6 % of the error, 288 30.5 %, 240 30.4 % and 200 31.3 %, for 9.5, 8.0, 7.7 and 7.6 ms."""
 _STRIP_PIXELS, _GAP_PIXELS = 96, 96
 """Height of a strip that is corrected; how far apart its runs are at least."""
 _STRIP = 128
 """Cells."""
 
 
-def estimate_foreground(rgb: U8, alpha: U8) -> U8:
+def estimate_foreground(rgb: U8, alpha: U8, cells: U8 | None = None) -> U8:
     """``rgb`` (u8[H,W,3]) with the background's share taken out wherever 0 < ``alpha`` < 255 (u8[H,W]).
 
-    A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255.
+    A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255. ``cells`` is ``rgb`` at the cells of its grid, if that
+    is there already.
     """
     found = rgb.copy()
-    height, width = alpha.shape
-    step = max(1, min(round(max(height, width) / _GRID_SIDE), height, width))
-    cells = to_cells(alpha, step)
-    edge = undecided(cells > 0, cells == 255, 1)
-    weight = _weights()
+    step = grid_step(*alpha.shape)
+    shares = to_cells(alpha, step)
+    edge = undecided(shares > 0, shares == 255, 1)
+    if not edge.any():
+        return found
+    coarse = to_cells(rgb, step) if cells is None else cells, shares, edge, _weights()
     # In strips, because what a strip needs stays in the processor's cache.
-    for top in range(0, cells.shape[0], _STRIP):
+    for top in range(0, edge.shape[0], _STRIP):
         left, above, across, down = cv2.boundingRect(edge[top : top + _STRIP])
         if across:
             part = Run(top + above, top + above + down, left, left + across)
-            _correct_part(part, step, (cells, edge, weight), (rgb, alpha, found))
+            _correct_part(part, step, coarse, (rgb, alpha, found))
     return found
 
 
-def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
+def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
     """Writes the colours of ``part``, a rectangle of cells, into the last of ``fine``."""
-    cells, edge, weight = coarse
+    cells, shares, edge, weight = coarse
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
     # As far around as the windows reach: beyond it nothing is read, so only the frame itself is a border.
-    inner = part.grown(far // 2 + near // 2 + 1, *cells.shape)
+    inner = part.grown(far // 2 + near // 2 + 1, *edge.shape)
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
-    subject, excess = _colours(to_cells(rgb, step), cells[inner.area], weight, near, far)
+    subject, excess = _colours(cells[inner.area], shares[inner.area], weight, near, far)
     high, gap = max(1, _STRIP_PIXELS // step), _GAP_PIXELS // step
     for run in runs(occupied(edge[part.area], high), high, part.bottom - part.top, gap):
         zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, subject.shape[:2], alpha.shape)

@@ -30,11 +30,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, Zoom, occupied, runs, to_cells, undecided
+from app.imaging.band import Run, Zoom, grid_step, occupied, runs, to_cells, undecided
 from app.imaging.types import F32, U8, EdgeModel
 
-_GRID_SIDE = 288
-"""Cells along the longer side of the grid that the coefficients are fitted on, about."""
 _PAIR = 2
 """Cells along the side of a block that the statistics of the fit see as one."""
 _RADIUS = 2
@@ -61,14 +59,14 @@ _AXES = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]]
 """f32[3,3], orthonormal rows: brightness and two opponent colours of a red, green and blue."""
 
 
-def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
+def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None, cells: U8 | None = None) -> U8:
     """The matte ``values`` (f32[h,w] in 0..1) of the whole picture ``rgb`` (u8[H,W,3]) as u8[H,W].
 
     255 exactly wherever the network is decided on the subject a few cells around, 0 exactly on the background.
-    ``edges`` corrects the fit between the two.
+    ``edges`` corrects the fit between the two; ``cells`` is ``rgb`` at the cells of its grid, if that is there already.
     """
     height, width = rgb.shape[:2]
-    step = max(1, min(round(max(height, width) / _GRID_SIDE), height, width))
+    step = grid_step(height, width)
     raw = _at_cells(values, step, height, width)
     small = squashed(raw)
     solid = small >= 1
@@ -86,7 +84,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     slope = np.zeros((*small.shape, 3), np.float32)
     offset = solid * np.float32(255)
     area = part.area
-    guide = to_cells(rgb[part.scaled(step, height, width).area], step)
+    guide = to_cells(rgb[part.scaled(step, height, width).area], step) if cells is None else cells[area]
     # Decided cells hold their value whatever the picture shows: no haze and no holes.
     for plane, fitted in zip((slope, offset), coefficients(guide, small[area]), strict=True):
         cv2.copyTo(fitted, edge[area], plane[area])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from app.imaging.band import grid_step, to_cells
 from app.imaging.foreground import estimate_foreground
 from app.imaging.guided import upsample
 from app.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
@@ -28,22 +29,25 @@ def refine(raw: RawMatte, image: DecodedImage, edges: EdgeModel | None = None, *
     if not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    return finish(upsample(raw.values, image.rgb, edges), image, confidence(raw.values), colour=colour)
+    cells = to_cells(image.rgb, grid_step(image.height, image.width))
+    alpha = upsample(raw.values, image.rgb, edges, cells)
+    return finish(alpha, image, confidence(raw.values), cells, colour=colour)
 
 
-def finish(alpha: U8, image: DecodedImage, confidence: float, *, colour: bool = True) -> Matte:
+def finish(alpha: U8, image: DecodedImage, confidence: float, cells: U8 | None = None, *, colour: bool = True) -> Matte:
     """A matte from an ``alpha`` (u8[H,W]) that has the picture's size already, the network's or the caller's own.
 
     Where the picture is transparent itself the smaller of the two alphas holds: both describe the same edge, and a
     cut-out put through again must not fade. For the same reason its colour is left alone there: it is straight
-    already. Elsewhere ``colour`` takes the old background's share out of the soft edge.
+    already. Elsewhere ``colour`` takes the old background's share out of the soft edge; ``cells`` is the picture on its
+    grid, if that is there already.
     """
     if image.alpha is not None:
         alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
     box = subject_box(alpha)
     foreground = image.rgb
     if colour and box is not None:
-        foreground = estimate_foreground(image.rgb, alpha)
+        foreground = estimate_foreground(image.rgb, alpha, cells)
         if image.alpha is not None:
             cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
     ambiguous = 0
