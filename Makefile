@@ -13,7 +13,7 @@ DATA ?= ../shared/data
 WEIGHTS ?= ../shared/models
 PICTURES ?= $(DATA)/train/images
 CONFIG ?= models/training/configs/clearcut-s-e.toml
-VIEWS ?= 2
+VIEWS ?= 1
 TRAIN := .venv-train
 
 .PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
@@ -154,9 +154,9 @@ train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once)
 		$(TRAIN)/bin/python -m models.training.teacher --model $(WEIGHTS)/u2netp.onnx
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
 
-train-edges: $(TRAIN)/.train ## train the edge model on the mattes of three networks and export it; then its sha256 into the manifest
+train-edges: $(TRAIN)/.train ## train the edge model on the mattes of four networks and export it; then its sha256 into the manifest
 	test -f models/training/runs/edges/complete || $(TRAIN)/bin/python -m models.training.edge_data \
-		--networks models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
+		--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
 	$(TRAIN)/bin/python -m models.training.edges --out models/clearcut-edges.onnx
 
 export: $(TRAIN)/.train ## the trained network of CONFIG= as models/clearcut-s.onnx; then make export-variants

@@ -98,6 +98,11 @@ def runs(strips: Mask, high: int, height: int, gap: int = 0) -> list[Run]:
     return [Run(*four) for four in zip(*(end.tolist() for end in ends), strict=True)]
 
 
+def strip_height(step: int) -> int:
+    """Rows of cells that are worked on at once: some 64 pixels, but six at least, as a strip costs two more."""
+    return max(6, 64 // step)
+
+
 def grid_step(height: int, width: int) -> int:
     """Pixels along the side of a cell of the grid that a picture's coarse work is done on."""
     return max(1, min(round(max(height, width) / _GRID_SIDE), height, width))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, Zoom, grid_step, occupied, runs, to_cells, undecided
+from app.imaging.band import Run, Zoom, grid_step, occupied, runs, strip_height, to_cells, undecided
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
@@ -27,9 +27,9 @@ _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 """Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
 _FAR_SHARE = 0.01
 """Weight of the far window: it speaks where the near one holds nothing pure."""
-_STRIP_PIXELS, _GAP_PIXELS = 96, 96
-"""Height of a strip that is corrected; how far apart its runs are at least."""
-_STRIP = 128
+_GAP_PIXELS = 96
+"""How far apart the runs of a strip are at least."""
+_STRIP = 96
 """Cells."""
 
 
@@ -64,7 +64,7 @@ def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, U8, F32], fine: tu
     frame = inner.scaled(step, *fine[1].shape).area
     rgb, alpha, found = (plane[frame] for plane in fine)
     subject, excess = _colours(cells[inner.area], shares[inner.area], weight, near, far)
-    high, gap = max(1, _STRIP_PIXELS // step), _GAP_PIXELS // step
+    high, gap = strip_height(step), _GAP_PIXELS // step
     for run in runs(occupied(edge[part.area], high), high, part.bottom - part.top, gap):
         zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, subject.shape[:2], alpha.shape)
         here = alpha[zoom.target]
@@ -82,8 +82,11 @@ def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32,
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = alpha.astype(np.float32) * np.float32(1 / 255)
     four = cv2.merge([share, share, share, share])
-    unexplained = own - ground - four * (subject - ground)
-    guess = np.asarray(cv2.add(subject, cv2.multiply(four, unexplained, dst=unexplained)), np.float32)
+    # own - ground - share (subject - ground), in as few new arrays as can be.
+    unexplained = cv2.subtract(own, ground, dst=own)
+    mixed = cv2.multiply(cv2.subtract(subject, ground), four)
+    cv2.subtract(unexplained, mixed, dst=unexplained)
+    guess = np.asarray(cv2.add(cv2.multiply(unexplained, four, dst=mixed), subject, dst=mixed), np.float32)
     subject = _mean_colour(guess, share * share, near)
     excess = cv2.subtract(subject, ground, dst=ground)
     subject, excess = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGBA2RGB), np.float32) for each in (subject, excess))

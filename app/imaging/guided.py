@@ -30,7 +30,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, Zoom, grid_step, occupied, runs, to_cells, undecided
+from app.imaging.band import Run, Zoom, grid_step, occupied, runs, strip_height, to_cells, undecided
 from app.imaging.types import F32, U8, EdgeModel
 
 _PAIR = 2
@@ -53,8 +53,8 @@ BALANCE = 13
 """Side of the window, in cells, over whose undecided cells the mean of what the edge model adds is taken out."""
 _BLOCK = 4
 """Cells that the part of the grid that is worked on is a multiple of: the edge model sees blocks of so many."""
-_STRIP_PIXELS, _GAP_PIXELS = 96, 96
-"""Height of a strip; how far apart its runs are at least."""
+_GAP_PIXELS = 96
+"""How far apart the runs of a strip are at least."""
 _AXES = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
 """f32[3,3], orthonormal rows: brightness and two opponent colours of a red, green and blue."""
 
@@ -71,7 +71,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None, cells: U8 | N
     small = squashed(raw)
     solid = small >= 1
     edge = undecided(small > 0, solid, REACH)
-    high, gap = max(1, _STRIP_PIXELS // step), _GAP_PIXELS // step
+    high, gap = strip_height(step), _GAP_PIXELS // step
     active = occupied(edge, high)
     alpha = np.zeros((height, width), np.uint8)
     # Between solid and empty cells of a strip's column there is an edge: what is not active is one or the other.
