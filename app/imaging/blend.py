@@ -13,6 +13,8 @@ from app.imaging.types import U8, Color
 
 _STRIP_BYTES = 1 << 17
 """Of colour worked on at a time; the four temporaries of a strip stay in the cache."""
+_MASKED_BYTES = 1 << 20
+"""The same where there is one temporary and little to gain: a mask of a whole picture is a ninth of its memory."""
 
 
 def flatten(rgb: U8, alpha: U8, color: Color) -> U8:
@@ -39,10 +41,14 @@ def on_white(color: Color) -> Color:
 
 def straight(rgb: U8, alpha: U8) -> U8:
     """u8[H,W,4], straight colour, and no colour at all where alpha is 0: what was removed must not be in the file."""
-    out = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-    cv2.insertChannel(alpha, out, 3)
-    words = out.view(np.int32)[:, :, 0]
-    cv2.bitwise_xor(words, words, dst=words, mask=cv2.inRange(alpha, 0, 0))
+    out = np.empty((*alpha.shape, 4), np.uint8)
+    rows = max(1, _MASKED_BYTES // (3 * rgb.shape[1]))
+    for top in range(0, rgb.shape[0], rows):
+        strip, cover = out[top : top + rows], alpha[top : top + rows]
+        cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA, dst=strip)
+        cv2.insertChannel(cover, strip, 3)
+        words = strip.view(np.int32)[:, :, 0]
+        cv2.bitwise_xor(words, words, dst=words, mask=cv2.inRange(cover, 0, 0))
     return out
 
 
