@@ -21,8 +21,10 @@ from app.imaging.band import Run, Zoom, grid_step, occupied, runs, strip_height,
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
-_FLOOR = 1e-6
-"""Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha: where nothing near is pure, the purest counts."""
+_FLOOR, _LEAST = 1e-6, 1e-9
+"""Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha + _LEAST: where nothing near is pure, the purest counts, and
+where there is nothing at all of a thing thinner than a cell, what the picture shows.
+"""
 _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 """Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
 _FAR_SHARE = 0.01
@@ -87,7 +89,7 @@ def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32,
     mixed = cv2.multiply(cv2.subtract(subject, ground), four)
     cv2.subtract(unexplained, mixed, dst=unexplained)
     guess = np.asarray(cv2.add(cv2.multiply(unexplained, four, dst=mixed), subject, dst=mixed), np.float32)
-    subject = _mean_colour(guess, share * share, near)
+    subject = _mean_colour(guess, share * share + np.float32(_LEAST), near)
     excess = cv2.subtract(subject, ground, dst=ground)
     subject, excess = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGBA2RGB), np.float32) for each in (subject, excess))
     return subject, excess
@@ -96,7 +98,7 @@ def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32,
 def _weights() -> F32:
     """Weight of a cell as the subject's by its alpha 0..255; as the background's, read from the end."""
     share = np.arange(256) / 255
-    return np.asarray(share**_STEEPNESS + _FLOOR * share, np.float32)
+    return np.asarray(share**_STEEPNESS + _FLOOR * share + _LEAST, np.float32)
 
 
 def _mean_colour(colour: F32, weight: F32, near: int, far: int | None = None) -> F32:
@@ -107,7 +109,7 @@ def _mean_colour(colour: F32, weight: F32, near: int, far: int | None = None) ->
     if far is not None:
         wide = cv2.blur(sums, (far, far), borderType=cv2.BORDER_REFLECT)
         cv2.addWeighted(close, 1, wide, _FAR_SHARE, 0, dst=close)
-    scale = np.float32(255) / (np.asarray(cv2.extractChannel(close, 3), np.float32) + np.float32(1e-12))
+    scale = np.float32(255) / np.asarray(cv2.extractChannel(close, 3), np.float32)
     return np.asarray(cv2.multiply(close, cv2.merge([scale, scale, scale, scale]), dst=close), np.float32)
 
 

@@ -72,9 +72,10 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None, cells: U8 | N
     solid = small >= 1
     edge = undecided(small > 0, solid, REACH)
     high, gap = strip_height(step), _GAP_PIXELS // step
-    active = occupied(edge, high)
+    # And the cells around: half of a decided cell takes part in the interpolation to an undecided one beside it.
+    active = occupied(np.asarray(cv2.dilate(edge, np.ones((3, 3), np.uint8)), np.uint8), high)
     alpha = np.zeros((height, width), np.uint8)
-    # Between solid and empty cells of a strip's column there is an edge: what is not active is one or the other.
+    # Between solid and empty cells of a strip's column there is an edge: a column without one is all of one kind.
     for run in runs(occupied(solid.view(np.uint8), high) & ~active, high, small.shape[0]):
         alpha[run.scaled(step, height, width).area] = 255
     if not active.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,13 @@ class RunConfig:
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read a TOML file; an unknown key is an error."""
+    """Read a TOML file; an unknown key is an error.
+
+    Raises:
+        ValueError: samples are to be taught without a teacher, or there would be samples without a label.
+    """
     table = tomllib.loads(path.read_text())
-    return RunConfig(
+    config = RunConfig(
         out=Path(table.pop("out")),
         packs=tuple(Path(p) for p in table.pop("packs")),
         starter=Path(table.pop("starter")) if table.get("starter") else None,
@@ -67,3 +71,10 @@ def load_config(path: Path) -> RunConfig:
         stages=tuple(Stage(**stage) for stage in table.pop("stage")),
         **table,
     )
+    if config.taught and config.teacher is None:
+        raise ValueError(f"{path}: {', '.join(config.taught)} to be taught, and no teacher")
+    if unknown := set(config.taught) - {field.name for field in fields(Mixture)}:
+        raise ValueError(f"{path}: no kinds of samples: {', '.join(sorted(unknown))}")
+    if "plain" not in config.taught and any(config.mixture_of(stage).plain for stage in config.stages):
+        raise ValueError(f"{path}: plain samples have no label of their own, and are not taught")
+    return config

@@ -38,8 +38,8 @@ NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "starter")
 STEADY = 2.0
 """Weight, at the end, of the difference in the soft edge between the answers to two positions of the blocks. It grows
 from nothing: from the beginning on it would hold the network at saying the same everywhere."""
-MARGIN = 24
-"""Cells at a window's rim that are not compared."""
+MARGIN = 32
+"""Cells at a window's rim that are not compared: farther in the network does not see it."""
 
 
 class Samples:
@@ -187,11 +187,12 @@ def train(data: Path, steps: int, batch_size: int, start: Path | None, seconds: 
         network.load_state_dict(torch.load(start, weights_only=True))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore
     print(f"{[len(each) for each in samples]} samples; at first: {told(network, held, 150)}", flush=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
     begun = reported = time.time()
+    taken = 0
     for step in range(steps):
         done = max(step / steps, (time.time() - begun) / seconds)
         if done >= 1:
@@ -211,12 +212,13 @@ def train(data: Path, steps: int, batch_size: int, start: Path | None, seconds: 
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)
+        taken = step + 1
         if time.time() - reported > 300:
-            print(f"{step + 1}: {(step + 1) * batch_size / (time.time() - begun):.0f} windows/s", flush=True)
+            print(f"{taken}: {taken * batch_size / (time.time() - begun):.0f} windows/s", flush=True)
             print(told(average.module, held, 150), flush=True)
             torch.save(average.module.state_dict(), data / "average.pt")
             reported = time.time()
-    print(f"{step + 1} steps in {time.time() - begun:.0f} s; {told(average.module, held, 1 << 20)}", flush=True)
+    print(f"{taken} steps in {time.time() - begun:.0f} s; {told(average.module, held, 1 << 20)}", flush=True)
     torch.save(average.module.state_dict(), data / "average.pt")
     return average.module.cpu()
 

@@ -19,7 +19,10 @@ class OnnxNetwork(nn.Module):
     """f32[N,3,S,S] -> the graph's first output. Convolutions follow autocast, the final sigmoid is computed in f32."""
 
     def __init__(self, path: Path):
-        """Raises: ValueError: the graph holds an operation that is not known here."""
+        """
+        Raises:
+            ValueError: the graph holds an operation that is not known here, or one in another form.
+        """
         super().__init__()
         graph = onnx.load(str(path)).graph
         self._arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
@@ -27,14 +30,32 @@ class OnnxNetwork(nn.Module):
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
         for number, node in enumerate(graph.node):
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            if not self._known(node, attributes):
+                raise ValueError(f"{path}: {node.op_type} with {attributes} is not known here")
             if node.op_type == "Conv":
                 self._layers[str(number)] = self._convolution(node, attributes)
             elif node.op_type == "Resize":
                 attributes["scale"] = float(self._arrays[node.input[2]][-1])
-            elif node.op_type not in ("Relu", "MaxPool", "Concat", "Add", "Sigmoid", "Identity"):
-                raise ValueError(f"{path}: {node.op_type} is not known here")
             self._nodes.append((node.op_type, tuple(node.input), node.output[0], attributes))
         self._input, self._output = graph.input[0].name, graph.output[0].name
+
+    def _known(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> bool:
+        kind, inputs = node.op_type, [name for name in node.input if name]
+        constants = sum(name in self._arrays for name in inputs)
+        if kind == "Conv":
+            even = len(set(attributes.get("pads", [1, 0]))) == 1 and "auto_pad" not in attributes
+            return even and constants == 2 and {"group", "kernel_shape", "strides", "dilations"} <= set(attributes)
+        if kind == "Resize":
+            linear = attributes.get("mode") == b"linear"
+            half = attributes.get("coordinate_transformation_mode", b"half_pixel") == b"half_pixel"
+            return linear and half and len(node.input) == 3 and constants == 1
+        if kind == "MaxPool":
+            pads = set(attributes.get("pads", [0]))
+            two = attributes["kernel_shape"] == attributes.get("strides") == [2, 2]
+            return two and pads == {0} and attributes.get("ceil_mode") == 1
+        if kind == "Concat":
+            return attributes["axis"] == 1 and not constants
+        return kind in ("Relu", "Add", "Sigmoid", "Identity") and not constants
 
     def _convolution(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> nn.Conv2d:
         weight, bias = (torch.from_numpy(self._arrays[name].copy()) for name in node.input[1:3])

@@ -45,7 +45,7 @@ def pack(path: Path, out: Path, most: float) -> list[Path]:
     def close() -> None:
         parcel = out / f"{path.name}-{len(made)}.bin"
         parcel.write_bytes(data)
-        index = [[asdict(record), *sizes] for record, *sizes in rows]
+        index = {"of": len(pool), "pictures": [[asdict(record), *sizes] for record, *sizes in rows]}
         parcel.with_suffix(".json").write_text(json.dumps(index))
         made.append(parcel)
         rows.clear()
@@ -67,19 +67,24 @@ def decoded(colour: bytes, alpha: bytes, record: Record) -> bytes:
     """RGBA as the pack holds it.
 
     Raises:
-        ValueError: the picture has not the record's size.
+        ValueError: the picture is damaged, or has not the record's size.
     """
-    bgr = cv2.imdecode(np.frombuffer(colour, np.uint8), cv2.IMREAD_COLOR)
     shape = record.height, record.width
-    plane = cv2.imdecode(np.frombuffer(alpha, np.uint8), cv2.IMREAD_GRAYSCALE) if alpha else np.zeros(shape, np.uint8)
-    if bgr.shape[:2] != shape or plane.shape != shape:
-        raise ValueError(f"{record.stem} is {bgr.shape[:2]} and {plane.shape}, not {shape}")
+    try:
+        bgr = cv2.imdecode(np.frombuffer(colour, np.uint8), cv2.IMREAD_COLOR)
+        plane = np.zeros(shape, np.uint8)
+        if alpha:
+            plane = cv2.imdecode(np.frombuffer(alpha, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:  # nothing at all to decode
+        bgr = plane = None
+    if bgr is None or plane is None or bgr.shape[:2] != shape or plane.shape != shape:
+        raise ValueError(f"{record.stem} is damaged")
     return np.dstack([cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), plane]).tobytes()
 
 
 def chunks(parcel: Path) -> Iterator[tuple[Path, int, list[tuple[Record, int, int]]]]:
     """Where some of a parcel's records begin, and which they are."""
-    rows = json.loads(parcel.with_suffix(".json").read_text())
+    rows = json.loads(parcel.with_suffix(".json").read_text())["pictures"]
     read = [(Record(**{**row, "box": tuple(row["box"])}), *sizes) for row, *sizes in rows]
     start = 0
     for first in range(0, len(read), CHUNK):
@@ -110,15 +115,17 @@ def unpack(parcels: Path, out: Path, workers: int) -> dict[str, int]:
     # Not forked: a process that has threads, as torch's, may leave its children waiting for ever.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         for name in dict.fromkeys(parcel.stem.rpartition("-")[0] for parcel in found):
-            work = [chunk for parcel in found if parcel.stem.rpartition("-")[0] == name for chunk in chunks(parcel)]
+            parts = [parcel for parcel in found if parcel.stem.rpartition("-")[0] == name]
+            work = [chunk for parcel in parts for chunk in chunks(parcel)]
             records = [record for _, _, rows in work for record, _, _ in rows]
+            (total,) = {json.loads(parcel.with_suffix(".json").read_text())["of"] for parcel in parts}
             with (out / f"{name}.bin").open("wb") as file:
-                for record_offset, data in zip(
-                    (rows[0][0].offset for _, _, rows in work), pool.map(opened, work), strict=True
-                ):
-                    if file.tell() != record_offset:
+                for (_, _, rows), data in zip(work, pool.map(opened, work), strict=True):
+                    if file.tell() != rows[0][0].offset:
                         raise ValueError(f"{name}: what belongs at {file.tell()} is missing")
                     file.write(data)
+            if len(records) != total:
+                raise ValueError(f"{name}: {total - len(records)} of {total} pictures are missing")
             (out / f"{name}.json").write_text(json.dumps([asdict(record) for record in records]))
             counts[name] = len(records)
     return counts

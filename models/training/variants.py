@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="fp32 ONNX -> its int8 and fp16 variants, manifest included.")
     parser.add_argument("--name", default="clearcut-s")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's train/images")
-    parser.add_argument("--views", type=int, choices=(1, 2), default=2)
+    parser.add_argument("--views", type=int, choices=(1, 2), default=1)
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder with the manifest and the file")
     args = parser.parse_args()
     manifest = args.models / MANIFEST

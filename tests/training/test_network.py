@@ -100,3 +100,21 @@ def test_every_config_loads_and_its_rate_falls_to_its_end(path: Path) -> None:
         assert rate_at(stage, stage.samples) == pytest.approx(stage.rate_end)
         if stage.seconds < math.inf:
             assert rate_at(stage, stage.warmup, stage.seconds) == pytest.approx(stage.rate_end)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ('teacher = "u2netp.onnx"\n', "no teacher"),
+        ('"pseudo", "plain"', "plain samples"),
+        ('taught = ["pseudo"', "drawings"),
+    ],
+)
+def test_samples_without_a_label_are_refused(tmp_path: Path, changed: str, said: str) -> None:
+    text = (CONFIGS / "clearcut-s-g.toml").read_text()
+    assert changed in text
+    instead = {"no teacher": "", "plain samples": '"pseudo"', "drawings": 'taught = ["drawings"'}[said]
+    path = tmp_path / "changed.toml"
+    path.write_text(text.replace(changed, instead))
+    with pytest.raises(ValueError, match=said):
+        load_config(path)

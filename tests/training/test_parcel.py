@@ -41,8 +41,16 @@ def test_what_is_unpacked_is_what_was_packed(packed: Path, tmp_path: Path) -> No
         assert gap < 12, number
 
 
-def test_a_missing_parcel_is_noticed(packed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_a_missing_parcel_is_noticed(packed: Path, tmp_path: Path, which: int) -> None:
     parcels = pack(packed, tmp_path / "parcels", most=0.04)
-    parcels[1].unlink()
-    with pytest.raises(ValueError, match=r"pool: what belongs at .* is missing"):
+    parcels[which].unlink()
+    with pytest.raises(ValueError, match=r"^pool: .* missing$"):
+        unpack(tmp_path / "parcels", tmp_path / "arrived", workers=1)
+
+
+def test_a_parcel_that_was_cut_is_noticed(packed: Path, tmp_path: Path) -> None:
+    parcels = pack(packed, tmp_path / "parcels", most=0.04)
+    parcels[-1].write_bytes(parcels[-1].read_bytes()[:-2000])
+    with pytest.raises(ValueError, match="damaged"):
         unpack(tmp_path / "parcels", tmp_path / "arrived", workers=1)

@@ -64,10 +64,20 @@ def test_it_answers_what_onnx_runtime_answers(small: Path) -> None:
         np.testing.assert_allclose(OnnxNetwork(small)(torch.from_numpy(image)).numpy(), wanted, atol=1e-5)
 
 
-def test_what_it_does_not_know_it_refuses(tmp_path: Path) -> None:
-    path = saved([helper.make_node("Softmax", ["image"], ["matte"])], {}, tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match="Softmax"):
-        OnnxNetwork(path)
+OTHERS = {
+    "Softmax": helper.make_node("Softmax", ["image"], ["matte"]),
+    "Resize": helper.make_node("Resize", ["image", "", "scale"], ["matte"], mode="nearest"),
+    "MaxPool": helper.make_node("MaxPool", ["image"], ["matte"], kernel_shape=[3, 3], strides=[1, 1]),
+    "Add": helper.make_node("Add", ["image", "scale"], ["matte"]),
+    "Conv": helper.make_node("Conv", ["image", "w"], ["matte"], kernel_shape=[1, 1], pads=[0, 1, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_it_does_not_know_it_refuses(tmp_path: Path, kind: str) -> None:
+    arrays = {"scale": np.array([1, 1, 2, 2], np.float32), "w": np.ones((1, 3, 1, 1), np.float32)}
+    with pytest.raises(ValueError, match=kind):
+        OnnxNetwork(saved([OTHERS[kind]], arrays, tmp_path / "other.onnx"))
 
 
 def test_the_teacher_sees_small_pictures_enlarged_and_large_ones_as_they_are(small: Path) -> None:

@@ -42,6 +42,39 @@ def test_opaque_and_empty_pixels_are_kept() -> None:
     assert found is not rgb
 
 
+def whiskers(height: int, width: int) -> np.ndarray:
+    """A body with hairs of one pixel."""
+    _, alpha = composite(height, width, 3)
+    for turn in np.linspace(0, 6.2, 40):
+        x, y = (int(way * max(height, width)) for way in (np.cos(turn), np.sin(turn)))
+        cv2.line(alpha, (width // 2, height // 2), (width // 2 + x, height // 2 + y), 128, 1, cv2.LINE_AA)
+    return alpha
+
+
+def specks(height: int, width: int) -> np.ndarray:
+    """And pinholes."""
+    rng = np.random.default_rng(1)
+    _, alpha = composite(height, width, 3)
+    places = rng.random((height, width))
+    alpha[places < 0.0005] = 90
+    alpha[places > 0.9995] = 200
+    return alpha
+
+
+def saved(height: int, width: int) -> np.ndarray:
+    """A mask that went through a JPEG."""
+    data = cv2.imencode(".jpg", whiskers(height, width), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize("mask", [whiskers, specks, saved])
+@pytest.mark.parametrize(("height", "width"), [(200, 260), (600, 800), (1100, 1440), (1700, 1500), (3000, 4000)])
+def test_where_picture_and_colour_are_one_nothing_changes(mask, height: int, width: int) -> None:
+    rgb = np.full((height, width, 3), (200, 180, 160), np.uint8)
+    found = estimate_foreground(rgb, mask(height, width))
+    assert int(cv2.absdiff(found, rgb).max()) <= 1
+
+
 @settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 80), width=st.integers(1, 80), seed=st.integers(0, 999))
 def test_any_alpha(height: int, width: int, seed: int) -> None:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.imaging.guided import coefficients, upsample
+from app.imaging.band import grid_step, to_cells, undecided
+from app.imaging.guided import REACH, _at_cells, coefficients, squashed, upsample
 
 
 def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -179,3 +180,39 @@ def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
     inner = slice(halo if top else 0, None), slice(halo, None)
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
+
+
+def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    """What ``upsample`` makes, worked out for the whole frame at once."""
+    height, width = rgb.shape[:2]
+    step = grid_step(height, width)
+    small = squashed(_at_cells(raw, step, height, width))
+    edge = undecided(small > 0, small >= 1, REACH)[..., None]
+    slope, offset = coefficients(to_cells(rgb, step), small)
+    planes = np.dstack([slope * edge, np.where(edge[..., 0], offset, np.float32(255) * (small >= 1))]).astype(
+        np.float32
+    )
+    size = small.shape[1] * step, small.shape[0] * step
+    full = cv2.resize(planes, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+    return np.clip((full[..., :3] * rgb).sum(axis=2) + full[..., 3] + 0.5, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(300, 280), (37, 900), (600, 811), (1201, 907), (1, 400), (2600, 700)])
+@pytest.mark.parametrize("kind", ["specks", "blots", "steps", "lines"])
+def test_strips_change_nothing(shape: tuple[int, int], kind: str) -> None:
+    """No run ends where something was still to be done."""
+    rng = np.random.default_rng(len(kind) + shape[0])
+    rgb = cv2.resize(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    raw = np.zeros((320, 320), np.float32)
+    if kind == "specks":
+        raw[rng.random(raw.shape) < 0.001] = 1
+    elif kind == "blots":
+        raw = cv2.resize(rng.random((9, 9), np.float32), (320, 320), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    elif kind == "steps":
+        raw[100:, 37:] = 1
+        raw[200:, 160:240] = 0.5
+    else:
+        raw[::64] = 1
+        raw[:, 5::50] = 0.7
+    gap = cv2.absdiff(upsample(raw, rgb), everywhere(raw, rgb))
+    assert int(gap.max()) <= 1, np.argwhere(gap > 1)[:5]
