@@ -148,8 +148,11 @@ def variants(given: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
     every: list[RemoveOptions] = []
     ignored: list[str] = []
     for position, own in enumerate(listed):
-        if not isinstance(own, dict) or not all(isinstance(value, str | int | float) for value in own.values()):
-            raise InvalidOption("variants", expected)
+        if not isinstance(own, dict):
+            raise InvalidOption(f"variants[{position}]", 'an object of options, such as {"size": "preview"}')
+        for name, value in own.items():
+            if not isinstance(value, str | int | float):
+                raise InvalidOption(f"variants[{position}].{name[:40]}", "a text, a number or a boolean")
         texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in own.items()}
         try:
             options, unknown = remove_options(common | {name: text for name, text in texts.items() if text})
