@@ -14,7 +14,7 @@ Three questions, each on its own data:
   last network, since it follows the length and the softness of their edges.
 
 The raw matte is the network's answer to the whole picture at 320 x 320: of clearcut-s.int8, the
-default on CPUs with VNNI, both mirror views. Everything runs on one thread.
+default on CPUs with VNNI, among others. Everything runs on one thread.
 """
 
 from __future__ import annotations
