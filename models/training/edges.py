@@ -31,8 +31,8 @@ PHOTOS = 0.4
 """Share of windows from the part of real photos."""
 SHARE = 0.85
 """Of the learnt correction that is exported. Of the model that is served: with u2netp's mattes of held-out composites
-3.9 % more of the subject was missing with the whole than with the guided fit alone, 1.8 % with this; SAD is half a point
-lower, gradient error half a point higher.
+3.9 % more of the subject was missing with the whole than with the guided fit alone, 1.8 % with this; SAD is half a
+point lower, gradient error half a point higher.
 """
 NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "starter")
 """As they are given to ``edge_data``."""
