@@ -224,9 +224,12 @@ def test_a_client_that_leaves_with_requests_behind_the_one_in_work_is_no_fault_o
     body, kind = multipart(noise(2000))
     wire = Wire(server.port)
     wire.send(request(body, kind, X_Request_ID="left-1") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-    until_metric(server, "clearcut_slots_used", 1)
+    # Until it is in work, or done: it may be too quick for a question between the two.
+    while metric(server, "clearcut_slots_used") < 1:
+        if any(line.get("request_id") == "left-1" for line in server.log):
+            break
     wire.abort()
-    assert server.event("request", request_id="left-1")["status"] in (499, 200)  # 200: it was too quick for us
+    assert server.event("request", request_id="left-1")["status"] in (499, 200)
     assert not [line for line in server.log if line["event"] == "unhandled"]
 
 
