@@ -154,10 +154,14 @@ train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once)
 		$(TRAIN)/bin/python -m models.training.teacher --model $(WEIGHTS)/u2netp.onnx
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
 
-train-edges: $(TRAIN)/.train ## train the edge model on the mattes of four networks and export it; then its sha256 into the manifest
-	test -f models/training/runs/edges/complete || $(TRAIN)/bin/python -m models.training.edge_data \
-		--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
-	$(TRAIN)/bin/python -m models.training.edges --out models/clearcut-edges.onnx
+EDGE_DATA = $(TRAIN)/bin/python -m models.training.edge_data \
+	--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
+train-edges: $(TRAIN)/.train ## train the edge model on the mattes of four networks (TEACHER=) and export it; then its sha256 into the manifest
+	test -f models/training/runs/edges/complete || $(EDGE_DATA)
+	test -f models/training/runs/edges-coarse/complete || \
+		$(EDGE_DATA) --cells 216 --step 3 --share 0.5 --out models/training/runs/edges-coarse
+	$(TRAIN)/bin/python -m models.training.edges --data models/training/runs/edges models/training/runs/edges-coarse \
+		$(if $(TEACHER),--teacher $(TEACHER)) --out models/clearcut-edges.onnx
 
 export: $(TRAIN)/.train ## the trained network of CONFIG= as models/clearcut-s.onnx; then make export-variants
 	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/clearcut-s.onnx

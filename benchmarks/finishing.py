@@ -9,7 +9,8 @@ Three questions, each on its own data:
   group's pictures of the error as a share of bilinear's. "near" and "far" split the SAD at 8 pixels from the true
   edge, "soft" is the percentage of pixels between 0 and 255. "guided" is ours without the edge model; "true near"
   puts the true alpha within 8 pixels of the raw matte's own edge, at the raw matte's resolution, and brings that up as
-  "guided" does: what there is to win near the edge.
+  "guided" does: what there is to win near the edge. For the first network once more with the pictures enlarged to a
+  megapixel.
 * colour and cost: see ``finishing_colour`` and ``finishing_cost``; the cost with the mattes of the first and of the
   last network, since it follows the length and the softness of their edges.
 
@@ -31,7 +32,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,8 @@ SPEC = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
 COMMAND = "python -m benchmarks.finishing"
 NEAR = 8
+LARGE = 1e6
+"""Pixels to which the pictures are enlarged as well: the grid that the finishing works on is coarser then."""
 Method = Callable[[F32, U8], U8]
 Table = dict[str, dict[str, dict[str, float]]]
 
@@ -143,12 +146,22 @@ def figures(alpha: U8, sample: Sample) -> dict[str, float]:
     }
 
 
-def compare(data: Path, model: Path, closed_form_every: int) -> dict[str, object]:
+def larger(sample: Sample, pixels: float) -> Sample:
+    """The picture and its alpha enlarged to so many pixels; the raw matte stays."""
+    scale = (pixels / sample.alpha.size) ** 0.5
+    rgb = cv2.resize(sample.rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    alpha = cv2.resize(sample.alpha, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return replace(sample, rgb=rgb, alpha=alpha)
+
+
+def compare(data: Path, model: Path, closed_form_every: int, pixels: float | None = None) -> dict[str, object]:
     scored: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     subset: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     seconds = []
     edges = load_edges()
     for number, sample in enumerate(samples(data, model)):
+        if pixels is not None:
+            sample = larger(sample, pixels)
         plain = bilinear(sample.raw, sample.rgb)
         found = {
             "bilinear": plain,
@@ -235,6 +248,8 @@ def main() -> int:
         if "subset" in compared:
             show(f"{path.stem}, one in {arguments.closed_form_every}", compared["subset"]["scores"])
             print(f"closed form: {compared['subset']['closed_form_s']} s of processor time a picture")
+    enlarged = compare(arguments.data, models[0], 0, LARGE)
+    show(f"{models[0].stem}, pictures enlarged to {LARGE:.0e} pixels", enlarged["all"])
     colour = finishing_colour.measure(arguments.data)
     finishing_colour.show(colour)
     cost = {}
@@ -243,7 +258,7 @@ def main() -> int:
         cost[path.stem] = finishing_cost.measure(photos[:: max(1, len(photos) // 8)])
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
-    figures_ = {"matte": result, "colour": colour, "cost": cost}
+    figures_ = {"matte": result, "matte at 1 MP": enlarged, "colour": colour, "cost": cost}
     report.write("finishing", "what the finishing makes of a small matte", COMMAND, facts, figures_)
     return 0
 

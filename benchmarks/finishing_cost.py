@@ -2,8 +2,9 @@
 
 Photographs with the network's own raw matte, enlarged. Milliseconds of processor time and of the clock, best of the
 turns taken: other work on the machine can only add. The naive way resizes the matte and leaves the colours alone.
-Freed memory is kept for the next picture, as the server keeps it (``app.host``). The memory figure is from a process of
-its own in which every buffer has its own pages: elsewhere it tells what the heap happens to hold.
+Times are from a process of its own that is held to one core and keeps freed memory for the next picture, as the server
+does (``app.host``); the memory figure is from another in which every buffer has its own pages: elsewhere it tells what
+the heap happens to hold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -24,20 +26,19 @@ from app.imaging.compose import compose
 from app.imaging.options import RemoveOptions
 from app.imaging.refine import refine
 from app.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
-from app.inference.edges import EdgeNetwork, load_edges
+from app.inference.edges import load_edges
 
 SIZES = {"1 MP": 1e6, "12 MP": 12e6}
-TURNS = 9
+TURNS = 25
 
 
 def measure(photos: list[tuple[U8, F32]]) -> dict[str, dict[str, object]]:
-    edges = load_edges()
-    keep_freed_memory()
     result: dict[str, dict[str, object]] = {}
     for label, pixels in SIZES.items():
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), map_every_buffer) as apart:
-            memory = list(apart.map(memory_of, photos, itertools.repeat(pixels)))
-        rows = [one(*enlarged(*photo, pixels), edges) for photo in photos]
+        memory, rows = (
+            apart(work, prepared, photos, pixels)
+            for work, prepared in ((memory_of, map_every_buffer), (time_of, as_the_server))
+        )
         for row, extra in zip(rows, memory, strict=True):
             row |= extra
         result[label] = {
@@ -46,6 +47,23 @@ def measure(photos: list[tuple[U8, F32]]) -> dict[str, dict[str, object]]:
             "photos": len(rows),
         }
     return result
+
+
+def apart(
+    work: Callable[[tuple[U8, F32], float], dict[str, float]],
+    prepared: Callable[[], None],
+    photos: list[tuple[U8, F32]],
+    pixels: float,
+) -> list[dict[str, float]]:
+    """``work`` on each photo, one after the other in a new process that was ``prepared``."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepared) as process:
+        return list(process.map(work, photos, itertools.repeat(pixels)))
+
+
+def as_the_server() -> None:
+    keep_freed_memory()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
@@ -66,8 +84,11 @@ def enlarged(rgb: U8, raw: F32, pixels: float) -> tuple[DecodedImage, RawMatte]:
     return image, RawMatte(raw, Geometry(image.width, image.height, raw.shape[0]))
 
 
-def one(image: DecodedImage, matte: RawMatte, edges: EdgeNetwork) -> dict[str, float]:
-    options = RemoveOptions()
+def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
+    """Milliseconds by step, of the processor and of the clock."""
+    cv2.setNumThreads(1)
+    image, matte = enlarged(*photo, pixels)
+    edges, options = load_edges(), RemoveOptions()
 
     def naive() -> Matte:
         small = np.clip(matte.values * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -96,10 +117,10 @@ def one(image: DecodedImage, matte: RawMatte, edges: EdgeNetwork) -> dict[str, f
 
 
 def map_every_buffer() -> None:
-    """glibc: buffers of a picture's size come from the system one by one, and go back to it (mallopt(3))."""
+    """glibc: buffers of a page or more come from the system one by one, and go back to it (mallopt(3))."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(-3, 1 << 15)  # M_MMAP_THRESHOLD
+        mallopt(-3, 1 << 12)  # M_MMAP_THRESHOLD
 
 
 def extra_memory(step: Callable[[], object]) -> float:

@@ -7,23 +7,20 @@ of such columns with little between them are worked on as one, since every call 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from app.imaging.types import F32, U8
+from app.imaging.types import U8
 
 Mask = npt.NDArray[np.bool_]
-_GRID_SIDE = 288
-"""Cells along the longer side of a picture, about; a cell is one pixel at least. Of the colours' error on composites of
-a megapixel 430 cells left 32.6 %, 288 30.5 %, 240 30.4 % and 200 31.3 %.
-"""
+_GRID_SIDE = 220
+"""Cells along the longer side of a picture, at least, unless it has fewer pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A rectangle of a grid, ends exclusive."""
 
     top: int
@@ -53,9 +50,6 @@ class Run:
             min(self.right + -self.right % to, width),
         )
 
-    def moved(self, down: int, right: int) -> Run:
-        return Run(self.top + down, self.bottom + down, self.left + right, self.right + right)
-
     def scaled(self, step: int, height: int, width: int) -> Run:
         """The same rectangle on a grid ``step`` times finer, cut at a frame of ``height`` x ``width``."""
         return Run(
@@ -68,12 +62,17 @@ class Run:
 
 def occupied(mask: U8, high: int) -> Mask:
     """bool[ceil(h / high), w]: in which columns a strip of ``high`` rows of ``mask`` (u8[h,w]) holds anything but 0."""
-    height, width = mask.shape
+    return np.asarray(over_strips(np.maximum, mask, high) > 0)
+
+
+def over_strips(reducing: np.ufunc, plane: U8, high: int) -> U8:
+    """u8[ceil(h / high), w]: the columns of strips of ``high`` rows of ``plane`` (u8[h,w]), each reduced to a value."""
+    height, width = plane.shape
     whole = height // high
-    strips = mask[: whole * high].reshape(whole, high, width).max(axis=1)
+    found = reducing.reduce(plane[: whole * high].reshape(whole, high, width), axis=1)
     if height % high:
-        strips = np.concatenate([strips, mask[whole * high :].max(axis=0, keepdims=True)])
-    return np.asarray(strips > 0)
+        found = np.concatenate([found, reducing.reduce(plane[whole * high :], axis=0, keepdims=True)])
+    return np.asarray(found, np.uint8)
 
 
 def undecided(some: Mask, full: Mask, reach: int) -> U8:
@@ -88,58 +87,56 @@ def runs(strips: Mask, high: int, height: int, gap: int = 0) -> list[Run]:
 
     Neighbours are joined to one run, and so are those that ``gap`` columns at most lie between.
     """
-    steps = np.diff(strips.astype(np.int8), prepend=0, append=0, axis=1)
-    rows, lefts = np.nonzero(steps > 0)
-    rights = np.nonzero(steps < 0)[1]
-    apart = (rows[1:] != rows[:-1]) | (lefts[1:] - rights[:-1] > gap)
-    first, last = np.append(True, apart), np.append(apart, True)
-    tops = rows[first[: rows.size]] * high
-    ends = (tops, np.minimum(tops + high, height), lefts[first[: rows.size]], rights[last[: rows.size]])
-    return [Run(*four) for four in zip(*(end.tolist() for end in ends), strict=True)]
+    count, width = strips.shape
+    # With an empty column at the end of each, strips can be looked at as one: each start has its own strip's end.
+    line = np.zeros((count, width + 1), np.bool_)
+    line[:, :width] = strips
+    line = line.reshape(-1)
+    changes = np.flatnonzero(line[1:] != line[:-1]) + 1
+    places = [0, *changes.tolist()] if line[:1].any() else changes.tolist()
+    found: list[Run] = []
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        row, left = divmod(start, width + 1)
+        right = left + end - start
+        if found and found[-1].top == row * high and left - found[-1].right <= gap:
+            left = found.pop().left
+        found.append(Run(row * high, min((row + 1) * high, height), left, right))
+    return found
 
 
 def strip_height(step: int) -> int:
-    """Rows of cells that are worked on at once: some 64 pixels, but six at least, as a strip costs two more."""
+    """Rows of cells that are worked on at once: some 64 pixels, but six at least, as a strip costs two more.
+
+    Between 32 and 96 pixels it makes no difference.
+    """
     return max(6, 64 // step)
+
+
+def gap_width(step: int) -> int:
+    """Columns of cells that the runs of a strip lie apart at least."""
+    return 96 // step
 
 
 def grid_step(height: int, width: int) -> int:
     """Pixels along the side of a cell of the grid that a picture's coarse work is done on."""
-    return max(1, min(round(max(height, width) / _GRID_SIDE), height, width))
+    return max(1, min(max(height, width) // _GRID_SIDE, height, width))
 
 
 def to_cells(plane: U8, step: int) -> U8:
     """``plane``, u8[h,w] or u8[h,w,c], on a grid of ceil(h / step) x ceil(w / step) cells; ``step`` <= h and w.
 
-    The mean of a cell's pixels; from step 4 on of four samples in it, always at the same places, since reading every
-    pixel of a large picture costs more than all that follows. A cell that is cut by the frame repeats its neighbour.
+    The mean of a cell's pixels; from step 4 on what is in its middle, one pixel or four, since reading every pixel of a
+    large picture costs more than all that follows. A cell that is cut by the frame repeats its neighbour.
+
+    On composites of a megapixel the middle was as good as the mean of four pixels apart, with noise of seven levels
+    too. Without noise half a point less is off SAD, one more off gradient error, and of the colours' error a thirtieth
+    less is left.
     """
     if step == 1:
         return plane
     height, width = plane.shape[:2]
     rows, columns = height // step, width // step
     whole = plane[: rows * step, : columns * step]
-    if step >= 4:
-        whole = np.asarray(cv2.resize(whole, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR), np.uint8)
-    cells = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_LINEAR if step >= 4 else cv2.INTER_AREA)
     below, right = -(-height // step) - rows, -(-width // step) - columns
     return np.asarray(cv2.copyMakeBorder(cells, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-
-
-class Zoom:
-    """Brings planes of cells up to the pixels of one run."""
-
-    def __init__(self, run: Run, step: int, cells: tuple[int, int], pixels: tuple[int, int]) -> None:
-        """``run`` is in cells; ``cells`` and ``pixels`` are height and width of the two grids."""
-        halo = run.grown(1, *cells)
-        target = run.scaled(step, *pixels)
-        self.target = target.area
-        """The run's pixels in the picture."""
-        self._halo = halo.area
-        self._size = ((halo.right - halo.left) * step, (halo.bottom - halo.top) * step)
-        top, left = halo.top * step, halo.left * step
-        self._core = slice(target.top - top, target.bottom - top), slice(target.left - left, target.right - left)
-
-    def __call__(self, plane: F32) -> F32:
-        """The run's part of ``plane``, f32[h,w] or f32[h,w,3], linear between the centres of the cells."""
-        return np.asarray(cv2.resize(plane[self._halo], self._size, interpolation=cv2.INTER_LINEAR)[self._core])

@@ -14,7 +14,7 @@ from app.imaging.types import U8, Color
 _STRIP_BYTES = 1 << 17
 """Of colour worked on at a time; the four temporaries of a strip stay in the cache."""
 _MASKED_BYTES = 1 << 20
-"""The same where there is one temporary and little to gain: a mask of a whole picture is a ninth of its memory."""
+"""The same where there is one temporary; of a small picture a sixteenth."""
 
 
 def flatten(rgb: U8, alpha: U8, color: Color) -> U8:
@@ -42,13 +42,20 @@ def on_white(color: Color) -> Color:
 def straight(rgb: U8, alpha: U8) -> U8:
     """u8[H,W,4], straight colour, and no colour at all where alpha is 0: what was removed must not be in the file."""
     out = np.empty((*alpha.shape, 4), np.uint8)
-    rows = max(1, _MASKED_BYTES // (3 * rgb.shape[1]))
+    rows = min(max(rgb.shape[0] // 16, 1), max(1, _MASKED_BYTES // (3 * rgb.shape[1])))
+    filled = np.empty((rows, rgb.shape[1], 4), np.uint8)
     for top in range(0, rgb.shape[0], rows):
-        strip, cover = out[top : top + rows], alpha[top : top + rows]
-        cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA, dst=strip)
-        cv2.insertChannel(cover, strip, 3)
-        words = strip.view(np.int32)[:, :, 0]
-        cv2.bitwise_xor(words, words, dst=words, mask=cv2.inRange(cover, 0, 0))
+        cover, strip = alpha[top : top + rows], out[top : top + rows]
+        strip[:] = 0
+        left, above, across, down = cv2.boundingRect(cover)
+        if not across:
+            continue
+        box = slice(above, above + down), slice(left, left + across)
+        shown = filled[box]
+        cv2.cvtColor(rgb[top : top + rows][box], cv2.COLOR_RGB2RGBA, dst=shown)
+        cv2.insertChannel(cover[box], shown, 3)
+        # As words of 32 bits, on which copying by a mask is fast.
+        cv2.copyTo(shown.view(np.int32)[:, :, 0], cover[box], strip[box].view(np.int32)[:, :, 0])
     return out
 
 

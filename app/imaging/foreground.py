@@ -14,10 +14,14 @@ slower; steep weights without the second pass 25 / 57 %; this 22 / 54 %.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
-from app.imaging.band import Run, Zoom, grid_step, occupied, runs, strip_height, to_cells, undecided
+from app.imaging.atlas import Atlas
+from app.imaging.band import Mask, gap_width, grid_step, over_strips, runs, strip_height, to_cells
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
@@ -26,89 +30,116 @@ _FLOOR, _LEAST = 1e-6, 1e-9
 where there is nothing at all of a thing thinner than a cell, what the picture shows.
 """
 _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
-"""Sides of the two windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
+"""Sides of the windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
+_COARSER = 2
+"""Of the far window one cell in so many is looked at, each way. On composites of a megapixel 2 left 29.8 % of the
+error, 3 left 30.1 and 4 left 31.7 %, and without the far window 36.9 % were left.
+"""
 _FAR_SHARE = 0.01
 """Weight of the far window: it speaks where the near one holds nothing pure."""
-_GAP_PIXELS = 96
-"""How far apart the runs of a strip are at least."""
-_STRIP = 96
-"""Cells."""
 
 
-def estimate_foreground(rgb: U8, alpha: U8, cells: U8 | None = None) -> U8:
+def estimate_foreground(rgb: U8, alpha: U8) -> U8:
     """``rgb`` (u8[H,W,3]) with the background's share taken out wherever 0 < ``alpha`` < 255 (u8[H,W]).
 
-    A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255. ``cells`` is ``rgb`` at the cells of its grid, if that
-    is there already.
+    A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255.
     """
     found = rgb.copy()
-    step = grid_step(*alpha.shape)
-    shares = to_cells(alpha, step)
-    edge = undecided(shares > 0, shares == 255, 1)
-    if not edge.any():
-        return found
-    coarse = to_cells(rgb, step) if cells is None else cells, shares, edge, _weights()
-    # In strips, because what a strip needs stays in the processor's cache.
-    for top in range(0, edge.shape[0], _STRIP):
-        left, above, across, down = cv2.boundingRect(edge[top : top + _STRIP])
-        if across:
-            part = Run(top + above, top + above + down, left, left + across)
-            _correct_part(part, step, coarse, (rgb, alpha, found))
+    take_out_background(found, alpha)
     return found
 
 
-def _correct_part(part: Run, step: int, coarse: tuple[U8, U8, U8, F32], fine: tuple[U8, U8, U8]) -> None:
-    """Writes the colours of ``part``, a rectangle of cells, into the last of ``fine``."""
-    cells, shares, edge, weight = coarse
+def take_out_background(rgb: U8, alpha: U8, cells: U8 | None = None) -> None:
+    """The same in ``rgb`` itself; ``cells`` is ``rgb`` at the cells of its grid, if that is there already (it may be
+    ``rgb``: the colours are worked out before the first is written).
+    """
+    step = grid_step(*alpha.shape)
+    high = strip_height(step)
+    parts = runs(_soft(alpha, step, high), high, -(-alpha.shape[0] // step), gap_width(step))
+    if not parts:
+        return
+    atlas = Atlas(parts, step, alpha.shape)
+    cells = to_cells(rgb, step) if cells is None else cells
+    subject, excess = _colours(cells, to_cells(alpha, step), atlas, step)
+    for page in atlas.pages():
+        here = page.gather(alpha)
+        mask = np.asarray((here - np.uint8(1)) < 254).view(np.uint8)  # of bytes, 0 becomes 255
+        corrected = _corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess))
+        page.scatter(corrected, rgb, mask)
+
+
+def _soft(alpha: U8, step: int, high: int) -> Mask:
+    """bool[strips,w]: in which columns of cells a strip of ``high`` rows of cells is neither empty nor opaque."""
+    height, width = alpha.shape
+    rows, columns = high * step, -(-width // step)
+    found = np.zeros((-(-height // rows), columns * step), np.bool_)
+    most, least = (over_strips(reducing, alpha, rows) for reducing in (np.maximum, np.minimum))
+    np.logical_and(most > 0, least < 255, out=found[:, :width])
+    return np.asarray(found.reshape(len(found), columns, step).any(axis=2))
+
+
+def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
+    """The subject's colour and what it has more than the background's, sheets f32[h,w,3] of cells each."""
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
-    # As far around as the windows reach: beyond it nothing is read, so only the frame itself is a border.
-    inner = part.grown(far // 2 + near // 2 + 1, *edge.shape)
-    frame = inner.scaled(step, *fine[1].shape).area
-    rgb, alpha, found = (plane[frame] for plane in fine)
-    subject, excess = _colours(cells[inner.area], shares[inner.area], weight, near, far)
-    high, gap = strip_height(step), _GAP_PIXELS // step
-    for run in runs(occupied(edge[part.area], high), high, part.bottom - part.top, gap):
-        zoom = Zoom(run.moved(part.top - inner.top, part.left - inner.left), step, subject.shape[:2], alpha.shape)
-        here = alpha[zoom.target]
-        corrected = _corrected(rgb[zoom.target], here, zoom(subject), zoom(excess))
-        cv2.copyTo(corrected, cv2.inRange(here, 1, 254), found[zoom.target])
-
-
-def _colours(rgb: U8, alpha: U8, weight: F32, near: int, far: int) -> tuple[F32, F32]:
-    """The subject's colour and what it has more than the background's, f32[h,w,3] each, at the cells."""
+    around = near // 2 * 2 + 1  # two windows and an interpolation
+    tables = _weights()
     # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
-    own = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8).astype(np.float32)
+    rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
+    own, cover = atlas.cells(rgba, around).astype(np.float32), atlas.cells(alpha, around)
     ground, subject = (
-        _mean_colour(own, np.asarray(table[alpha], np.float32), near, far) for table in (weight[::-1], weight)
+        _mean_colour(own, np.asarray(cv2.LUT(cover, table), np.float32), near, atlas.cells(sums, around))
+        for table, sums in zip(tables, _far_sums(rgba, alpha, tables, far), strict=True)
     )
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
-    share = alpha.astype(np.float32) * np.float32(1 / 255)
+    share = cover.astype(np.float32) * np.float32(1 / 255)
     four = cv2.merge([share, share, share, share])
     # own - ground - share (subject - ground), in as few new arrays as can be.
-    unexplained = cv2.subtract(own, ground, dst=own)
-    mixed = cv2.multiply(cv2.subtract(subject, ground), four)
-    cv2.subtract(unexplained, mixed, dst=unexplained)
-    guess = np.asarray(cv2.add(cv2.multiply(unexplained, four, dst=mixed), subject, dst=mixed), np.float32)
-    subject = _mean_colour(guess, share * share + np.float32(_LEAST), near)
-    excess = cv2.subtract(subject, ground, dst=ground)
-    subject, excess = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGBA2RGB), np.float32) for each in (subject, excess))
-    return subject, excess
+    own -= ground
+    difference = np.subtract(subject, ground)
+    difference *= four
+    own -= difference
+    own *= four
+    own += subject
+    subject = _mean_colour(own, share * share + np.float32(_LEAST), near)
+    excess = np.subtract(subject, ground, out=ground)
+    three = [cv2.cvtColor(atlas.trimmed(each, around), cv2.COLOR_RGBA2RGB) for each in (subject, excess)]
+    return np.asarray(three[0], np.float32), np.asarray(three[1], np.float32)
 
 
-def _weights() -> F32:
-    """Weight of a cell as the subject's by its alpha 0..255; as the background's, read from the end."""
+@functools.cache
+def _weights() -> tuple[F32, F32]:
+    """Weight of a cell by its alpha 0..255, as the background's and as the subject's."""
     share = np.arange(256) / 255
-    return np.asarray(share**_STEEPNESS + _FLOOR * share + _LEAST, np.float32)
+    weights = np.asarray(share**_STEEPNESS + _FLOOR * share + _LEAST, np.float32)
+    return weights[::-1].copy(), weights
 
 
-def _mean_colour(colour: F32, weight: F32, near: int, far: int | None = None) -> F32:
-    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, over both windows if there are two."""
+def _far_sums(rgba: U8, alpha: U8, tables: tuple[F32, F32], far: int) -> Iterator[F32]:
+    """For both tables of weights, f32[h,w,4]: weighted mean colours over the far window and, in the last channel, 255
+    times the mean weight.
+    """
+    size = alpha.shape[::-1]
+    fewer = tuple(max(1, side // _COARSER) for side in size)
+    few = np.asarray(cv2.resize(rgba, fewer, interpolation=cv2.INTER_NEAREST), np.uint8).astype(np.float32)
+    cover = cv2.resize(alpha, fewer, interpolation=cv2.INTER_NEAREST)
+    side = far // _COARSER | 1
+    for table in tables:
+        sums = _weighted(few, np.asarray(cv2.LUT(cover, table), np.float32))
+        wide = cv2.blur(sums, (side, side), borderType=cv2.BORDER_REFLECT)
+        yield np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _weighted(colour: F32, weight: F32) -> F32:
     four = cv2.merge([weight, weight, weight, weight])
-    sums = cv2.multiply(colour, four, dst=four)
-    close = cv2.blur(sums, (near, near), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.multiply(colour, four, dst=four), np.float32)
+
+
+def _mean_colour(colour: F32, weight: F32, near: int, far: F32 | None = None) -> F32:
+    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, and some of ``far`` if it is there."""
+    sums = _weighted(colour, weight)
+    close = cv2.blur(sums, (near, near), dst=sums, borderType=cv2.BORDER_REFLECT)
     if far is not None:
-        wide = cv2.blur(sums, (far, far), borderType=cv2.BORDER_REFLECT)
-        cv2.addWeighted(close, 1, wide, _FAR_SHARE, 0, dst=close)
+        cv2.addWeighted(close, 1, far, _FAR_SHARE, 0, dst=close)
     scale = np.float32(255) / np.asarray(cv2.extractChannel(close, 3), np.float32)
     return np.asarray(cv2.multiply(close, cv2.merge([scale, scale, scale, scale]), dst=close), np.float32)
 
@@ -116,12 +147,10 @@ def _mean_colour(colour: F32, weight: F32, near: int, far: int | None = None) ->
 def _corrected(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
     """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where ground = subject - excess.
 
-    Which is ``rgb`` and subject + alpha excess, mixed by alpha. Writes into ``excess``.
+    Which is ``rgb`` and subject + alpha excess, mixed by alpha. Writes into ``subject``.
     """
-    share = alpha.astype(np.float32) * np.float32(1 / 255)
-    three = cv2.merge([share, share, share])
-    # In as few new arrays as can be: those of a large run come fresh from the system, page by page.
-    other = cv2.add(cv2.multiply(excess, three, dst=excess), subject, dst=excess)
-    difference = cv2.subtract(rgb, other, dtype=cv2.CV_32F)
-    cv2.multiply(difference, three, dst=difference)
+    share = np.asarray(cv2.cvtColor(np.multiply(alpha, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
+    other = cv2.accumulateProduct(excess, share, subject)
+    difference = np.subtract(rgb, other)
+    difference *= share
     return np.asarray(cv2.add(difference, other, dtype=cv2.CV_8U), np.uint8)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from app.errors import StartupError
@@ -53,8 +51,8 @@ class EdgeNetwork:
     """Implements ``imaging.types.EdgeModel``; may be called from several threads at once."""
 
     def __init__(self, path: Path, data: bytes) -> None:
-        """``data``: the ONNX file at ``path``, (guide u8[h,w,3], values f32[h,w], fitted f32[h,w]) to f32[h,w], h and w
-        multiples of 4.
+        """``data``: the ONNX file at ``path``, from f32[1,5,h,w], h and w multiples of 4, to f32[h,w]. The planes are
+        red, green and blue in 0..255, the values, and what is fitted, cut at -0.5 and 1.5.
 
         Raises:
             StartupError: it is none, or does not answer as it should.
@@ -66,6 +64,7 @@ class EdgeNetwork:
         zeros = np.zeros((8, 12), np.float32)
         try:
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._input = self._session.get_inputs()[0].name
             answer = self(np.zeros((8, 12, 3), np.uint8), zeros, zeros)
         except Exception as exc:
             raise StartupError(f"Edge model: {path} cannot be used: {short(exc)}") from None
@@ -75,19 +74,14 @@ class EdgeNetwork:
     def __call__(self, guide: U8, values: F32, fitted: F32) -> F32:
         """What to add to ``fitted``, f32[h,w], for grids of any size; see ``imaging.types.EdgeModel``."""
         height, width = values.shape
-        planes: dict[str, npt.NDArray[Any]] = {"guide": guide, "values": values, "fitted": fitted}
-        added: F32 = self._session.run(None, {name: _continued(plane) for name, plane in planes.items()})[0]
+        down, across = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
+        planes = np.empty((1, 5, down, across), np.float32)
+        inner = planes[0, :, :height, :width]
+        for channel in range(3):
+            inner[channel] = guide[:, :, channel]
+        inner[3] = values
+        np.clip(fitted, -0.5, 1.5, out=inner[4])
+        planes[..., height:, :width] = planes[..., height - 1 : height, :width]
+        planes[..., width:] = planes[..., width - 1 : width]
+        added: F32 = self._session.run(None, {self._input: planes})[0]
         return added[:height, :width]
-
-
-def _continued(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``plane`` to the next multiples of the stride, its last row and column repeated."""
-    height, width = plane.shape[:2]
-    down, across = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
-    if (down, across) == (height, width):
-        return plane
-    larger = np.empty((down, across, *plane.shape[2:]), plane.dtype)
-    larger[:height, :width] = plane
-    larger[height:, :width] = plane[-1]
-    larger[:, width:] = larger[:, width - 1 : width]
-    return larger

@@ -3,9 +3,9 @@
     python -m models.training.edge_data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
         models/starter.onnx
 
-Samples are drawn at twice the cells' resolution and are sharp there: objects are set in no larger than their own
-pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer is
-stored at the cells and at full size, so that training only has to add the correction. Samples that the network
+Samples are drawn at ``--step`` times the cells' resolution and are sharp there: objects are set in no larger than their
+own pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer
+is stored at the cells and at full size, so that training only has to add the correction. Samples that the network
 misunderstands (IoU under 0.3) are left out: no edge model can mend them. Of real photos there are parts of their own:
 taught with few of them, a model took from the people in them what a network was unsure of.
 """
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from app.imaging import guided
-from app.imaging.band import undecided
+from app.imaging.band import to_cells, undecided
 from app.imaging.prepare import prepare
 from app.imaging.types import F32, U8, DecodedImage, InputSpec
 
@@ -31,9 +31,7 @@ from .data import Pool
 from .sampling import Mixture, Sampler
 from .teacher import session
 
-SIDE = 320
-"""Cells; the samples have twice as many pixels."""
-SPEC = InputSpec(SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SPEC = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SHARES = (0.4, 0.15, 0.3, 0.15)
 """Of the networks, in the order they are given."""
 MIXTURE = Mixture(
@@ -86,12 +84,12 @@ def network(path: Path) -> Callable[[U8], F32]:
     )
 
 
-def fitted(rgb: U8, raw: F32) -> dict[str, np.ndarray]:
+def fitted(rgb: U8, raw: F32, step: int) -> dict[str, np.ndarray]:
     """What ``guided.upsample`` would do without an edge model, before it is clipped, at the cells and at full size.
 
-    ``rgb`` u8[2S,2S,3], ``raw`` f32[S,S] in 0..1.
+    ``rgb`` u8[S,S,3], cells of ``step`` pixels of it; ``raw`` f32[S/step,S/step] in 0..1.
     """
-    guide = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    guide = to_cells(rgb, step)
     small = guided.squashed(raw)
     edge = undecided(small > 0, small >= 1, guided.REACH) > 0
     slope, offset = guided.coefficients(guide, small)
@@ -107,25 +105,26 @@ def fitted(rgb: U8, raw: F32) -> dict[str, np.ndarray]:
     }
 
 
-def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, out: Path) -> int:
+def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, out: Path, cells: int, step: int) -> int:
     """Draws some of a part and writes them; the number of samples."""
+    side = cells * step
     cv2.setNumThreads(1)
     mixture = replace(MIXTURE, photo=part.photo, composite=1 - part.photo)
     sampler = Sampler(Pool(*packs), mixture, held_out=part.held_out, seed=part.seed, reach=REACH)
     networks = [network(path) for path in paths]
     rows: dict[str, list[np.ndarray]] = {}
     for index in indices:
-        rgb, alpha = sampler(index, 2 * SIDE)
+        rgb, alpha = sampler(index, side)
         if not 0.01 < (alpha > 127).mean() < 0.9:
             continue
         shares = np.array(SHARES[: len(paths)]) / sum(SHARES[: len(paths)])
         drawn = int(np.random.default_rng(index).choice(len(paths), p=shares))
         for which in range(len(paths)) if part.held_out else [drawn]:
-            raw = np.clip(networks[which](rgb), 0, 1)
-            exact = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) / 255
+            raw = guided.at_cells(np.clip(networks[which](rgb), 0, 1), step, side, side)
+            exact = cv2.resize(alpha, (cells, cells), interpolation=cv2.INTER_AREA) / 255
             if np.minimum(raw, exact).sum() < 0.3 * np.maximum(raw, exact).sum():
                 continue
-            row = {"alpha": alpha, "raw": raw.astype(np.float16), "network": np.array(which), **fitted(rgb, raw)}
+            row = {"alpha": alpha, "raw": raw.astype(np.float16), "network": np.array(which), **fitted(rgb, raw, step)}
             for key, value in row.items():
                 rows.setdefault(key, []).append(value)
     if rows:
@@ -139,6 +138,9 @@ def main() -> None:
     runs = Path("models/training/runs")
     names = ("pool", "teacher", "synth", "catalogue", "catalogue2", "catalogue3")
     parser.add_argument("--packs", type=Path, nargs="+", default=[runs / name for name in names])
+    parser.add_argument("--cells", type=int, default=320, help="along the side of a sample")
+    parser.add_argument("--step", type=int, default=2, help="pixels along the side of a cell")
+    parser.add_argument("--share", type=float, default=1.0, help="of the samples that are drawn else")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=runs / "edges")
     arguments = parser.parse_args()
@@ -147,8 +149,10 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers) as pool:
         for part in PARTS:
             for worker in range(arguments.workers):
-                indices, out = range(worker, part.draws, arguments.workers), arguments.out / f"{part.name}-{worker}.npz"
-                work.append(pool.submit(samples, arguments.packs, arguments.networks, part, indices, out))
+                indices = range(worker, round(part.draws * arguments.share), arguments.workers)
+                out = arguments.out / f"{part.name}-{worker}.npz"
+                grid = arguments.cells, arguments.step
+                work.append(pool.submit(samples, arguments.packs, arguments.networks, part, indices, out, *grid))
         print(json.dumps([each.result() for each in work]))
     (arguments.out / "complete").touch()
 

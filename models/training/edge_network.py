@@ -1,6 +1,6 @@
 """The edge model: what corrects a guided fit where edges are likelier to lie elsewhere, and its ONNX file.
 
-Some 23 thousand weights. An exported file is refused if its answers are not torch's.
+Some 12 thousand weights. An exported file is refused if its answers are not torch's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 BLOCK = 4
 """Cells along the side of what the network sees as one."""
+SCALES = torch.tensor([2 / 255, 2 / 255, 2 / 255, 2, 2])
+"""From the service's five planes to the network's, which lie in -1..1 and above."""
 
 
 class Mixing(nn.Module):
@@ -38,7 +41,7 @@ class EdgeNetwork(nn.Module):
     few channels at full resolution, tried first, took twice the time of all the rest.
     """
 
-    def __init__(self, width: int = 48, sides: tuple[int, ...] = (3, 5, 3, 5, 3)):
+    def __init__(self, width: int = 32, sides: tuple[int, ...] = (3, 5, 3, 5, 3)):
         super().__init__()
         self.coarse = nn.Conv2d(5, width, BLOCK, stride=BLOCK)
         self.mixing = nn.Sequential(*[Mixing(width, side) for side in sides])
@@ -57,7 +60,7 @@ class EdgeNetwork(nn.Module):
 
 
 class Exportable(nn.Module):
-    """The network as the service calls it: u8[h,w,3], f32[h,w], f32[h,w] to f32[h,w].
+    """The network as the service calls it: f32[1,5,h,w] to f32[h,w]; see ``app.inference.edges``.
 
     The scale of the inputs goes into the first convolution's weights.
     """
@@ -68,33 +71,38 @@ class Exportable(nn.Module):
         first = self.network.coarse
         with torch.no_grad():
             first.bias -= first.weight.sum((1, 2, 3))
-            first.weight *= torch.tensor([2 / 255, 2 / 255, 2 / 255, 2, 2])[:, None, None]
+            first.weight *= SCALES[:, None, None]
 
-    def forward(self, guide: Tensor, values: Tensor, fitted: Tensor) -> Tensor:
-        planes = [guide.permute(2, 0, 1)[None].float(), values[None, None], fitted.clamp(-0.5, 1.5)[None, None]]
-        return self.network.blocks(torch.cat(planes, 1))[0, 0]
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.network.blocks(planes)[0, 0]
+
+
+def exported(path: Path) -> EdgeNetwork:
+    """The network of an ONNX file that ``export`` wrote, of any width."""
+    read = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    weights = {name.removeprefix("network."): torch.tensor(each) for name, each in read.items()}
+    layers = sum(name.endswith("depthwise.weight") for name in weights)
+    sides = tuple(weights[f"mixing.{layer}.depthwise.weight"].shape[-1] for layer in range(layers))
+    network = EdgeNetwork(len(weights["coarse.bias"]), sides)
+    network.load_state_dict(weights)
+    with torch.no_grad():  # the scale of the inputs, out of the weights again
+        network.coarse.weight /= SCALES[:, None, None]
+        network.coarse.bias += network.coarse.weight.sum((1, 2, 3))
+    return network
 
 
 def export(network: EdgeNetwork, out: Path) -> None:
     """Writes the ONNX file and checks it against torch on a size it was not traced with."""
     module = Exportable(network).eval()
-    names = ["guide", "values", "fitted"]
-
-    def example(height: int, width: int) -> tuple[Tensor, ...]:
-        made = torch.Generator().manual_seed(height)
-        planes = [torch.rand((height, width), generator=made) for _ in range(2)]
-        return (torch.randint(0, 256, (height, width, 3), generator=made, dtype=torch.uint8), *planes)
-
-    axes = {name: {0: "height", 1: "width"} for name in [*names, "added"]}
+    axes = {"planes": {2: "height", 3: "width"}, "added": {0: "height", 1: "width"}}
     torch.onnx.export(
-        module, example(240, 320), str(out), input_names=names, output_names=["added"], opset_version=17,
-        dynamic_axes=axes, dynamo=False,
+        module, (torch.rand(1, 5, 240, 320),), str(out), input_names=["planes"], output_names=["added"],
+        opset_version=17, dynamic_axes=axes, dynamo=False,
     )  # fmt: skip
-    other = example(164, 212)
+    rgb, values, fitted = (torch.rand(1, channels, 164, 212) for channels in (3, 1, 1))
     session = ort.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    got = session.run(None, dict(zip(names, (each.numpy() for each in other), strict=True)))[0]
+    got = session.run(None, {"planes": torch.cat([255 * rgb, values, fitted], 1).numpy()})[0]
     with torch.no_grad():
-        rgb, values, fitted = other[0].permute(2, 0, 1)[None] / 255, other[1][None, None], other[2][None, None]
         gap = float(np.abs(got - network(rgb, values, fitted)[0, 0].numpy()).max())
     if gap > 1e-4:
         raise RuntimeError(f"the exported file differs from torch by {gap:.1e}")

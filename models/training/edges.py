@@ -4,12 +4,14 @@
 
 What the model (``edge_network``) adds around a cell on average is taken out again, as in ``imaging.guided``: it moves
 edges and does not judge regions, so that it cannot be wrong about the subject. It learns a window around an edge at a
-time; the losses are in ``edge_losses``.
+time; the losses are in ``edge_losses``. A larger model may teach it (``--teacher``): the mattes that it makes are a
+second truth beside the true ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from pathlib import Path
@@ -21,12 +23,10 @@ from torch.nn import functional as F
 
 from app.imaging.guided import BALANCE
 
-from .edge_losses import errors, gradient, loss_of, missing
-from .edge_network import BLOCK, EdgeNetwork, export
+from .edge_losses import TILE, errors, gradient, loss_of, missing
+from .edge_network import BLOCK, EdgeNetwork, export, exported
+from .edge_samples import WINDOW, Samples, cut, tensors, turned
 
-WINDOW = 192
-"""Cells along the side of a training window."""
-Planes = dict[str, Tensor]
 PHOTOS = 0.4
 """Share of windows from the part of real photos."""
 SHARE = 0.85
@@ -36,84 +36,13 @@ point lower, gradient error half a point higher.
 """
 NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "starter")
 """As they are given to ``edge_data``."""
-STEADY = 2.0
+STEADY = 0.5
 """Weight, at the end, of the difference in the soft edge between the answers to two positions of the blocks. It grows
 from nothing: from the beginning on it would hold the network at saying the same everywhere."""
+TAUGHT = 0.5
+"""Weight of the teacher's mattes beside the true ones."""
 MARGIN = 32
 """Cells at a window's rim that are not compared: farther in the network does not see it."""
-
-
-class Samples:
-    """The parts that ``edge_data`` wrote, in the device's memory."""
-
-    def __init__(self, folder: Path, name: str, device: torch.device):
-        self._parts: list[dict[str, Tensor]] = []
-        self._places: list[tuple[int, int]] = []
-        self._edges: list[np.ndarray] = []
-        for path in sorted(folder.glob(f"{name}-*.npz")):
-            with np.load(path) as file:
-                planes = {key: file[key] for key in file.files}
-            self._edges += [places_of(raw, alpha) for raw, alpha in zip(planes["raw"], planes["alpha"], strict=True)]
-            self._places += [(len(self._parts), row) for row in range(len(planes["raw"]))]
-            self._parts.append({key: torch.from_numpy(plane).to(device) for key, plane in planes.items()})
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def network(self, index: int) -> int:
-        """Whose matte it is, by the order given to ``edge_data``."""
-        part, row = self._places[index]
-        return int(self._parts[part]["network"][row])
-
-    def __getitem__(self, index: int) -> Planes:
-        """One sample as it is stored, views of it."""
-        part, row = self._places[index]
-        return {key: plane[row] for key, plane in self._parts[part].items() if key != "network"}
-
-    def window(self, index: int, rng: np.random.Generator) -> Planes:
-        """A part of a sample around some edge, the network's or the true one."""
-        row, edges = self[index], self._edges[index]
-        room = row["raw"].shape[0] - WINDOW
-        corner = [room // 2] * 2
-        if len(edges):
-            place = edges[int(rng.integers(len(edges)))]
-            corner = [int(np.clip(each - rng.integers(20, WINDOW - 20), 0, room)) for each in place]
-        return cut(row, *corner, WINDOW)
-
-
-def places_of(raw: np.ndarray, alpha: np.ndarray, most: int = 128) -> np.ndarray:
-    """Some cells (row, column) on the edge of the network's matte and as many on the true one, i16[n,2]."""
-    rng = np.random.default_rng(0)
-    found = [np.argwhere((of > 0.1) & (of < 0.9)) for of in (raw, alpha[::2, ::2] / np.float32(255))]
-    drawn = [of[rng.integers(0, len(of), most)] for of in found if len(of)]
-    return np.concatenate(drawn or [np.zeros((0, 2))]).astype(np.int16)
-
-
-def cut(row: Planes, top: int, left: int, side: int) -> Planes:
-    """A square of ``side`` cells out of all planes, of which some have twice as many pixels as cells."""
-    cells = row["raw"].shape[0]
-    parts = {}
-    for key, plane in row.items():
-        scale = plane.shape[0] // cells
-        parts[key] = plane[scale * top : scale * (top + side), scale * left : scale * (left + side)]
-    return parts
-
-
-def tensors(rows: list[Planes]) -> dict[str, Tensor]:
-    """f32[n,c,h,w] each; "plain" is the matte enlarged."""
-    made = {key: torch.stack([row[key] for row in rows]).float() for key in rows[0]}
-    found = {key: made[key][:, None] for key in ("pixels", "edge")}
-    found |= {"matte": made["raw"][:, None], "fit": made["cells"][:, None], "alpha": made["alpha"][:, None] / 255}
-    found["rgb"] = made["guide"].permute(0, 3, 1, 2) / 255
-    found["plain"] = F.interpolate(found["matte"], scale_factor=2, mode="bilinear", align_corners=False)
-    return found
-
-
-def turned(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    """All of a batch mirrored and turned, or not."""
-    flips = [axis for axis, odds in ((2, 0.2), (3, 0.5)) if rng.random() < odds]
-    batch = {key: plane.flip(flips) for key, plane in batch.items()}
-    return {key: plane.transpose(2, 3) for key, plane in batch.items()} if rng.random() < 0.3 else batch
 
 
 def with_steepness(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -122,7 +51,7 @@ def with_steepness(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def corrected(network: EdgeNetwork, batch: dict[str, Tensor]) -> Tensor:
-    """The matte at full size, f32[n,1,2h,2w] in 0..1."""
+    """The matte at full size, f32[n,1,H,W] in 0..1."""
     return applied(answer(network, batch), batch)
 
 
@@ -138,8 +67,15 @@ def applied(added: Tensor, batch: dict[str, Tensor]) -> Tensor:
     pair = F.pad(torch.cat([added, batch["edge"]], 1), (half,) * 4, mode="replicate")
     sums, weights = F.avg_pool2d(pair, BALANCE, 1).split(1, 1)
     added = (added - sums / weights.clamp_min(1e-6)) * batch["edge"]
-    wide = F.interpolate(added, scale_factor=2, mode="bilinear", align_corners=False)
+    wide = F.interpolate(added, batch["pixels"].shape[2:], mode="bilinear", align_corners=False)
     return (batch["pixels"] + wide).clamp(0, 1)
+
+
+@torch.no_grad()
+def taught(teacher: EdgeNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with the teacher's matte as its truth; an exported model says ``SHARE`` of what it learnt."""
+    truth = applied(answer(teacher, batch) / SHARE, batch)
+    return batch | {"alpha": truth, "steep": gradient(truth)}
 
 
 def unsteady(network: EdgeNetwork, added: Tensor, batch: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
@@ -160,7 +96,10 @@ def evaluate(network: EdgeNetwork, held: Samples, most: int) -> str:
     """
     rows: dict[int, list[list[float]]] = {}
     for index in range(min(most, len(held))):
-        batch = with_steepness(tensors([held[index]]))
+        row = held[index]
+        if row["alpha"].shape[0] % TILE:
+            row = cut(row, 0, 0, WINDOW)
+        batch = with_steepness(tensors([row]))
         found = corrected(network, batch)
         pairs = [*errors(found, batch), tuple(each + 1e-4 for each in missing(found, batch))]
         share = [float(ours / other.clamp_min(1e-5)) for ours, other in pairs]
@@ -173,21 +112,29 @@ def told(network: EdgeNetwork, held: list[Samples], most: int) -> str:
     return " | ".join(evaluate(network, part, most) for part in held)
 
 
-def train(data: Path, steps: int, batch_size: int, start: Path | None, seconds: float) -> EdgeNetwork:
+def train(
+    data: list[Path], steps: int, batch_size: int, start: Path | None, seconds: float, teacher: EdgeNetwork | None
+) -> EdgeNetwork:
     """The average of the weights after ``steps``, begun from the file ``start`` if there is one; done sooner, the rate
     fallen as far, after ``seconds``.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    samples, held = (
-        [Samples(data, f"{which}{part}", device) for part in ("mixed", "photos")] for which in ("", "held_")
-    )
+    parts = [
+        [[Samples(folder, f"{which}{part}", device) for part in ("mixed", "photos")] for folder in data]
+        for which in ("", "held_")
+    ]
+    samples, held = parts[0], list(itertools.chain(*parts[1]))
     network = EdgeNetwork()
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore
-    print(f"{[len(each) for each in samples]} samples; at first: {told(network, held, 150)}", flush=True)
+    if teacher is not None:
+        teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore
+    print(
+        f"{[len(each) for each in itertools.chain(*samples)]} samples; at first: {told(network, held, 150)}", flush=True
+    )
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
@@ -202,12 +149,16 @@ def train(data: Path, steps: int, batch_size: int, start: Path | None, seconds: 
         for group in optimiser.param_groups:
             group["lr"] = rate
         windows = []
+        drawn = samples[int(rng.integers(0, len(samples)))]
         for _ in range(batch_size):
-            drawn = samples[int(rng.random() < PHOTOS)]
-            windows.append(drawn.window(int(rng.integers(0, len(drawn))), rng))
+            part = drawn[int(rng.random() < PHOTOS)]
+            windows.append(part.window(int(rng.integers(0, len(part))), rng))
         batch = with_steepness(turned(tensors(windows), rng))
         added = answer(network, batch)
-        loss = loss_of(applied(added, batch), batch) + STEADY * done * unsteady(network, added, batch, rng)
+        found = applied(added, batch)
+        loss = loss_of(found, batch) + STEADY * done * unsteady(network, added, batch, rng)
+        if teacher is not None:
+            loss = loss + TAUGHT * loss_of(found, taught(teacher, batch))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -217,28 +168,30 @@ def train(data: Path, steps: int, batch_size: int, start: Path | None, seconds: 
         if time.time() - reported > 300:
             print(f"{taken}: {taken * batch_size / (time.time() - begun):.0f} windows/s", flush=True)
             print(told(average.module, held, 150), flush=True)
-            torch.save(average.module.state_dict(), data / "average.pt")
+            torch.save(average.module.state_dict(), data[0] / "average.pt")
             reported = time.time()
     print(f"{taken} steps in {time.time() - begun:.0f} s; {told(average.module, held, 1 << 20)}", flush=True)
-    torch.save(average.module.state_dict(), data / "average.pt")
+    torch.save(average.module.state_dict(), data[0] / "average.pt")
     return average.module.cpu()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("models/training/runs/edges"))
+    parser.add_argument("--data", type=Path, nargs="+", default=[Path("models/training/runs/edges")])
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--start", type=Path, help="weights to begin from, as a run saves them")
+    parser.add_argument("--teacher", type=Path, help="an exported model that teaches")
     parser.add_argument("--export-only", action="store_true", help="export what the last run saved")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.export_only:
         network = EdgeNetwork()
-        network.load_state_dict(torch.load(arguments.data / "average.pt", map_location="cpu", weights_only=True))
+        network.load_state_dict(torch.load(arguments.data[0] / "average.pt", map_location="cpu", weights_only=True))
     else:
-        network = train(arguments.data, arguments.steps, arguments.batch, arguments.start, arguments.seconds)
+        teacher = exported(arguments.teacher) if arguments.teacher else None
+        network = train(arguments.data, arguments.steps, arguments.batch, arguments.start, arguments.seconds, teacher)
     with torch.no_grad():
         network.answer.weight.mul_(SHARE)
         network.answer.bias.mul_(SHARE)

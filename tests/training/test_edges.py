@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +12,13 @@ torch = pytest.importorskip("torch", reason="torch is installed for training onl
 
 from app.imaging.guided import upsample  # noqa: E402
 from benchmarks.matting_metrics import gradient_magnitude  # noqa: E402
-from models.training.edge_data import SIDE, fitted  # noqa: E402
+from models.training.edge_data import fitted  # noqa: E402
 from models.training.edge_losses import gradient, loss_of  # noqa: E402
-from models.training.edge_network import EdgeNetwork  # noqa: E402
-from models.training.edges import Planes, applied, corrected, cut, tensors, unsteady, with_steepness  # noqa: E402
+from models.training.edge_network import EdgeNetwork, export, exported  # noqa: E402
+from models.training.edge_samples import Planes, cut, tensors  # noqa: E402
+from models.training.edges import SHARE, applied, corrected, taught, unsteady, with_steepness  # noqa: E402
+
+SIDE = 320
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def row() -> dict[str, np.ndarray]:
     blots = np.random.default_rng(2).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
     ground, subject = (cv2.resize(each, disc.shape, interpolation=cv2.INTER_CUBIC) for each in blots)
     rgb = np.where(disc[..., None] > 0, subject, ground)
-    return {"alpha": disc, "raw": raw.astype(np.float16).astype(np.float32), **fitted(rgb, raw), "rgb": rgb}
+    return {"alpha": disc, "raw": raw.astype(np.float16).astype(np.float32), **fitted(rgb, raw, 2), "rgb": rgb}
 
 
 def planes(row: dict[str, np.ndarray]) -> Planes:
@@ -100,3 +105,29 @@ def test_an_answer_that_is_the_same_everywhere_changes_nothing(row: dict[str, np
     batch = tensors([planes(row)])
     found = applied(torch.full_like(batch["edge"], 0.3), batch)
     torch.testing.assert_close(found, batch["pixels"].clamp(0, 1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The feature will be removed:DeprecationWarning")
+def test_an_exported_network_can_be_read_back(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = EdgeNetwork(8, (3, 5))
+    torch.nn.init.normal_(network.answer.weight)
+    export(network, tmp_path / "edges.onnx")
+    again = exported(tmp_path / "edges.onnx")
+    planes = [torch.rand(1, channels, 16, 24) for channels in (3, 1, 1)]
+    with torch.no_grad():
+        torch.testing.assert_close(again(*planes), network(*planes), atol=1e-4, rtol=0)
+
+
+def test_a_teachers_matte_takes_the_place_of_the_true_one(row: dict[str, np.ndarray]) -> None:
+    torch.manual_seed(1)
+    teacher = EdgeNetwork()
+    torch.nn.init.normal_(teacher.answer.weight, std=0.2)
+    batch = with_steepness(tensors([planes(row)]))
+    found = corrected(teacher, batch).detach()
+    with torch.no_grad():  # as it is exported
+        teacher.answer.weight.mul_(SHARE)
+    lesson = taught(teacher, batch)
+    torch.testing.assert_close(lesson["alpha"], found, atol=1e-4, rtol=0)
+    assert loss_of(found, lesson) < 0.02 < loss_of(found, batch)

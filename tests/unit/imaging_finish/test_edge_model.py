@@ -48,7 +48,7 @@ def test_gradient_error_falls_and_sad_stays(size: tuple[int, int]) -> None:
         guided, corrected = (matting_errors(upsample(raw, rgb, which), alpha) for which in (None, edges))
         left.append((corrected.gradient / guided.gradient, corrected.sad / guided.sad))
     gradient, sad = np.mean(left, axis=0)
-    assert gradient < 0.97
+    assert gradient < 0.98
     assert sad < 1.02
 
 

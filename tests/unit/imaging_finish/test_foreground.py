@@ -94,11 +94,11 @@ def test_nothing_but_soft(shape: tuple[int, int], level: int) -> None:
 
 
 def test_tiles_leave_no_seams() -> None:
-    """A picture shifted by whole cells, of two pixels here, but not by whole strips and tiles has the same colours."""
+    """A picture shifted by pairs of cells, of two pixels here, but not by whole strips has the same colours."""
     rgb, alpha = composite(400, 500, 8)
     rgb = cv2.add(rgb, np.random.default_rng(2).integers(0, 12, rgb.shape, dtype=np.uint8))
-    wide = cv2.copyMakeBorder(rgb, 36, 0, 50, 0, cv2.BORDER_REPLICATE)
-    wide_alpha = cv2.copyMakeBorder(alpha, 36, 0, 50, 0, cv2.BORDER_CONSTANT, value=0)
-    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[36:, 50:]
+    wide = cv2.copyMakeBorder(rgb, 36, 0, 52, 0, cv2.BORDER_REPLICATE)
+    wide_alpha = cv2.copyMakeBorder(alpha, 36, 0, 52, 0, cv2.BORDER_CONSTANT, value=0)
+    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[36:, 52:]
     core = (slice(60, -60), slice(60, -60))
     assert int(cv2.absdiff(here[core], np.ascontiguousarray(there[core])).max()) <= 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.imaging.band import grid_step, to_cells, undecided
-from app.imaging.guided import REACH, _at_cells, coefficients, squashed, upsample
+from app.imaging.guided import REACH, at_cells, coefficients, squashed, upsample
 
 
 def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +186,7 @@ def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """What ``upsample`` makes, worked out for the whole frame at once."""
     height, width = rgb.shape[:2]
     step = grid_step(height, width)
-    small = squashed(_at_cells(raw, step, height, width))
+    small = squashed(at_cells(raw, step, height, width))
     edge = undecided(small > 0, small >= 1, REACH)[..., None]
     slope, offset = coefficients(to_cells(rgb, step), small)
     planes = np.dstack([slope * edge, np.where(edge[..., 0], offset, np.float32(255) * (small >= 1))]).astype(
@@ -216,3 +216,24 @@ def test_strips_change_nothing(shape: tuple[int, int], kind: str) -> None:
         raw[:, 5::50] = 0.7
     gap = cv2.absdiff(upsample(raw, rgb), everywhere(raw, rgb))
     assert int(gap.max()) <= 1, np.argwhere(gap > 1)[:5]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7)]
+)
+def test_the_matte_is_read_at_the_centres_of_the_cells(height: int, width: int) -> None:
+    """Of all cells, those excepted that hang over the frame by half or more: they repeat their neighbours."""
+    values = cv2.GaussianBlur(np.random.default_rng(3).random((320, 300), np.float32), (0, 0), 2)
+    step = grid_step(height, width)
+    found = at_cells(values, step, height, width)
+    assert found.shape == (-(-height // step), -(-width // step))
+    if step == 1:
+        return
+    y, x = (
+        (np.arange(count) + 0.5) * step * side / pixels - 0.5
+        for count, side, pixels in zip(found.shape, values.shape, (height, width), strict=True)
+    )
+    places = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    wanted = cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = np.ix_((y < values.shape[0] - 0.5), (x < values.shape[1] - 0.5))
+    assert float(np.abs(found - wanted)[inside].max()) < 0.01  # remap counts in 32nds of a pixel

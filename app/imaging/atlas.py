@@ -1,0 +1,109 @@
+"""Parts of a picture side by side, so that one call works on many of them.
+
+The edge of a matte is worked on in strips of cells, in runs of some columns; every call has a cost of its own, however
+short the run is. An atlas lays the runs beside each other on sheets: one of cells, with as many around each run as a
+step looks at, and pages of pixels that fit the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.imaging.band import Run
+from app.imaging.types import F32, U8
+
+_PIXELS = 1 << 15
+"""On a page, unless a single run has more."""
+
+
+class Atlas:
+    """Runs of the strips of a grid, one at least; the last strip may be lower than others and hang over the frame."""
+
+    def __init__(self, runs: list[Run], step: int, pixels: tuple[int, int]) -> None:
+        """``step`` pixels are the side of a cell, ``pixels`` are the picture's height and width."""
+        self._runs, self._step, self._pixels = runs, step, pixels
+        self._high = max(run.bottom - run.top for run in runs)
+
+    def cells(self, plane: np.ndarray, around: int) -> np.ndarray:
+        """The sheet of ``plane``, [h,w] or [h,w,c]: every run with ``around`` cells on each side of it.
+
+        Beyond the grid its outermost cells are repeated.
+        """
+        below = max(0, max(run.top for run in self._runs) + self._high - plane.shape[0])
+        edges = around, around + below, around, around
+        larger = cv2.copyMakeBorder(plane, *edges, cv2.BORDER_REPLICATE)
+        high = self._high + 2 * around
+        parts = [larger[run.top : run.top + high, run.left : run.right + 2 * around] for run in self._runs]
+        return np.concatenate(parts, axis=1)
+
+    def trimmed(self, sheet: F32, around: int) -> F32:
+        """A sheet of cells with a single cell around each run, of one with ``around``."""
+        less = around - 1
+        sheet = sheet[less : sheet.shape[0] - less]
+        parts, left = [], 0
+        for run in self._runs:
+            right = left + run.right - run.left + 2 * around
+            parts.append(sheet[:, left + less : right - less])
+            left = right
+        return np.concatenate(parts, axis=1)
+
+    def pages(self) -> Iterator[Page]:
+        """All runs in their order."""
+        room = _PIXELS // (self._high * self._step**2)
+        first = start = end = 0
+        for number, run in enumerate(self._runs):
+            columns = run.right - run.left + 2
+            if number > first and end - start + columns > room:
+                yield self._page(first, number, start, end)
+                first, start = number, end
+            end += columns
+        yield self._page(first, len(self._runs), start, end)
+
+    def _page(self, first: int, last: int, start: int, end: int) -> Page:
+        step, (height, width) = self._step, self._pixels
+        places, left = [], step
+        for run in self._runs[first:last]:
+            rows = slice(run.top * step, min(run.bottom * step, height))
+            columns = slice(run.left * step, min(run.right * step, width))
+            here = slice(rows.stop - rows.start), slice(left, left + columns.stop - columns.start)
+            places.append(((rows, columns), here))
+            left += (run.right - run.left + 2) * step
+        return Page(places, slice(start, end), self._high, step)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A sheet of pixels with a place for each of some runs, and something meaningless between them."""
+
+    _places: list[tuple[tuple[slice, slice], tuple[slice, slice]]]
+    """Of every run: in the picture and on the page."""
+    _cells: slice
+    """The page's columns on a sheet of cells with one around each run."""
+    _high: int
+    _step: int
+
+    def zoom(self, sheet: F32) -> F32:
+        """The page's pixels of a sheet of cells with one around each run: linear between the cells' centres."""
+        size = (self._cells.stop - self._cells.start) * self._step, (self._high + 2) * self._step
+        zoomed = cv2.resize(sheet[:, self._cells], size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(zoomed[self._step : size[1] - self._step], np.float32)
+
+    def gather(self, picture: U8) -> U8:
+        """The page's pixels of a picture, u8[H,W] or u8[H,W,c]."""
+        size = self._high * self._step, (self._cells.stop - self._cells.start) * self._step
+        page = np.empty((*size, *picture.shape[2:]), np.uint8)
+        for there, here in self._places:
+            page[here] = picture[there]
+        return page
+
+    def scatter(self, page: U8, picture: U8, mask: U8 | None = None) -> None:
+        """Writes the runs of a page into the picture, where ``mask`` (a page too) is not 0 if there is one."""
+        for there, here in self._places:
+            if mask is None:
+                picture[there] = page[here]
+            else:
+                cv2.copyTo(page[here], mask[here], picture[there])
