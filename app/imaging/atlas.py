@@ -18,6 +18,10 @@ from app.imaging.types import F32, U8
 
 _PIXELS = 1 << 15
 """On a page, unless a single run has more."""
+_LONGEST, _NARROWEST = 1 << 17, 8
+"""Pixels of a run beyond which it is cut into several, of so many columns of cells at least: what a page needs is some
+fifty bytes a pixel.
+"""
 
 
 class Atlas:
@@ -25,8 +29,14 @@ class Atlas:
 
     def __init__(self, runs: list[Run], step: int, pixels: tuple[int, int]) -> None:
         """``step`` pixels are the side of a cell, ``pixels`` are the picture's height and width."""
-        self._runs, self._step, self._pixels = runs, step, pixels
+        self._step, self._pixels = step, pixels
         self._high = max(run.bottom - run.top for run in runs)
+        width = max(_NARROWEST, _LONGEST // (self._high * step**2))
+        self._runs = [
+            run._replace(left=left, right=min(left + width, run.right))
+            for run in runs
+            for left in range(run.left, run.right, width)
+        ]
 
     def cells(self, plane: np.ndarray, around: int) -> np.ndarray:
         """The sheet of ``plane``, [h,w] or [h,w,c]: every run with ``around`` cells on each side of it.

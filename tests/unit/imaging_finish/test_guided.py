@@ -218,6 +218,19 @@ def test_strips_change_nothing(shape: tuple[int, int], kind: str) -> None:
     assert int(gap.max()) <= 1, np.argwhere(gap > 1)[:5]
 
 
+@pytest.mark.parametrize("kind", ["noise", "stripes", "checks"])
+def test_fine_contrast_costs_hardly_a_pixel(kind: str) -> None:
+    """Within cells of which the fit is taken to be sure."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:700, :661]
+    lines = {"noise": rng.integers(0, 256, y.shape), "stripes": x % 2 * 255, "checks": (x + y) // 2 % 2 * 255}[kind]
+    rgb = np.repeat(lines.astype(np.uint8)[..., None], 3, axis=2)
+    raw = cv2.resize(rng.random((9, 9), np.float32), (320, 320), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    gap = cv2.absdiff(upsample(raw, rgb), everywhere(raw, rgb))
+    assert int((gap > 1).sum()) < 1e-4 * gap.size
+    assert int(gap.max()) < 40
+
+
 @pytest.mark.parametrize(
     ("height", "width"), [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7)]
 )
