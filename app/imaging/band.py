@@ -125,18 +125,38 @@ def grid_step(height: int, width: int) -> int:
 def to_cells(plane: U8, step: int) -> U8:
     """``plane``, u8[h,w] or u8[h,w,c], on a grid of ceil(h / step) x ceil(w / step) cells; ``step`` <= h and w.
 
-    The mean of a cell's pixels; from step 4 on what is in its middle, one pixel or four, since reading every pixel of a
-    large picture costs more than all that follows. A cell that is cut by the frame repeats its neighbour.
-
-    On composites of a megapixel the middle was as good as the mean of four pixels apart, with noise of seven levels
-    too. Without noise half a point less is off SAD, one more off gradient error, and of the colours' error a thirtieth
-    less is left.
+    The mean of a cell's pixels; from step 4 on of four samples in it, always at the same places, since reading every
+    pixel of a large picture costs more than all that follows. A cell that is cut by the frame repeats its neighbour.
     """
+    if step < 4:
+        return _in_whole_cells(plane, step, cv2.INTER_AREA)
+    height, width = plane.shape[:2]
+    rows, columns = height // step, width // step
+    whole = plane[: rows * step, : columns * step]
+    samples = cv2.resize(whole, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    cells = cv2.resize(samples, (columns, rows), interpolation=cv2.INTER_AREA)
+    return _continued(np.asarray(cells, np.uint8), step, height, width)
+
+
+def middles(plane: U8, step: int) -> U8:
+    """As ``to_cells``, but from step 4 on what is in a cell's middle, one pixel or four.
+
+    For the colours, where alpha and colour of one and the same place belong together. A fit to the middles alone loses
+    what is thinner than a cell: of a strap of 9 pixels at 12 megapixels a third of the alpha.
+    """
+    return _in_whole_cells(plane, step, cv2.INTER_LINEAR if step >= 4 else cv2.INTER_AREA)
+
+
+def _in_whole_cells(plane: U8, step: int, interpolation: int) -> U8:
     if step == 1:
         return plane
     height, width = plane.shape[:2]
     rows, columns = height // step, width // step
-    whole = plane[: rows * step, : columns * step]
-    cells = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_LINEAR if step >= 4 else cv2.INTER_AREA)
-    below, right = -(-height // step) - rows, -(-width // step) - columns
+    cells = cv2.resize(plane[: rows * step, : columns * step], (columns, rows), interpolation=interpolation)
+    return _continued(np.asarray(cells, np.uint8), step, height, width)
+
+
+def _continued(cells: U8, step: int, height: int, width: int) -> U8:
+    """The cells that the frame cuts, after their neighbours."""
+    below, right = -(-height // step) - cells.shape[0], -(-width // step) - cells.shape[1]
     return np.asarray(cv2.copyMakeBorder(cells, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)

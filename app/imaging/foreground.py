@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas
-from app.imaging.band import Mask, gap_width, grid_step, over_strips, runs, strip_height, to_cells
+from app.imaging.band import Mask, gap_width, grid_step, middles, over_strips, runs, strip_height
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8
@@ -49,18 +49,15 @@ def estimate_foreground(rgb: U8, alpha: U8) -> U8:
     return found
 
 
-def take_out_background(rgb: U8, alpha: U8, cells: U8 | None = None) -> None:
-    """The same in ``rgb`` itself; ``cells`` is ``rgb`` at the cells of its grid, if that is there already (it may be
-    ``rgb``: the colours are worked out before the first is written).
-    """
+def take_out_background(rgb: U8, alpha: U8) -> None:
+    """The same in ``rgb`` itself: all colours are worked out before the first is written."""
     step = grid_step(*alpha.shape)
     high = strip_height(step)
     parts = runs(_soft(alpha, step, high), high, -(-alpha.shape[0] // step), gap_width(step))
     if not parts:
         return
     atlas = Atlas(parts, step, alpha.shape)
-    cells = to_cells(rgb, step) if cells is None else cells
-    subject, excess = _colours(cells, to_cells(alpha, step), atlas, step)
+    subject, excess = _colours(middles(rgb, step), middles(alpha, step), atlas, step)
     for page in atlas.pages():
         here = page.gather(alpha)
         mask = np.asarray((here - np.uint8(1)) < 254).view(np.uint8)  # of bytes, 0 becomes 255

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import grid_step, over_strips, to_cells
+from app.imaging.band import over_strips
 from app.imaging.foreground import take_out_background
 from app.imaging.guided import upsample
 from app.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
@@ -34,28 +34,25 @@ def refine(raw: RawMatte, image: DecodedImage, edges: EdgeModel | None = None, *
     # The copy that will become the foreground is read in place of the picture from here on: it was written just now and
     # lies in the processor's cache, which takes a twelfth off a megapixel's time.
     own = image.rgb.copy() if colour else image.rgb
-    cells = to_cells(own, grid_step(image.height, image.width))
-    alpha = upsample(raw.values, own, edges, cells)
-    return finish(alpha, image, confidence(raw.values), (own, cells), colour=colour)
+    alpha = upsample(raw.values, own, edges)
+    return finish(alpha, image, confidence(raw.values), own, colour=colour)
 
 
-def finish(
-    alpha: U8, image: DecodedImage, confidence: float, own: tuple[U8, U8] | None = None, *, colour: bool = True
-) -> Matte:
+def finish(alpha: U8, image: DecodedImage, confidence: float, own: U8 | None = None, *, colour: bool = True) -> Matte:
     """A matte from an ``alpha`` (u8[H,W]) that has the picture's size already, the network's or the caller's own.
 
     Where the picture is transparent itself the smaller of the two alphas holds: both describe the same edge, and a
     cut-out put through again must not fade. For the same reason its colour is left alone there: it is straight
     already. Elsewhere ``colour`` takes the old background's share out of the soft edge. ``own``: a copy of the picture
-    to do so in, and the picture on its grid, if these are there already.
+    to do so in, if there is one already.
     """
     if image.alpha is not None:
         alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
     box = subject_box(alpha)
     foreground = image.rgb
     if colour and box is not None:
-        foreground, cells = own or (image.rgb.copy(), None)
-        take_out_background(foreground, alpha, cells)
+        foreground = image.rgb.copy() if own is None else own
+        take_out_background(foreground, alpha)
         if image.alpha is not None:
             cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
     ambiguous = 0

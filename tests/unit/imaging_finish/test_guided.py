@@ -250,3 +250,20 @@ def test_the_matte_is_read_at_the_centres_of_the_cells(height: int, width: int) 
     wanted = cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = np.ix_((y < values.shape[0] - 0.5), (x < values.shape[1] - 0.5))
     assert float(np.abs(found - wanted)[inside].max()) < 0.01  # remap counts in 32nds of a pixel
+
+
+@pytest.mark.parametrize(("height", "width", "strap"), [(900, 1200, 5), (3000, 4000, 9), (3000, 4000, 15)])
+def test_what_is_thinner_than_a_cell_survives(height: int, width: int, strap: int) -> None:
+    """Sharp straps, of half a cell and less at twelve megapixels, over a disc."""
+    alpha = np.zeros((height, width), np.uint8)
+    cv2.circle(alpha, (width // 2, height * 2 // 3), height * 2 // 9, 255, -1, cv2.LINE_AA)
+    straps = np.zeros_like(alpha)
+    for place in np.linspace(0.25, 0.75, 6):
+        cv2.line(straps, (width // 2, height // 2), (int(width * place), height // 33), 255, strap, cv2.LINE_AA)
+    alpha = np.maximum(alpha, straps)
+    share = (alpha / 255.0)[..., None]
+    rgb = (share * [200, 190, 60] + (1 - share) * [50, 70, 110] + 0.5).astype(np.uint8)
+    raw = cv2.resize(alpha, (320, 320), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    found = upsample(np.clip(cv2.GaussianBlur(raw, (0, 0), 1.0) * 1.5, 0, 1), rgb)
+    core = straps[: height * 9 // 20] > 200
+    assert found[: height * 9 // 20][core].mean() / 255 > 0.8
