@@ -113,7 +113,7 @@ def strip_height(step: int) -> int:
 
 
 def gap_width(step: int) -> int:
-    """Columns of cells that the runs of a strip lie apart at least."""
+    """Columns of cells between two runs of a strip up to which these are worked on as one."""
     return 96 // step
 
 

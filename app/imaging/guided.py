@@ -161,18 +161,19 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
         target = np.asarray(cv2.copyMakeBorder(target, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
     # Along brightness and two opponent colours: in red, green and blue the inverse below would cancel on grey pictures.
     turned = np.asarray(cv2.transform(guide.astype(np.float32), _AXES * np.float32(1 / 255)), np.float32)
-    m_x, m_y, m_z, m_t, xx, yy, zz, xy, yz, zx, tx, ty, tz = _moments(turned, target)
+    m_x, m_y, m_z, m_t, xx, yy, zz, xy, yz, zx, tx, ty, tz = _moments(turned, target * np.float32(_GAIN))
     xx += np.float32(_EPSILON)
     yy += np.float32(_EPSILON)
     zz += np.float32(_EPSILON)
-    # The inverse of the symmetric 3 x 3 covariance by its adjugate.
-    i_xx, i_yy, i_zz = yy * zz - yz * yz, xx * zz - zx * zx, xx * yy - xy * xy
-    i_xy, i_xz, i_yz = zx * yz - xy * zz, xy * yz - yy * zx, xy * zx - xx * yz
-    scale = np.float32(_GAIN) / (xx * i_xx + xy * i_xy + zx * i_xz)
-    s_x = (i_xx * tx + i_xy * ty + i_xz * tz) * scale
-    s_y = (i_xy * tx + i_yy * ty + i_yz * tz) * scale
-    s_z = (i_xz * tx + i_yz * ty + i_zz * tz) * scale
-    offset = m_t * np.float32(_GAIN) - (s_x * m_x + s_y * m_y + s_z * m_z) + np.float32((1 - _GAIN) / 2)
+    # Elimination in the symmetric 3 x 3 covariance: where a window has two colours its determinant is lost in rounding.
+    xy_x, zx_x = xy / xx, zx / xx
+    yy, yz = yy - xy_x * xy, yz - xy_x * zx
+    yz_y = yz / yy
+    ty = ty - xy_x * tx
+    s_z = (tz - zx_x * tx - yz_y * ty) / (zz - zx_x * zx - yz_y * yz)
+    s_y = ty / yy - yz_y * s_z
+    s_x = tx / xx - xy_x * s_y - zx_x * s_z
+    offset = m_t - (s_x * m_x + s_y * m_y + s_z * m_z) + np.float32((1 - _GAIN) / 2)
     s_r, s_g, s_b = (s_x * axis[0] + s_y * axis[1] + s_z * axis[2] for axis in _AXES.T)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
     four = np.asarray(cv2.resize(four, target.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
@@ -195,18 +196,17 @@ def squashed(values: F32) -> F32:
 
 def at_cells(values: F32, step: int, height: int, width: int) -> F32:
     """``values`` at the centres of the grid's cells; the last cells may hang over the frame."""
-    if step == 1:
-        shrinks = height * width < values.size
-        mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        small = cv2.resize(values, (width, height), interpolation=mode)
-    else:
-        # By factors and not to a size, which would be stretched over cells that hang over the frame. Of those, the ones
-        # whose centres lie beyond it are left out.
-        across, down = width / (step * values.shape[1]), height / (step * values.shape[0])
-        small = cv2.resize(values, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
-        below, right = -(-height // step) - small.shape[0], -(-width // step) - small.shape[1]
-        small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    return np.asarray(small, np.float32)
+    # By factors and not to a size, which would be stretched over cells that hang over the frame. Of those, the ones
+    # whose centres lie beyond it are left out.
+    across, down = width / (step * values.shape[1]), height / (step * values.shape[0])
+    wide, high = (cv2.INTER_AREA if factor <= 0.5 else cv2.INTER_LINEAR for factor in (across, down))
+    if wide == high:
+        small = cv2.resize(values, None, fx=across, fy=down, interpolation=wide)
+    else:  # area means are for shrinking both ways
+        small = cv2.resize(values, None, fx=across, fy=1, interpolation=wide)
+        small = cv2.resize(small, None, fx=1, fy=down, interpolation=high)
+    below, right = -(-height // step) - small.shape[0], -(-width // step) - small.shape[1]
+    return np.asarray(cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
 
 
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2))
@@ -216,18 +216,15 @@ def _moments(colour: F32, target: F32) -> list[F32]:
     """Of the planes of ``colour`` (f32[h,w,3]) and ``target`` (f32[h,w]), sides even: the means over windows around the
     blocks, and of the ``_PRODUCTS`` of two of them the covariances, f32[h/2,w/2] each.
     """
-    height, width = target.shape
-    # One below the other, to be halved by a single call.
-    planes = np.empty((4 + len(_PRODUCTS), height, width), np.float32)
-    planes[:3] = cv2.split(colour)
-    planes[3] = target
-    for product, (one, other) in zip(planes[4:], _PRODUCTS, strict=True):
+    planes = [*cv2.split(colour), target]
+    size = target.shape[1] // _PAIR, target.shape[0] // _PAIR
+    means = [_windows(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in planes]
+    product = np.empty_like(target)
+    for one, other in _PRODUCTS:
         np.multiply(planes[one], planes[other], out=product)
-    size = width // _PAIR, len(planes) * height // _PAIR
-    blocks = cv2.resize(planes.reshape(-1, width), size, interpolation=cv2.INTER_AREA)
-    means = [_windows(block) for block in np.asarray(blocks, np.float32).reshape(len(planes), -1, size[0])]
-    for mean, (one, other) in zip(means[4:], _PRODUCTS, strict=True):
+        mean = _windows(cv2.resize(product, size, interpolation=cv2.INTER_AREA))
         mean -= means[one] * means[other]
+        means.append(mean)
     return means
 
 

@@ -97,4 +97,5 @@ def confidence(values: F32) -> float:
     The mean of |2p - 1| weighted by p, so that a large empty background does not make a hazy subject look decided.
     """
     weight = cv2.sumElems(values)[0]
-    return cv2.sumElems(np.asarray(values * np.abs(values - np.float32(0.5))))[0] * 2 / weight if weight > 0 else 0.0
+    distance = np.abs(values - np.float32(0.5))
+    return float(np.vdot(values, distance)) * 2 / weight if weight > 0 else 0.0

@@ -93,12 +93,14 @@ def test_nothing_but_soft(shape: tuple[int, int], level: int) -> None:
     assert estimate_foreground(rgb, np.full(shape, level, np.uint8)).shape == rgb.shape
 
 
-def test_tiles_leave_no_seams() -> None:
-    """A picture shifted by pairs of cells, of two pixels here, but not by whole strips has the same colours."""
-    rgb, alpha = composite(400, 500, 8)
+@pytest.mark.parametrize(("down", "across"), [(36, 52), (38, 54), (2, 0), (36, 2)])
+@pytest.mark.parametrize("shape", [(400, 500), (402, 494)])
+def test_tiles_leave_no_seams(shape: tuple[int, int], down: int, across: int) -> None:
+    """A picture shifted by cells, of two pixels here, but not by whole strips has the same colours."""
+    rgb, alpha = composite(*shape, 8)
     rgb = cv2.add(rgb, np.random.default_rng(2).integers(0, 12, rgb.shape, dtype=np.uint8))
-    wide = cv2.copyMakeBorder(rgb, 36, 0, 52, 0, cv2.BORDER_REPLICATE)
-    wide_alpha = cv2.copyMakeBorder(alpha, 36, 0, 52, 0, cv2.BORDER_CONSTANT, value=0)
-    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[36:, 52:]
+    wide = cv2.copyMakeBorder(rgb, down, 0, across, 0, cv2.BORDER_REPLICATE)
+    wide_alpha = cv2.copyMakeBorder(alpha, down, 0, across, 0, cv2.BORDER_CONSTANT, value=0)
+    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[down:, across:]
     core = (slice(60, -60), slice(60, -60))
     assert int(cv2.absdiff(here[core], np.ascontiguousarray(there[core])).max()) <= 1

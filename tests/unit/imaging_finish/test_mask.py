@@ -45,6 +45,19 @@ def test_a_mask_of_another_size_is_brought_to_the_pictures(scale):
     assert (matte.alpha[cv2.dilate(alpha, np.ones((25, 25))) == 0] == 0).all()
 
 
+@pytest.mark.parametrize("scale", [0.9, 0.6])
+def test_a_mask_that_is_a_little_smaller_keeps_its_detail(scale):
+    """Lines of three pixels on noise, which the grid has no room for: cells are nine pixels wide."""
+    alpha = np.zeros((1500, 2000), np.uint8)
+    for x in range(300, 1700, 40):
+        cv2.line(alpha, (x, 200), (x + 90, 1300), 255, 3, cv2.LINE_AA)
+    small = cv2.resize(alpha, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rgb = np.random.default_rng(5).integers(0, 256, (*alpha.shape, 3), dtype=np.uint8)
+    off = cv2.absdiff(own_matte(grey(small), DecodedImage(rgb)).alpha, alpha)
+    linear = cv2.absdiff(cv2.resize(small, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR), alpha)
+    assert off.sum() < 0.8 * linear.sum()
+
+
 def test_an_empty_mask_has_no_subject():
     image, alpha = scene()
     matte = own_matte(grey(np.zeros_like(alpha)), image)
