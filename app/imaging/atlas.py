@@ -32,11 +32,13 @@ class Atlas:
         self._step, self._pixels = step, pixels
         self._high = max(run.bottom - run.top for run in runs)
         width = max(_NARROWEST, _LONGEST // (self._high * step**2))
-        self._runs = [
-            run._replace(left=left, right=min(left + width, run.right))
-            for run in runs
-            for left in range(run.left, run.right, width)
-        ]
+        self._runs = runs
+        if max(run.right - run.left for run in runs) > width:
+            self._runs = [
+                run._replace(left=left, right=min(left + width, run.right))
+                for run in runs
+                for left in range(run.left, run.right, width)
+            ]
 
     def cells(self, plane: np.ndarray, around: int) -> np.ndarray:
         """The sheet of ``plane``, [h,w] or [h,w,c]: every run with ``around`` cells on each side of it.
@@ -110,10 +112,7 @@ class Page:
             page[here] = picture[there]
         return page
 
-    def scatter(self, page: U8, picture: U8, mask: U8 | None = None) -> None:
-        """Writes the runs of a page into the picture, where ``mask`` (a page too) is not 0 if there is one."""
+    def scatter(self, page: U8, picture: U8) -> None:
+        """Writes the runs of a page into the picture."""
         for there, here in self._places:
-            if mask is None:
-                picture[there] = page[here]
-            else:
-                cv2.copyTo(page[here], mask[here], picture[there])
+            picture[there] = page[here]

@@ -60,9 +60,7 @@ def take_out_background(rgb: U8, alpha: U8) -> None:
     subject, excess = _colours(middles(rgb, step), middles(alpha, step), atlas, step)
     for page in atlas.pages():
         here = page.gather(alpha)
-        mask = np.asarray((here - np.uint8(1)) < 254).view(np.uint8)  # of bytes, 0 becomes 255
-        corrected = _corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess))
-        page.scatter(corrected, rgb, mask)
+        page.scatter(_corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess)), rgb)
 
 
 def _soft(alpha: U8, step: int, high: int) -> Mask:
@@ -111,6 +109,14 @@ def _weights() -> tuple[F32, F32]:
     return weights[::-1].copy(), weights
 
 
+@functools.cache
+def _shares() -> F32:
+    """The picture's share in a pixel of alpha 0..255: where nothing of the subject shows the picture stays as it is."""
+    shares = np.arange(256, dtype=np.float32) / np.float32(255)
+    shares[0] = 1
+    return shares
+
+
 def _far_sums(rgba: U8, alpha: U8, tables: tuple[F32, F32], far: int) -> Iterator[F32]:
     """For both tables of weights, f32[h,w,4]: weighted mean colours over the far window and, in the last channel, 255
     times the mean weight.
@@ -146,9 +152,10 @@ def _mean_colour(colour: F32, weight: F32, near: int, far: F32 | None = None) ->
 def _corrected(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
     """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where ground = subject - excess.
 
-    Which is ``rgb`` and subject + alpha excess, mixed by alpha. Writes into ``subject`` and ``excess``.
+    Which is ``rgb`` and subject + alpha excess, mixed by alpha; ``rgb`` alone where alpha is 0 or 255. Writes into
+    ``subject`` and ``excess``.
     """
-    share = np.asarray(cv2.cvtColor(np.multiply(alpha, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
+    share = np.asarray(cv2.cvtColor(cv2.LUT(alpha, _shares()), cv2.COLOR_GRAY2RGB), np.float32)
     other = cv2.accumulateProduct(excess, share, subject)
     difference = np.subtract(rgb, other, out=excess)
     difference *= share

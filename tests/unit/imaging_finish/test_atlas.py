@@ -51,13 +51,10 @@ def test_what_is_gathered_goes_back_to_its_place(height: int, width: int, step: 
     found, covered = drawn(height, width, step, high, 0.1)
     rng = np.random.default_rng(2)
     rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    mask = rng.integers(0, 2, (height, width), dtype=np.uint8)
-    whole, some = np.zeros_like(rgb), np.zeros_like(rgb)
+    whole = np.zeros_like(rgb)
     for page in Atlas(found, step, (height, width)).pages():
         page.scatter(page.gather(rgb), whole)
-        page.scatter(page.gather(rgb), some, page.gather(mask))
     np.testing.assert_array_equal(whole, rgb * covered[..., None])
-    np.testing.assert_array_equal(some, rgb * (covered & (mask > 0))[..., None])
 
 
 def test_pages_hold_all_runs_once_and_no_more_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
