@@ -70,7 +70,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     ``edges`` corrects the fit between the two.
     """
     height, width = rgb.shape[:2]
-    step = grid_step(height, width)
+    step = grid_step(height, width, min(values.shape))
     raw = at_cells(values, step, height, width)
     small = squashed(raw)
     solid = small >= 1

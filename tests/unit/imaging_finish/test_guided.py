@@ -276,3 +276,14 @@ def test_what_is_thinner_than_a_cell_survives(height: int, width: int, strap: in
     found = upsample(np.clip(cv2.GaussianBlur(raw, (0, 0), 1.0) * 1.5, 0, 1), rgb)
     core = straps[: height * 9 // 20] > 200
     assert found[: height * 9 // 20][core].mean() / 255 > 0.8
+
+
+def test_a_large_network_keeps_its_detail() -> None:
+    """Lines of three pixels, for which the cells of a network of 320 x 320 would be nine pixels wide."""
+    alpha = np.zeros((1500, 2000), np.uint8)
+    for x in range(300, 1700, 40):
+        cv2.line(alpha, (x, 200), (x + 90, 1300), 255, 3, cv2.LINE_AA)
+    rgb = cv2.cvtColor(255 - alpha // 2, cv2.COLOR_GRAY2RGB)
+    raw = cv2.resize(alpha, (1024, 1024), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    off = cv2.absdiff(upsample(raw, rgb), alpha).sum()
+    assert off < 0.3 * cv2.absdiff(cv2.resize((raw * 255).astype(np.uint8), alpha.shape[::-1]), alpha).sum()
