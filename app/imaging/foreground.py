@@ -77,13 +77,12 @@ def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
     """The subject's colour and what it has more than the background's, sheets f32[h,w,3] of cells each."""
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
     around = near // 2 * 2 + 1  # two windows and an interpolation
-    tables = _weights()
     # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
     rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
     own, cover = atlas.cells(rgba, around).astype(np.float32), atlas.cells(alpha, around)
     ground, subject = (
         _mean_colour(own, np.asarray(cv2.LUT(cover, table), np.float32), near, atlas.cells(sums, around))
-        for table, sums in zip(tables, _far_sums(rgba, alpha, tables, far), strict=True)
+        for table, sums in zip(_weights(), _far_sums(rgba, alpha, far), strict=True)
     )
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = cover.astype(np.float32) * np.float32(1 / 255)
@@ -110,6 +109,13 @@ def _weights() -> tuple[F32, F32]:
 
 
 @functools.cache
+def _far_weights() -> tuple[U8, U8]:
+    """The same in 255ths: in the far window only what is nearly pure counts."""
+    ground, subject = (np.asarray(table * 255 + np.float32(0.5)).astype(np.uint8) for table in _weights())
+    return ground, subject
+
+
+@functools.cache
 def _shares() -> F32:
     """The picture's share in a pixel of alpha 0..255: where nothing of the subject shows the picture stays as it is."""
     shares = np.arange(256, dtype=np.float32) / np.float32(255)
@@ -117,20 +123,21 @@ def _shares() -> F32:
     return shares
 
 
-def _far_sums(rgba: U8, alpha: U8, tables: tuple[F32, F32], far: int) -> Iterator[F32]:
-    """For both tables of weights, f32[h,w,4]: weighted mean colours over the far window and, in the last channel, 255
-    times the mean weight.
+def _far_sums(rgba: U8, alpha: U8, far: int) -> Iterator[F32]:
+    """For both tables of weights, f32[h,w,4]: 255 times the weighted mean colours over the far window and, in the last
+    channel, 255 squared times the mean weight.
     """
     height, width = alpha.shape
-    below, right = -height % _COARSER, -width % _COARSER
-    own = cv2.copyMakeBorder(rgba, 0, below, 0, right, cv2.BORDER_REPLICATE).astype(np.float32)
-    cover = cv2.copyMakeBorder(alpha, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    size = cover.shape[1], cover.shape[0]
+    edges = 0, -height % _COARSER, 0, -width % _COARSER
+    rgba, alpha = (cv2.copyMakeBorder(plane, *edges, cv2.BORDER_REPLICATE) for plane in (rgba, alpha))
+    size = alpha.shape[1], alpha.shape[0]
     side = far // _COARSER | 1
-    for table in tables:
-        sums = _weighted(own, np.asarray(cv2.LUT(cover, table), np.float32))
+    for table in _far_weights():
+        weight = cv2.LUT(alpha, table)
+        # In 16 bits, which hold all of it and are half as much to read.
+        sums = np.multiply(rgba, cv2.merge([weight, weight, weight, weight]), dtype=np.uint16)
         few = cv2.resize(sums, (size[0] // _COARSER, size[1] // _COARSER), interpolation=cv2.INTER_AREA)
-        wide = cv2.blur(few, (side, side), borderType=cv2.BORDER_REFLECT)
+        wide = cv2.boxFilter(few, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
         yield np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR)[:height, :width], np.float32)
 
 
@@ -140,11 +147,11 @@ def _weighted(colour: F32, weight: F32) -> F32:
 
 
 def _mean_colour(colour: F32, weight: F32, near: int, far: F32 | None = None) -> F32:
-    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, and some of ``far`` if it is there."""
+    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, and some of ``_far_sums`` if given."""
     sums = _weighted(colour, weight)
     close = cv2.blur(sums, (near, near), dst=sums, borderType=cv2.BORDER_REFLECT)
     if far is not None:
-        cv2.addWeighted(close, 1, far, _FAR_SHARE, 0, dst=close)
+        cv2.addWeighted(close, 1, far, _FAR_SHARE / 255, 0, dst=close)
     scale = np.float32(255) / np.asarray(cv2.extractChannel(close, 3), np.float32)
     return np.asarray(cv2.multiply(close, cv2.merge([scale, scale, scale, scale]), dst=close), np.float32)
 
