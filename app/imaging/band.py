@@ -16,8 +16,8 @@ import numpy.typing as npt
 from app.imaging.types import U8
 
 Mask = npt.NDArray[np.bool_]
-_GRID_SIDE = 220
-"""Cells along the longer side of a picture, at least, unless it has fewer pixels."""
+_GRID_SIDE, _GRID_DEPTH = 220, 16
+"""Cells along the longer side of a picture and along the shorter, at least, unless it has fewer pixels."""
 _VALUES = 2
 """Values of a network along the side of a cell, some at most: of IS-Net's 1,024, on composites of one and eight
 megapixels, the fit on the few cells above left .93 and .89 of bilinear's SAD and 1.20 and 1.34 of its gradient error;
@@ -129,21 +129,25 @@ def grid_step(height: int, width: int, values: int = 0) -> int:
 
     ``values`` along the side of a network's answer, if there is one, are not lost on it.
     """
-    return max(1, min(max(height, width) // max(_GRID_SIDE, values // _VALUES), height, width))
+    longer, shorter = max(height, width), min(height, width)
+    return max(1, min(longer // max(_GRID_SIDE, values // _VALUES), shorter // _GRID_DEPTH))
 
 
 def to_cells(plane: U8, step: int) -> U8:
     """``plane``, u8[h,w] or u8[h,w,c], on a grid of ceil(h / step) x ceil(w / step) cells; ``step`` <= h and w.
 
-    The mean of a cell's pixels; from step 4 on of four samples in it, always at the same places, since reading every
-    pixel of a large picture costs more than all that follows. A cell that is cut by the frame repeats its neighbour.
+    The mean of a cell's pixels; from step 4 on of samples, always at the same places, since reading every pixel of a
+    large picture costs as much as half of all that follows. What lies between the samples is lost: along the frame's
+    sides, and at 12 megapixels, what has less than some three pixels. A cell that is cut by the frame repeats its
+    neighbour.
     """
     if step < 4:
         return _in_whole_cells(plane, step, cv2.INTER_AREA)
     height, width = plane.shape[:2]
     rows, columns = height // step, width // step
     whole = plane[: rows * step, : columns * step]
-    samples = cv2.resize(whole, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    side = 2 if step < 6 else 3
+    samples = cv2.resize(whole, (side * columns, side * rows), interpolation=cv2.INTER_LINEAR)
     cells = cv2.resize(samples, (columns, rows), interpolation=cv2.INTER_AREA)
     return _continued(np.asarray(cells, np.uint8), step, height, width)
 

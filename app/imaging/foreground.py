@@ -27,7 +27,8 @@ from app.imaging.types import F32, U8
 _STEEPNESS = 8
 _FLOOR, _LEAST = 1e-6, 1e-9
 """Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha + _LEAST: where nothing near is pure, the purest counts, and
-where there is nothing at all of a thing thinner than a cell, what the picture shows.
+where there is nothing at all of a thing thinner than a cell, what the picture shows. In the far window, where it is
+rounded to 255ths, nothing below an alpha of .46 has any.
 """
 _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 """Sides of the windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
@@ -110,7 +111,7 @@ def _weights() -> tuple[F32, F32]:
 
 @functools.cache
 def _far_weights() -> tuple[U8, U8]:
-    """The same in 255ths: in the far window only what is nearly pure counts."""
+    """The same in 255ths, for the far window."""
     ground, subject = (np.asarray(table * 255 + np.float32(0.5)).astype(np.uint8) for table in _weights())
     return ground, subject
 

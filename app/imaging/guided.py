@@ -195,7 +195,10 @@ def squashed(values: F32) -> F32:
 
 
 def at_cells(values: F32, step: int, height: int, width: int) -> F32:
-    """``values`` at the centres of the grid's cells; the last cells may hang over the frame."""
+    """``values`` at the centres of the grid's cells, which may hang over the frame at its end.
+
+    Along a side where a cell covers two values or more it has their mean.
+    """
     # By factors and not to a size, which would be stretched over cells that hang over the frame. Of those, the ones
     # whose centres lie beyond it are left out.
     across, down = width / (step * values.shape[1]), height / (step * values.shape[0])

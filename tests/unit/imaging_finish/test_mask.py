@@ -58,6 +58,23 @@ def test_a_mask_that_is_a_little_smaller_keeps_its_detail(scale):
     assert off.sum() < 0.8 * linear.sum()
 
 
+@pytest.mark.parametrize("level", [20, 40, 200])
+@pytest.mark.parametrize("side", [400, 1100])
+def test_a_mask_that_is_translucent_all_over_stays_so(side, level):
+    rgb = np.random.default_rng(6).integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8)
+    mask = grey(np.full((side * 27 // 40, side * 9 // 10), level, np.uint8))
+    assert (own_matte(mask, DecodedImage(rgb)).alpha == level).all()
+
+
+@pytest.mark.parametrize(("across", "down"), [(3.0, 0.9), (0.7, 4.0), (1.0, 0.5)])
+def test_a_mask_that_is_larger_one_way_and_smaller_the_other(across, down):
+    image, alpha = scene(600, 800)
+    tall = cv2.resize(alpha, None, fx=max(across, 1), fy=max(down, 1), interpolation=cv2.INTER_CUBIC)
+    other = cv2.resize(tall, (int(800 * across), int(600 * down)), interpolation=cv2.INTER_AREA)
+    off = cv2.absdiff(own_matte(grey(other), image).alpha, alpha)
+    assert off.mean() < 0.1
+
+
 def test_an_empty_mask_has_no_subject():
     image, alpha = scene()
     matte = own_matte(grey(np.zeros_like(alpha)), image)
