@@ -46,6 +46,9 @@ class Run(NamedTuple):
             min(self.right + by, width),
         )
 
+    def shifted(self, down: int, right: int) -> Run:
+        return Run(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
     def snapped(self, to: int, height: int, width: int) -> Run:
         """Larger, so that its sides lie on multiples of ``to`` or on a frame of ``height`` x ``width``."""
         return Run(
@@ -158,7 +161,9 @@ def middles(plane: U8, step: int) -> U8:
     For the colours, where alpha and colour of one and the same place belong together. A fit to the middles alone loses
     what is thinner than a cell: of a strap of 9 pixels at 12 megapixels a third of the alpha.
     """
-    return _in_whole_cells(plane, step, cv2.INTER_LINEAR if step >= 4 else cv2.INTER_AREA)
+    if step < 4:
+        return _in_whole_cells(plane, step, cv2.INTER_AREA)
+    return _in_whole_cells(plane, step, cv2.INTER_NEAREST_EXACT if step % 2 else cv2.INTER_LINEAR)
 
 
 def _in_whole_cells(plane: U8, step: int, interpolation: int) -> U8:
