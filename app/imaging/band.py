@@ -7,6 +7,7 @@ of such columns with little between them are worked on as one, since every call 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -16,10 +17,14 @@ import numpy.typing as npt
 from app.imaging.types import U8
 
 Mask = npt.NDArray[np.bool_]
-_GRID_SIDE, _GRID_DEPTH = 220, 16
+_GRID_SIDE, _GRID_DEPTH = 220, 64
 """Cells along the longer side of a picture and along the shorter, at least, unless it has fewer pixels."""
+_GRID_CELLS = 40_000
+"""Of a long picture, beyond which its shorter side gets fewer: cells must be wide enough to reach over what the network
+blurs along the longer one.
+"""
 _VALUES = 2
-"""Values of a network along the side of a cell, some at most: of IS-Net's 1,024, on composites of one and eight
+"""Values of a network along the side of a cell, at most some more: of IS-Net's 1,024, on composites of one and eight
 megapixels, the fit on the few cells above left .93 and .89 of bilinear's SAD and 1.20 and 1.34 of its gradient error;
 with this .81 and .82, .98 and 1.08.
 """
@@ -130,19 +135,19 @@ def gap_width(step: int) -> int:
 def grid_step(height: int, width: int, values: int = 0) -> int:
     """Pixels along the side of a cell of the grid that a picture's coarse work is done on.
 
-    ``values`` along the side of a network's answer, if there is one, are not lost on it.
+    ``values``: along the side of a network's answer, if there is one.
     """
     longer, shorter = max(height, width), min(height, width)
-    return max(1, min(longer // max(_GRID_SIDE, values // _VALUES), shorter // _GRID_DEPTH))
+    deep = max(shorter // _GRID_DEPTH, math.isqrt(height * width // _GRID_CELLS))
+    return max(1, min(longer // max(_GRID_SIDE, values // _VALUES), deep, shorter))
 
 
 def to_cells(plane: U8, step: int) -> U8:
     """``plane``, u8[h,w] or u8[h,w,c], on a grid of ceil(h / step) x ceil(w / step) cells; ``step`` <= h and w.
 
     The mean of a cell's pixels; from step 4 on of samples, always at the same places, since reading every pixel of a
-    large picture costs as much as half of all that follows. What lies between the samples is lost: along the frame's
-    sides, and at 12 megapixels, what has less than some three pixels. A cell that is cut by the frame repeats its
-    neighbour.
+    large picture costs as much as half of all that follows. Between the samples of a cell of 18 pixels, as at 12
+    megapixels, lie four that are not seen. A cell that is cut by the frame repeats its neighbour.
     """
     if step < 4:
         return _in_whole_cells(plane, step, cv2.INTER_AREA)

@@ -40,7 +40,8 @@ _RADIUS = 2
 """Half width of a fitting window, in blocks."""
 _HALO = 12
 """Cells around a cell that its coefficients depend on, at most: two windows and an interpolation between blocks. The
-edge model, which would look up to 31 cells away, gets none more than it corrects: with 12 it did no better.
+edge model, which would look up to 31 cells away, gets none more than it corrects: with 12 more it was no better, nor
+was it taught there.
 """
 _EPSILON = 1e-4
 """Variance of colour (of 0..1) below which a window is flat and its mean holds."""

@@ -19,10 +19,10 @@ made smaller, that leaves half of the error that the way along the picture's edg
 def own_matte(mask: DecodedImage, image: DecodedImage, *, colour: bool = True) -> Matte:
     """The matte that ``mask`` shows: its transparency if it has any, else its brightness.
 
-    It is stretched over the whole picture, as the network's answer is. Along the sides that are as long as the
-    picture's it is taken to the letter, along longer ones by area means. Along shorter ones it is brought up by cubic
-    interpolation or, if it has much fewer pixels than the grid has cells, as the network's answer is: along the
-    picture's edges and without haze.
+    It is stretched over the whole picture, as the network's answer is. One of the picture's size is taken to the
+    letter, sides that are longer are brought down by area means, and shorter ones up by cubic interpolation. If one of
+    them has much fewer pixels than the grid has cells, both are brought up along the picture's edges and without haze,
+    as the network's answer is without the edge model.
     """
     level = mask.alpha if mask.alpha is not None else np.asarray(cv2.cvtColor(mask.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
     height, width = min(level.shape[0], image.height), min(level.shape[1], image.width)
