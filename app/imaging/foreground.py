@@ -130,7 +130,8 @@ def _far_sums(rgba: U8, alpha: U8, far: int) -> Iterator[F32]:
     """
     height, width = alpha.shape
     edges = 0, -height % _COARSER, 0, -width % _COARSER
-    rgba, alpha = (cv2.copyMakeBorder(plane, *edges, cv2.BORDER_REPLICATE) for plane in (rgba, alpha))
+    rgba = np.asarray(cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_REPLICATE), np.uint8)
+    alpha = np.asarray(cv2.copyMakeBorder(alpha, *edges, cv2.BORDER_REPLICATE), np.uint8)
     size = alpha.shape[1], alpha.shape[0]
     side = far // _COARSER | 1
     for table in _far_weights():

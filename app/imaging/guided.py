@@ -222,16 +222,20 @@ def _moments(colour: F32, target: F32) -> list[F32]:
     """Of the planes of ``colour`` (f32[h,w,3]) and ``target`` (f32[h,w]), sides even: the means over windows around the
     blocks, and of the ``_PRODUCTS`` of two of them the covariances, f32[h/2,w/2] each.
     """
-    planes = [*cv2.split(colour), target]
+    planes = [*(np.asarray(plane, np.float32) for plane in cv2.split(colour)), target]
     size = target.shape[1] // _PAIR, target.shape[0] // _PAIR
-    means = [_windows(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in planes]
+    means = [_windows(_in_blocks(plane, size)) for plane in planes]
     product = np.empty_like(target)
     for one, other in _PRODUCTS:
         np.multiply(planes[one], planes[other], out=product)
-        mean = _windows(cv2.resize(product, size, interpolation=cv2.INTER_AREA))
+        mean = _windows(_in_blocks(product, size))
         mean -= means[one] * means[other]
         means.append(mean)
     return means
+
+
+def _in_blocks(plane: F32, size: tuple[int, int]) -> F32:
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _windows(plane: F32) -> F32:
