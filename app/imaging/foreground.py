@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas
-from app.imaging.band import Mask, gap_width, grid_step, middles, over_strips, runs, strip_height
+from app.imaging.band import Mask, gap_width, over_strips, runs, strip_height
+from app.imaging.grid import grid_step, middles
 from app.imaging.types import F32, U8
 
 _STEEPNESS = 8

@@ -31,7 +31,8 @@ import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas, Page
-from app.imaging.band import Mask, Run, gap_width, grid_step, occupied, runs, strip_height, to_cells, undecided
+from app.imaging.band import Mask, Run, gap_width, occupied, runs, strip_height, undecided
+from app.imaging.grid import at_cells, grid_step, to_cells
 from app.imaging.types import F32, U8, EdgeModel
 
 _PAIR = 2
@@ -58,10 +59,8 @@ _CONTRAST = 96
 BALANCE = 13
 """Side of the window, in cells, over whose undecided cells the mean of what the edge model adds is taken out."""
 _BLOCK = 4
-"""Cells that the part of the grid that is worked on is a multiple of: the edge model sees blocks of so many."""
+"""Cells along the side of the blocks that the edge model sees."""
 _ONES = np.ones((1, 3), np.float32)
-_AXES = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
-"""f32[3,3], orthonormal rows: brightness and two opponent colours of a red, green and blue."""
 
 
 def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
@@ -162,22 +161,20 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     if below or right:
         guide = np.asarray(cv2.copyMakeBorder(guide, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
         target = np.asarray(cv2.copyMakeBorder(target, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
-    # Along brightness and two opponent colours: in red, green and blue the inverse below would cancel on grey pictures.
-    turned = np.asarray(cv2.transform(guide.astype(np.float32), _AXES * np.float32(1 / 255)), np.float32)
-    m_x, m_y, m_z, m_t, xx, yy, zz, xy, yz, zx, tx, ty, tz = _moments(turned, target * np.float32(_GAIN))
-    xx += np.float32(_EPSILON)
-    yy += np.float32(_EPSILON)
-    zz += np.float32(_EPSILON)
+    colour = np.multiply(guide, np.float32(1 / 255))
+    m_r, m_g, m_b, m_t, rr, gg, bb, rg, gb, br, tr, tg, tb = _moments(colour, target * np.float32(_GAIN))
+    rr += np.float32(_EPSILON)
+    gg += np.float32(_EPSILON)
+    bb += np.float32(_EPSILON)
     # Elimination in the symmetric 3 x 3 covariance: where a window has two colours its determinant is lost in rounding.
-    xy_x, zx_x = xy / xx, zx / xx
-    yy, yz = yy - xy_x * xy, yz - xy_x * zx
-    yz_y = yz / yy
-    ty = ty - xy_x * tx
-    s_z = (tz - zx_x * tx - yz_y * ty) / (zz - zx_x * zx - yz_y * yz)
-    s_y = ty / yy - yz_y * s_z
-    s_x = tx / xx - xy_x * s_y - zx_x * s_z
-    offset = m_t - (s_x * m_x + s_y * m_y + s_z * m_z) + np.float32((1 - _GAIN) / 2)
-    s_r, s_g, s_b = (s_x * axis[0] + s_y * axis[1] + s_z * axis[2] for axis in _AXES.T)
+    rg_r, br_r = rg / rr, br / rr
+    gg, gb = gg - rg_r * rg, gb - rg_r * br
+    gb_g = gb / gg
+    tg = tg - rg_r * tr
+    s_b = (tb - br_r * tr - gb_g * tg) / (bb - br_r * br - gb_g * gb)
+    s_g = tg / gg - gb_g * s_b
+    s_r = tr / rr - rg_r * s_g - br_r * s_b
+    offset = m_t - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
     four = np.asarray(cv2.resize(four, target.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
     slope = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
@@ -195,24 +192,6 @@ def _apply(slope: F32, offset: F32, page: Page, rgb: U8, alpha: U8) -> None:
 def squashed(values: F32) -> F32:
     """``values`` (f32[h,w] in 0..1) without haze: what is nearly 0 or 1 is exactly that."""
     return np.asarray(np.clip((values - _LOW) * (1 / (_HIGH - _LOW)), 0, 1), np.float32)
-
-
-def at_cells(values: F32, step: int, height: int, width: int) -> F32:
-    """``values`` at the centres of the grid's cells, which may hang over the frame at its end.
-
-    Along a side where a cell covers two values or more it has their mean.
-    """
-    # By factors and not to a size, which would be stretched over cells that hang over the frame. Of those, the ones
-    # whose centres lie beyond it are left out.
-    across, down = width / (step * values.shape[1]), height / (step * values.shape[0])
-    wide, high = (cv2.INTER_AREA if factor <= 0.5 else cv2.INTER_LINEAR for factor in (across, down))
-    if wide == high:
-        small = cv2.resize(values, None, fx=across, fy=down, interpolation=wide)
-    else:  # area means are for shrinking both ways
-        small = cv2.resize(values, None, fx=across, fy=1, interpolation=wide)
-        small = cv2.resize(small, None, fx=1, fy=down, interpolation=high)
-    below, right = -(-height // step) - small.shape[0], -(-width // step) - small.shape[1]
-    return np.asarray(cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
 
 
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2))

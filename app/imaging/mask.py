@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import grid_step
+from app.imaging.grid import grid_step
 from app.imaging.guided import upsample
 from app.imaging.refine import confidence, finish
 from app.imaging.types import F32, DecodedImage, Matte

@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 
 from app.imaging import guided
-from app.imaging.band import to_cells, undecided
+from app.imaging.band import undecided
+from app.imaging.grid import at_cells, to_cells
 from app.imaging.prepare import prepare
 from app.imaging.types import F32, U8, DecodedImage, InputSpec
 
@@ -120,7 +121,7 @@ def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, ou
         shares = np.array(SHARES[: len(paths)]) / sum(SHARES[: len(paths)])
         drawn = int(np.random.default_rng(index).choice(len(paths), p=shares))
         for which in range(len(paths)) if part.held_out else [drawn]:
-            raw = guided.at_cells(np.clip(networks[which](rgb), 0, 1), step, side, side)
+            raw = at_cells(np.clip(networks[which](rgb), 0, 1), step, side, side)
             exact = cv2.resize(alpha, (cells, cells), interpolation=cv2.INTER_AREA) / 255
             if np.minimum(raw, exact).sum() < 0.3 * np.maximum(raw, exact).sum():
                 continue

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from app.imaging.band import Run, grid_step, occupied, runs
+from app.imaging.band import Run, occupied, runs
 
 
 def test_snapped_covers_stays_inside_and_begins_and_ends_on_multiples() -> None:
@@ -36,25 +36,3 @@ def test_runs_cover_what_is_there_and_lie_apart(high: int, gap: int) -> None:
             assert one.top % high == 0
             assert one.bottom == min(one.top + high, height)
             assert other.top > one.top or other.left - one.right > gap
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "values", "step"),
-    [
-        (300, 400, 320, 1),
-        (900, 1200, 320, 5),
-        (3000, 4000, 320, 18),
-        (4000, 3000, 0, 18),
-        (900, 1200, 1024, 2),
-        (200, 1600, 320, 3),
-        (1600, 100, 320, 2),
-        (64, 16384, 320, 5),
-        (3000, 16384, 320, 46),
-        (1, 16384, 320, 1),
-        (5, 5, 320, 1),
-    ],
-)
-def test_cells_follow_the_longer_side_but_are_no_taller_than_a_long_picture_bears(
-    height: int, width: int, values: int, step: int
-) -> None:
-    assert grid_step(height, width, values) == step

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.imaging.band import grid_step, to_cells, undecided
-from app.imaging.guided import REACH, at_cells, coefficients, squashed, upsample
+from app.imaging.band import undecided
+from app.imaging.grid import at_cells, grid_step, to_cells
+from app.imaging.guided import REACH, coefficients, squashed, upsample
 
 
 def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -233,35 +234,6 @@ def test_fine_contrast_costs_hardly_a_pixel(kind: str) -> None:
     gap = cv2.absdiff(upsample(raw, rgb), everywhere(raw, rgb))
     assert int((gap > 1).sum()) < 1e-4 * gap.size
     assert int(gap.max()) < 40
-
-
-def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
-    """f64[cells,side]: what each cell along a picture's side takes of the values along it.
-
-    Linear between the two next to its centre; the mean of those it covers where each covers two or more.
-    """
-    scale = step * side / pixels
-    if scale < 2:
-        centres = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, side - 1)
-        return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(side)))
-    begin = (np.arange(cells) * scale)[:, None]
-    shared = np.minimum(begin + scale, np.arange(1, side + 1)) - np.maximum(begin, np.arange(side))
-    return np.maximum(0, shared) / scale
-
-
-@pytest.mark.parametrize(
-    ("height", "width"),
-    [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7), (1, 300), (300, 1), (64, 900)],
-)
-def test_the_matte_is_read_at_the_centres_of_the_cells(height: int, width: int) -> None:
-    """Of all cells, those excepted that hang over the frame: of these some repeat their neighbours."""
-    values = cv2.GaussianBlur(np.random.default_rng(3).random((320, 300), np.float32), (0, 0), 2)
-    step = grid_step(height, width)
-    found = at_cells(values, step, height, width)
-    assert found.shape == (-(-height // step), -(-width // step))
-    down, across = reading(len(found), step, height, 320), reading(found.shape[1], step, width, 300)
-    inside = np.s_[: height // step, : width // step]
-    np.testing.assert_allclose(found[inside], (down @ values @ across.T)[inside], atol=1e-3)
 
 
 @pytest.mark.parametrize(("height", "width", "strap"), [(900, 1200, 5), (3000, 4000, 9), (3000, 4000, 15)])
