@@ -16,12 +16,12 @@ import numpy as np
 from app.imaging.band import Run
 from app.imaging.types import F32, U8
 
-_PIXELS = 1 << 15
-"""On a page, unless a single run has more."""
-_LONGEST, _NARROWEST = 1 << 17, 8
-"""Pixels of a run beyond which it is cut into several, of so many columns of cells at least: what a page needs is some
-fifty bytes a pixel.
+_BYTES = 3 << 20
+"""What is made of a page at a time, unless a single run has more. With half of it or twice as much a megapixel took a
+fiftieth longer.
 """
+_LONGEST, _NARROWEST = 1 << 17, 8
+"""Pixels of a run beyond which it is cut into several, of so many columns of cells at least."""
 
 
 class Atlas:
@@ -40,32 +40,33 @@ class Atlas:
                 for left in range(run.left, run.right, width)
             ]
 
-    def cells(self, plane: np.ndarray, around: int) -> np.ndarray:
-        """The sheet of ``plane``, [h,w] or [h,w,c]: every run with ``around`` cells on each side of it.
+    def cells(self, around: int, *planes: np.ndarray) -> Iterator[np.ndarray]:
+        """The sheets of ``planes``, [h,w] or [h,w,c] of a grid: every run with ``around`` cells on each side of it.
 
         Beyond the grid its outermost cells are repeated.
         """
-        below = max(0, max(run.top for run in self._runs) + self._high - plane.shape[0])
-        edges = around, around + below, around, around
-        larger = cv2.copyMakeBorder(plane, *edges, cv2.BORDER_REPLICATE)
-        high = self._high + 2 * around
-        parts = [larger[run.top : run.top + high, run.left : run.right + 2 * around] for run in self._runs]
-        return np.concatenate(parts, axis=1)
+        high, wider = self._high + 2 * around, 2 * around
+        below = max(0, max(run.top for run in self._runs) + self._high - planes[0].shape[0])
+        places = [(slice(top, top + high), slice(left, right + wider)) for top, _, left, right in self._runs]
+        for plane in planes:
+            larger = cv2.copyMakeBorder(plane, around, around + below, around, around, cv2.BORDER_REPLICATE)
+            yield np.concatenate([larger[place] for place in places], axis=1)
 
-    def trimmed(self, sheet: F32, around: int) -> F32:
-        """A sheet of cells with a single cell around each run, of one with ``around``."""
-        less = around - 1
-        sheet = sheet[less : sheet.shape[0] - less]
-        parts, left = [], 0
-        for run in self._runs:
-            right = left + run.right - run.left + 2 * around
-            parts.append(sheet[:, left + less : right - less])
-            left = right
-        return np.concatenate(parts, axis=1)
+    def trimmed(self, around: int, *sheets: F32) -> Iterator[F32]:
+        """Sheets of cells with a single cell around each run, of such with ``around``."""
+        less, start = around - 1, 0
+        places = []
+        for _, _, left, right in self._runs:
+            end = start + right - left + 2 * around
+            places.append(slice(start + less, end - less))
+            start = end
+        for sheet in sheets:
+            inner = sheet[less : sheet.shape[0] - less]
+            yield np.concatenate([inner[:, place] for place in places], axis=1)
 
-    def pages(self) -> Iterator[Page]:
-        """All runs in their order."""
-        room = _PIXELS // (self._high * self._step**2)
+    def pages(self, each: int) -> Iterator[Page]:
+        """All runs in their order; ``each``: bytes that are made of a pixel at most, at a time."""
+        room = _BYTES // (each * self._high * self._step**2)
         first = start = end = 0
         for number, run in enumerate(self._runs):
             columns = run.right - run.left + 2
@@ -77,13 +78,13 @@ class Atlas:
 
     def _page(self, first: int, last: int, start: int, end: int) -> Page:
         step, (height, width) = self._step, self._pixels
-        places, left = [], step
-        for run in self._runs[first:last]:
-            rows = slice(run.top * step, min(run.bottom * step, height))
-            columns = slice(run.left * step, min(run.right * step, width))
-            here = slice(rows.stop - rows.start), slice(left, left + columns.stop - columns.start)
-            places.append(((rows, columns), here))
-            left += (run.right - run.left + 2) * step
+        places, at = [], step
+        for cells in self._runs[first:last]:
+            top, bottom, left, right = (each * step for each in cells)
+            below, beyond = min(bottom, height), min(right, width)
+            there = slice(top, below), slice(left, beyond)
+            places.append((there, (slice(below - top), slice(at, at + beyond - left))))
+            at += right - left + 2 * step
         return Page(places, slice(start, end), self._high, step)
 
 

@@ -61,6 +61,17 @@ class Run(NamedTuple):
         )
 
 
+class Strips(NamedTuple):
+    """Of strips of ``rows`` rows of a matte, in each column: the highest alpha, u8[strips,w]."""
+
+    rows: int
+    most: U8
+
+
+def strips_of(alpha: U8, rows: int) -> Strips:
+    return Strips(rows, over_strips(np.maximum, alpha, rows))
+
+
 def occupied(mask: U8, high: int) -> Mask:
     """bool[ceil(h / high), w]: in which columns a strip of ``high`` rows of ``mask`` (u8[h,w]) holds anything but 0."""
     return np.asarray(over_strips(np.maximum, mask, high) > 0)

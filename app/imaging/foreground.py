@@ -9,19 +9,18 @@ taken on a grid of cells, the last correction on every pixel.
 Compared on composites of keyed cut-outs at 640 x 512, mean error over 0 < alpha < 1 as a share of that of the photo's
 own colour, edges of about two / about twenty pixels: blur fusion as published (windows of 90 and 6 pixels) 42 / 63 %,
 with windows of 11 and 5 pixels 29 / 80 %; multi-level estimation (Germer et al., 2020) 27 / 45 %, some twenty times
-slower; steep weights without the second pass 25 / 57 %; this 22 / 54 %.
+slower; steep weights without the second pass 25 / 57 %; with it, and a far window for the background too, 22 / 54 %.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas
-from app.imaging.band import Mask, gap_width, over_strips, runs, strip_height
+from app.imaging.band import Mask, Strips, gap_width, over_strips, runs, strip_height, strips_of
 from app.imaging.grid import grid_step, middles
 from app.imaging.types import F32, U8
 
@@ -37,8 +36,13 @@ _COARSER = 2
 """Cells along the side of a block of which the far window sees the mean only. Of single cells the colours would depend
 on which ones these are, by up to 17 levels.
 """
-_FAR_SHARE = 0.01
-"""Weight of the far window: it speaks where the near one holds nothing pure."""
+_FAR_SHARE = 0.04
+"""Weight of the far window: it speaks where the near one holds nothing of the subject that is pure. The background has
+none. With one for both and a weight of .01 the error is 6 % smaller with true mattes, as large on edges of twenty
+pixels and 3 % larger with a network's mattes, which call pure things mixed; it takes a fortieth of the finishing.
+"""
+_PIXEL_BYTES = 52
+"""Of four times three floats a pixel and what they are made of."""
 
 
 def estimate_foreground(rgb: U8, alpha: U8) -> U8:
@@ -47,32 +51,39 @@ def estimate_foreground(rgb: U8, alpha: U8) -> U8:
     A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255.
     """
     found = rgb.copy()
-    take_out_background(found, alpha)
+    take_out_background(found, alpha, work_strips(alpha))
     return found
 
 
-def take_out_background(rgb: U8, alpha: U8) -> None:
-    """The same in ``rgb`` itself: all colours are worked out before the first is written."""
+def work_strips(alpha: U8) -> Strips:
+    """The strips of ``alpha`` (u8[H,W]) that its colours are worked on in."""
     step = grid_step(*alpha.shape)
-    high = strip_height(step)
-    parts = runs(_soft(alpha, step, high), high, -(-alpha.shape[0] // step), gap_width(step))
+    return strips_of(alpha, strip_height(step) * step)
+
+
+def take_out_background(rgb: U8, alpha: U8, strips: Strips) -> None:
+    """The same in ``rgb`` itself, with the ``work_strips`` of ``alpha``: all colours are worked out before the first is
+    written.
+    """
+    step = grid_step(*alpha.shape)
+    parts = runs(_soft(alpha, strips, step), strips.rows // step, -(-alpha.shape[0] // step), gap_width(step))
     if not parts:
         return
     atlas = Atlas(parts, step, alpha.shape)
     subject, excess = _colours(middles(rgb, step), middles(alpha, step), atlas, step)
-    for page in atlas.pages():
+    for page in atlas.pages(_PIXEL_BYTES):
         here = page.gather(alpha)
         page.scatter(_corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess)), rgb)
 
 
-def _soft(alpha: U8, step: int, high: int) -> Mask:
-    """bool[strips,w]: in which columns of cells a strip of ``high`` rows of cells is neither empty nor opaque."""
-    height, width = alpha.shape
-    rows, columns = high * step, -(-width // step)
-    found = np.zeros((-(-height // rows), columns * step), np.bool_)
-    most, least = (over_strips(reducing, alpha, rows) for reducing in (np.maximum, np.minimum))
-    np.logical_and(most > 0, least < 255, out=found[:, :width])
-    return np.asarray(found.reshape(len(found), columns, step).any(axis=2))
+def _soft(alpha: U8, strips: Strips, step: int) -> Mask:
+    """bool[strips,w]: in which columns of cells a strip is neither empty nor opaque."""
+    soft = (strips.most > 0) & (over_strips(np.minimum, alpha, strips.rows) < 255)
+    found = np.zeros((len(soft), -(-alpha.shape[1] // step)), np.bool_)
+    for offset in range(step):  # a reduction over so few at a time takes four times as long
+        part = soft[:, offset::step]
+        found[:, : part.shape[1]] |= part
+    return found
 
 
 def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
@@ -81,10 +92,11 @@ def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
     around = near // 2 * 2 + 1  # two windows and an interpolation
     # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
     rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-    own, cover = atlas.cells(rgba, around).astype(np.float32), atlas.cells(alpha, around)
+    colour, cover, sums = atlas.cells(around, rgba, alpha, _far_sums(rgba, alpha, far))
+    own = colour.astype(np.float32)
     ground, subject = (
-        _mean_colour(own, np.asarray(cv2.LUT(cover, table), np.float32), near, atlas.cells(sums, around))
-        for table, sums in zip(_weights(), _far_sums(rgba, alpha, far), strict=True)
+        _mean_colour(own, np.asarray(cv2.LUT(cover, table), np.float32), near, also)
+        for table, also in zip(_weights(), (None, sums), strict=True)
     )
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = cover.astype(np.float32) * np.float32(1 / 255)
@@ -98,7 +110,7 @@ def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
     own += subject
     subject = _mean_colour(own, share * share + np.float32(_LEAST), near)
     excess = np.subtract(subject, ground, out=ground)
-    three = [cv2.cvtColor(atlas.trimmed(each, around), cv2.COLOR_RGBA2RGB) for each in (subject, excess)]
+    three = [cv2.cvtColor(each, cv2.COLOR_RGBA2RGB) for each in atlas.trimmed(around, subject, excess)]
     return np.asarray(three[0], np.float32), np.asarray(three[1], np.float32)
 
 
@@ -111,23 +123,14 @@ def _weights() -> tuple[F32, F32]:
 
 
 @functools.cache
-def _far_weights() -> tuple[U8, U8]:
-    """The same in 255ths, for the far window."""
-    ground, subject = (np.asarray(table * 255 + np.float32(0.5)).astype(np.uint8) for table in _weights())
-    return ground, subject
+def _far_weights() -> U8:
+    """The subject's in 255ths, for the far window."""
+    return np.asarray(_weights()[1] * 255 + np.float32(0.5)).astype(np.uint8)
 
 
-@functools.cache
-def _shares() -> F32:
-    """The picture's share in a pixel of alpha 0..255: where nothing of the subject shows the picture stays as it is."""
-    shares = np.arange(256, dtype=np.float32) / np.float32(255)
-    shares[0] = 1
-    return shares
-
-
-def _far_sums(rgba: U8, alpha: U8, far: int) -> Iterator[F32]:
-    """For both tables of weights, f32[h,w,4]: 255 times the weighted mean colours over the far window and, in the last
-    channel, 255 squared times the mean weight.
+def _far_sums(rgba: U8, alpha: U8, far: int) -> F32:
+    """f32[h,w,4]: 255 times the weighted mean colours of the subject over the far window and, in the last channel, 255
+    squared times the mean weight.
     """
     height, width = alpha.shape
     edges = 0, -height % _COARSER, 0, -width % _COARSER
@@ -135,13 +138,12 @@ def _far_sums(rgba: U8, alpha: U8, far: int) -> Iterator[F32]:
     alpha = np.asarray(cv2.copyMakeBorder(alpha, *edges, cv2.BORDER_REPLICATE), np.uint8)
     size = alpha.shape[1], alpha.shape[0]
     side = far // _COARSER | 1
-    for table in _far_weights():
-        weight = cv2.LUT(alpha, table)
-        # In 16 bits, which hold all of it and are half as much to read.
-        sums = np.multiply(rgba, cv2.merge([weight, weight, weight, weight]), dtype=np.uint16)
-        few = cv2.resize(sums, (size[0] // _COARSER, size[1] // _COARSER), interpolation=cv2.INTER_AREA)
-        wide = cv2.boxFilter(few, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
-        yield np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR)[:height, :width], np.float32)
+    weight = cv2.LUT(alpha, _far_weights())
+    # In 16 bits, which hold all of it and are half as much to read.
+    sums = np.multiply(rgba, cv2.merge([weight, weight, weight, weight]), dtype=np.uint16)
+    few = cv2.resize(sums, (size[0] // _COARSER, size[1] // _COARSER), interpolation=cv2.INTER_AREA)
+    wide = cv2.boxFilter(few, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR)[:height, :width], np.float32)
 
 
 def _weighted(colour: F32, weight: F32) -> F32:
@@ -152,7 +154,8 @@ def _weighted(colour: F32, weight: F32) -> F32:
 def _mean_colour(colour: F32, weight: F32, near: int, far: F32 | None = None) -> F32:
     """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, and some of ``_far_sums`` if given."""
     sums = _weighted(colour, weight)
-    close = cv2.blur(sums, (near, near), dst=sums, borderType=cv2.BORDER_REFLECT)
+    kernel = np.full(near, 1 / near, np.float32)
+    close = cv2.sepFilter2D(sums, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
     if far is not None:
         cv2.addWeighted(close, 1, far, _FAR_SHARE / 255, 0, dst=close)
     scale = np.float32(255) / np.asarray(cv2.extractChannel(close, 3), np.float32)
@@ -165,8 +168,11 @@ def _corrected(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
     Which is ``rgb`` and subject + alpha excess, mixed by alpha; ``rgb`` alone where alpha is 0 or 255. Writes into
     ``subject`` and ``excess``.
     """
-    share = np.asarray(cv2.cvtColor(cv2.LUT(alpha, _shares()), cv2.COLOR_GRAY2RGB), np.float32)
+    # Where nothing of the subject shows the picture stays as it is.
+    shown = alpha | np.negative((alpha == 0).view(np.uint8))
+    share = np.asarray(cv2.cvtColor(np.multiply(shown, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
     other = cv2.accumulateProduct(excess, share, subject)
-    difference = np.subtract(rgb, other, out=excess)
-    difference *= share
-    return np.asarray(cv2.add(difference, other, dtype=cv2.CV_8U), np.uint8)
+    difference = np.subtract(rgb.astype(np.float32), other, out=excess)
+    mixed = cv2.accumulateProduct(difference, share, other)
+    cv2.threshold(mixed, 0, 0, cv2.THRESH_TOZERO, dst=mixed)
+    return np.asarray(cv2.convertScaleAbs(mixed), np.uint8)

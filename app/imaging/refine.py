@@ -5,15 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.band import over_strips
-from app.imaging.foreground import take_out_background
+from app.imaging.band import Strips, strips_of
+from app.imaging.foreground import take_out_background, work_strips
 from app.imaging.guided import upsample
 from app.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
 
 _BOX_LEVEL = 10
 """Alpha from which a pixel counts as subject for the bounding box."""
 _STRIP = 64
-"""Rows that are looked at together for the bounding box."""
+"""Rows that are looked at together for the bounding box, if nobody says."""
 _MIN_PEAK = 0.5
 _MIN_AREA = 3e-4
 """Less than this share of the square at 0.5 or more is noise and not a subject."""
@@ -48,11 +48,12 @@ def finish(alpha: U8, image: DecodedImage, confidence: float, own: U8 | None = N
     """
     if image.alpha is not None:
         alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
-    box = subject_box(alpha)
+    strips = work_strips(alpha)
+    box = subject_box(alpha, strips)
     foreground = image.rgb
     if colour and box is not None:
         foreground = image.rgb.copy() if own is None else own
-        take_out_background(foreground, alpha)
+        take_out_background(foreground, alpha, strips)
         if image.alpha is not None:
             cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
     ambiguous = 0
@@ -75,17 +76,18 @@ def has_subject(values: F32) -> bool:
     return int(np.count_nonzero(values >= _MIN_PEAK)) >= _MIN_AREA * values.size
 
 
-def subject_box(alpha: U8) -> Box | None:
-    """The bounding box of alpha >= 10, or None."""
+def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
+    """The bounding box of alpha >= 10, or None; ``strips`` of ``alpha``, if they are known already."""
     # Down the columns of strips first; then along the rows of the outermost strips alone.
-    strips = over_strips(np.maximum, alpha, _STRIP) >= _BOX_LEVEL
-    columns, some = np.flatnonzero(strips.any(axis=0)), np.flatnonzero(strips.any(axis=1))
+    rows, most = strips or strips_of(alpha, _STRIP)
+    held = most >= _BOX_LEVEL
+    columns, some = np.flatnonzero(held.any(axis=0)), np.flatnonzero(held.any(axis=1))
     if not some.size:
         return None
     left, right = int(columns[0]), int(columns[-1])
-    first, last = (int(each) * _STRIP for each in some[[0, -1]])
+    first, last = (int(each) * rows for each in some[[0, -1]])
     top, bottom = (
-        begin + int(np.flatnonzero(alpha[begin : begin + _STRIP].max(axis=1) >= _BOX_LEVEL)[which])
+        begin + int(np.flatnonzero(alpha[begin : begin + rows].max(axis=1) >= _BOX_LEVEL)[which])
         for begin, which in ((first, 0), (last, -1))
     )
     return Box(left, top, right - left + 1, bottom - top + 1)
