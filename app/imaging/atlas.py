@@ -16,9 +16,9 @@ import numpy as np
 from app.imaging.band import Run
 from app.imaging.types import F32, U8
 
-_BYTES = 3 << 20
-"""What is made of a page at a time, unless a single run has more. With half of it or twice as much a megapixel took a
-fiftieth longer.
+_BYTES = 2 << 20
+"""What is made of a page at a time, unless a single run has more. With twice as much a megapixel took a thirtieth
+longer, with half of it a fiftieth.
 """
 _LONGEST, _NARROWEST = 1 << 17, 8
 """Pixels of a run beyond which it is cut into several, of so many columns of cells at least."""
@@ -40,14 +40,18 @@ class Atlas:
                 for left in range(run.left, run.right, width)
             ]
 
-    def cells(self, around: int, *planes: np.ndarray) -> Iterator[np.ndarray]:
+    def cells(self, around: int, *planes: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Iterator[np.ndarray]:
         """The sheets of ``planes``, [h,w] or [h,w,c] of a grid: every run with ``around`` cells on each side of it.
 
-        Beyond the grid its outermost cells are repeated.
+        Beyond the planes their outermost cells are repeated. ``origin``: their first cell in a larger grid.
         """
         high, wider = self._high + 2 * around, 2 * around
-        below = max(0, max(run.top for run in self._runs) + self._high - planes[0].shape[0])
-        places = [(slice(top, top + high), slice(left, right + wider)) for top, _, left, right in self._runs]
+        above, before = origin
+        below = max(0, max(run.top for run in self._runs) - above + self._high - planes[0].shape[0])
+        places = [
+            (slice(top - above, top - above + high), slice(left - before, right - before + wider))
+            for top, _, left, right in self._runs
+        ]
         for plane in planes:
             larger = cv2.copyMakeBorder(plane, around, around + below, around, around, cv2.BORDER_REPLICATE)
             yield np.concatenate([larger[place] for place in places], axis=1)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas
-from app.imaging.band import Mask, Strips, gap_width, over_strips, runs, strip_height, strips_of
+from app.imaging.band import Mask, Run, Strips, gap_width, over_strips, runs, strip_height, strips_of
 from app.imaging.grid import grid_step, middles
 from app.imaging.types import F32, U8
 
@@ -35,6 +35,10 @@ _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
 _COARSER = 2
 """Cells along the side of a block of which the far window sees the mean only. Of single cells the colours would depend
 on which ones these are, by up to 17 levels.
+"""
+_HALO = 12
+"""Cells around a run that its colours depend on, at most: the far window of blocks, and an interpolation between them;
+where a cell is a pixel, the wider one.
 """
 _FAR_SHARE = 0.04
 """Weight of the far window: it speaks where the near one holds nothing of the subject that is pure. The background has
@@ -70,7 +74,10 @@ def take_out_background(rgb: U8, alpha: U8, strips: Strips) -> None:
     if not parts:
         return
     atlas = Atlas(parts, step, alpha.shape)
-    subject, excess = _colours(middles(rgb, step), middles(alpha, step), atlas, step)
+    grid = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
+    part = _hull(parts).grown(_HALO, *grid).snapped(_COARSER, *grid)
+    area = part.scaled(step, *alpha.shape).area
+    subject, excess = _colours(middles(rgb[area], step), middles(alpha[area], step), atlas, step, (part.top, part.left))
     for page in atlas.pages(_PIXEL_BYTES):
         here = page.gather(alpha)
         page.scatter(_corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess)), rgb)
@@ -86,13 +93,21 @@ def _soft(alpha: U8, strips: Strips, step: int) -> Mask:
     return found
 
 
-def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int) -> tuple[F32, F32]:
-    """The subject's colour and what it has more than the background's, sheets f32[h,w,3] of cells each."""
+def _hull(parts: list[Run]) -> Run:
+    """What holds all of them, in the order of their strips."""
+    return Run(parts[0].top, parts[-1].bottom, min(each.left for each in parts), max(each.right for each in parts))
+
+
+def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int, origin: tuple[int, int]) -> tuple[F32, F32]:
+    """The subject's colour and what it has more than the background's, sheets f32[h,w,3] of cells each.
+
+    ``rgb`` and ``alpha`` are of a part of the grid with the cell ``origin`` as its first.
+    """
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
     around = near // 2 * 2 + 1  # two windows and an interpolation
     # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
     rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-    colour, cover, sums = atlas.cells(around, rgba, alpha, _far_sums(rgba, alpha, far))
+    colour, cover, sums = atlas.cells(around, rgba, alpha, _far_sums(rgba, alpha, far), origin=origin)
     own = colour.astype(np.float32)
     ground, subject = (
         _mean_colour(own, np.asarray(cv2.LUT(cover, table), np.float32), near, also)

@@ -134,14 +134,11 @@ def _correction(level: F32, guide: U8, raw: F32, edge: U8, edges: EdgeModel) -> 
     mask = edge.astype(np.float32)
     added = edges(guide, raw, level * np.float32(1 / 255)) * (mask * np.float32(255))
     # On blocks, linear between them: the means of the same windows, but for a half cell, in half the time.
-    height, width = mask.shape
-    few, window = (-(-width // _PAIR), -(-height // _PAIR)), (_BALANCE_BLOCKS, _BALANCE_BLOCKS)
+    window = _BALANCE_BLOCKS, _BALANCE_BLOCKS
     sums, counts = (
-        cv2.blur(cv2.resize(plane, few, interpolation=cv2.INTER_AREA), window, borderType=cv2.BORDER_REPLICATE)
-        for plane in (added, mask)
+        cv2.blur(_in_blocks(_whole_blocks(plane)), window, borderType=cv2.BORDER_REPLICATE) for plane in (added, mask)
     )
-    means = np.divide(sums, np.maximum(counts, _LEAST_COUNT))
-    means = np.asarray(cv2.resize(means, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    means = _of_blocks(np.divide(sums, np.maximum(counts, _LEAST_COUNT)), *mask.shape)
     means *= mask
     return np.asarray(np.subtract(added, means, out=added), np.float32)
 
@@ -169,10 +166,7 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     one point higher.
     """
     height, width = target.shape
-    below, right = height % _PAIR, width % _PAIR
-    if below or right:
-        guide = np.asarray(cv2.copyMakeBorder(guide, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-        target = np.asarray(cv2.copyMakeBorder(target, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
+    guide, target = _whole_blocks(guide), np.asarray(_whole_blocks(target), np.float32)
     colour = np.multiply(guide, np.float32(1 / 255))
     m_r, m_g, m_b, m_t, rr, gg, bb, rg, gb, br, tr, tg, tb = _moments(colour, target * np.float32(_GAIN))
     rr += np.float32(_EPSILON)
@@ -188,7 +182,7 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     s_r = tr / rr - rg_r * s_g - br_r * s_b
     offset = m_t - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
-    four = np.asarray(cv2.resize(four, target.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
+    four = _of_blocks(four, height, width)
     slope = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
     return np.asarray(slope, np.float32), np.asarray(cv2.extractChannel(four, 3), np.float32)
 
@@ -214,19 +208,32 @@ def _moments(colour: F32, target: F32) -> list[F32]:
     blocks, and of the ``_PRODUCTS`` of two of them the covariances, f32[h/2,w/2] each.
     """
     planes = [*(np.asarray(plane, np.float32) for plane in cv2.split(colour)), target]
-    size = target.shape[1] // _PAIR, target.shape[0] // _PAIR
-    means = [_windows(_in_blocks(plane, size)) for plane in planes]
+    means = [_windows(_in_blocks(plane)) for plane in planes]
     product = np.empty_like(target)
     for one, other in _PRODUCTS:
         np.multiply(planes[one], planes[other], out=product)
-        mean = _windows(_in_blocks(product, size))
+        mean = _windows(_in_blocks(product))
         mean -= means[one] * means[other]
         means.append(mean)
     return means
 
 
-def _in_blocks(plane: F32, size: tuple[int, int]) -> F32:
+def _whole_blocks(plane: np.ndarray) -> np.ndarray:
+    """With the last row and the last column of cells once more where their number is odd."""
+    below, right = plane.shape[0] % _PAIR, plane.shape[1] % _PAIR
+    return cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else plane
+
+
+def _in_blocks(plane: np.ndarray) -> F32:
+    """The means of whole blocks."""
+    size = plane.shape[1] // _PAIR, plane.shape[0] // _PAIR
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _of_blocks(plane: np.ndarray, height: int, width: int) -> F32:
+    """``height`` x ``width`` cells, linear between the centres of blocks."""
+    size = plane.shape[1] * _PAIR, plane.shape[0] * _PAIR
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
 
 
 def _windows(plane: F32) -> F32:
