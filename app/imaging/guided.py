@@ -27,16 +27,18 @@ Of the summed change, GrabCut on the grid costs 42 and 55 % in gradient; closed-
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from app.imaging.atlas import Atlas, Page
 from app.imaging.band import Mask, Run, gap_width, occupied, runs, strip_height, undecided
+from app.imaging.blocks import blocks_within, in_blocks, of_blocks, whole_blocks
+from app.imaging.correction import correction
 from app.imaging.grid import at_cells, grid_step, to_cells
 from app.imaging.types import F32, U8, EdgeModel
 
-_PAIR = 2
-"""Cells along the side of a block that the statistics of the fit see as one."""
 _RADIUS = 2
 """Half width of a fitting window, in blocks."""
 _HALO = 12
@@ -56,13 +58,6 @@ _CONTRAST = 96
 """Levels of each channel by which a pixel is taken to differ from its cell's colour at most: assumed, no bound. With
 40, which takes as long, ten levels and more were off beside bright lines.
 """
-BALANCE = 13
-"""Side of the window, in cells, over whose undecided cells the mean of what the edge model adds is taken out where the
-model is taught; the service takes 7 blocks of two.
-"""
-_BALANCE_BLOCKS = 7
-_LEAST_COUNT = np.float32(1e-3)
-"""A window's mean of undecided cells is a 196th at least, or 0."""
 _BLOCK = 4
 """Cells along the side of the blocks that the edge model sees."""
 _ONES = np.ones((1, 3), np.float32)
@@ -92,13 +87,15 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     area = part.area
     guide = to_cells(rgb[part.scaled(step, height, width).area], step)
     # Decided cells hold their value whatever the picture shows: no haze and no holes.
-    for plane, fitted in zip((slope, offset), coefficients(guide, small[area]), strict=True):
-        cv2.copyTo(fitted, edge[area], plane[area])
+    fit = coefficients(guide, small[area])
+    cv2.copyTo(fit.slope, edge[area], slope[area])
+    cv2.copyTo(fit.offset, edge[area], offset[area])
     level = np.asarray(cv2.transform(slope[area] * guide, _ONES), np.float32)
     level += offset[area]
     if edges is not None:
         inner = core.shifted(-part.top, -part.left).area
-        added = _correction(level[inner], guide[inner], raw[core.area], edge[core.area], edges)
+        told = fit.told[blocks_within(inner)]
+        added = correction(level[inner], guide[inner], raw[core.area], edge[core.area], told, edges)
         offset[core.area] = offset[core.area] + added
         level[inner] += added
     high = strip_height(step)
@@ -126,23 +123,6 @@ def _in_strips(full: Mask, step: int, rows: int, height: int, width: int) -> U8:
     return alpha
 
 
-def _correction(level: F32, guide: U8, raw: F32, edge: U8, edges: EdgeModel) -> F32:
-    """What ``edges`` adds to ``level`` (f32[h,w] in 0..255 and beyond) at the cells of ``edge``.
-
-    The model moves edges and does not judge regions: what it adds around a cell on average is taken out.
-    """
-    mask = edge.astype(np.float32)
-    added = edges(guide, raw, level * np.float32(1 / 255)) * (mask * np.float32(255))
-    # On blocks, linear between them: the means of the same windows, but for a half cell, in half the time.
-    window = _BALANCE_BLOCKS, _BALANCE_BLOCKS
-    sums, counts = (
-        cv2.blur(_in_blocks(_whole_blocks(plane)), window, borderType=cv2.BORDER_REPLICATE) for plane in (added, mask)
-    )
-    means = _of_blocks(np.divide(sums, np.maximum(counts, _LEAST_COUNT)), *mask.shape)
-    means *= mask
-    return np.asarray(np.subtract(added, means, out=added), np.float32)
-
-
 def _sure(slope: F32, level: F32) -> tuple[Mask, Mask]:
     """Which cells are opaque all over, and which may be anything but that or empty, bool[h,w] both.
 
@@ -157,18 +137,28 @@ def _sure(slope: F32, level: F32) -> tuple[Mask, Mask]:
     return full, np.asarray(cv2.dilate(highest, window) > 0) & ~full
 
 
-def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
-    """f32[h,w,3] slope and f32[h,w] offset that bring ``guide`` (u8[h,w,3]) to ``target`` (f32[h,w] in 0..1).
+class Fit(NamedTuple):
+    """slope . guide + offset is a matte in 0..255, its contrast raised."""
 
-    slope . guide + offset is the target in 0..255, its contrast raised. The fit is made once for every block of 2 x 2
-    cells, from the statistics of all of them (He and Sun's subsampling), and is linear between blocks: in half the time
-    the gradient error of the benchmark came out up to two points lower than with a fit for every cell, u2netp's SAD
-    one point higher.
+    slope: F32
+    """f32[h,w,3]."""
+    offset: F32
+    """f32[h,w]."""
+    told: F32
+    """f32[h/2,w/2], rounded up: of blocks of 2 x 2 cells, what share of the matte's variance colours explain."""
+
+
+def coefficients(guide: U8, target: F32) -> Fit:
+    """What brings ``guide`` (u8[h,w,3]) to ``target`` (f32[h,w] in 0..1).
+
+    The fit is made once for every block of 2 x 2 cells, from the statistics of all of them (He and Sun's subsampling),
+    and is linear between blocks: in half the time the gradient error of the benchmark came out up to two points lower
+    than with a fit for every cell, u2netp's SAD one point higher.
     """
     height, width = target.shape
-    guide, target = _whole_blocks(guide), np.asarray(_whole_blocks(target), np.float32)
+    guide, target = whole_blocks(guide), np.asarray(whole_blocks(target), np.float32)
     colour = np.multiply(guide, np.float32(1 / 255))
-    m_r, m_g, m_b, m_t, rr, gg, bb, rg, gb, br, tr, tg, tb = _moments(colour, target * np.float32(_GAIN))
+    m_r, m_g, m_b, m_t, rr, gg, bb, tt, rg, gb, br, tr, tg, tb = _moments(colour, target * np.float32(_GAIN))
     rr += np.float32(_EPSILON)
     gg += np.float32(_EPSILON)
     bb += np.float32(_EPSILON)
@@ -177,14 +167,16 @@ def coefficients(guide: U8, target: F32) -> tuple[F32, F32]:
     gg, gb = gg - rg_r * rg, gb - rg_r * br
     gb_g = gb / gg
     tg = tg - rg_r * tr
-    s_b = (tb - br_r * tr - gb_g * tg) / (bb - br_r * br - gb_g * gb)
+    tb = tb - br_r * tr - gb_g * tg
+    s_b = tb / (bb - br_r * br - gb_g * gb)
     s_g = tg / gg - gb_g * s_b
     s_r = tr / rr - rg_r * s_g - br_r * s_b
+    told = (tr * tr / rr + tg * tg / gg + tb * s_b) / np.maximum(tt, np.float32(_EPSILON))
     offset = m_t - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
-    four = _of_blocks(four, height, width)
-    slope = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
-    return np.asarray(slope, np.float32), np.asarray(cv2.extractChannel(four, 3), np.float32)
+    four = of_blocks(four, height, width)
+    slope = np.asarray(cv2.cvtColor(four, cv2.COLOR_RGBA2RGB), np.float32)
+    return Fit(slope, np.asarray(cv2.extractChannel(four, 3), np.float32), told)
 
 
 def _apply(slope: F32, offset: F32, page: Page, rgb: U8, alpha: U8) -> None:
@@ -200,7 +192,7 @@ def squashed(values: F32) -> F32:
     return np.asarray(np.clip((values - _LOW) * (1 / (_HIGH - _LOW)), 0, 1), np.float32)
 
 
-_PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2))
+_PRODUCTS = ((0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2))
 
 
 def _moments(colour: F32, target: F32) -> list[F32]:
@@ -208,32 +200,14 @@ def _moments(colour: F32, target: F32) -> list[F32]:
     blocks, and of the ``_PRODUCTS`` of two of them the covariances, f32[h/2,w/2] each.
     """
     planes = [*(np.asarray(plane, np.float32) for plane in cv2.split(colour)), target]
-    means = [_windows(_in_blocks(plane)) for plane in planes]
+    means = [_windows(in_blocks(plane)) for plane in planes]
     product = np.empty_like(target)
     for one, other in _PRODUCTS:
         np.multiply(planes[one], planes[other], out=product)
-        mean = _windows(_in_blocks(product))
+        mean = _windows(in_blocks(product))
         mean -= means[one] * means[other]
         means.append(mean)
     return means
-
-
-def _whole_blocks(plane: np.ndarray) -> np.ndarray:
-    """With the last row and the last column of cells once more where their number is odd."""
-    below, right = plane.shape[0] % _PAIR, plane.shape[1] % _PAIR
-    return cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else plane
-
-
-def _in_blocks(plane: np.ndarray) -> F32:
-    """The means of whole blocks."""
-    size = plane.shape[1] // _PAIR, plane.shape[0] // _PAIR
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _of_blocks(plane: np.ndarray, height: int, width: int) -> F32:
-    """``height`` x ``width`` cells, linear between the centres of blocks."""
-    size = plane.shape[1] * _PAIR, plane.shape[0] * _PAIR
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
 
 
 def _windows(plane: F32) -> F32:

@@ -93,7 +93,7 @@ def fitted(rgb: U8, raw: F32, step: int) -> dict[str, np.ndarray]:
     guide = to_cells(rgb, step)
     small = guided.squashed(raw)
     edge = undecided(small > 0, small >= 1, guided.REACH) > 0
-    slope, offset = guided.coefficients(guide, small)
+    slope, offset, _ = guided.coefficients(guide, small)
     slope = np.where(edge[..., None], slope, 0).astype(np.float32)
     offset = np.where(edge, offset, 255 * (small >= 1)).astype(np.float32)
     full = [cv2.resize(plane, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for plane in (slope, offset)]

@@ -171,7 +171,7 @@ def test_the_fit_is_exact_where_the_colours_lie_on_a_line(ground: tuple[int, ...
     disc = 255.0 * (np.hypot(y - 80, x - 96) < 50)
     guide = np.where(disc[..., None] > 0, subject, ground).astype(np.uint8)
     target = cv2.GaussianBlur(disc.astype(np.float32) / np.float32(255), (0, 0), 2)
-    slope, offset = coefficients(guide, target)
+    slope, offset, _ = coefficients(guide, target)
     assert np.abs((slope * guide).sum(-1) + offset - in_doubles(guide, target)).max() < 0.05
 
 
@@ -183,7 +183,7 @@ def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
     whole, part = coefficients(guide, target), coefficients(guide[top:, left:], target[top:, left:])
     halo = 12
     inner = slice(halo if top else 0, None), slice(halo, None)
-    for one, other in zip(whole, part, strict=True):
+    for one, other in zip(whole[:2], part[:2], strict=True):
         np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
 
 
@@ -193,7 +193,7 @@ def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     step = grid_step(height, width)
     small = squashed(at_cells(raw, step, height, width))
     edge = undecided(small > 0, small >= 1, REACH)[..., None]
-    slope, offset = coefficients(to_cells(rgb, step), small)
+    slope, offset, _ = coefficients(to_cells(rgb, step), small)
     planes = np.dstack([slope * edge, np.where(edge[..., 0], offset, np.float32(255) * (small >= 1))]).astype(
         np.float32
     )
