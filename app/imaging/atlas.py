@@ -17,8 +17,8 @@ from app.imaging.band import Run
 from app.imaging.types import F32, U8
 
 _BYTES = 2 << 20
-"""What is made of a page at a time, unless a single run has more. With twice as much a megapixel took a thirtieth
-longer, with half of it a fiftieth.
+"""For all that is worked out for a page at a time, unless a single run takes more. With twice as much a megapixel took
+a thirtieth longer, with half of it a fiftieth.
 """
 _LONGEST, _NARROWEST = 1 << 17, 8
 """Pixels of a run beyond which it is cut into several, of so many columns of cells at least."""
@@ -68,9 +68,9 @@ class Atlas:
             inner = sheet[less : sheet.shape[0] - less]
             yield np.concatenate([inner[:, place] for place in places], axis=1)
 
-    def pages(self, each: int) -> Iterator[Page]:
-        """All runs in their order; ``each``: bytes that are made of a pixel at most, at a time."""
-        room = _BYTES // (each * self._high * self._step**2)
+    def pages(self, pixel_bytes: int) -> Iterator[Page]:
+        """All runs in their order; ``pixel_bytes``: what the work on a page takes for each of its pixels."""
+        room = _BYTES // (pixel_bytes * self._high * self._step**2)
         first = start = end = 0
         for number, run in enumerate(self._runs):
             columns = run.right - run.left + 2
@@ -84,7 +84,7 @@ class Atlas:
         step, (height, width) = self._step, self._pixels
         places, at = [], step
         for cells in self._runs[first:last]:
-            top, bottom, left, right = (each * step for each in cells)
+            top, bottom, left, right = (side * step for side in cells)
             below, beyond = min(bottom, height), min(right, width)
             there = slice(top, below), slice(left, beyond)
             places.append((there, (slice(below - top), slice(at, at + beyond - left))))

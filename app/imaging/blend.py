@@ -14,7 +14,7 @@ from app.imaging.types import U8, Color
 _STRIP_BYTES = 1 << 17
 """Of colour worked on at a time; the four temporaries of a strip stay in the cache."""
 _MASKED_BYTES = 1 << 20
-"""Of RGBA masked at a time, with one temporary; of a small picture an eighth."""
+"""Of RGBA masked at a time, which takes a mask as large and a plane; of a small picture an eighth."""
 
 
 def flatten(rgb: U8, alpha: U8, color: Color) -> U8:

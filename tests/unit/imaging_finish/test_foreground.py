@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.imaging import foreground as foreground_
 from app.imaging.foreground import estimate_foreground
 
 SUBJECT, GROUND = np.array([30, 160, 60]), np.array([240, 240, 250])
@@ -40,6 +41,28 @@ def test_opaque_and_empty_pixels_are_kept() -> None:
     sure = (alpha == 0) | (alpha == 255)
     assert (found[sure] == rgb[sure]).all()
     assert found is not rgb
+
+
+def test_darker_than_any_mixture_is_black() -> None:
+    _, alpha = composite(400, 500, 9)
+    rgb = np.repeat(255 - alpha[..., None], 3, axis=2)  # a black subject before white
+    strands = (alpha > 60) & (alpha < 200) & (np.indices(alpha.shape).sum(0) % 7 == 0)
+    rgb[strands] = 0
+    assert strands.sum() > 300
+    assert int(estimate_foreground(rgb, alpha)[strands].max()) <= 1
+
+
+@pytest.mark.parametrize("size", [(190, 210), (700, 900), (1500, 1130), (2300, 3100)])
+def test_what_is_far_from_the_soft_edge_does_not_count(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    alpha = np.zeros(size, np.uint8)
+    for _ in range(3):
+        y, x = (int(rng.integers(side // 3, 2 * side // 3)) for side in size)
+        alpha[y : y + 31, x : x + 45] = rng.integers(0, 256, alpha[y : y + 31, x : x + 45].shape)
+    found = estimate_foreground(rgb, alpha)
+    monkeypatch.setattr(foreground_, "_HALO", 10_000)
+    np.testing.assert_array_equal(found, estimate_foreground(rgb, alpha))
 
 
 def whiskers(height: int, width: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.imaging.foreground import work_strips
 from app.imaging.refine import confidence, finish, has_subject, refine, subject_box
 from app.imaging.types import Box, DecodedImage, Geometry, Matte, RawMatte
 
@@ -125,3 +126,20 @@ def test_confidence_falls_with_haze() -> None:
     assert confidence(sharp) > 0.9
     assert confidence(np.maximum(sharp * 0.6, 0.3 * sharp)) < 0.5
     assert confidence(sharp) > confidence(disc(64, 20, 12).astype(np.float32)) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (63, 64), (130, 129), (700, 450), (5, 4000)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_box_is_the_same_by_any_strips(shape: tuple[int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    alpha = np.zeros(shape, np.uint8)
+    for level in (3, 9, 10, 255)[: seed + 1]:
+        alpha[int(rng.integers(shape[0])), int(rng.integers(shape[1]))] = level
+    held = np.argwhere(alpha >= 10)
+    box = subject_box(alpha)
+    assert box == subject_box(alpha, work_strips(alpha))
+    if not len(held):
+        assert box is None
+        return
+    (top, left), (bottom, right) = held.min(0), held.max(0)
+    assert box == Box(left, top, right - left + 1, bottom - top + 1)
