@@ -10,7 +10,7 @@ Three questions, each on its own data:
   edge, "soft" is the percentage of pixels between 0 and 255. "guided" is ours without the edge model; "true near"
   puts the true alpha within 8 pixels of the raw matte's own edge, at the raw matte's resolution, and brings that up as
   "guided" does: what there is to win near the edge. For the first network once more with the pictures enlarged to a
-  megapixel.
+  megapixel, and with cut-outs on plain backdrops.
 * colour and cost: see ``finishing_colour`` and ``finishing_cost``; the cost with the mattes of the first and of the
   last network, since it follows the length and the softness of their edges.
 
@@ -31,7 +31,7 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -86,6 +86,12 @@ def samples(data: Path, model: Path) -> Iterator[Sample]:
             rgb = cv2.cvtColor(cv2.imread(str(data / "bench/images" / f"{entry['stem']}.jpg")), cv2.COLOR_BGR2RGB)
             alpha = cv2.imread(str(data / "bench/masks" / f"{entry['stem']}.png"), cv2.IMREAD_GRAYSCALE)
             yield Sample(entry["stem"], entry["source"], rgb, alpha, answer(rgb))
+
+
+def plain_samples(data: Path, model: Path) -> Iterator[Sample]:
+    answer = network(model)
+    for number, (rgb, alpha) in enumerate(finishing_colour.on_plain(data)):
+        yield Sample(str(number), "plain backdrops", rgb, alpha, answer(rgb))
 
 
 def bilinear(raw: F32, rgb: U8) -> U8:
@@ -154,14 +160,12 @@ def larger(sample: Sample, pixels: float) -> Sample:
     return replace(sample, rgb=rgb, alpha=alpha)
 
 
-def compare(data: Path, model: Path, closed_form_every: int, pixels: float | None = None) -> dict[str, object]:
+def compare(drawn: Iterable[Sample], closed_form_every: int) -> dict[str, object]:
     scored: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     subset: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     seconds = []
     edges = load_edges()
-    for number, sample in enumerate(samples(data, model)):
-        if pixels is not None:
-            sample = larger(sample, pixels)
+    for number, sample in enumerate(drawn):
         plain = bilinear(sample.raw, sample.rgb)
         found = {
             "bilinear": plain,
@@ -242,14 +246,16 @@ def main() -> int:
         if not path.exists():
             print(f"no model {path}: left out", file=sys.stderr)
             continue
-        compared = compare(arguments.data, path, arguments.closed_form_every)
+        compared = compare(samples(arguments.data, path), arguments.closed_form_every)
         result[path.stem] = compared
         show(path.stem, compared["all"])
         if "subset" in compared:
             show(f"{path.stem}, one in {arguments.closed_form_every}", compared["subset"]["scores"])
             print(f"closed form: {compared['subset']['closed_form_s']} s of processor time a picture")
-    enlarged = compare(arguments.data, models[0], 0, LARGE)
+    enlarged = compare((larger(sample, LARGE) for sample in samples(arguments.data, models[0])), 0)
     show(f"{models[0].stem}, pictures enlarged to {LARGE:.0e} pixels", enlarged["all"])
+    plain = compare(plain_samples(arguments.data, models[0]), 0)
+    show(f"{models[0].stem}, cut-outs on plain backdrops", plain["all"])
     colour = finishing_colour.measure(arguments.data)
     finishing_colour.show(colour)
     cost = {}
@@ -258,7 +264,7 @@ def main() -> int:
         cost[path.stem] = finishing_cost.measure(photos[:: max(1, len(photos) // 8)])
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
-    figures_ = {"matte": result, "matte at 1 MP": enlarged, "colour": colour, "cost": cost}
+    figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "colour": colour, "cost": cost}
     report.write("finishing", "what the finishing makes of a small matte", COMMAND, facts, figures_)
     return 0
 

@@ -63,6 +63,20 @@ def composites(data: Path) -> Iterator[tuple[U8, U8, U8]]:
         yield np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha, colour
 
 
+def on_plain(data: Path) -> Iterator[tuple[U8, U8]]:
+    """Pictures and their alphas: the same cut-outs on backdrops of a single hue that grow lighter to one side, as
+    products are photographed.
+    """
+    rng = np.random.default_rng(5)
+    for colour, alpha in cut_outs(data):
+        level = rng.choice([250, 240, 225, 200, 128, 60]) + rng.normal(0, 6, 3)
+        down, across = np.mgrid[: alpha.shape[0], : alpha.shape[1]] / max(alpha.shape)
+        ground = level + (rng.normal(0, 18) * down + rng.normal(0, 18) * across)[..., None]
+        share = (alpha / 255.0)[..., None]
+        mixed = share * colour + (1 - share) * ground + rng.normal(0, 2, colour.shape)
+        yield np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha
+
+
 def multi_level(rgb: U8, alpha: U8) -> U8:
     from pymatting import estimate_foreground_ml
 

@@ -17,8 +17,8 @@ from app.imaging.band import Run
 from app.imaging.types import F32, U8
 
 _BYTES = 2 << 20
-"""For all that is worked out for a page at a time, unless a single run takes more. With twice as much a megapixel took
-a thirtieth longer, with half of it a fiftieth.
+"""That the work on a page may take, unless a single run takes more. With twice as much a megapixel took a thirtieth
+longer, with half of it a fiftieth.
 """
 _LONGEST, _NARROWEST = 1 << 17, 8
 """Pixels of a run beyond which it is cut into several, of so many columns of cells at least."""

@@ -17,19 +17,19 @@ def whole_blocks(plane: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else plane
 
 
-def in_blocks(plane: np.ndarray) -> F32:
+def block_means(plane: np.ndarray) -> F32:
     """The means f32[h/2,w/2] of whole blocks."""
     size = plane.shape[1] // _PAIR, plane.shape[0] // _PAIR
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def of_blocks(plane: F32, height: int, width: int) -> F32:
+def from_blocks(plane: F32, height: int, width: int) -> F32:
     """The cells f32[height,width] or f32[height,width,c] of blocks: linear between the blocks' centres."""
     size = plane.shape[1] * _PAIR, plane.shape[0] * _PAIR
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
 
 
-def blocks_within(area: tuple[slice, slice]) -> tuple[slice, slice]:
-    """The blocks that hold the cells of ``area``, which begins with a block."""
+def blocks_over(area: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The blocks that cover the cells of ``area``, which begins with a block."""
     rows, columns = (slice(each.start // _PAIR, -(-each.stop // _PAIR)) for each in area)
     return rows, columns

@@ -1,11 +1,13 @@
-"""What the edge model is let say about a guided fit.
+"""What the edge model is allowed to say about a guided fit.
 
 The model moves edges and does not judge regions: what it adds around a cell on average is taken out. And it is asked
-where colours leave the edge open. Where they tell it, all along an edge, as of most products before a plain wall, the
-fit is left alone: with the mattes of clearcut-s of sixty cut-outs on plain backdrops the change of SAD and of gradient
-error against bilinear was -19 / -6 % without the model, -17 / -12 % with it everywhere and is -20 / -12 % with this; a
-straight edge drawn in two colours, which the model bent by up to a cell, has a fifth of that error left. On the
-benchmark's composites before photographs SAD is .4 points lower and gradient error .1 higher.
+where colours leave the edge open. Where they tell it, all along an edge, as of most products before a plain wall, it
+is asked less: with the mattes of clearcut-s of the benchmark's cut-outs on plain backdrops the change of SAD and of
+gradient error against bilinear was -20.7 / -10.9 % without the model, -18.6 / -15.0 % with it everywhere and is -21.3
+/ -15.1 % with this. A straight edge drawn in two strong colours, which the model bent by up to two pixels at 2,000,
+is right to a tenth of one if the matte is blurred by 1.5 cells. Wider ramps and faint colours explain each other
+less, and little is gained at 2.5 cells or ten levels. On the composites before photographs SAD is .4 points lower and
+gradient error .1 higher.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from app.imaging.blocks import in_blocks, of_blocks, whole_blocks
+from app.imaging.blocks import block_means, from_blocks, whole_blocks
 from app.imaging.types import F32, U8, EdgeModel
 
 BALANCE = 13
@@ -25,7 +27,7 @@ _BALANCE_BLOCKS, _TOLD_BLOCKS = BALANCE // 2 + 1, 13
 _TOLD = 0.8, 0.95
 """Share of the matte's variance that colours explain up to which the model has its whole say, and from which none."""
 _LEAST_COUNT = np.float32(1e-3)
-"""A window's mean of undecided cells is more, or 0."""
+"""What a window's mean of undecided cells is at least, or 0."""
 
 
 def correction(level: F32, guide: U8, raw: F32, edge: U8, told: F32, edges: EdgeModel) -> F32:
@@ -35,19 +37,19 @@ def correction(level: F32, guide: U8, raw: F32, edge: U8, told: F32, edges: Edge
     """
     mask = edge.astype(np.float32)
     added = edges(guide, raw, level * np.float32(1 / 255)) * (mask * np.float32(255))
-    few = in_blocks(whole_blocks(mask))
+    share = block_means(whole_blocks(mask))
     # On blocks and linear between them: in half the time, and gradient error is .1 lower than with windows of cells.
-    means = of_blocks(_mean(in_blocks(whole_blocks(added)), few, _BALANCE_BLOCKS), *mask.shape)
+    means = from_blocks(_mean(block_means(whole_blocks(added)), share, _BALANCE_BLOCKS), *mask.shape)
     means *= mask
     added -= means
     begins, ends = _TOLD
-    say = (np.float32(ends) - _mean(told * few, few, _TOLD_BLOCKS)) * np.float32(1 / (ends - begins))
+    say = (np.float32(ends) - _mean(told * share, share, _TOLD_BLOCKS)) * np.float32(1 / (ends - begins))
     if say.min() < 1:
-        added *= of_blocks(np.clip(say, 0, 1, out=say), *mask.shape)
+        added *= from_blocks(np.clip(say, 0, 1, out=say), *mask.shape)
     return np.asarray(added, np.float32)
 
 
-def _mean(sums: F32, counts: F32, side: int) -> F32:
-    """``sums`` over windows of ``side`` x ``side`` blocks, by the ``counts`` of what they are the sums of."""
-    over, among = (cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE) for plane in (sums, counts))
+def _mean(weighted: F32, weights: F32, side: int) -> F32:
+    """The mean over windows of ``side`` x ``side`` blocks."""
+    over, among = (cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE) for plane in (weighted, weights))
     return np.asarray(np.divide(over, np.maximum(among, _LEAST_COUNT)), np.float32)

@@ -113,7 +113,7 @@ def _colours(rgb: U8, alpha: U8, atlas: Atlas, step: int, origin: tuple[int, int
     own = colour.astype(np.float32)
     ground_weight, subject_weight = (np.asarray(cv2.LUT(cover, table), np.float32) for table in _weights())
     subject = _mean_colour(own, subject_weight, near, sums)
-    del sums  # of a picture that is soft all over a quarter of its own size
+    del sums  # a quarter of the picture's own size where it is soft all over
     ground = _mean_colour(own, ground_weight, near)
     # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
     share = cover.astype(np.float32) * np.float32(1 / 255)

@@ -34,7 +34,7 @@ import numpy as np
 
 from app.imaging.atlas import Atlas, Page
 from app.imaging.band import Mask, Run, gap_width, occupied, runs, strip_height, undecided
-from app.imaging.blocks import blocks_within, in_blocks, of_blocks, whole_blocks
+from app.imaging.blocks import block_means, blocks_over, from_blocks, whole_blocks
 from app.imaging.correction import correction
 from app.imaging.grid import at_cells, grid_step, to_cells
 from app.imaging.types import F32, U8, EdgeModel
@@ -58,8 +58,8 @@ _CONTRAST = 96
 """Levels of each channel by which a pixel is taken to differ from its cell's colour at most: assumed, no bound. With
 40, which takes as long, ten levels and more were off beside bright lines.
 """
-_BLOCK = 4
-"""Cells along the side of the blocks that the edge model sees."""
+_STRIDE = 4
+"""Cells along the side of what the edge model sees as one."""
 _ONES = np.ones((1, 3), np.float32)
 _PIXEL_BYTES = 24
 """Of three floats a pixel, their sum, another and what they are made of."""
@@ -80,7 +80,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     left, above, across, down = cv2.boundingRect(edge)
     if not across:
         return np.full((height, width), 255 * solid[0, 0], np.uint8)
-    core = Run(above, above + down, left, left + across).snapped(_BLOCK, *small.shape)
+    core = Run(above, above + down, left, left + across).snapped(_STRIDE, *small.shape)
     part = core.grown(_HALO, *small.shape)
     slope = np.zeros((*small.shape, 3), np.float32)
     offset = solid * np.float32(255)
@@ -94,7 +94,7 @@ def upsample(values: F32, rgb: U8, edges: EdgeModel | None = None) -> U8:
     level += offset[area]
     if edges is not None:
         inner = core.shifted(-part.top, -part.left).area
-        told = fit.told[blocks_within(inner)]
+        told = fit.told[blocks_over(inner)]
         added = correction(level[inner], guide[inner], raw[core.area], edge[core.area], told, edges)
         offset[core.area] = offset[core.area] + added
         level[inner] += added
@@ -174,7 +174,7 @@ def coefficients(guide: U8, target: F32) -> Fit:
     told = (tr * tr / rr + tg * tg / gg + tb * s_b) / np.maximum(tt, np.float32(_EPSILON))
     offset = m_t - (s_r * m_r + s_g * m_g + s_b * m_b) + np.float32((1 - _GAIN) / 2)
     four = _windows(np.asarray(cv2.merge([s_r, s_g, s_b, offset * np.float32(255)]), np.float32))
-    four = of_blocks(four, height, width)
+    four = from_blocks(four, height, width)
     slope = np.asarray(cv2.cvtColor(four, cv2.COLOR_RGBA2RGB), np.float32)
     return Fit(slope, np.asarray(cv2.extractChannel(four, 3), np.float32), told)
 
@@ -200,11 +200,11 @@ def _moments(colour: F32, target: F32) -> list[F32]:
     blocks, and of the ``_PRODUCTS`` of two of them the covariances, f32[h/2,w/2] each.
     """
     planes = [*(np.asarray(plane, np.float32) for plane in cv2.split(colour)), target]
-    means = [_windows(in_blocks(plane)) for plane in planes]
+    means = [_windows(block_means(plane)) for plane in planes]
     product = np.empty_like(target)
     for one, other in _PRODUCTS:
         np.multiply(planes[one], planes[other], out=product)
-        mean = _windows(in_blocks(product))
+        mean = _windows(block_means(product))
         mean -= means[one] * means[other]
         means.append(mean)
     return means

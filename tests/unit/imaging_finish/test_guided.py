@@ -187,6 +187,21 @@ def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
         np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
 
 
+@pytest.mark.parametrize("shape", [(80, 90), (81, 91)])
+def test_how_much_colours_tell(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    half = np.zeros(shape, np.float32)
+    half[:, shape[1] // 2 :] = 1
+    two = np.where(half[..., None] > 0, np.uint8(200), np.uint8(40)).repeat(3, axis=2)
+    told, guessed, flat = (coefficients(guide, half).told for guide in (two, noise, np.full_like(two, 128)))
+    assert told.shape == guessed.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
+    edge = np.s_[:, shape[1] // 4 - 1 : shape[1] // 4 + 1]
+    assert told[edge].min() > 0.97
+    assert guessed[edge].mean() < 0.4
+    assert np.abs(flat).max() < 1e-3
+
+
 def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """What ``upsample`` makes, worked out for the whole frame at once."""
     height, width = rgb.shape[:2]
