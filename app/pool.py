@@ -52,13 +52,14 @@ class Pool(Executor):
     def put(self, rank: Rank, work: Callable[[], T]) -> Future[T]:
         """A future of ``work()``; one that is cancelled before its turn never runs.
 
-        Raises:
-            RuntimeError: the pool is closed.
+        It is cancelled at once if the pool is closed, as those were that waited then: whoever comes a moment later is
+        told the same.
         """
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
-                raise RuntimeError("the pool is closed")
+                future.cancel()
+                return future
             heapq.heappush(self._waiting, (rank, next(self._order), future, work))
             self._changed.notify()
         return future
