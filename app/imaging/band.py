@@ -69,6 +69,7 @@ class Strips(NamedTuple):
 
 
 def strips_of(alpha: U8, rows: int) -> Strips:
+    """The strips of ``alpha`` (u8[h,w]), the last of which may be lower."""
     return Strips(rows, over_strips(np.maximum, alpha, rows))
 
 

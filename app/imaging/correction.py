@@ -5,9 +5,9 @@ where colours leave the edge open. Where they tell it, all along an edge, as of 
 is asked less: with the mattes of clearcut-s of the benchmark's cut-outs on plain backdrops the change of SAD and of
 gradient error against bilinear was -20.7 / -10.9 % without the model, -18.6 / -15.0 % with it everywhere and is -21.3
 / -15.1 % with this. A straight edge drawn in two strong colours, which the model bent by up to two pixels at 2,000,
-is right to a tenth of one if the matte is blurred by 1.5 cells. Wider ramps and faint colours explain each other
-less, and little is gained at 2.5 cells or ten levels. On the composites before photographs SAD is .4 points lower and
-gradient error .1 higher.
+is right to a tenth of one if the matte is blurred by 1.5 of its values. Of a wider ramp, and by faint colours, less
+is explained: little is gained at 2.5 values or ten levels. On the composites before photographs SAD is .4 points
+lower and gradient error .1 higher.
 """
 
 from __future__ import annotations

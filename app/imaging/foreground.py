@@ -72,11 +72,11 @@ def take_out_background(rgb: U8, alpha: U8, strips: Strips) -> None:
     ``strips``: the ``work_strips`` of ``alpha``, and no others.
     """
     step = grid_step(*alpha.shape)
-    parts = runs(_soft(alpha, strips, step), strips.rows // step, -(-alpha.shape[0] // step), gap_width(step))
+    grid = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
+    parts = runs(_soft(alpha, strips, step), strips.rows // step, grid[0], gap_width(step))
     if not parts:
         return
     atlas = Atlas(parts, step, alpha.shape)
-    grid = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
     part = _hull(parts).grown(_HALO, *grid).snapped(_COARSER, *grid)
     area = part.scaled(step, *alpha.shape).area
     subject, excess = _colours(middles(rgb[area], step), middles(alpha[area], step), atlas, step, (part.top, part.left))
@@ -96,7 +96,7 @@ def _soft(alpha: U8, strips: Strips, step: int) -> Mask:
 
 
 def _hull(parts: list[Run]) -> Run:
-    """What holds all of them, in the order of their strips."""
+    """The smallest run that holds all of ``parts``, which are in the order of their strips."""
     return Run(parts[0].top, parts[-1].bottom, min(each.left for each in parts), max(each.right for each in parts))
 
 

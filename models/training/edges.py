@@ -61,7 +61,7 @@ def answer(network: EdgeNetwork, batch: dict[str, Tensor]) -> Tensor:
 
 
 def applied(added: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """What the service does with the network's answer."""
+    """What the service does with the network's answer where colours do not tell the edge."""
     added = added * batch["edge"]
     half = BALANCE // 2
     pair = F.pad(torch.cat([added, batch["edge"]], 1), (half,) * 4, mode="replicate")
