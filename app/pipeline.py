@@ -93,12 +93,15 @@ class Result:
     original_width: int
     original_height: int
     """Of the upright input."""
+    model: str | None
+    """Name of the model that made the matte; None where the request supplied a mask."""
 
 
 class Pipeline:
     def __init__(
         self,
         batcher: Batcher,
+        model: str,
         spec: InputSpec,
         limits: ProbeLimits,
         pixels: PixelBudget,
@@ -110,10 +113,13 @@ class Pipeline:
     ) -> None:
         """
         Args:
+            model: name of the batcher's model.
+            spec: the model's input.
             edges: corrects the network's mattes at the picture's edges; a caller's own are taken to the letter.
             later: for work that nobody waits for; its threads should stand back for the pool's.
         """
         self.batcher = batcher
+        self.model = model
         self.spec = spec
         self.limits = limits
         self.pixels = pixels
@@ -248,7 +254,7 @@ class Pipeline:
             facts = subject_facts(image, matte)
             box = in_full(matte.box, reduced, header)
             answers.append(Answer(encoded, box, matte.confidence, matte.ambiguous_ratio, facts))
-        return Result(tuple(answers), *header.upright_size)
+        return Result(tuple(answers), *header.upright_size, None if raw is None else self.model)
 
     async def _on_pool(self, pool: Pool, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on a pool; a request that is cancelled while it waits for a thread gives its place up."""

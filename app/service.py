@@ -156,6 +156,7 @@ class Service:
             raise
         self.pipeline = Pipeline(
             self.batcher,
+            served.entry.name,
             served.entry.input,
             limits,
             self.pixels,

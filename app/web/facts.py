@@ -17,7 +17,7 @@ EXPOSED_HEADERS = (
     "X-Request-ID", "X-Processing-Time-Ms", "X-Image-Width", "X-Image-Height", "X-Original-Width", "X-Original-Height",
     "X-Foreground-Found", "X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height",
     "X-Matte-Confidence", "X-Matte-Ambiguous-Ratio", "X-Subject-Facts", "X-Ignored-Fields", "Server-Timing",
-    "Retry-After",
+    "X-Model", "Retry-After",
     "X-Credits-Charged", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
     "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
     "X-Uncertainty-Score", "ETag", "Content-Range", "Content-Disposition",
@@ -34,6 +34,8 @@ def result_headers(exchange: Exchange, result: Result, ignored: Sequence[str]) -
         "X-Original-Height": str(result.original_height),
         "Server-Timing": exchange.trace.server_timing(),
     }
+    if result.model is not None:
+        headers["X-Model"] = result.model
     if named := [name for name in ignored if _PLAIN_NAME.fullmatch(name)]:
         headers["X-Ignored-Fields"] = ", ".join(named[:16])
     return headers

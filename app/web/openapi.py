@@ -50,6 +50,7 @@ ANSWER_HEADERS = {
     "X-Matte-Confidence": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Matte-Ambiguous-Ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Subject-Facts": TEXT,
+    "X-Model": {"type": "string", "description": "The model that made the matte; absent when the request has a mask."},
     "X-Credits-Charged": INTEGER,
     "Server-Timing": TEXT,
 }

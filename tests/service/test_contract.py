@@ -52,6 +52,7 @@ def test_headers_describe_the_answer():
     assert headers["content-type"] == "image/png"
     assert headers["x-request-id"] == "order-17.a"
     assert headers["x-processing-time-ms"].isdigit()
+    assert headers["x-model"] == "fake"
     assert (headers["x-image-width"], headers["x-image-height"]) == ("80", "60")
     assert (headers["x-original-width"], headers["x-original-height"]) == ("80", "60")
     assert headers["x-foreground-found"] == "true"

@@ -163,6 +163,7 @@ def test_the_callers_own_matte_is_used_and_the_network_is_not_asked():
     original = np.asarray(Image.open(io.BytesIO(picture())))
     assert (pixels[..., 3] == wanted).all()
     assert (pixels[..., :3][wanted == 255] == original[wanted == 255]).all()
+    assert "x-model" not in response.headers
     assert "\nclearcut_batch_size_count 0.0" in text
     assert "inference" not in response.headers["server-timing"]
     refused = send(files={"image_file": ("a.png", picture()), "mask": ("m.bin", b"no picture at all")})
