@@ -21,7 +21,8 @@ def said(**environ: str) -> dict[str, Finding]:
     given = QUICK | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
     found = list(findings(given))
     # Several findings may share a topic (the provider and notes on it): the first one counts here.
-    return {each.about: each for each in reversed(found)} | {each.text: each for each in found if each.about == "settings"}
+    first = {each.about: each for each in reversed(found)}
+    return first | {each.text: each for each in found if each.about == "settings"}
 
 
 @pytest.mark.parametrize("vnni", [True, False])
