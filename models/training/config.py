@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .lite import LiteConfig
 from .network import NetworkConfig
 from .sampling import Mixture
 
@@ -33,9 +34,11 @@ class RunConfig:
     out: Path
     packs: tuple[Path, ...]
     starter: Path | None
-    network: NetworkConfig
+    network: NetworkConfig | LiteConfig
     mixture: dict[str, Any]
     stages: tuple[Stage, ...]
+    encoder: Path | None = None  # published encoder weights, for a network that begins without a start
+    encoder_rate: float = 1.0  # of the encoder's learning rate
     start: Path | None = None  # a checkpoint, or an exported ONNX file of this shape, to begin with
     teacher: Path | None = None  # an ONNX file that answers in place of the labels of ``taught``
     taught: tuple[str, ...] = ()  # kinds of samples
@@ -52,6 +55,10 @@ class RunConfig:
         return Mixture(**{**self.mixture, **stage.mixture})
 
 
+def _network(table: dict[str, Any]) -> NetworkConfig | LiteConfig:
+    return LiteConfig.from_dict(table) if "kind" in table else NetworkConfig.from_dict(table)
+
+
 def load_config(path: Path) -> RunConfig:
     """Read a TOML file; an unknown key is an error.
 
@@ -64,9 +71,10 @@ def load_config(path: Path) -> RunConfig:
         packs=tuple(Path(p) for p in table.pop("packs")),
         starter=Path(table.pop("starter")) if table.get("starter") else None,
         start=Path(table.pop("start")) if table.get("start") else None,
+        encoder=Path(table.pop("encoder")) if table.get("encoder") else None,
         teacher=Path(table.pop("teacher")) if table.get("teacher") else None,
         taught=tuple(table.pop("taught", ())),
-        network=NetworkConfig.from_dict(table.pop("network", {})),
+        network=_network(table.pop("network", {})),
         mixture=table.pop("mixture", {}),
         stages=tuple(Stage(**stage) for stage in table.pop("stage")),
         **table,

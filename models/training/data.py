@@ -40,6 +40,7 @@ class Record:
     width: int
     box: tuple[int, int, int, int]  # left, top, right, bottom of alpha > 16; zeros when none
     held_out: bool
+    weight: float = 1.0  # of the loss; below 1 where the teachers disagree
 
 
 def is_held_out(stem: str, share: float = HELD_OUT_SHARE) -> bool:
@@ -75,11 +76,24 @@ class PackWriter:
         self._file = out.with_suffix(".bin").open("wb")
         self._records: list[Record] = []
 
-    def add(self, rgb: U8, alpha: U8, stem: str, source: str, kind: str) -> None:
-        """rgb u8[H,W,3], alpha u8[H,W] (zeros for a background)."""
+    def add(
+        self,
+        rgb: U8,
+        alpha: U8,
+        stem: str,
+        source: str,
+        kind: str,
+        *,
+        weight: float = 1.0,
+        held_out: bool | None = None,
+    ) -> None:
+        """rgb u8[H,W,3], alpha u8[H,W] (zeros for a background); ``held_out`` overrides the split by stem."""
         rgba = np.dstack([rgb, alpha])
-        height, width, held_out = *rgb.shape[:2], self._hold_out and is_held_out(stem)
-        self._records.append(Record(stem, source, kind, self._file.tell(), height, width, alpha_box(alpha), held_out))
+        height, width = rgb.shape[:2]
+        if held_out is None:
+            held_out = self._hold_out and is_held_out(stem)
+        box = alpha_box(alpha)
+        self._records.append(Record(stem, source, kind, self._file.tell(), height, width, box, held_out, weight))
         self._file.write(rgba.tobytes())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoint -> ONNX: ``image`` f32[N,3,S,S] -> ``matte`` f32[N,1,S,S] in 0..1, opset 17.
+"""Checkpoint -> ONNX: ``image`` f32[N,3,S,S] -> ``matte`` f32[N,1,S,S] and ``confidence`` f32[N], in 0..1, opset 17.
 
     python -m models.training.export --config models/training/configs/clearcut-s.toml \
         --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
@@ -12,42 +12,65 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from torch import Tensor, nn
 
 from .config import load_config
-from .network import Exportable, MattingNetwork
+from .lite import LiteNetwork
 from .teacher import session
+from .train import build
+from .validate import Network
 
 TOLERANCE = 2e-4
 
 
-def average_of(config_path: Path, checkpoint: str) -> MattingNetwork:
+class Exportable(nn.Module):
+    """What the ONNX file holds: the matte, and the confidence where the network has that output."""
+
+    def __init__(self, network: Network, *, mirror: bool = False):
+        super().__init__()
+        self.network = network
+        self.mirror = mirror
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1; with ``mirror`` the mean of both views' logits."""
+        out = self.network(image)
+        if self.mirror:
+            return torch.sigmoid((out.full + self.network(image.flip(3)).full.flip(3)) / 2)
+        if out.confidence is None:
+            return torch.sigmoid(out.full)
+        return torch.sigmoid(out.full), torch.sigmoid(out.confidence)
+
+
+def average_of(config_path: Path, checkpoint: str) -> Network:
     """The weight average of a run's checkpoint, in evaluation mode."""
     config = load_config(config_path)
     state = torch.load(config.out / checkpoint, map_location="cpu", weights_only=True)
-    network = MattingNetwork(config.network)
+    network = build(replace(config, start=None, encoder=None, starter=None))
     network.load_state_dict(state["average"])
     print(f"{config.out / checkpoint}: {state['total']:,} samples")
     return network.eval()
 
 
-def export_fp32(network: MattingNetwork, size: int, out: Path, *, mirror: bool = False) -> None:
+def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False) -> None:
     """Write the ONNX file and check it against torch and against itself."""
     example = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     module = Exportable(network, mirror=mirror)
+    outputs = ["matte", "confidence"] if isinstance(network, LiteNetwork) and not mirror else ["matte"]
     torch.onnx.export(
         module,
         (example,),
         str(out),
         input_names=["image"],
-        output_names=["matte"],
+        output_names=outputs,
         opset_version=17,
-        dynamic_axes={"image": {0: "batch"}, "matte": {0: "batch"}},
+        dynamic_axes={name: {0: "batch"} for name in ("image", *outputs)},
         do_constant_folding=True,
         dynamo=False,
     )
@@ -55,7 +78,9 @@ def export_fp32(network: MattingNetwork, size: int, out: Path, *, mirror: bool =
     model = session(out)
     together = np.asarray(model.run(None, {"image": example.numpy()})[0])
     with torch.no_grad():
-        gap = float(np.abs(together - module(example).numpy()).max())
+        answer = module(example)
+        matte = answer if isinstance(answer, Tensor) else answer[0]
+        gap = float(np.abs(together - matte.numpy()).max())
     singles = np.concatenate([model.run(None, {"image": example[i : i + 1].numpy()})[0] for i in range(2)])
     drift = float(np.abs(together - singles).max())
     if gap > TOLERANCE or drift > TOLERANCE:

@@ -25,22 +25,36 @@ def soft_iou(alpha: Tensor, matte: Tensor, weight: Tensor) -> Tensor:
     return (1 - (both + 1) / (either + 1)) * present
 
 
-def level_loss(logits: Tensor, matte: Tensor, boost: float) -> Tensor:
-    """Cross-entropy + IoU + L1 of one level: scalar."""
+def level_loss(logits: Tensor, matte: Tensor, boost: float, share: Tensor) -> Tensor:
+    """Cross-entropy + IoU + L1 of one level, weighted by each sample's share f32[N]: scalar."""
     weight = edge_weight(matte, max(2, matte.shape[-1] // 42), boost)
     entropy = F.binary_cross_entropy_with_logits(logits, matte, reduction="none")
     entropy = (entropy * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
     alpha = torch.sigmoid(logits)
-    return (entropy + soft_iou(alpha, matte, weight) + (alpha - matte).abs().mean((1, 2, 3))).mean()
+    return ((entropy + soft_iou(alpha, matte, weight) + (alpha - matte).abs().mean((1, 2, 3))) * share).sum()
 
 
-def matting_loss(out: Logits, matte: Tensor, *, side_weight: float = 0.3, boost: float = 4.0) -> Tensor:
+def true_iou(logits: Tensor, matte: Tensor) -> Tensor:
+    """IoU of the thresholded matte, f32[N]; 1 where both are empty."""
+    a, b = logits.detach() > 0, matte > 0.5
+    return ((a & b).sum((1, 2, 3)) + 1) / ((a | b).sum((1, 2, 3)) + 1)
+
+
+def matting_loss(
+    out: Logits, matte: Tensor, weight: Tensor | None = None, *, side_weight: float = 0.3, boost: float = 4.0
+) -> Tensor:
     """Loss of the full output and of the coarser side outputs against areas of the matte.
 
-    ``matte``: f32[N,1,S,S] in 0..1. Everything here is computed in f32, whatever autocast does.
+    ``matte``: f32[N,1,S,S] in 0..1; ``weight``: f32[N], of each sample. A confidence is compared with the IoU that
+    the network reaches itself. Everything here is computed in f32, whatever autocast does.
     """
-    loss = level_loss(out.full.float(), matte, boost)
+    weight = matte.new_ones(len(matte)) if weight is None else weight
+    share = weight / weight.sum()
+    loss = level_loss(out.full.float(), matte, boost, share)
     for side in out.sides:
         size = side.shape[-2:]
-        loss = loss + side_weight * level_loss(side.float(), F.adaptive_avg_pool2d(matte, size), boost)
+        loss = loss + side_weight * level_loss(side.float(), F.adaptive_avg_pool2d(matte, size), boost, share)
+    if out.confidence is not None:
+        reached = true_iou(out.full, matte)
+        loss = loss + (F.binary_cross_entropy_with_logits(out.confidence, reached, reduction="none") * share).sum()
     return loss

@@ -133,6 +133,7 @@ class Logits:
 
     full: Tensor
     sides: list[Tensor] = field(default_factory=list)
+    confidence: Tensor | None = None  # f32[N]: logit of the estimated IoU
 
 
 class MattingNetwork(nn.Module):
@@ -250,19 +251,3 @@ def initial_network(config: NetworkConfig, starter: Path | None, seed: int) -> M
     if starter is not None:
         load_starter(network, starter)
     return network
-
-
-class Exportable(nn.Module):
-    """``image`` -> ``matte`` in 0..1: what the ONNX file holds."""
-
-    def __init__(self, network: MattingNetwork, *, mirror: bool = False):
-        super().__init__()
-        self.network = network
-        self.mirror = mirror
-
-    def forward(self, image: Tensor) -> Tensor:
-        """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1; with ``mirror`` the mean of both views' logits."""
-        logits = self.network(image).full
-        if self.mirror:
-            logits = (logits + self.network(image.flip(3)).full.flip(3)) / 2
-        return torch.sigmoid(logits)

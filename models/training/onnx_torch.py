@@ -1,6 +1,7 @@
 """A published network's ONNX graph as a torch module, so that a teacher runs where the student trains.
 
-Knows what U-2-Net's graphs hold (convolutions, pooling, bilinear enlargement and so on) and refuses anything else.
+Supports the operations of U-2-Net and ISNet graphs with a fixed input size (convolution, pooling, bilinear resize and
+so on) and refuses anything else. Casts are dropped: the module computes in the dtype of its weights.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
@@ -27,28 +29,51 @@ class OnnxNetwork(nn.Module):
         graph = onnx.load(str(path)).graph
         self._arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
         self._layers = nn.ModuleDict()
-        self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
-        for number, node in enumerate(graph.node):
+        nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
+        renamed: dict[str, str] = {}
+        for node in graph.node:
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            if node.op_type == "Cast":
+                source = node.input[0]
+                if source in self._arrays:
+                    self._arrays[node.output[0]] = self._arrays[source].astype(np.float32)
+                else:
+                    renamed[node.output[0]] = renamed.get(source, source)
+                continue
             if not self._known(node, attributes):
-                raise ValueError(f"{path}: {node.op_type} with {attributes} is not known here")
+                raise ValueError(f"{path}: unsupported operation {node.op_type} with {attributes}")
             if node.op_type == "Conv":
-                self._layers[str(number)] = self._convolution(node, attributes)
+                self._layers[node.output[0].replace(".", "_")] = self._convolution(node, attributes)
+            elif node.op_type == "Resize" and len(node.input) == 3:
+                attributes["scale_factor"] = float(self._arrays[node.input[2]][-1])
             elif node.op_type == "Resize":
-                attributes["scale"] = float(self._arrays[node.input[2]][-1])
-            self._nodes.append((node.op_type, tuple(node.input), node.output[0], attributes))
-        self._input, self._output = graph.input[0].name, graph.output[0].name
+                attributes["size"] = [int(side) for side in self._arrays[node.input[3]][2:]]
+            inputs = tuple(renamed.get(name, name) for name in node.input if name not in self._arrays and name)
+            nodes.append((node.op_type, inputs, node.output[0], attributes))
+        self._input = graph.input[0].name
+        self._output = renamed.get(graph.output[0].name, graph.output[0].name)
+        self._nodes = self._needed(nodes)
+        self._last = {name: at for at, (_, inputs, _, _) in enumerate(self._nodes) for name in inputs}
+
+    def _needed(self, nodes: list[Any]) -> list[tuple[str, tuple[str, ...], str, dict[str, Any]]]:
+        """The nodes that the first output depends on; side outputs are left out."""
+        wanted, needed = {self._output}, []
+        for node in reversed(nodes):
+            if node[2] in wanted:
+                needed.append(node)
+                wanted |= set(node[1])
+        return needed[::-1]
 
     def _known(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> bool:
         kind, inputs = node.op_type, [name for name in node.input if name]
         constants = sum(name in self._arrays for name in inputs)
         if kind == "Conv":
-            even = len(set(attributes.get("pads", [1, 0]))) == 1 and "auto_pad" not in attributes
+            even = len(set(attributes.get("pads", [1, 0]))) == 1 and attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
             return even and constants == 2 and {"group", "kernel_shape", "strides", "dilations"} <= set(attributes)
         if kind == "Resize":
             linear = attributes.get("mode") == b"linear"
             half = attributes.get("coordinate_transformation_mode", b"half_pixel") == b"half_pixel"
-            return linear and half and len(node.input) == 3 and constants == 1
+            return linear and half and len(node.input) in (3, 4) and constants == 1
         if kind == "MaxPool":
             pads = set(attributes.get("pads", [0]))
             two = attributes["kernel_shape"] == attributes.get("strides") == [2, 2]
@@ -73,19 +98,17 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         known: dict[str, Tensor] = {self._input: image}
-        last = {name: at for at, (_, inputs, _, _) in enumerate(self._nodes) for name in inputs}
         for number, (kind, inputs, output, attributes) in enumerate(self._nodes):
-            given = [known[name] for name in inputs if name in known]
-            known[output] = self._done(number, kind, given, attributes)
+            known[output] = self._compute(kind, output, [known[name] for name in inputs], attributes)
             for name in inputs:
-                if last[name] == number:
+                if self._last[name] == number:
                     known.pop(name, None)
         return known[self._output]
 
-    def _done(self, number: int, kind: str, given: list[Tensor], attributes: dict[str, Any]) -> Tensor:
+    def _compute(self, kind: str, output: str, given: list[Tensor], attributes: dict[str, Any]) -> Tensor:
         first = given[0]
         if kind == "Conv":
-            return self._layers[str(number)](first)  # type: ignore[no-any-return]
+            return self._layers[output.replace(".", "_")](first)  # type: ignore[no-any-return]
         if kind == "Relu":
             return F.relu(first)
         if kind == "MaxPool":
@@ -95,5 +118,6 @@ class OnnxNetwork(nn.Module):
         if kind == "Add":
             return given[0] + given[1]
         if kind == "Resize":
-            return F.interpolate(first, scale_factor=attributes["scale"], mode="bilinear", align_corners=False)
+            target = {key: attributes[key] for key in ("scale_factor", "size") if key in attributes}
+            return F.interpolate(first, **target, mode="bilinear", align_corners=False)
         return torch.sigmoid(first.float()) if kind == "Sigmoid" else first

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from . import augment, scenes, shapes
+from . import augment, drawn, scenes, shapes
 from .augment import U8, Rng
 from .data import Pool
 
@@ -28,6 +28,8 @@ class Mixture:
     render: float = 0.0
     plain: float = 0.0
     """Any photograph, as a teacher sees it: its label is not used."""
+    drawn: float = 0.0
+    """Drawn families with exact mattes."""
     source_weight: dict[str, float] = field(default_factory=dict)
 
 
@@ -46,15 +48,17 @@ class Sampler:
         """``reach``: sizes of a pasted object, of the picture's side."""
         self._pool = pool
         self._seed = seed
+        self._held_out = held_out
         self._mixture = mixture
         self._reach = reach
         pick = lambda kind: pool.select(held_out=held_out, kind=kind)  # noqa: E731
         self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
         # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
         self._lists["object"] = [i for k in ("cutout", "render", "pseudo", "photo") for i in self._lists[k]]
+        self._lists["object"] = [i for i in self._lists["object"] if pool.records[i].weight == 1]
         self._lists["plain"] = [i for k in ("photo", "pseudo", "background", "backdrop") for i in self._lists[k]]
         self._odds = {kind: self._weights(items, kind) for kind, items in self._lists.items()}
-        kinds = ("photo", "pseudo", "composite", "negative", "render", "plain")
+        kinds = ("photo", "pseudo", "composite", "negative", "render", "plain", "drawn")
         shares = np.array([getattr(mixture, kind) for kind in kinds])
         self._kinds, self._shares = kinds, shares / shares.sum()
 
@@ -81,17 +85,33 @@ class Sampler:
 
     def __call__(self, index: int, size: int) -> tuple[U8, U8]:
         """Sample ``index`` as (rgb u8[S,S,3], matte u8[S,S]); the matte of a plain one says nothing."""
+        return self.weighted(index, size)[:2]
+
+    def weighted(self, index: int, size: int) -> tuple[U8, U8, float]:
+        """Sample ``index`` as (rgb u8[S,S,3], matte u8[S,S], weight of its loss)."""
         rng, kind = self._begin(index)
+        weight = 1.0
         if kind == "composite":
             rgb, alpha = self._composite(size, rng)
         elif kind == "negative":
             rgb, alpha = self._scenery(size, rng, empty=True), np.zeros((size, size), np.uint8)
         elif kind == "plain":
             rgb, alpha = self._plain(size, rng), np.zeros((size, size), np.uint8)
+        elif kind == "drawn":
+            photo, cutout = (lambda: self._background(size, rng, "plain")), (lambda: self._cutout(size, rng))
+            rgb, alpha, _ = drawn.sample(drawn.Pen(size, rng, self._held_out, photo, cutout))
+            if rng.random() < 0.5:  # most drawn images are clean, as on the web
+                return rgb, alpha, weight
         else:
-            rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng)
-            rgb, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
-        return augment.relight(rgb, rng), np.ascontiguousarray(alpha)
+            picked = self._draw(kind, rng)
+            rgba = augment.view(self._pool[picked], size, rng)
+            rgb, alpha, weight = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3], self._pool.records[picked].weight
+        return augment.relight(rgb, rng), np.ascontiguousarray(alpha), weight
+
+    def _cutout(self, size: int, rng: Rng) -> U8:
+        """One keyed or rendered object at its place, u8[S,S,4]."""
+        index = self._draw("object", rng)
+        return augment.place(self._pool[index], self._pool.records[index].box, size, rng, reach=(0.35, 0.9))
 
     def _background(self, size: int, rng: Rng, kind: str = "background") -> U8:
         """A random view of a background photograph, u8[S,S,3]."""

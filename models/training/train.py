@@ -32,24 +32,25 @@ from . import charts
 from .config import RunConfig, Stage, load_config
 from .cores import SharedCores
 from .data import Pool
+from .lite import LiteConfig, LiteNetwork, load_trial
 from .losses import matting_loss
 from .network import initial_network, load_exported
 from .onnx_torch import OnnxNetwork
 from .sampling import Sampler
-from .validate import Split, held_out_splits, normalise, score
+from .validate import Network, Split, held_out_splits, normalise, score
 
 _TEACHER_SIZE = 288
 
 
-class Samples(Dataset[tuple[Tensor, Tensor, bool]]):
-    """Sample number -> (rgb u8[S,S,3], matte u8[S,S]) as tensors, and whether the teacher's matte is to be learnt."""
+class Samples(Dataset[tuple[Tensor, Tensor, bool, float]]):
+    """Sample number -> rgb u8[S,S,3], matte u8[S,S], whether the teacher's matte is to be learnt, and the weight."""
 
     def __init__(self, sampler: Sampler, size: int, taught: tuple[str, ...]):
         self._sampler, self._size, self._taught = sampler, size, taught
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool]:
-        rgb, matte = self._sampler(index, self._size)
-        return torch.from_numpy(rgb), torch.from_numpy(matte), self._sampler.kind(index) in self._taught
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool, float]:
+        rgb, matte, weight = self._sampler.weighted(index, self._size)
+        return torch.from_numpy(rgb), torch.from_numpy(matte), self._sampler.kind(index) in self._taught, weight
 
 
 def _quiet(_: int) -> None:
@@ -61,7 +62,7 @@ def _quiet(_: int) -> None:
 
 def batches(
     config: RunConfig, stage: Stage, pool: Pool, first: int, count: int, cuda: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Batches of the samples ``first`` … ``first + count``."""
     order = [list(range(i, i + stage.batch)) for i in range(first, first + count, stage.batch)]
     sampler = Sampler(pool, config.mixture_of(stage), seed=config.seed)
@@ -102,6 +103,28 @@ class Teacher:
         return matte if matte.shape[-2:] == size else F.interpolate(matte, size, mode="bilinear", align_corners=False)
 
 
+def build(config: RunConfig) -> Network:
+    """The network that a run begins with."""
+    if isinstance(config.network, LiteConfig):
+        torch.manual_seed(config.seed)
+        lite = LiteNetwork(config.network)
+        if config.encoder is not None:
+            lite.encoder.load_published(config.encoder)
+        if config.start is not None:
+            state = torch.load(config.start, map_location="cpu", weights_only=True)
+            if "average" in state:
+                lite.load_state_dict(state["average"])
+            else:
+                load_trial(lite, state)
+        return lite
+    network = initial_network(config.network, config.starter, config.seed)
+    if config.start is not None and config.start.suffix == ".onnx":
+        load_exported(network, config.start)
+    elif config.start is not None:
+        network.load_state_dict(torch.load(config.start, map_location="cpu", weights_only=True)["average"])
+    return network
+
+
 class Trainer:
     """State of one run and the steps on it."""
 
@@ -109,18 +132,16 @@ class Trainer:
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.cores = SharedCores(config.threads)
-        network = initial_network(config.network, config.starter, config.seed)
-        if config.start is not None and config.start.suffix == ".onnx":
-            load_exported(network, config.start)
-        elif config.start is not None:
-            state = torch.load(config.start, map_location="cpu", weights_only=True)
-            network.load_state_dict(state["average"])
+        network = build(config)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore
         self.average = copy.deepcopy(self.network)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for name, parameter in self.network.named_parameters():
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            factor = config.encoder_rate if name.startswith("encoder.") else 1.0
+            groups.setdefault((decay, factor), []).append(parameter)
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [{"params": found, "weight_decay": decay, "factor": factor} for (decay, factor), found in groups.items()],
             lr=1e-4,
             betas=(0.9, 0.99),
             fused=True,
@@ -160,11 +181,11 @@ class Trainer:
         torch.save(state, part)
         os.replace(part, self.config.out / name)
 
-    def step(self, rgb: Tensor, matte: Tensor, taught: Tensor, stage: Stage) -> Tensor:
-        """One optimiser step on u8[N,S,S,3], u8[N,S,S] and bool[N]; returns the loss, still on the device."""
+    def step(self, rgb: Tensor, matte: Tensor, taught: Tensor, weight: Tensor, stage: Stage) -> Tensor:
+        """One optimiser step on u8[N,S,S,3], u8[N,S,S], bool[N] and f64[N]; returns the loss, still on the device."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(stage, self.seen, self.stage_seconds)
-        image = normalise(rgb.to(self.device, non_blocking=True))
+            group["lr"] = rate_at(stage, self.seen, self.stage_seconds) * group["factor"]
+        image = normalise(rgb.to(self.device, non_blocking=True), self.network)
         image = image.contiguous(memory_format=torch.channels_last)
         target = matte.to(self.device, non_blocking=True)[:, None].float() / 255
         if self.teacher is not None and taught.any():
@@ -172,7 +193,7 @@ class Trainer:
             target[places] = self.teacher(image[places])
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.network(image)
-        loss = matting_loss(out, target)
+        loss = matting_loss(out, target, weight.to(self.device).float())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -209,9 +230,9 @@ class Trainer:
             title: {key: [(r["total"], r[key]) for r in rows if r[key] == r[key]] for key in keys}
             for title, keys in (
                 ("loss", ("loss",)),
-                ("held-out IoU", ("pairs_iou", "composites_iou")),
+                ("held-out IoU", ("pairs_iou", "composites_iou", "drawn_iou")),
                 ("held-out MAE", ("pairs_mae", "composites_mae")),
-                ("empty pictures with > 2 % cut out", ("empty_share",)),
+                ("images without a subject with > 2 % cut out", ("empty_share", "bare_share")),
             )
         }
         charts.curves(self.config.out / "curves.png", panels)
@@ -241,8 +262,8 @@ class Trainer:
         losses: list[Tensor] = []
         saved = clock = time.monotonic()
         left = max(0, stage.samples - self.seen)
-        for rgb, matte, taught in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
-            losses.append(self.step(rgb, matte, taught, stage))
+        for batch in batches(self.config, stage, pool, self.total, left, self.device.type == "cuda"):
+            losses.append(self.step(*batch, stage))
             if self.device.type == "cpu":
                 self.cores.update()
             now = time.monotonic()

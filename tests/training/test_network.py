@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is installed for training onl
 
 from models.training.blend import blend  # noqa: E402
 from models.training.config import load_config  # noqa: E402
+from models.training.export import Exportable  # noqa: E402
 from models.training.losses import matting_loss  # noqa: E402
-from models.training.network import Exportable, Logits, MattingNetwork, NetworkConfig, initial_network, load_exported  # noqa: E402
+from models.training.network import Logits, MattingNetwork, NetworkConfig, initial_network, load_exported  # noqa: E402
 from models.training.train import rate_at  # noqa: E402
 
 GROWN = NetworkConfig(extra_blocks=(0, 0, 1, 0), context_blocks=1, refine=(0, 1, 1, 1))

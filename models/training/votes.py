@@ -1,0 +1,43 @@
+"""A second teacher's mattes (u2netp) for every unlabelled photo: they show where ISNet's label is unsure.
+
+    python -m models.training.votes --data ../shared/data --teacher ../shared/models/u2netp.onnx --out ~/votes
+
+Writes one 8-bit PNG per photo and resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .labels import photos
+from .teacher import session, to_input
+
+
+def main() -> None:
+    """Label everything that has no vote yet."""
+    parser = argparse.ArgumentParser(description="Label photos with u2netp.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and more/")
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    model = session(args.teacher)
+    name, side = model.get_inputs()[0].name, int(model.get_inputs()[0].shape[-1])
+    for stem, path in photos(args.data, labelled=True, pseudo=False):
+        target = args.out / f"{stem}.png"
+        if target.exists():
+            continue
+        rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8)
+        square = model.run(None, {name: to_input(rgb, side)})[0][0, 0]
+        matte = cv2.resize(square, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        part = target.with_suffix(".part.png")
+        cv2.imwrite(str(part), np.clip(matte * 255 + 0.5, 0, 255).astype(np.uint8))
+        part.rename(target)
+
+
+if __name__ == "__main__":
+    main()
