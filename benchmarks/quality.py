@@ -264,7 +264,7 @@ def main() -> int:
     for column in columns:
         model, precision = column.served["name"], column.served["precision"]
         loaded = load_model(model, extra_dir=args.weights, precision=precision)  # type: ignore[arg-type]
-        column.alone = evaluate(Predictor(loaded.path), bench)
+        column.alone = evaluate(Predictor(loaded.path, spec=loaded.entry.input), bench)
         if peer and column is not peer:
             column.time = paired_ratio(loaded, load_model("u2netp", extra_dir=args.weights), args.rounds)
     SHEETS.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.imaging.types import InputSpec
+from app.inference.manifest import MANIFEST, models_folder, read_manifest
 from benchmarks.metrics import Scores, score
 
-from .teacher import session, to_input
+from .teacher import IMAGENET, session, to_input
 
 U8 = NDArray[np.uint8]
 LONGEST = 640
@@ -41,25 +43,19 @@ def bench_pictures(bench: Path) -> Iterator[tuple[str, str, U8, NDArray[np.float
         yield row["stem"], row["source"], rgb.astype(np.uint8), mask.astype(np.float32) / 255
 
 
-def lite_input(rgb: U8, size: int) -> NDArray[np.float32]:
-    """u8[H,W,3] -> f32[1,3,S,S]: squashed by areas, (value - 127) / 128."""
-    small = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return np.ascontiguousarray(((small - 127) / 128).transpose(2, 0, 1)[None])
-
-
 class Predictor:
     """An ONNX matting network as a function of one picture."""
 
-    def __init__(self, model: Path, *, stretch: bool = False, threads: int = 1, lite: bool = False):
-        """``lite``: the input is (value - 127) / 128 instead of ImageNet's mean and deviation."""
-        self._normalised = lite_input if lite else to_input
+    def __init__(self, model: Path, *, stretch: bool = False, threads: int = 1, spec: InputSpec = IMAGENET):
+        """``spec``: the input's normalisation; its side is read from the file."""
+        self._spec = spec
         self._session = session(model, threads)
         self._node = self._session.get_inputs()[0]
         self._stretch = stretch
 
     def __call__(self, rgb: U8) -> NDArray[np.float32]:
         """u8[H,W,3] -> matte f32[H,W] in 0..1."""
-        image = self._normalised(rgb, int(self._node.shape[-1]))
+        image = to_input(rgb, int(self._node.shape[-1]), self._spec)
         matte = np.asarray(self._session.run(None, {self._node.name: image})[0])[0, 0]
         if self._stretch:
             matte = (matte - matte.min()) / max(float(matte.max() - matte.min()), 1e-6)
@@ -90,10 +86,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="directory holding bench/")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--stretch", action="store_true", help="min-max stretch, as U2-Net does")
-    parser.add_argument("--lite", action="store_true", help="input (value - 127) / 128, as clearcut-m has")
+    parser.add_argument("--like", help="normalise the input as the manifest says of this model")
     parser.add_argument("--json", type=Path, help="also write the table here")
     args = parser.parse_args()
-    table = evaluate(Predictor(args.model, stretch=args.stretch, lite=args.lite, threads=2), args.data / "bench")
+    spec = IMAGENET if args.like is None else read_manifest(models_folder() / MANIFEST)[args.like].input
+    table = evaluate(Predictor(args.model, stretch=args.stretch, threads=2, spec=spec), args.data / "bench")
     print("| group | MAE | IoU | S | BF |\n|---|---|---|---|---|")
     for group, values in table.items():
         print(f"| {group} | {values[0]:.4f} | " + " | ".join(f"{v:.3f}" for v in values[1:]) + " |")

@@ -24,13 +24,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from app.imaging.types import InputSpec
 from benchmarks.metrics import iou
 
 from .data import is_held_out
-from .teacher import to_input
+from .teacher import IMAGENET, to_input
 
 F32 = NDArray[np.float32]
-OPERATORS = ["Conv", "Relu", "MaxPool", "Concat", "Resize", "Add"]
+OPERATORS = ["Conv", "Relu", "Clip", "MaxPool", "Concat", "Resize", "Add"]
 CALIBRATION, SEARCH = 64, 6
 """Pictures to take ranges from, and to judge each convolution by."""
 HARM = 0.001
@@ -46,7 +47,7 @@ class Parity:
     pictures: int
 
 
-def pictures_of(folder: Path, count: int, *, held_out: bool, size: int) -> list[F32]:
+def pictures_of(folder: Path, count: int, *, held_out: bool, size: int, spec: InputSpec = IMAGENET) -> list[F32]:
     """``count`` of the folder's JPEGs, spread over it, as network input f32[1,3,S,S]; of one side of the split.
 
     Raises:
@@ -56,7 +57,7 @@ def pictures_of(folder: Path, count: int, *, held_out: bool, size: int) -> list[
     if len(stems) < count:
         raise SystemExit(f"{folder} has {len(stems)} fitting JPEGs, {count} are needed; name another with PICTURES=")
     picked = [stems[place] for place in np.linspace(0, len(stems) - 1, count).astype(int)]
-    return [to_input(read_rgb(folder / f"{stem}.jpg"), size) for stem in picked]
+    return [to_input(read_rgb(folder / f"{stem}.jpg"), size, spec) for stem in picked]
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -182,9 +183,9 @@ class _Reader:
         return next(self._rows, None)
 
 
-def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM) -> bytes:
+def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM, spec: InputSpec = IMAGENET) -> bytes:
     """The QDQ file of a network, calibrated and searched on a folder's pictures, the held-out ones excepted."""
-    pictures = pictures_of(folder, CALIBRATION, held_out=False, size=size)
+    pictures = pictures_of(folder, CALIBRATION, held_out=False, size=size, spec=spec)
     quantiser = Quantiser(model, pictures)
     floats = quantiser.harmful(pictures[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
     print(f"left in floats for their harm: {', '.join(floats) or 'none'}")

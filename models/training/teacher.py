@@ -19,10 +19,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.imaging.types import InputSpec
+
 from .data import PackWriter, Pool
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+IMAGENET = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Normalisation of u2netp and of clearcut-s."""
 
 
 def session(path: Path, threads: int = 1) -> ort.InferenceSession:
@@ -32,10 +34,11 @@ def session(path: Path, threads: int = 1) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def to_input(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """u8[H,W,3] -> f32[1,3,S,S]: squashed by areas, ImageNet mean and standard deviation."""
-    small = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    return np.ascontiguousarray(((small - MEAN) / STD).transpose(2, 0, 1)[None])
+def to_input(rgb: NDArray[np.uint8], size: int, spec: InputSpec = IMAGENET) -> NDArray[np.float32]:
+    """u8[H,W,3] -> f32[1,3,S,S]: squashed by areas and normalised as ``spec`` says."""
+    small = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) * spec.scale
+    normalised = (small - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 
 def two_views(model: ort.InferenceSession, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -89,11 +89,11 @@ def main() -> None:
     if args.views == 2:
         model = mirrored(model)
     size = entry.input.side
-    pictures = pictures_of(args.pictures, PICTURES, held_out=True, size=size)
+    pictures = pictures_of(args.pictures, PICTURES, held_out=True, size=size, spec=entry.input)
     reference = run_all(model.SerializeToString(), pictures)
     lines = []
     for precision, data in (
-        ("int8", quantise(model, args.pictures, size)),
+        ("int8", quantise(model, args.pictures, size, spec=entry.input)),
         ("fp16", bytes(half(model).SerializeToString())),
     ):
         if len(data) > LIMIT_BYTES:
