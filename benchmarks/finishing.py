@@ -42,13 +42,13 @@ from PIL import Image
 
 from app.imaging.guided import upsample
 from app.imaging.prepare import prepare
-from app.imaging.types import F32, U8, DecodedImage, InputSpec
+from app.imaging.types import F32, U8, DecodedImage
 from app.inference.edges import load_edges
 from benchmarks import finishing_colour, finishing_cost, report
 from benchmarks.matting_metrics import matting_errors
 from benchmarks.metrics import boundary_f
+from models.training.teacher import spec_of
 
-SPEC = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
 COMMAND = "python -m benchmarks.finishing"
 NEAR = 8
@@ -71,10 +71,10 @@ def network(path: Path) -> Callable[[U8], F32]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    name, spec = session.get_inputs()[0].name, spec_of(path)
 
     def answer(rgb: U8) -> F32:
-        return session.run(None, {name: prepare(DecodedImage(rgb), SPEC).tensor[None]})[0][0, 0]
+        return session.run(None, {name: prepare(DecodedImage(rgb), spec).tensor[None]})[0][0, 0]
 
     return answer
 
@@ -235,7 +235,7 @@ def main() -> int:
     models = arguments.models or [
         Path("models/clearcut-s.int8.onnx"),
         Path("models/clearcut-s.onnx"),
-        Path("models/starter.onnx"),
+        Path("models/clearcut-m.onnx"),
         arguments.data.parent / "models/u2netp.onnx",
     ]
     cv2.setNumThreads(1)

@@ -1,6 +1,6 @@
 """How good are the cut-outs that the service returns? Every benchmark photo through the served API, by group.
 
-    python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-s u2netp:fp32 starter]
+    python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-m u2netp:fp32]
 
 Each model is served by ``python -m app serve``; each photo is sent as it is and the alpha of the PNG that comes back is
 scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
@@ -264,7 +264,7 @@ def main() -> int:
     for column in columns:
         model, precision = column.served["name"], column.served["precision"]
         loaded = load_model(model, extra_dir=args.weights, precision=precision)  # type: ignore[arg-type]
-        column.alone = evaluate(Predictor(loaded.path, spec=loaded.entry.input), bench)
+        column.alone = evaluate(Predictor(loaded.path), bench)
         if peer and column is not peer:
             column.time = paired_ratio(loaded, load_model("u2netp", extra_dir=args.weights), args.rounds)
     SHEETS.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,6 @@ class RunConfig:
 
     out: Path
     packs: tuple[Path, ...]
-    starter: Path | None
     network: NetworkConfig | LiteConfig
     mixture: dict[str, Any]
     stages: tuple[Stage, ...]
@@ -69,7 +68,6 @@ def load_config(path: Path) -> RunConfig:
     config = RunConfig(
         out=Path(table.pop("out")),
         packs=tuple(Path(p) for p in table.pop("packs")),
-        starter=Path(table.pop("starter")) if table.get("starter") else None,
         start=Path(table.pop("start")) if table.get("start") else None,
         encoder=Path(table.pop("encoder")) if table.get("encoder") else None,
         teacher=Path(table.pop("teacher")) if table.get("teacher") else None,

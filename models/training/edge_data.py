@@ -1,7 +1,7 @@
 """What the edge model learns from: mattes of real networks, the guided fit to them, and the exact alpha.
 
     python -m models.training.edge_data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
-        models/starter.onnx
+        models/clearcut-m.onnx
 
 Samples are drawn at ``--step`` times the cells' resolution and are sharp there: objects are set in no larger than their
 own pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer
@@ -26,13 +26,12 @@ from app.imaging import guided
 from app.imaging.band import undecided
 from app.imaging.grid import at_cells, to_cells
 from app.imaging.prepare import prepare
-from app.imaging.types import F32, U8, DecodedImage, InputSpec
+from app.imaging.types import F32, U8, DecodedImage
 
 from .data import Pool
 from .sampling import Mixture, Sampler
-from .teacher import session
+from .teacher import session, spec_of
 
-SPEC = InputSpec(320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SHARES = (0.4, 0.15, 0.3, 0.15)
 """Of the networks, in the order they are given."""
 MIXTURE = Mixture(
@@ -79,9 +78,9 @@ PARTS = (
 
 def network(path: Path) -> Callable[[U8], F32]:
     model = session(path)
-    name = model.get_inputs()[0].name
+    name, spec = model.get_inputs()[0].name, spec_of(path)
     return lambda rgb: np.asarray(
-        model.run(None, {name: prepare(DecodedImage(rgb), SPEC).tensor[None]})[0][0, 0], np.float32
+        model.run(None, {name: prepare(DecodedImage(rgb), spec).tensor[None]})[0][0, 0], np.float32
     )
 
 

@@ -34,7 +34,7 @@ SHARE = 0.85
 3.9 % more of the subject was missing with the whole than with the guided fit alone, 1.8 % with this; SAD is half a
 point lower, gradient error half a point higher.
 """
-NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "starter")
+NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "clearcut-m")
 """As they are given to ``edge_data``."""
 STEADY = 0.5
 """Weight, at the end, of the difference in the soft edge between the answers to two positions of the blocks. It grows

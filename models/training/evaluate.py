@@ -1,6 +1,6 @@
 """Scores any ONNX matting network on the public benchmark, by group and as the mean of groups.
 
-    python -m models.training.evaluate --data ../shared/data --model models/starter.onnx
+    python -m models.training.evaluate --data ../shared/data --model models/clearcut-s.onnx
     python -m models.training.evaluate --data ../shared/data --model u2netp.onnx --stretch
 
 Pictures are scored at a longest side of 640. ``--stretch`` applies U2-Net's own min-max stretch.
@@ -20,11 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.types import InputSpec
-from app.inference.manifest import MANIFEST, models_folder, read_manifest
 from benchmarks.metrics import Scores, score
 
-from .teacher import IMAGENET, session, to_input
+from .teacher import session, spec_of, to_input
 
 U8 = NDArray[np.uint8]
 LONGEST = 640
@@ -46,9 +44,9 @@ def bench_pictures(bench: Path) -> Iterator[tuple[str, str, U8, NDArray[np.float
 class Predictor:
     """An ONNX matting network as a function of one picture."""
 
-    def __init__(self, model: Path, *, stretch: bool = False, threads: int = 1, spec: InputSpec = IMAGENET):
-        """``spec``: the input's normalisation; its side is read from the file."""
-        self._spec = spec
+    def __init__(self, model: Path, *, stretch: bool = False, threads: int = 1):
+        """The manifest says how the input is normalised (``spec_of``); its side is read from the file."""
+        self._spec = spec_of(model)
         self._session = session(model, threads)
         self._node = self._session.get_inputs()[0]
         self._stretch = stretch
@@ -86,11 +84,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="directory holding bench/")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--stretch", action="store_true", help="min-max stretch, as U2-Net does")
-    parser.add_argument("--like", help="normalise the input as the manifest says of this model")
     parser.add_argument("--json", type=Path, help="also write the table here")
     args = parser.parse_args()
-    spec = IMAGENET if args.like is None else read_manifest(models_folder() / MANIFEST)[args.like].input
-    table = evaluate(Predictor(args.model, stretch=args.stretch, threads=2, spec=spec), args.data / "bench")
+    table = evaluate(Predictor(args.model, stretch=args.stretch, threads=2), args.data / "bench")
     print("| group | MAE | IoU | S | BF |\n|---|---|---|---|---|")
     for group, values in table.items():
         print(f"| {group} | {values[0]:.4f} | " + " | ".join(f"{v:.3f}" for v in values[1:]) + " |")

@@ -3,8 +3,8 @@
     python -m models.training.export --config models/training/configs/clearcut-s.toml \
         --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
 
-Exports the weight average. The batch is dynamic, the size fixed; mean and deviation stay outside,
-as with the starter. Refuses to leave a file whose figures differ from torch's, or whose batch
+Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the
+image. Refuses to leave a file whose figures differ from torch's, or whose batch
 differs from its singles. ``variants`` makes the int8 and fp16 files from what this leaves.
 """
 
@@ -52,7 +52,7 @@ def average_of(config_path: Path, checkpoint: str) -> Network:
     """The weight average of a run's checkpoint, in evaluation mode."""
     config = load_config(config_path)
     state = torch.load(config.out / checkpoint, map_location="cpu", weights_only=True)
-    network = build(replace(config, start=None, encoder=None, starter=None))
+    network = build(replace(config, start=None, encoder=None))
     network.load_state_dict(state["average"])
     print(f"{config.out / checkpoint}: {state['total']:,} samples")
     return network.eval()

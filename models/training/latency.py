@@ -1,6 +1,6 @@
 """How long does one picture take on one core, next to other networks? Paired: the networks take turns.
 
-    python -m models.training.latency u2netp.onnx models/starter.onnx models/clearcut-s.onnx
+    python -m models.training.latency u2netp.onnx models/clearcut-s.onnx
 
 Prints the median milliseconds of each, and the median of the ratios to the first, round by round:
 whatever else the machine does hits all of them alike.

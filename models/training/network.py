@@ -1,7 +1,7 @@
 """The matting network: a ResNet-like encoder, global context at stride 32, a light decoder.
 
 There is no batch norm anywhere: the network is warm-started from weights whose norms are folded,
-and trains as it is exported. Every block added to the starter's shape ends in a convolution
+and trains as it is exported. Every added block ends in a convolution
 initialised to zero, so a grown network computes exactly what the smaller one did until it trains.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Shape of the network. The defaults are the starter's (3.05 M parameters)."""
+    """Shape of the network. The defaults have 3.05 M parameters."""
 
     stem: int = 16
     widths: tuple[int, ...] = (32, 64, 128, 192)  # strides 4, 8, 16, 32
@@ -181,37 +181,6 @@ class MattingNetwork(nn.Module):
                 sides.append(self.side_heads[level - 1](x))
         return Logits(upsample(self.head(x), 2), sides)
 
-    def starter_order(self) -> list[nn.Conv2d]:
-        """The convolutions a starter-shaped ONNX graph holds, in its execution order."""
-        order: list[nn.Conv2d] = [self.stem]
-        for stage, count in zip(self.stages, self.config.blocks, strict=True):
-            for block in list(stage.children())[:count]:
-                order += [m for m in (block.a, block.b, block.d) if m is not None]  # type: ignore
-        order += [*self.pyramid.p, self.pyramid.o]  # type: ignore[list-item]
-        for level in reversed(range(len(self.fuse))):
-            order += [self.reduce[level], self.lateral[level], self.fuse[level]]  # type: ignore
-        return [*order, self.head]
-
-
-def load_starter(network: MattingNetwork, path: Path) -> None:
-    """Copy the convolutions of a starter-shaped ONNX file into ``network``; the rest stays."""
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(str(path)).graph
-    weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    nodes = [node for node in graph.node if node.op_type == "Conv"]
-    order = network.starter_order()
-    if len(nodes) != len(order):
-        raise ValueError(f"{path} has {len(nodes)} convolutions, this shape wants {len(order)}")
-    with torch.no_grad():
-        for node, layer in zip(nodes, order, strict=True):
-            weight, bias = (torch.from_numpy(weights[name].copy()) for name in node.input[1:3])
-            if weight.shape != layer.weight.shape:
-                raise ValueError(f"{node.name}: {tuple(weight.shape)} does not fit")
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)  # type: ignore[union-attr]
-
 
 def load_exported(network: MattingNetwork, path: Path) -> None:
     """Take the weights back out of an ONNX file that ``export`` wrote of this shape, or of one that this grows from.
@@ -244,10 +213,7 @@ def load_exported(network: MattingNetwork, path: Path) -> None:
         raise ValueError(f"{path} lacks {', '.join(missing)}")
 
 
-def initial_network(config: NetworkConfig, starter: Path | None, seed: int) -> MattingNetwork:
-    """The network a run begins with: seeded, and warm-started where ``starter`` is given."""
+def initial_network(config: NetworkConfig, seed: int) -> MattingNetwork:
+    """The network a run begins with, from a seed."""
     torch.manual_seed(seed)
-    network = MattingNetwork(config)
-    if starter is not None:
-        load_starter(network, starter)
-    return network
+    return MattingNetwork(config)

@@ -1,6 +1,6 @@
 """Nothing may be cut from nothing: how often does a network see a subject where there is none?
 
-    python -m models.training.subject_free --model models/starter.onnx --pack models/training/runs/pool \
+    python -m models.training.subject_free --model models/clearcut-s.onnx --pack models/training/runs/pool \
         --pack models/training/runs/teacher
 
 Two hundred pictures without a subject: the held-out photographs on which the teacher's two views

@@ -20,6 +20,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from app.imaging.types import InputSpec
+from app.inference.manifest import MANIFEST, models_folder, read_manifest
 
 from .data import PackWriter, Pool
 
@@ -32,6 +33,19 @@ def session(path: Path, threads: int = 1) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def spec_of(path: Path) -> InputSpec:
+    """The manifest's input of a model file; the entry's name is the file's up to the first dot.
+
+    Raises:
+        ValueError: no entry has that name.
+    """
+    name = path.name.split(".")[0]
+    entries = read_manifest(models_folder() / MANIFEST)
+    if name not in entries:
+        raise ValueError(f"{path}: the manifest has no model {name!r}; name the file after one of {', '.join(entries)}")
+    return entries[name].input
 
 
 def to_input(rgb: NDArray[np.uint8], size: int, spec: InputSpec = IMAGENET) -> NDArray[np.float32]:

@@ -117,7 +117,7 @@ def build(config: RunConfig) -> Network:
             else:
                 load_trial(lite, state)
         return lite
-    network = initial_network(config.network, config.starter, config.seed)
+    network = initial_network(config.network, config.seed)
     if config.start is not None and config.start.suffix == ".onnx":
         load_exported(network, config.start)
     elif config.start is not None:

@@ -59,7 +59,7 @@ def test_every_setting_that_is_wrong_at_once():
 def test_a_model_that_the_manifest_does_not_have():
     line = complaint(model="u3net")
     assert "Unknown model 'u3net'" in line
-    assert "starter" in line
+    assert "clearcut-s" in line
 
 
 def test_a_model_whose_file_is_nowhere(tmp_path):
@@ -70,7 +70,7 @@ def test_a_model_file_that_is_damaged(tmp_path):
     """The whole file but for one bit, under the name of an entry whose own file is not in the repository."""
     entries = read_manifest(models_folder() / MANIFEST)
     absent = next(entry for entry in entries.values() if not (models_folder() / entry.file).exists())
-    data = bytearray((models_folder() / entries["starter"].file).read_bytes())
+    data = bytearray((models_folder() / entries["clearcut-s"].file).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / absent.file).write_bytes(data)
     line = complaint(model=absent.name, model_dir=str(tmp_path))
@@ -104,7 +104,7 @@ def test_help_and_version_do_not_start_anything():
 
 
 def test_a_precision_that_the_model_has_not():
-    assert "Model 'starter' has no fp16 variant. It has: fp32" in complaint(model="starter", precision="fp16")
+    assert "Model 'silueta' has no fp16 variant. It has: fp32" in complaint(model="silueta", precision="fp16")
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def bench(tmp_path: Path) -> Path:
     (tmp_path / "masks").mkdir()
     jpeg = cv2.imencode(".jpg", photos.astronaut()[..., ::-1])[1].tobytes()
     (tmp_path / "images" / "one.jpg").write_bytes(jpeg)
-    with served(model="starter") as server:
+    with served(model="clearcut-s", precision="fp32") as server:
         alpha = alpha_of(server, jpeg)
         with pytest.raises(RuntimeError, match="answered 400"):
             alpha_of(server, b"no picture")
@@ -94,7 +94,7 @@ def bench(tmp_path: Path) -> Path:
 def test_a_benchmark_of_the_service_s_own_answer_is_perfect(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "empty_pictures", lambda: [quality._png(np.full((64, 64, 3), 127, np.uint8))])
     monkeypatch.setattr(quality, "texture_crops", lambda: [cv2.imencode(".png", photos.astronaut())[1].tobytes()])
-    found = measure("starter:fp32", bench, list(quality.bench_photos(bench)))
+    found = measure("clearcut-s:fp32", bench, list(quality.bench_photos(bench)))
     assert found.groups["mean"] == found.groups["comp_white_ikea"]
     mae, iou, s, bf = found.groups["mean"]
     assert (mae, iou, bf) == (0, 1, 1)

@@ -20,8 +20,8 @@ from .conftest import ModelMaker
 
 def test_the_repository_s_models() -> None:
     entries = read_manifest(models_folder() / "manifest.toml")
-    assert set(entries) >= {"starter", "u2netp"}
-    for entry in (entries[name] for name in ("clearcut-s", "starter", "u2netp")):
+    assert set(entries) >= {"clearcut-s", "u2netp"}
+    for entry in (entries[name] for name in ("clearcut-s", "u2netp")):
         assert entry.licence == "Apache-2.0"
         assert entry.golden is not None
         assert entry.input.scale == pytest.approx(1 / 255)
@@ -29,8 +29,8 @@ def test_the_repository_s_models() -> None:
 
 
 def test_the_default_model_is_there_and_has_its_hash() -> None:
-    model = load_model("starter")
-    assert model.path == models_folder() / "starter.onnx"
+    model = load_model("clearcut-s")
+    assert model.path == models_folder() / "clearcut-s.onnx"
     assert hashlib.sha256(model.data).hexdigest() == model.entry.sha256
 
 

@@ -219,8 +219,8 @@ class TestOnAGpu:
             load_engines(model, "cuda", make_engine=maker)
 
 
-def test_the_starter_is_what_the_manifest_says() -> None:
-    loaded = load_engines(load_model("starter"), "cpu", lanes=1, intra_op_threads=1, buckets=(1, 2))
+def test_model_answers_as_manifest_says() -> None:
+    loaded = load_engines(load_model("clearcut-s"), "cpu", lanes=1, intra_op_threads=1, buckets=(1, 2))
     assert loaded.plan.buckets == (1, 2), loaded.plan.notes
     assert loaded.plan.notes == ()
     shown = loaded.plan.to_dict()
@@ -230,14 +230,14 @@ def test_the_starter_is_what_the_manifest_says() -> None:
 
 def test_the_golden_command_prints_the_manifest_s_table() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "app.inference.golden", "starter"],
+        [sys.executable, "-m", "app.inference.golden", "clearcut-s"],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("[models.starter.golden]")
+    assert ran.stdout.startswith("[models.clearcut-s.golden]")
     assert ran.stdout.count("],") == 8
 
 
