@@ -9,9 +9,10 @@ groups. "network alone" is the model's file scored by ``models.training.evaluate
 is reduced to 640 before the network sees it and the matte is enlarged linearly, here it goes in whole, the matte is
 brought up along the photo's edges, nothing decided is nothing, and alpha has 8 bits.
 
-Besides: of 200 drawn pictures and of 36 crops of textures without a subject, the share in which more than 2 % of the
-frame comes back above alpha 0.5; a run's time on one core over u2netp's in fp32, in turns; a sheet of the worst photos
-in ``demo/quality/`` (not to be published: the photos' licences are mixed). Writes results/quality.json.
+Besides: of 200 drawn images, of 36 crops of textures and of the held-out photos without a subject (``more/negatives``,
+split by original photo), the share in which more than 2 % of the frame comes back above alpha 0.5; a run's time on one
+core over u2netp's in fp32, in turns; a sheet of the worst photos in ``demo/quality/`` (not to be published: the photos'
+licences are mixed). Writes results/quality.json.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from benchmarks import report
 from benchmarks.matting_metrics import matting_errors
 from benchmarks.metrics import Scores, cut_share, score
 from models.training import subject_free
+from models.training.data import HELD_OUT_ORIGINALS, is_held_out
 from models.training.evaluate import LONGEST, Predictor, by_group, evaluate
 from tests.served import Server, served
 
@@ -68,6 +70,8 @@ class Column:
     soft: dict[str, dict[str, float]]
     subject_free: float
     textures: float
+    bare: float | None
+    """Share of the photos without a subject that are cut; None where there are none to measure."""
     scores: dict[str, Scores] = field(default_factory=dict)
     alphas: dict[str, U8] = field(default_factory=dict)
     alone: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -84,6 +88,17 @@ def bench_photos(bench: Path) -> Iterator[Photo]:
 def empty_pictures() -> list[bytes]:
     """The drawn pictures of ``subject_free``, as PNGs."""
     return [_png(rgb) for rgb in subject_free.pictures(())]
+
+
+def bare_photos(data: Path) -> list[bytes]:
+    """The held-out photos without a subject; none where ``more/`` is not at hand."""
+    more = data / "more"
+    if not (more / "manifest.json").is_file():
+        return []
+    rows = [row for row in json.loads((more / "manifest.json").read_text()) if row["file"].startswith("negatives/")]
+    stems = [f"{row['group']}/{row['original_path']}" for row in rows]
+    held_out = [is_held_out(stem, HELD_OUT_ORIGINALS) for stem in stems]
+    return [(more / row["file"]).read_bytes() for row, mine in zip(rows, held_out, strict=True) if mine]
 
 
 def texture_crops() -> list[bytes]:
@@ -138,7 +153,7 @@ def at_640(values: U8) -> NDArray[np.float32]:
     return small.astype(np.float32) / 255
 
 
-def measure(name: str, weights: Path, shots: list[Photo]) -> Column:
+def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> Column:
     """Serve ``MODEL`` or ``MODEL:PRECISION`` and score what it returns."""
     model, _, precision = name.partition(":")
     with served(model=model, precision=precision or "auto", model_dir=str(weights.resolve())) as server:
@@ -146,6 +161,7 @@ def measure(name: str, weights: Path, shots: list[Photo]) -> Column:
         alphas = alphas_of(server, [shot.data for shot in shots])
         drawn = alphas_of(server, empty_pictures())
         textures = alphas_of(server, texture_crops())
+        bare_alphas = alphas_of(server, bare)
     scores = [score(at_640(alpha), at_640(shot.matte)) for shot, alpha in zip(shots, alphas, strict=True)]
     rows: dict[str, list[Scores]] = defaultdict(list)
     errors: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -165,6 +181,7 @@ def measure(name: str, weights: Path, shots: list[Photo]) -> Column:
         soft=soft,
         subject_free=_false_alarms(drawn),
         textures=_false_alarms(textures),
+        bare=_false_alarms(bare_alphas) if bare else None,
         scores={shot.stem: found for shot, found in zip(shots, scores, strict=True)},
         alphas={shot.stem: alpha for shot, alpha in zip(shots, alphas, strict=True)},
     )
@@ -230,6 +247,7 @@ def figures(columns: list[Column], peer: Column | None) -> dict[str, Any]:
                 "groups_level_with_u2netp": level_groups(column, peer) if peer else None,
                 "subject_free_cut": round(column.subject_free, 4),
                 "textures_cut": round(column.textures, 4),
+                "bare_photos_cut": None if column.bare is None else round(column.bare, 4),
                 "one_core_time_over_u2netp": round(column.time, 3),
             }
             for column in columns
@@ -242,7 +260,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder holding bench/")
     parser.add_argument("--weights", type=Path, default=Path("../shared/models"), help="folder with u2netp.onnx")
     parser.add_argument(
-        "--models", nargs="+", default=["clearcut-s", "clearcut-s:fp32", PEER], metavar="MODEL[:PRECISION]"
+        "--models",
+        nargs="+",
+        default=["clearcut-m", "clearcut-m:fp32", "clearcut-s", PEER],
+        metavar="MODEL[:PRECISION]",
     )
     parser.add_argument("--rounds", type=int, default=30, help="pairs of runs for the time on one core")
     args = parser.parse_args()
@@ -255,10 +276,10 @@ def main() -> int:
     if absent:
         raise SystemExit(f"no u2netp.onnx in {args.weights}: name its folder with WEIGHTS=, or leave u2netp out")
     facts = report.machine()
-    shots = list(bench_photos(bench))
+    shots, bare = list(bench_photos(bench)), bare_photos(args.data)
     columns: list[Column] = []
     for name in args.models:
-        columns.append(measure(name, args.weights, shots))
+        columns.append(measure(name, args.weights, shots, bare))
         print(f"{name}: mean of groups {dict(zip(MEASURES, np.round(columns[-1].groups['mean'], 4), strict=True))}")
     peer = next((column for column in columns if column.name == PEER), None)
     for column in columns:

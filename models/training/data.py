@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 U8 = NDArray[np.uint8]
 
 HELD_OUT_SHARE = 0.04
+HELD_OUT_ORIGINALS = 0.3
+"""Of the photos without a subject, by original photo: several of them are crops of one."""
 PSEUDO = {"caltech101", "clothing", "trashnet", "grocery"}
 
 

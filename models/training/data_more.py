@@ -18,11 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import PSEUDO, U8, PackWriter, is_held_out
+from .data import HELD_OUT_ORIGINALS, PSEUDO, U8, PackWriter, is_held_out
 from .labels import iou
 
 AGREEMENT, UNSURE_WEIGHT = 0.7, 0.3
-HELD_OUT_ORIGINALS = 0.3
 
 
 def read_rgb(path: Path) -> U8:

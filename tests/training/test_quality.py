@@ -24,7 +24,7 @@ def column(name: str, iou: dict[str, float]) -> Column:
     groups = by_group({f"g{stem}": [found] for stem, found in scores.items()})
     alphas = {stem: np.full((40, 60), 255, np.uint8) for stem in iou}
     facts = {"name": name, "precision": "fp32"}
-    return Column(name, facts, groups, {}, 0.1, 0.0, scores, alphas)
+    return Column(name, facts, groups, {}, 0.1, 0.0, 0.2, scores, alphas)
 
 
 def photo(stem: str) -> Photo:
@@ -69,6 +69,7 @@ def test_json_has_every_figure() -> None:
     assert found["groups"]["mean"] == {"mae": 0.1, "iou": 0.7, "s": 0.9, "bf": 0.8}
     assert found["groups_level_with_u2netp"] == 0
     assert found["subject_free_cut"] == 0.1
+    assert found["bare_photos_cut"] == 0.2
     json.dumps(found)
 
 
@@ -94,7 +95,7 @@ def bench(tmp_path: Path) -> Path:
 def test_a_benchmark_of_the_service_s_own_answer_is_perfect(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "empty_pictures", lambda: [quality._png(np.full((64, 64, 3), 127, np.uint8))])
     monkeypatch.setattr(quality, "texture_crops", lambda: [cv2.imencode(".png", photos.astronaut())[1].tobytes()])
-    found = measure("clearcut-s:fp32", bench, list(quality.bench_photos(bench)))
+    found = measure("clearcut-s:fp32", bench, list(quality.bench_photos(bench)), [])
     assert found.groups["mean"] == found.groups["comp_white_ikea"]
     mae, iou, s, bf = found.groups["mean"]
     assert (mae, iou, bf) == (0, 1, 1)
