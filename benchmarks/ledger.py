@@ -11,8 +11,9 @@ import time
 
 import numpy as np
 
+from app.access.charges import Idempotency
 from app.access.keys import Quotas, id_of
-from app.access.ledger import Idempotency, Ledger
+from app.access.ledger import Ledger
 from app.access.tables import open_engine
 from benchmarks import report
 

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.access.charges import Charge, Idempotency, Usage
 from app.access.keys import Account, id_of, opens
-from app.access.ledger import Charge, Idempotency, Ledger, Usage
+from app.access.ledger import Ledger
 from app.access.rates import Rates, Standing
 from app.access.tables import open_engine, threads_for
 from app.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
@@ -165,22 +166,42 @@ class Access:
             with suppress(Unavailable):
                 await self._call(lambda: ledger.extend(charge))
 
-    async def close(self, charge: Charge, handed_over: bool) -> None:
-        """Charge for what was handed over, give back what was not. Failures are logged, as nobody hears of them."""
+    async def bind_content(self, charge: Charge, digest: str) -> None:
+        """See ``Ledger.bind_content``."""
+        ledger = self._open_ledger()
+        await self._call(lambda: ledger.bind_content(charge, digest))
+
+    async def charge(self, charge: Charge) -> None:
+        """Charge what was reserved, before the response starts.
+
+        Raises:
+            Unavailable: the database cannot be reached or the reservation is gone; nothing of the cut-out may be sent.
+        """
+        if charge.repeats:
+            return
+        ledger = self._open_ledger()
+        if not await self._call(lambda: ledger.settle(charge, final=False)):
+            raise Unavailable("The credit reserved for this request has expired; send the request again")
+
+    async def close(self, charge: Charge, sent: bool) -> None:
+        """Finish a request's charge. Failures are logged, as the response has ended.
+
+        Args:
+            sent: whether part of the response body was sent; otherwise the credit is given back.
+        """
         if charge.repeats:
             return
         if (lease := self._leases.pop(charge.id, None)) is not None:
             lease.cancel()
         ledger = self._open_ledger()
         try:
-            if handed_over:
-                charged = await self._call(lambda: ledger.settle(charge))
-            else:
-                charged = False
+            if not sent:
                 await self._call(lambda: ledger.release(charge))
-            self._observe("charged" if charged else "released")
+            elif charge.idempotent:
+                await self._call(lambda: ledger.confirm(charge))
+            self._observe("charged" if sent else "released")
         except Unavailable:
-            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "handed_over": handed_over}})
+            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "sent": sent}})
         finally:
             self._unsettled -= 1
             if not self._unsettled:

@@ -1,8 +1,9 @@
 """Who may enter and what they have spent, in the database. Blocking: for the threads of ``gate.Access`` only.
 
-A credit is reserved before the work, and charged once the answer has been handed over; a refusal gives it back. What a
-killed process had reserved is given back by time: a reservation counts only until it expires. So no failure charges
-what was not answered, and a crash leaves uncharged at most what was in flight.
+A credit is reserved before the work and charged before the first byte of the response body is sent. An error, or a
+client that disconnects before that byte, gives it back. The reservations of a killed process expire. No part of a
+cut-out is sent without a charge. A process killed between the charge and the first byte leaves that request charged;
+a retry with its Idempotency-Key is free.
 
 Each call is one transaction that locks its key's row first, so that calls for one key come one after the other, on any
 number of nodes.
@@ -13,11 +14,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
+from app.access.charges import JOB_MARK, REMEMBERED_S, Charge, Idempotency, Usage
 from app.access.keys import Account, Plan, Quotas, digest_of, new_key
 from app.access.tables import charges, keys
 from app.errors import (
@@ -27,39 +28,6 @@ from app.errors import (
     PermissionDenied,
     RateLimited,
 )
-
-JOB_MARK = "j"
-"""First letter of a job's charge; those of requests are hexadecimal."""
-REMEMBERED_S = 24 * 3600
-"""How long an Idempotency-Key stands for its request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    account: Account
-    used: int
-    """Charged, and reserved by what is in flight."""
-
-    @property
-    def left(self) -> int | None:
-        """None: without end."""
-        return None if self.account.plan == "unlimited" else max(0, self.account.credits - self.used)
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    id: str
-    key_id: str
-    cost: int
-    repeats: bool = False
-    """The request was answered and charged before: nothing is to be settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    key: str
-    fingerprint: str
-    """Of the request; hexadecimal SHA-256."""
 
 
 class Ledger:
@@ -140,7 +108,7 @@ class Ledger:
                 raise RateLimited(f"The key has {running} requests in work, of {concurrent}", retry_after=1)
             self._afford(connection, row, cost)
             now, period = self._clock(), self._period(row.plan)
-            charge = Charge(uuid.uuid4().hex, key_id, cost)
+            charge = Charge(uuid.uuid4().hex, key_id, cost, idempotent=idempotency is not None)
             values = {
                 "id": charge.id, "key_id": key_id, "cost": cost, "state": "reserved", "period": period,
                 "opened_at": now, "expires_at": now + self._lease_s,
@@ -200,14 +168,18 @@ class Ledger:
         """Seconds that a reservation lives without being extended."""
         return self._lease_s
 
-    def settle(self, charge: Charge) -> bool:
-        """Charge what was reserved; False when the reservation had been given up."""
+    def settle(self, charge: Charge, final: bool = True) -> bool:
+        """Charge what was reserved; False when the reservation had been given up.
+
+        Args:
+            final: False allows ``release`` to refund the charge until ``confirm`` is called.
+        """
         with self._engine.begin() as connection:
             row = self._locked(connection, charge.key_id)
             closed = (
                 update(charges)
                 .where(charges.c.id == charge.id, charges.c.state == "reserved")
-                .values(state="charged", closed_at=self._clock())
+                .values(state="charged", closed_at=self._clock() if final else None)
                 .returning(charges.c.period)
             )
             period = connection.execute(closed).scalar_one_or_none()
@@ -216,10 +188,49 @@ class Ledger:
                 connection.execute(spent)
             return period is not None
 
-    def release(self, charge: Charge) -> None:
-        """Give back what was reserved; the Idempotency-Key is free again."""
+    def confirm(self, charge: Charge) -> None:
+        """Make a charge final: part of the response was sent, so repeats of the request are free."""
+        sent = update(charges).where(charges.c.id == charge.id, charges.c.state == "charged")
         with self._engine.begin() as connection:
-            self._locked(connection, charge.key_id)
+            connection.execute(sent.values(closed_at=self._clock()))
+
+    def bind_content(self, charge: Charge, digest: str) -> None:
+        """Make the files that were fetched for a request part of what its Idempotency-Key identifies.
+
+        Args:
+            digest: hexadecimal SHA-256 of the files.
+
+        Raises:
+            IdempotencyMismatch: the request repeats one for which other files were fetched.
+        """
+        mine = charges.c.id == charge.id
+        with self._engine.begin() as connection:
+            if not charge.repeats:
+                connection.execute(update(charges).where(mine).values(content_digest=digest))
+                return
+            bound = connection.execute(select(charges.c.content_digest).where(mine)).scalar_one_or_none()
+        if bound != digest:
+            raise IdempotencyMismatch
+
+    def release(self, charge: Charge) -> None:
+        """Give back what was reserved, or charged and not confirmed; the Idempotency-Key is free again.
+
+        An unconfirmed charge past ``expires_at`` is not refunded: a repeat of the request may have been free because
+        of it.
+        """
+        with self._engine.begin() as connection:
+            row = self._locked(connection, charge.key_id)
+            refundable = (
+                update(charges)
+                .where(charges.c.id == charge.id, charges.c.state == "charged", charges.c.closed_at.is_(None))
+                .where(charges.c.expires_at >= self._clock())
+                .values(state="reserved")
+                .returning(charges.c.period)
+            )
+            period = connection.execute(refundable).scalar_one_or_none()
+            if row is not None and period == row.period and row.used >= charge.cost:
+                refund = update(keys).where(keys.c.id == charge.key_id).values(used=keys.c.used - charge.cost)
+                connection.execute(refund)
             self._let_go(connection, charge.id)
 
     def _afford(self, connection: Connection, row: Row[Any], cost: int) -> None:
@@ -250,9 +261,10 @@ class Ledger:
             return None
         if row.fingerprint != idempotency.fingerprint:
             raise IdempotencyMismatch
-        if row.state == "reserved":
+        unconfirmed = row.closed_at is None and row.expires_at >= now
+        if row.state == "reserved" or unconfirmed:
             raise IdempotencyConflict
-        return Charge(row.id, key_id, 0, repeats=True)
+        return Charge(row.id, key_id, 0, repeats=True, idempotent=True)
 
     def _let_go(self, connection: Connection, charge_id: str) -> None:
         given_back = {"state": "released", "closed_at": self._clock(), "idempotency_key": None}

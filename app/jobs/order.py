@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from app.access.ledger import JOB_MARK, Charge
+from app.access.charges import JOB_MARK, Charge
 from app.imaging.options import RemoveOptions
 
 State = Literal["queued", "processing", "completed", "failed"]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
+from app.access.charges import Charge, Idempotency
 from app.access.keys import Account
-from app.access.ledger import Charge, Idempotency
 from app.access.rates import WINDOW_S, Standing
 from app.errors import InvalidOption, RateLimited
 from app.service import Service
@@ -78,13 +78,34 @@ async def count_pixels(service: Service, exchange: Exchange, account: Account | 
 
 
 async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:
-    """Reserve the request's credits, to be charged when its answer has been handed over; None without an account."""
+    """Reserve the request's credits, to be charged before its response starts; None without an account."""
     if account is None:
         return None
     access = service.access
     charge = await access.open(account, await _idempotency(service, request, upload))
-    Exchange.of(request).closers.append(lambda handed_over: access.close(charge, handed_over))
+    exchange = Exchange.of(request)
+    exchange.before_response.append(lambda: access.charge(charge))
+    exchange.closers.append(lambda sent: access.close(charge, sent))
     return charge
+
+
+async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) -> None:
+    """Make the fetched files part of what the request's Idempotency-Key identifies; a repeat must fetch the same ones.
+
+    Raises:
+        IdempotencyMismatch: the files behind the URLs have changed.
+    """
+    if charge is not None and charge.idempotent:
+        fetched = {role: upload.files[role] for role in upload.addresses}
+        await service.access.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
+
+
+def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:
+    """Hexadecimal SHA-256 of ``start`` and of the files with their roles."""
+    whole = hashlib.sha256(start)
+    for role in sorted(files):
+        whole.update(role.encode() + hashlib.sha256(files[role]).digest())
+    return whole.hexdigest()
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
@@ -110,14 +131,10 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
         return None
     words = [request.scope["route"].path, request.headers.get("accept", "")]
 
-    def fingerprint() -> str:
-        whole = hashlib.sha256(repr((words, sorted(upload.fields.items()))).encode())
-        for role in sorted(upload.files):
-            whole.update(role.encode() + hashlib.sha256(upload.files[role]).digest())
-        whole.update(repr(sorted(upload.addresses.items())).encode() if upload.addresses else b"")
-        return whole.hexdigest()
-
-    return Idempotency(given, await service.on_pool(fingerprint))
+    start = repr((words, sorted(upload.fields.items()))).encode()
+    if upload.addresses:
+        start += repr(sorted(upload.addresses.items())).encode()
+    return Idempotency(given, await service.on_pool(lambda: _digest(start, upload.files)))
 
 
 def _note(exchange: Exchange, standing: Standing | None) -> None:

@@ -1,4 +1,4 @@
-"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, answer. The charge comes last."""
+"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, charge, respond."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.replay import Kept
-from app.errors import ImageError, Starting
+from app.errors import ImageError, MethodNotAllowed, Starting
 from app.pipeline import Answer, Job, Result
 from app.service import Service
 from app.web.addresses import fetch_files
-from app.web.entry import count_pixels, enter, reserve
+from app.web.entry import bind_fetched, count_pixels, enter, reserve
 from app.web.exchange import Exchange
 from app.web.facts import log_facts
 from app.web.upload import Intake, Upload, read_upload
@@ -59,6 +59,8 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     """
     exchange = Exchange.of(request)
     trace = exchange.trace
+    if request.method == "HEAD":  # a charge needs a response body
+        raise MethodNotAllowed("GET, POST")
     service.lifecycle.admit()
     pipeline = service.pipeline
     if pipeline is None:
@@ -84,6 +86,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
         await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
+        await bind_fetched(service, charge, upload)
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
 

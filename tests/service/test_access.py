@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from app.access.charges import Idempotency
 from app.access.keys import Quotas, digest_of, id_of, new_key, opens
-from app.access.ledger import Idempotency, Ledger
+from app.access.ledger import Ledger
 from app.access.tables import open_engine
 from app.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
 from tests.fakes import Stage, on_stage, until
@@ -219,7 +220,7 @@ def test_a_client_that_leaves_is_not_charged(url, ledger):
     assert states(url) == {"released": 1, "charged": 1}
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_answer_is_not_charged(url, ledger):
+def test_disconnect_during_response_is_charged(url, ledger):
     key = ledger.create("shop", "prepaid", 1, Quotas())
     noise = np.random.default_rng(7).integers(130, 255, (500, 500, 3), dtype=np.uint8)
     out = io.BytesIO()
@@ -251,7 +252,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_answer_is_not_charged(url, le
     sent = on_stage(scenario, database_url=url)
     assert sent[0]["status"] == 200
     assert len(sent) > 2
-    assert states(url) == {"released": 1}
+    assert states(url) == {"charged": 1}
 
 
 def test_credits_for_exactly_half(url, ledger):
