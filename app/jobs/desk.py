@@ -6,11 +6,13 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
+from app.access.charges import Charge
 from app.access.gate import Access
 from app.access.keys import Account
 from app.access.limits import Slots
@@ -33,7 +35,7 @@ from app.imaging.types import Buffer
 from app.jobs import webhook
 from app.jobs.lane import Lane
 from app.jobs.nodes import ManyNodes, Nodes, OneNode, queue_url
-from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_id
+from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_charge_id, new_id
 from app.jobs.queue import Queue, installed
 from app.jobs.steps import LEASE_S, JobSteps, Payload
 from app.metrics import Metrics
@@ -129,7 +131,8 @@ class Jobs:
 
         Args:
             data: the picture, where it came with the order.
-            key: the caller's Idempotency-Key; the same order under the same key is the same job.
+            key: the caller's Idempotency-Key; the same order of an account under the same key is the same job while
+                the queue remembers it, and a new job with a charge of its own later. Ignored without an account.
             most: unfinished jobs of the dialect that the account may have; 0 is no limit.
 
         Raises:
@@ -137,42 +140,52 @@ class Jobs:
             IdempotencyMismatch: the key stands for another order.
             PaymentRequired, PermissionDenied, RateLimited, Overloaded, StorageFull, Unavailable
         """
-        job_id = id_for(order.account, key) if key is not None else new_id()
+        key = key if account is not None else None
+        ids = [id_for(account.id, key, each) for each in self._secrets] if account is not None and key else [new_id()]
         async with AsyncExitStack() as turn:
             if most and account is not None:
                 await turn.enter_async_context(self._turns.setdefault(account.id, asyncio.Lock()))
             if key is not None:
-                await turn.enter_async_context(self._turns.setdefault(job_id, asyncio.Lock()))
-            return await self._accept(job_id, order, data, account, key, most)
+                await turn.enter_async_context(self._turns.setdefault(ids[0], asyncio.Lock()))
+                if (earlier := await self._earlier(ids)) is not None:
+                    if earlier.order.fingerprint != order.fingerprint:
+                        raise IdempotencyMismatch
+                    return earlier
+            order = replace(order, charge=new_charge_id() if account is not None else "")
+            return await self._accept(ids[0], order, data, account, key is not None, most)
+
+    async def _earlier(self, ids: Sequence[str]) -> JobView | None:
+        """The job of an Idempotency-Key; its id may be made with any of the signing secrets."""
+        for each in ids:
+            if (found := await self._opened().find(each)) is not None:
+                return found
+        return None
 
     async def _accept(
-        self, job_id: str, order: Order, data: Buffer | None, account: Account | None, key: str | None, most: int
+        self, job_id: str, order: Order, data: Buffer | None, account: Account | None, keyed: bool, most: int
     ) -> JobView:
         queue = self._opened()
-        if key is not None and (earlier := await queue.find(job_id)) is not None:
-            if earlier.order.fingerprint != order.fingerprint:
-                raise IdempotencyMismatch
-            return earlier
         if self.waiting + self._fresh >= self._settings.jobs_waiting:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=min(60, math.ceil(self.estimate_s())))
         if most and account is not None and (used := await queue.unfinished(account.id, order.dialect, most)) >= most:
             raise RateLimited(f"The key has {used} jobs in work, of {most}", retry_after=5)
         await self._check(order)
-        charge = charge_of(job_id, account.id, order.cost) if account is not None else None
+        charge = charge_of(job_id, order)
         if charge is not None:
             await self._access.hold(charge, FIRST_LEASE_S)
         try:
             await self._store(job_id, order, data)
             await queue.add(job_id, order)
-            if key is not None:  # on another node the same key may have been first
-                there = await queue.find(job_id)
-                if there is not None and there.order.fingerprint != order.fingerprint:
-                    raise IdempotencyMismatch
+            first = await queue.find(job_id) if keyed else None
         except ClearcutError:
             if charge is not None and await self._absent(queue, job_id):
-                with suppress(Unavailable):
-                    await self._access.settle(charge, False)
+                await self._give_back(charge)
             raise
+        if charge is not None and first is not None and first.order.charge != order.charge:
+            await self._give_back(charge)  # another node has accepted a job under this Idempotency-Key
+            if first.order.fingerprint != order.fingerprint:
+                raise IdempotencyMismatch
+            return first
         if charge is not None:
             with suppress(Unavailable):  # the job makes its reservation anew where it lapses
                 await self._access.keep(charge, LEASE_S)
@@ -232,6 +245,10 @@ class Jobs:
         except OSError as exc:
             log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The jobs' pictures cannot be kept", retry_after=5) from None
+
+    async def _give_back(self, charge: Charge) -> None:
+        with suppress(Unavailable):  # the reservation expires by itself
+            await self._access.settle(charge, False)
 
     async def _absent(self, queue: Queue, job_id: str) -> bool:
         """Whether an order that failed is certainly not in the queue; in doubt it keeps its reservation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 import re
 import uuid
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Order:
     account: str | None = None
     cost: int = 0
     """Credits."""
+    charge: str = ""
+    """Id of its charge, one for each accepted job. Empty in jobs of earlier versions: derived from the job's id."""
     url: str | None = dataclasses.field(default=None, repr=False)
     """Where the picture is; else it was sent, and is in the store."""
     webhook: str | None = dataclasses.field(default=None, repr=False)
@@ -109,9 +112,9 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def id_for(account: str | None, idempotency_key: str) -> str:
-    """The id of the job that an account's Idempotency-Key stands for: the same wherever and whenever it is asked."""
-    digest = hashlib.sha256(repr(("job", account, idempotency_key)).encode()).digest()
+def id_for(account: str, idempotency_key: str, secret: bytes) -> str:
+    """The id of the job that an account's Idempotency-Key identifies; not computable without the signing secret."""
+    digest = hmac.digest(secret, repr(("job", account, idempotency_key)).encode(), hashlib.sha256)
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
@@ -119,9 +122,15 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def charge_of(job_id: str, account: str, cost: int) -> Charge:
-    """The job's own charge: the same at every attempt, so that it is closed once."""
-    return Charge(JOB_MARK + job_id.replace("-", "")[:31], account, cost)
+def new_charge_id() -> str:
+    return JOB_MARK + uuid.uuid4().hex[1:]
+
+
+def charge_of(job_id: str, order: Order) -> Charge | None:
+    """The job's charge, the same at every attempt so that it is settled once; None for a job without an account."""
+    if order.account is None:
+        return None
+    return Charge(order.charge or JOB_MARK + job_id.replace("-", "")[:31], order.account, order.cost)
 
 
 def message_id(job_id: str, outcome: Outcome) -> str:

@@ -120,9 +120,9 @@ class JobSteps:
 
     async def hold(self, job_id: str, order: Order) -> Step:
         """The reservation made at the door is renewed; a job that is tried again makes another."""
-        if order.account is None or not self._access.enabled:
+        charge = charge_of(job_id, order)
+        if charge is None or not self._access.enabled:
             return {}
-        charge = charge_of(job_id, order.account, order.cost)
         try:
             await self._persist(lambda: self._access.hold(charge, LEASE_S))
         except ClearcutError as exc:
@@ -167,8 +167,8 @@ class JobSteps:
 
     async def close(self, job_id: str, order: Order, outcome: Outcome) -> None:
         """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
-        if order.account is not None and self._access.enabled:
-            charge = charge_of(job_id, order.account, order.cost)
+        charge = charge_of(job_id, order)
+        if charge is not None and self._access.enabled:
             await self._persist(lambda: self._access.settle(charge, outcome.ok), math.inf)
         if outcome.ok:
             try:

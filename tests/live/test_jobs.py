@@ -298,6 +298,26 @@ def test_the_same_idempotency_key_is_the_same_job(service):
     assert service.accounts.used([key]) == [1]
 
 
+def test_used_key_is_charged_again_once_job_is_gone(service):
+    """The queue forgets a job before the ledger forgets its charge."""
+    (key,) = service.accounts.make(1, 5)
+    headers = {"idempotency-key": "order-1"}
+    for format in ("png", "jpg"):
+        job = service.order(key, headers=headers, params={"format": format}).json()["jobId"]
+        assert service.finished(job, key)["status"] == "COMPLETED"
+        assert service.cli("purge", "--hours", "0").returncode == 0
+    assert service.accounts.used([key]) == [2]
+
+
+def test_anonymous_job_ids_are_random(service, tmp_path):
+    """A guessed Idempotency-Key must not lead to the status, and so to the output, of another caller's job."""
+    environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": service.outside.allow}
+    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
+    with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
+        answers = [client.post("/v1/prediction/", json=body, headers={"idempotency-key": "1"}) for _ in range(2)]
+    assert len({answer.json()["predictionID"] for answer in answers}) == 2
+
+
 def test_a_job_is_its_own_accounts(service):
     (other,) = service.accounts.make(1, 5)
     job = service.order().json()["jobId"]
