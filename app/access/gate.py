@@ -146,6 +146,13 @@ class Access:
         quota = self._settings.megapixels_per_minute if own is None else own
         return await self._take(account, "megapixels", quota, megapixels)
 
+    async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
+        """Whether the account has a credit left, or has used this Idempotency-Key before. Reserves nothing."""
+        if account is None or account.plan == "unlimited":
+            return True
+        ledger = self._open_ledger()
+        return await self._call(lambda: ledger.can_request(account.id, 1, idempotency_key))
+
     async def open(self, account: Account, idempotency: Idempotency | None, cost: int = 1) -> Charge:
         """Reserve credits; to be closed in any case. Raises as ``Ledger.open`` does."""
         ledger = self._open_ledger()

@@ -1,4 +1,4 @@
-"""Who may enter and what they have spent, in the database. Blocking: for the threads of ``gate.Access`` only.
+"""Credits in the database: reserved, charged, given back. Blocking: for the threads of ``gate.Access`` only.
 
 A credit is reserved before the work and charged before the first byte of the response body is sent. An error, or a
 client that disconnects before that byte, gives it back. The reservations of a killed process expire. No part of a
@@ -11,15 +11,13 @@ number of nodes.
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from app.access.charges import JOB_MARK, REMEMBERED_S, Charge, Idempotency, Usage
-from app.access.keys import Account, Plan, Quotas, digest_of, new_key
+from app.access.accounts import AccountStore
+from app.access.charges import REMEMBERED_S, Charge, Idempotency
 from app.access.tables import charges, keys
 from app.errors import (
     IdempotencyConflict,
@@ -30,59 +28,23 @@ from app.errors import (
 )
 
 
-class Ledger:
-    def __init__(self, engine: Engine, lease_s: float, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._lease_s = lease_s
-        self._clock = clock
+class Ledger(AccountStore):
+    """Reserves, charges and gives back credits."""
 
-    def close(self) -> None:
-        self._engine.dispose()
+    def can_request(self, key_id: str, cost: int, idempotency_key: str | None) -> bool:
+        """Whether the key has ``cost`` credits, or has used this Idempotency-Key before. Reserves nothing.
 
-    # accounts
-
-    def create(self, name: str, plan: Plan, credits: int, quotas: Quotas) -> str:
-        """A new key, in full: the only time that it can be seen."""
-        key_id, key = new_key()
-        row = {
-            "id": key_id, "name": name, "digest": digest_of(key), "created_at": self._clock(), "plan": plan,
-            "credits": credits, "used": 0, "period": self._period(plan),
-            "requests_per_minute": quotas.requests_per_minute, "concurrent": quotas.concurrent,
-            "megapixels_per_minute": quotas.megapixels_per_minute,
-        }  # fmt: skip
-        with self._engine.begin() as connection:
-            connection.execute(insert(keys).values(row))
-        return key
-
-    def find(self, key_id: str) -> Account | None:
+        Raises:
+            PermissionDenied: the key is revoked.
+        """
         with self._engine.begin() as connection:
             row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
-        return _account(row) if row is not None else None
-
-    def usage(self, key_id: str) -> Usage | None:
-        with self._engine.begin() as connection:
-            row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
-            return self._usage(connection, row) if row is not None else None
-
-    def every(self) -> list[Usage]:
-        with self._engine.begin() as connection:
-            rows = connection.execute(select(keys).order_by(keys.c.created_at)).all()
-            return [self._usage(connection, row) for row in rows]
-
-    def revoke(self, key_id: str) -> bool:
-        """Whether there is such a key."""
-        changed = update(keys).where(keys.c.id == key_id).values(revoked_at=self._clock())
-        with self._engine.begin() as connection:
-            return connection.execute(changed).rowcount == 1
-
-    def set_credits(self, key_id: str, plan: Plan, credits: int) -> bool:
-        """So many from now on, with none used; whether there is such a key."""
-        changed = update(keys).where(keys.c.id == key_id)
-        with self._engine.begin() as connection:
-            values = {"plan": plan, "credits": credits, "used": 0, "period": self._period(plan)}
-            return connection.execute(changed.values(values)).rowcount == 1
-
-    # credits
+            if row is None or row.revoked_at is not None:
+                raise PermissionDenied("The API key is revoked")
+            if self._affords(connection, row, cost):
+                return True
+            same = select(charges.c.id).where(charges.c.key_id == key_id, charges.c.idempotency_key == idempotency_key)
+            return idempotency_key is not None and connection.execute(same).first() is not None
 
     def open(self, key_id: str, cost: int, concurrent: int, idempotency: Idempotency | None) -> Charge:
         """Reserve ``cost`` credits.
@@ -233,14 +195,17 @@ class Ledger:
                 connection.execute(refund)
             self._let_go(connection, charge.id)
 
+    def _affords(self, connection: Connection, row: Row[Any], cost: int) -> bool:
+        used, reserved = self._used(row), self._reserved(connection, row.id)[0]
+        return bool(row.plan == "unlimited" or used + reserved + cost <= row.credits)
+
     def _afford(self, connection: Connection, row: Row[Any], cost: int) -> None:
         """Pass if the key has so many credits left; begins its month if that is due.
 
         Raises:
             PaymentRequired: it has not.
         """
-        used, reserved = self._used(row), self._reserved(connection, row.id)[0]
-        if row.plan != "unlimited" and used + reserved + cost > row.credits:
+        if not self._affords(connection, row, cost):
             raise PaymentRequired("The month's credits are spent" if row.plan == "monthly" else "The credits are spent")
         period = self._period(row.plan)
         if period != row.period:
@@ -270,29 +235,3 @@ class Ledger:
         given_back = {"state": "released", "closed_at": self._clock(), "idempotency_key": None}
         mine = update(charges).where(charges.c.id == charge_id, charges.c.state == "reserved")
         connection.execute(mine.values(given_back))
-
-    def _locked(self, connection: Connection, key_id: str) -> Row[Any] | None:
-        return connection.execute(select(keys).where(keys.c.id == key_id).with_for_update()).one_or_none()
-
-    def _reserved(self, connection: Connection, key_id: str) -> tuple[int, int]:
-        """(credits, requests) that are in flight; jobs count for the credits only."""
-        requests = func.count().filter(charges.c.id.not_like(JOB_MARK + "%"))
-        live = select(func.coalesce(func.sum(charges.c.cost), 0), requests).where(
-            charges.c.key_id == key_id, charges.c.state == "reserved", charges.c.expires_at >= self._clock()
-        )
-        cost, count = connection.execute(live).one()
-        return int(cost), int(count)
-
-    def _usage(self, connection: Connection, row: Row[Any]) -> Usage:
-        return Usage(_account(row), self._used(row) + self._reserved(connection, row.id)[0])
-
-    def _used(self, row: Row[Any]) -> int:
-        return int(row.used) if row.period == self._period(row.plan) else 0
-
-    def _period(self, plan: str) -> str:
-        return time.strftime("%Y-%m", time.gmtime(self._clock())) if plan == "monthly" else ""
-
-
-def _account(row: Row[Any]) -> Account:
-    quotas = Quotas(row.requests_per_minute, row.concurrent, row.megapixels_per_minute)
-    return Account(row.id, row.name, bytes(row.digest), row.revoked_at is not None, row.plan, row.credits, quotas)

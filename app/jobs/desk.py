@@ -132,7 +132,7 @@ class Jobs:
         Args:
             data: the picture, where it came with the order.
             key: the caller's Idempotency-Key; the same order of an account under the same key is the same job while
-                the queue remembers it, and a new job with a charge of its own later. Ignored without an account.
+                the queue remembers it, and a new job with a charge of its own later. None without an account.
             most: unfinished jobs of the dialect that the account may have; 0 is no limit.
 
         Raises:
@@ -140,8 +140,7 @@ class Jobs:
             IdempotencyMismatch: the key stands for another order.
             PaymentRequired, PermissionDenied, RateLimited, Overloaded, StorageFull, Unavailable
         """
-        key = key if account is not None else None
-        ids = [id_for(account.id, key, each) for each in self._secrets] if account is not None and key else [new_id()]
+        ids = self._ids(account, key) if account is not None and key is not None else [new_id()]
         async with AsyncExitStack() as turn:
             if most and account is not None:
                 await turn.enter_async_context(self._turns.setdefault(account.id, asyncio.Lock()))
@@ -153,6 +152,13 @@ class Jobs:
                     return earlier
             order = replace(order, charge=new_charge_id() if account is not None else "")
             return await self._accept(ids[0], order, data, account, key is not None, most)
+
+    async def has_job(self, account: Account, key: str) -> bool:
+        """Whether the account's Idempotency-Key identifies a job. Raises Unavailable."""
+        return await self._earlier(self._ids(account, key)) is not None
+
+    def _ids(self, account: Account, key: str) -> list[str]:
+        return [id_for(account.id, key, each) for each in self._secrets]
 
     async def _earlier(self, ids: Sequence[str]) -> JobView | None:
         """The job of an Idempotency-Key; its id may be made with any of the signing secrets."""

@@ -7,17 +7,19 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
 
 from app.access.charges import Charge, Idempotency
 from app.access.keys import Account
 from app.access.rates import WINDOW_S, Standing
-from app.errors import InvalidOption, RateLimited
+from app.errors import InvalidOption, PaymentRequired, RateLimited
 from app.service import Service
 from app.web.exchange import Exchange
 from app.web.upload import Upload
+
+HasJob = Callable[[Account, str], Awaitable[bool]]
 
 UNLIMITED = 2**31 - 1
 """Credits to tell a client that wants a number."""
@@ -48,14 +50,25 @@ async def identify(service: Service, request: Request) -> Account | None:
     return account
 
 
-async def enter(service: Service, request: Request) -> Account | None:
-    """Identify, and count the request against the minute's quota.
+async def enter(service: Service, request: Request, has_job: HasJob | None = None) -> Account | None:
+    """Admit a request before its body is read: key, requests per minute, requests at once, credits.
+
+    Args:
+        has_job: whether an Idempotency-Key identifies a job of the account, which costs nothing to return.
 
     Raises:
-        RateLimited: it is one too many.
+        AuthenticationError, PermissionDenied, PaymentRequired, RateLimited
+        InvalidOption: the Idempotency-Key is malformed.
     """
+    exchange = Exchange.of(request)
     account = await identify(service, request)
-    _note(Exchange.of(request), await service.access.count_request(account))
+    _note(exchange, await service.access.count_request(account))
+    exchange.held.enter_context(service.access.entered(account))
+    key = idempotency_key(request.headers) if account is not None else None
+    if not await service.access.can_request(account, key):
+        known = account is not None and key is not None and has_job is not None and await has_job(account, key)
+        if not known:
+            raise PaymentRequired("The credits are spent")
     return account
 
 

@@ -75,9 +75,9 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
     jobs = opened(service)
     exchange = Exchange.of(request)
     service.lifecycle.admit()
-    account = await enter(service, request)
+    account = await enter(service, request, jobs.has_job)
     await count_job(service, request, account, desk.name, desk.per_minute)
-    key = idempotency_key(request.headers)
+    key = idempotency_key(request.headers) if account is not None else None
     with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)

@@ -66,7 +66,6 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if pipeline is None:
         raise Starting
     account = await enter(service, request)
-    exchange.held.enter_context(service.access.entered(account))
     place = exchange.held.enter_context(service.slots.enter(exchange.body))
     with trace.stage("read"):
         upload = await read_upload(

@@ -1,0 +1,76 @@
+"""One account must not take what others need: slots, jobs, webhooks, storage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.live.accounts import PICTURE, Accounts
+from tests.live.senders import Outside, outside
+from tests.live.wire import Wire, multipart
+from tests.served import Server, served
+
+pytestmark = pytest.mark.live
+
+UPLOADS = ("/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment", "/v1.0/improve", "/api/v1/remove-bg",
+           "/v2/images/background-remove", "/v1/prediction/")  # fmt: skip
+
+
+@dataclass
+class Service:
+    server: Server
+    outside: Outside
+    accounts: Accounts
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("fairness")
+    accounts = Accounts(f"sqlite:///{folder}/keys.db")
+    with outside() as here:
+        environ = {
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
+            "database_url": accounts.url, "slots": "4",
+        }  # fmt: skip
+        with served(**environ) as server:
+            yield Service(server, here, accounts)
+    accounts.close()
+
+
+def begin(wire: Wire, path: str, key: str) -> None:
+    """The head of an upload and the beginning of its body; the rest does not follow."""
+    body, kind = multipart(PICTURE)
+    head = f"POST {path} HTTP/1.1\r\nHost: clearcut\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    wire.send(f"{head}x-api-key: {key}\r\n\r\n".encode() + body[:200])
+
+
+def until_slot_used(server: Server) -> None:
+    deadline = time.monotonic() + 10
+    while "clearcut_slots_used 0.0" in httpx.get(f"{server.base_url}/metrics", trust_env=False).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("path", UPLOADS)
+def test_key_without_credits_is_refused_before_its_body(service, path):
+    (key,) = service.accounts.make(1, 0)
+    with ExitStack() as stack:
+        for _ in range(5):
+            wire = stack.enter_context(Wire(service.server.port, 5))
+            begin(wire, path, key)
+            assert wire.answer().status == 402
+
+
+@pytest.mark.parametrize("path", UPLOADS)
+def test_concurrency_limit_holds_while_a_body_arrives(service, path):
+    (key,) = service.accounts.make(1, 5, concurrent=1)
+    with Wire(service.server.port) as first, Wire(service.server.port, 5) as second:
+        begin(first, "/v1/remove", key)
+        until_slot_used(service.server)
+        begin(second, path, key)
+        assert second.answer().status == 429
