@@ -23,6 +23,7 @@ from app.errors import (
     InternalError,
     MissingImage,
     ModerationRefused,
+    RateLimited,
     Unavailable,
 )
 from app.fetch.fetcher import Fetcher
@@ -152,7 +153,7 @@ class JobSteps:
             return _failed(InternalError())
         for _ in range(FAULTS):
             try:
-                return outcome_json(await self._persist(lambda: self._cut_out(job_id, order)))
+                return outcome_json(await self._persist(lambda: self._within_quota(job_id, order)))
             except KeyError:
                 return _failed(MissingImage("The picture has expired before it was worked on"))
             except InternalError:
@@ -206,21 +207,49 @@ class JobSteps:
         log.info("webhook", extra={"fields": fields})
         return {"done": made.delivered, **asdict(made)}
 
+    async def _within_quota(self, job_id: str, order: Order) -> Outcome:
+        """Wait while the account's quota of megapixels is exceeded, then do the work.
+
+        Raises:
+            RateLimited: the quota was exceeded for ``PATIENCE_S``.
+            KeyError, ClearcutError: as ``_cut_out``.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._cut_out(job_id, order)
+            except RateLimited as exc:
+                if exc.retry_after is None or time.monotonic() + exc.retry_after > until:
+                    raise
+                seconds = exc.retry_after
+            await self._pause(seconds)
+
     async def _cut_out(self, job_id: str, order: Order) -> Outcome:
         """One attempt; the picture is in memory only while its job is one of those at work.
 
         Raises:
             KeyError: the picture has expired.
+            RateLimited: the account's quota of megapixels is exceeded.
             ClearcutError: as the pipeline and the store raise.
         """
+        counted = order.account is not None and self._access.enabled
+        account = await self._access.find(order.account or "") if counted else None
+        count = self._access.quotas.megapixels(account)
+
+        async def probed(pixels: int) -> None:
+            standing = await count.start(pixels)
+            if standing is not None and standing.exceeded:
+                raise RateLimited(f"At most {standing.quota} megapixels a minute", retry_after=standing.reset_s)
+
         async with AsyncExitStack() as places:
             with self._waiting():
                 turn = await places.enter_async_context(self._lane.place())
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
-                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), turn=turn
+                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), probed, turn
             )
+            await count.finish(result.output_pixels)
             seconds = time.monotonic() - begun
         image = result.answers[0].image
         key = f"{job_id}.{image.format}"

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from app.access.charges import Charge, Idempotency
 from app.access.keys import Account
+from app.access.quotas import MegapixelCount
 from app.access.rates import WINDOW_S, Standing
 from app.errors import InvalidOption, PaymentRequired, RateLimited
 from app.service import Service
@@ -62,7 +63,7 @@ async def enter(service: Service, request: Request, has_job: HasJob | None = Non
     """
     exchange = Exchange.of(request)
     account = await identify(service, request)
-    _note(exchange, await service.access.count_request(account))
+    _note(exchange, await service.access.quotas.count_request(account))
     exchange.held.enter_context(service.access.entered(account))
     key = idempotency_key(request.headers) if account is not None else None
     if not await service.access.can_request(account, key):
@@ -78,16 +79,16 @@ async def count_job(service: Service, request: Request, account: Account | None,
     Raises:
         RateLimited: it is one too many.
     """
-    _note(Exchange.of(request), await service.access.count_creates(account, policy, quota))
+    _note(Exchange.of(request), await service.access.quotas.count_job(account, policy, quota))
 
 
-async def count_pixels(service: Service, exchange: Exchange, account: Account | None, pixels: int) -> None:
-    """Count a picture against the minute's quota of megapixels, each begun one in full.
+async def count_pixels(exchange: Exchange, count: MegapixelCount, pixels: int) -> None:
+    """Count the larger of a request's inputs and expected outputs against the minute's quota of megapixels.
 
     Raises:
-        RateLimited: it is one too many.
+        RateLimited: the quota is exceeded.
     """
-    _note(exchange, await service.access.count_megapixels(account, math.ceil(pixels / 1e6)))
+    _note(exchange, await count.start(pixels))
 
 
 async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:

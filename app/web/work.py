@@ -89,12 +89,15 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
 
+    count = service.access.quotas.megapixels(account)
+
     async def probed(pixels: int) -> None:
-        await count_pixels(service, exchange, account, pixels)
+        await count_pixels(exchange, count, pixels)
 
     async def work() -> tuple[Result, Response]:
         try:
             result = await pipeline.remove(job, trace, probed)
+            await count.finish(result.output_pixels)
         except ImageError as exc:  # the engine's names for the files' fields are Poof's
             own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
             raise exc.about(own.get(exc.field or "", exc.field or "")) from None

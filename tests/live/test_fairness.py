@@ -74,3 +74,34 @@ def test_concurrency_limit_holds_while_a_body_arrives(service, path):
         until_slot_used(service.server)
         begin(second, path, key)
         assert second.answer().status == 429
+
+
+def order(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> str:
+    """Order a job; its id."""
+    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.outside.base_url + path}} | more
+    answer = httpx.post(
+        f"{service.server.base_url}/v1/prediction/", json=body, headers={"x-api-key": key}, trust_env=False
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictionID"]
+
+
+def finished(service: Service, key: str, job: str, seconds: float = 60) -> dict[str, object]:
+    deadline = time.monotonic() + seconds
+    url = f"{service.server.base_url}/v1/prediction/{job}"
+    while True:
+        body = httpx.get(url, headers={"x-api-key": key}, trust_env=False).json()
+        if body["status"] != "processing":
+            return body
+        assert time.monotonic() < deadline, body
+        time.sleep(0.02)
+
+
+def test_jobs_count_as_megapixels(service):
+    (key,) = service.accounts.make(1, 5, megapixels_per_minute=1)
+    if (left := 60 - time.time() % 60) < 10:  # the count fades when the next minute begins
+        time.sleep(left)
+    assert finished(service, key, order(service, key))["status"] == "success"
+    headers = {"x-api-key": key, "content-type": "image/png"}
+    answer = httpx.post(f"{service.server.base_url}/v1/remove", content=PICTURE, headers=headers, trust_env=False)
+    assert answer.status_code == 429

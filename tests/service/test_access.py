@@ -345,6 +345,24 @@ def test_megapixels_a_minute(url, ledger):
     assert states(url) == {"charged": 2, "released": 1}
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": "2000", "height": "2000"},
+        {"variants": '[{"width": "1500", "height": "1000"}, {"width": "1500", "height": "1000"}]'},
+        {"crop": "true", "padding": "2000px"},
+    ],
+    ids=["size", "variants", "padding"],
+)
+def test_large_outputs_count_as_megapixels(url, ledger, fields):
+    key = ledger.create("shop", "unlimited", 0, Quotas())
+
+    async def scenario(on: Stage):
+        return [(await send(on, key, image=picture(64, 48), **fields)).status_code for _ in range(2)]
+
+    assert on_stage(scenario, database_url=url, megapixels_per_minute="4") == [200, 429]
+
+
 def test_requests_at_once(url, ledger):
     key, other = (ledger.create(name, "unlimited", 0, Quotas(concurrent=1)) for name in "ab")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.access.limits import AtWork
-from app.errors import FetchFailed, Unavailable
+from app.errors import FetchFailed, RateLimited, Unavailable
 from app.imaging.options import RemoveOptions
 from app.jobs import steps
 from app.jobs.lane import Lane
@@ -84,6 +84,30 @@ def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypat
     found = asyncio.run(made_here.fetch("id", ORDER))
     assert (found["ok"], found["reason"]) == (False, "fetch_failed")
     assert len(asked) == attempts
+
+
+@pytest.mark.parametrize("exceeded", [2, 10_000])
+def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
+    """The job fails with the quota's message if that takes longer than a step may be retried."""
+    clock = [0.0]
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    made_here, tried = made(Faulty(), Faulty(), Faulty()), 0
+
+    async def cut_out(job_id: str, order: Order) -> Outcome:
+        nonlocal tried
+        tried += 1
+        if tried <= exceeded:
+            raise RateLimited("At most 1 megapixels a minute", retry_after=60)
+        return Outcome(True, 1.0)
+
+    async def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(made_here, "_cut_out", cut_out)
+    monkeypatch.setattr(made_here, "_pause", pass_by)
+    found = asyncio.run(made_here.process("id", ORDER, 0))
+    assert (found["ok"], clock[0]) == ((True, 120.0) if exceeded == 2 else (False, steps.PATIENCE_S))
+    assert found.get("reason") == (None if exceeded == 2 else "rate_limited")
 
 
 def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
