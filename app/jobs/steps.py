@@ -62,7 +62,7 @@ class JobSteps:
     Args:
         payloads: by dialect.
         link: the signed address of a job's output; None where it has none.
-        hook_secret: ``whsec_…``; None leaves webhooks unsigned.
+        hook_secrets: the ``whsec_…`` secrets that sign the webhooks of an account.
         on_done: told of each job that is done: seconds of work.
     """
 
@@ -77,7 +77,7 @@ class JobSteps:
         ttl_s: float,
         payloads: Mapping[str, Payload],
         link: Callable[[JobView], str | None],
-        hook_secret: str | None,
+        hook_secrets: Callable[[str | None], Sequence[str]],
         on_done: Callable[[float], None],
     ) -> None:
         self._pipeline = pipeline
@@ -89,7 +89,7 @@ class JobSteps:
         self._ttl_s = ttl_s
         self._payloads = payloads
         self._link = link
-        self._hook_secret = hook_secret
+        self._hook_secrets = hook_secrets
         self._on_done = on_done
         self._hooks = asyncio.Semaphore(HOOKS_AT_ONCE)
         self._idle: set[asyncio.Task[object]] = set()
@@ -199,7 +199,7 @@ class JobSteps:
                 await places.enter_async_context(self._hooks)
             made = await webhook.deliver(
                 self._fetcher, order.webhook or "", payload, message_id=message_id(job_id, outcome),
-                secret=self._hook_secret,
+                secrets=self._hook_secrets(order.account), account=order.account,
             )  # fmt: skip
         result = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
         self._metrics.webhook_attempts.labels(result).inc()

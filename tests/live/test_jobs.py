@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from standardwebhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests import samples
 from tests.live.accounts import Accounts
@@ -238,8 +238,14 @@ def test_webhooks_say_what_each_api_says_and_are_signed(service):
         "event": "completed", "jobId": ids[0], "status": "COMPLETED", "model": "851-bg-remove", "progress": 100,
         "result": None, "creditCost": 1, "completedAt": None,
     }  # fmt: skip
-    Webhook(SECRET).verify(headers["raw"], headers)
+    (other,) = service.accounts.make(1, 1)
+    own = service.cli("webhook-secret", service.key).stdout.strip()
+    for secret in (own, SECRET):
+        Webhook(secret).verify(headers["raw"], headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(service.cli("webhook-secret", other).stdout.strip()).verify(headers["raw"], headers)
     assert headers["webhook-id"] == ids[0]
+    assert headers["webhook-account"] == service.key.split("_")[1]
     _, body = hook_of(service, "/eachlabs")
     service.download(body["output"])
     assert {**body, "output": None} == {"exec_id": ids[1], "status": "succeeded", "output": None, "error": None}

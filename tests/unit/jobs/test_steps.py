@@ -53,7 +53,7 @@ def made(access: Faulty, blobs: Faulty, fetcher: Faulty) -> JobSteps:
     lane = Lane(AtWork(), width=1, room=1)
     ends: list[float] = []
     return JobSteps(
-        any_, access, blobs, fetcher, Metrics(), lane, 60.0, {}, lambda job: None, None, ends.append  # type: ignore[arg-type]
+        any_, access, blobs, fetcher, Metrics(), lane, 60.0, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
     )  # fmt: skip
 
 
