@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -22,16 +23,17 @@ from app.errors import (
     IdempotencyMismatch,
     Overloaded,
     RateLimited,
-    StorageFull,
     Unavailable,
 )
 from app.fetch.fetcher import Fetcher
 from app.imaging.types import Buffer
-from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_charge_id, new_id
+from app.jobs.nodes import Counts
+from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_charge_id, new_id, owner_tag, partition_of
 from app.jobs.queue import Queue
 from app.jobs.steps import LEASE_S
 from app.metrics import Metrics
-from app.settings import MIB, Settings
+from app.settings import Settings
+from app.shares import exceeds_share
 
 log = logging.getLogger("clearcut")
 
@@ -39,24 +41,51 @@ FIRST_LEASE_S = 120.0
 """For a reservation whose job may never be enqueued, as the process may end in between; then it gets a job's."""
 
 
-@dataclass(slots=True)
 class Backlog:
-    """Counts of jobs on all nodes, some seconds old, and how long one takes."""
+    """Waiting jobs on all nodes, counted every few seconds, and how long one takes.
 
-    waiting: int = 0
-    at_work: int = 0
-    fresh: int = 0
-    """Accepted here since the last count."""
-    work_s: float = 0.5
-    """Seconds of work on one job, as a moving average."""
+    Args:
+        capacity: waiting jobs that are accepted.
+    """
 
-    def estimate_s(self) -> float:
-        """Seconds until a job accepted now is likely done."""
-        return (self.waiting + self.fresh + 1) * self.work_s
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self.counts = Counts(0, 0, {})
+        self._fresh: Counter[str] = Counter()
+        """By partition: accepted here since the last count."""
+        self._work_s = 0.5
+
+    @property
+    def waiting(self) -> int:
+        return self.counts.waiting + self._fresh.total()
+
+    def counted(self, counts: Counts) -> None:
+        self.counts = counts
+        self._fresh.clear()
+
+    def accepted(self, partition: str) -> None:
+        self._fresh[partition] += 1
 
     def done(self, seconds: float) -> None:
         """Note the seconds of work on a finished job."""
-        self.work_s = 0.9 * self.work_s + 0.1 * max(0.05, seconds)
+        self._work_s = 0.9 * self._work_s + 0.1 * max(0.05, seconds)
+
+    def estimate_s(self) -> float:
+        """Seconds until a job accepted now is likely done."""
+        return (self.waiting + 1) * self._work_s
+
+    def require_place(self, account: str | None) -> None:
+        """Refuse a job that would exceed the capacity, or the account's share of it (``app.shares``).
+
+        Raises:
+            Overloaded, RateLimited
+        """
+        retry_after = min(60, math.ceil(self.estimate_s()))
+        if self.waiting >= self._capacity:
+            raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=retry_after)
+        own = self.counts.by_partition.get(account or "", 0) + self._fresh[account or ""]
+        if account is not None and own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
+            raise RateLimited(f"The key has {own} jobs waiting, its share of the queue", retry_after=retry_after)
 
 
 class JobAcceptance:
@@ -114,7 +143,8 @@ class JobAcceptance:
                     if earlier.order.fingerprint != order.fingerprint:
                         raise IdempotencyMismatch
                     return earlier
-            order = replace(order, charge=new_charge_id() if account is not None else "")
+            if account is not None:
+                order = replace(order, charge=new_charge_id(), owner=owner_tag(account.id, self._secrets[0]))
             return await self._accept(ids[0], order, data, account, key is not None, most)
 
     async def has_job(self, account: Account, key: str) -> bool:
@@ -134,11 +164,7 @@ class JobAcceptance:
     async def _accept(
         self, job_id: str, order: Order, data: Buffer | None, account: Account | None, keyed: bool, most: int
     ) -> JobView:
-        backlog = self._backlog
-        if backlog.waiting + backlog.fresh >= self._settings.jobs_waiting:
-            raise Overloaded(
-                f"{backlog.waiting} jobs are waiting", retry_after=min(60, math.ceil(backlog.estimate_s()))
-            )
+        self._backlog.require_place(order.account)
         if most and account is not None:
             used = await self._queue.unfinished(account.id, order.dialect, most)
             if used >= most:
@@ -163,7 +189,7 @@ class JobAcceptance:
         if charge is not None:
             with suppress(Unavailable):  # the job makes its reservation anew where it lapses
                 await self._access.keep(charge, LEASE_S)
-        self._backlog.fresh += 1
+        self._backlog.accepted(partition_of(job_id, order))
         self._metrics.jobs_accepted.labels(order.dialect).inc()
         return JobView(job_id, order, "queued", None, "pending" if order.webhook is not None else None)
 
@@ -183,14 +209,12 @@ class JobAcceptance:
         Raises:
             StorageFull, Unavailable
         """
-        blobs, settings = self._blobs, self._settings
         try:
             if data is None:
-                if await asyncio.to_thread(blobs.usage) >= settings.blob_quota_mb * MIB:
-                    raise StorageFull
+                await asyncio.to_thread(self._blobs.require_space, input_key(job_id, order))
                 return
-            expires_at = time.time() + settings.blob_ttl_s
-            put = partial(blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
+            expires_at = time.time() + self._settings.blob_ttl_s
+            put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
             await asyncio.to_thread(put)
         except OSError as exc:
             log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})

@@ -16,7 +16,7 @@ from app.access.keys import id_of, is_key_id
 from app.blobs.opening import blob_store
 from app.errors import StartupError
 from app.jobs.nodes import queue_url
-from app.jobs.order import JobView, input_key, is_id
+from app.jobs.order import JobView, input_key, is_id, partition_of
 from app.jobs.queue import installed
 from app.jobs.rows import HOOK_SUFFIX, HOOKS, JOBS, view
 from app.jobs.webhook import account_secret
@@ -165,7 +165,7 @@ def _whole(client: DBOSClient, job: JobView, hook: WorkflowStatus | None) -> dic
 def _retry(client: DBOSClient, job: JobView) -> int:
     if job.state == "failed":
         client.delete_workflows([job.id + HOOK_SUFFIX])
-        client.rewind_workflow(job.id, queue_name=JOBS)
+        client.rewind_workflow(job.id, queue_name=JOBS, queue_partition_key=partition_of(job.id, job.order))
     elif job.state == "completed" and job.hook in ("sent", "failed"):
         client.rewind_workflow(job.id + HOOK_SUFFIX, queue_name=HOOKS)
     else:

@@ -56,10 +56,12 @@ class Jobs:
         self.payloads: dict[str, Payload] = {}
         self.finished = 0
         """Here, since the start."""
-        self.backlog = Backlog()
+        self.backlog = Backlog(settings.jobs_waiting)
         backlog = self.backlog
-        metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.waiting)
-        metrics.watch("clearcut_jobs_processing", "Jobs that are at work, on all nodes.", lambda: backlog.at_work)
+        metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.counts.waiting)
+        metrics.watch(
+            "clearcut_jobs_processing", "Jobs that are at work, on all nodes.", lambda: backlog.counts.at_work
+        )
 
     async def start(self, pipeline: Pipeline) -> Outputs:
         """Begin with what waits; what answers for the outputs' addresses.
@@ -142,8 +144,7 @@ class Jobs:
         return self._queue
 
     async def _look(self) -> None:
-        self.backlog.waiting, self.backlog.at_work = await self._opened().counts()
-        self.backlog.fresh = 0
+        self.backlog.counted(await self._opened().counts())
 
     async def _tidy(self) -> None:
         """Nothing is left behind: neither what a finished job was, nor its files."""

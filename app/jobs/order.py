@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from app.access.charges import JOB_MARK, Charge
+from app.blobs.quota import owned_key
 from app.imaging.options import RemoveOptions
 
 State = Literal["queued", "processing", "completed", "failed"]
@@ -44,6 +45,8 @@ class Order:
     """Credits."""
     charge: str = ""
     """Id of its charge, one for each accepted job. Empty in jobs of earlier versions: derived from the job's id."""
+    owner: str = ""
+    """What its files are counted by (``owner_tag``). Empty without an account, and in jobs of earlier versions."""
     url: str | None = dataclasses.field(default=None, repr=False)
     """Where the picture is; else it was sent, and is in the store."""
     webhook: str | None = dataclasses.field(default=None, repr=False)
@@ -133,11 +136,26 @@ def charge_of(job_id: str, order: Order) -> Charge | None:
     return Charge(order.charge or JOB_MARK + job_id.replace("-", "")[:31], order.account, order.cost)
 
 
+def partition_of(job_id: str, order: Order) -> str:
+    """What a job shares its place limits with: its account's jobs, or a sixteenth of those without an account."""
+    return order.account if order.account is not None else f"anonymous-{job_id[0]}"
+
+
 def message_id(job_id: str, outcome: Outcome) -> str:
     """A webhook's: a receiver that drops what it had before must hear of the success of a job that failed at first."""
     return job_id if outcome.ok else f"{job_id}-failed"
 
 
+def owner_tag(account: str, secret: bytes) -> str:
+    """What an account's files are counted by; it is part of the URLs of outputs and does not show the account."""
+    return hmac.digest(secret, f"clearcut-owner\n{account}".encode(), hashlib.sha256).hex()[:12]
+
+
 def input_key(job_id: str, order: Order) -> str:
-    """Where the store has the job's picture until it is done: another order under the same id has another place."""
-    return f"{job_id}.{order.fingerprint[:16]}.in"
+    """The store's key of the job's image until the job is done; another order under the same id has another key."""
+    return owned_key(order.owner, f"{job_id}.{order.fingerprint[:16]}.in")
+
+
+def output_key(job_id: str, order: Order, extension: str) -> str:
+    """The store's key of the job's output."""
+    return owned_key(order.owner, f"{job_id}.{extension}")

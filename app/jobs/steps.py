@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
-from typing import TypeVar
 
 from app.access.gate import Access
 from app.blobs.store import BlobStore
 from app.errors import (
     ClearcutError,
-    DeadlineExceeded,
     FetchFailed,
     ImageError,
     InternalError,
@@ -28,35 +25,44 @@ from app.errors import (
 )
 from app.fetch.fetcher import Fetcher
 from app.jobs import webhook
+from app.jobs.fair import FairLimiter
 from app.jobs.lane import Lane
-from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, message_id, outcome_json
+from app.jobs.order import (
+    JobView,
+    Moderation,
+    Order,
+    Outcome,
+    charge_of,
+    input_key,
+    message_id,
+    outcome_json,
+    output_key,
+    partition_of,
+)
+from app.jobs.waiting import JITTER, PATIENCE_S, InterruptibleSteps
 from app.jobs.workflows import ATTEMPTS, Step
 from app.metrics import Metrics
 from app.pipeline import Job, Pipeline
 from app.trace import Trace
 
 log = logging.getLogger("clearcut")
-T = TypeVar("T")
 
 LEASE_S = 7 * 86_400
 """How long a job's credits stay reserved while it waits."""
-PATIENCE_S = 3600.0
-"""How long a step is tried again while something of ours is away, a store or a database."""
 FETCH_PAUSES = (1.0, 4.0, 15.0)
 """Between attempts at an address whose server is at fault, seconds."""
-JITTER = 0.2
-"""Of every pause, either way."""
 FETCH_PATIENCE_S = 25.0
 """After this long no further attempt begins: a server that lets all wait must not hold the places of other jobs."""
 FAULTS = 3
 """Attempts at a picture that makes an error of ours."""
-HOOKS_AT_ONCE = 32
+HOOKS_AT_ONCE, ACCOUNT_HOOKS = 32, 8
+"""Webhooks being delivered: of one process, and of one account in it."""
 
 Payload = Callable[[JobView, str | None], dict[str, object]]
 """(the job, the address of its output) to a dialect's webhook."""
 
 
-class JobSteps:
+class JobSteps(InterruptibleSteps):
     """The steps of every job of one service.
 
     Args:
@@ -80,6 +86,7 @@ class JobSteps:
         hook_secrets: Callable[[str | None], Sequence[str]],
         on_done: Callable[[float], None],
     ) -> None:
+        super().__init__()
         self._pipeline = pipeline
         self._access = access
         self._blobs = blobs
@@ -91,30 +98,7 @@ class JobSteps:
         self._link = link
         self._hook_secrets = hook_secrets
         self._on_done = on_done
-        self._hooks = asyncio.Semaphore(HOOKS_AT_ONCE)
-        self._idle: set[asyncio.Task[object]] = set()
-        self._leaving = False
-
-    def leave(self) -> None:
-        """Put off what only waits: a cancelled step is not recorded, and done by whoever goes on with its job."""
-        self._leaving = True
-        for task in self._idle:
-            task.cancel()
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        task = asyncio.current_task()
-        if self._leaving or task is None:
-            raise asyncio.CancelledError
-        self._idle.add(task)
-        try:
-            yield
-        finally:
-            self._idle.discard(task)
-
-    async def _pause(self, seconds: float) -> None:
-        with self._waiting():
-            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))  # nosec B311 # noqa: S311 - no secret
+        self._hooks = FairLimiter(HOOKS_AT_ONCE, ACCOUNT_HOOKS)
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
@@ -196,7 +180,7 @@ class JobSteps:
     ) -> Step:
         async with AsyncExitStack() as places:
             with self._waiting():
-                await places.enter_async_context(self._hooks)
+                await places.enter_async_context(self._hooks.place(partition_of(job_id, order)))
             made = await webhook.deliver(
                 self._fetcher, order.webhook or "", payload, message_id=message_id(job_id, outcome),
                 secrets=self._hook_secrets(order.account), account=order.account,
@@ -243,7 +227,7 @@ class JobSteps:
 
         async with AsyncExitStack() as places:
             with self._waiting():
-                turn = await places.enter_async_context(self._lane.place())
+                turn = await places.enter_async_context(self._lane.place(partition_of(job_id, order)))
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
@@ -252,7 +236,7 @@ class JobSteps:
             await count.finish(result.output_pixels)
             seconds = time.monotonic() - begun
         image = result.answers[0].image
-        key = f"{job_id}.{image.format}"
+        key = output_key(job_id, order, image.format)
         put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
         await self._persist(lambda: asyncio.to_thread(put))
         moderated = self._pipeline.moderator is not None
@@ -271,18 +255,6 @@ class JobSteps:
                     raise
                 await self._pause(pause)
         raise AssertionError
-
-    async def _persist(self, work: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
-        """Try again while something of ours is away for the moment; what the request is at fault for comes at once."""
-        until, pause = time.monotonic() + patience_s, 0.5
-        while True:
-            try:
-                return await work()
-            except (Unavailable, DeadlineExceeded, OSError):
-                if time.monotonic() + pause > until:
-                    raise
-            await self._pause(pause)
-            pause = min(30.0, 2 * pause)
 
 
 def _failed(error: ClearcutError) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -86,6 +87,21 @@ def order(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> 
     return answer.json()["predictionID"]
 
 
+def apiframe(service: Service, key: str, path: str, **more: str) -> str:
+    """As ``order``, with an API that has no limit of unfinished jobs."""
+    params = {"image": service.outside.base_url + path}
+    body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
+    url = f"{service.server.base_url}/v2/images/background-remove"
+    answer = httpx.post(url, json=body, headers={"x-api-key": key}, trust_env=False)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["jobId"]
+
+
+def status(service: Service, key: str, job: str) -> str:
+    url = f"{service.server.base_url}/v2/jobs/{job}"
+    return httpx.get(url, headers={"x-api-key": key}, trust_env=False).json()["status"]
+
+
 def finished(service: Service, key: str, job: str, seconds: float = 60) -> dict[str, object]:
     deadline = time.monotonic() + seconds
     url = f"{service.server.base_url}/v1/prediction/{job}"
@@ -105,3 +121,38 @@ def test_jobs_count_as_megapixels(service):
     headers = {"x-api-key": key, "content-type": "image/png"}
     answer = httpx.post(f"{service.server.base_url}/v1/remove", content=PICTURE, headers=headers, trust_env=False)
     assert answer.status_code == 429
+
+
+def test_slow_urls_of_one_account_do_not_delay_others(service):
+    """The jobs of the first account wait for a server at fault, which is asked again for twenty seconds."""
+    busy, other = service.accounts.make(2, 100)
+    service.outside.statuses["/slow.jpg"] = 503
+    slow = [apiframe(service, busy, "/slow.jpg") for _ in range(40)]
+    job = order(service, other)
+    assert finished(service, other, job, seconds=15)["status"] == "success"
+    assert status(service, busy, slow[-1]) == "QUEUED"
+
+
+def test_stalling_webhooks_of_one_account_do_not_delay_others(service):
+    busy, other = service.accounts.make(2, 100)
+    hook, release = service.outside.base_url, threading.Event()
+
+    def answer(path: str, _: int) -> int:
+        if path == "/stall":
+            release.wait(25)
+        return 204
+
+    service.outside.answer = answer
+    try:
+        jobs = [apiframe(service, busy, "/photo.jpg", webhook_url=f"{hook}/stall") for _ in range(40)]
+        deadline = time.monotonic() + 60
+        while status(service, busy, jobs[-1]) != "COMPLETED":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        finished(service, other, order(service, other, webhook_url=f"{hook}/other"))
+        deadline = time.monotonic() + 15
+        while not any(path == "/other" for path, _, _ in service.outside.calls):
+            assert time.monotonic() < deadline, "the webhook waits for those of another account"
+            time.sleep(0.05)
+    finally:
+        release.set()

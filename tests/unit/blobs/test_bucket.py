@@ -31,7 +31,7 @@ class Away:
         lambda blobs: blobs.open_range("k", 0, 1),
         lambda blobs: blobs.delete("k"),
         lambda blobs: blobs.sweep(0.0),
-        lambda blobs: blobs.usage(),
+        lambda blobs: blobs.require_space("k"),
     ],
 )
 def test_a_server_that_is_away_is_worth_another_try(work):
