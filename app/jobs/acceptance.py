@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
-from app.access.charges import Charge
 from app.access.gate import Access
 from app.access.keys import Account
 from app.blobs.store import BlobStore
@@ -178,11 +177,12 @@ class JobAcceptance:
             await self._queue.add(job_id, order)
             first = await self._queue.find(job_id) if keyed else None
         except ClearcutError:
-            if charge is not None and await self._absent(job_id):
-                await self._give_back(charge)
+            if await self._absent(job_id):
+                await self._withdraw(job_id, order)
             raise
         if charge is not None and first is not None and first.order.charge != order.charge:
-            await self._give_back(charge)  # another node has accepted a job under this Idempotency-Key
+            # Another node has accepted a job under this Idempotency-Key; the same order has the same input.
+            await self._withdraw(job_id, order, keep_input=first.order.fingerprint == order.fingerprint)
             if first.order.fingerprint != order.fingerprint:
                 raise IdempotencyMismatch
             return first
@@ -213,16 +213,21 @@ class JobAcceptance:
             if data is None:
                 await asyncio.to_thread(self._blobs.require_space, input_key(job_id, order))
                 return
-            expires_at = time.time() + self._settings.blob_ttl_s
+            expires_at = time.time() + max(LEASE_S, self._settings.blob_ttl_s)
             put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
             await asyncio.to_thread(put)
         except OSError as exc:
             log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The jobs' pictures cannot be kept", retry_after=5) from None
 
-    async def _give_back(self, charge: Charge) -> None:
-        with suppress(Unavailable):  # the reservation expires by itself
-            await self._access.settle(charge, False)
+    async def _withdraw(self, job_id: str, order: Order, *, keep_input: bool = False) -> None:
+        """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""
+        if (charge := charge_of(job_id, order)) is not None:
+            with suppress(Unavailable):
+                await self._access.settle(charge, False)
+        if not keep_input:
+            with suppress(Unavailable, OSError):
+                await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))
 
     async def _absent(self, job_id: str) -> bool:
         """Whether an order that failed is certainly not in the queue; in doubt it keeps its reservation."""

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from functools import partial
 
@@ -48,7 +48,7 @@ from app.trace import Trace
 log = logging.getLogger("clearcut")
 
 LEASE_S = 7 * 86_400
-"""How long a job's credits stay reserved while it waits."""
+"""How long a job's credits stay reserved, and its input stored, while it waits, seconds."""
 FETCH_PAUSES = (1.0, 4.0, 15.0)
 """Between attempts at an address whose server is at fault, seconds."""
 FETCH_PATIENCE_S = 25.0
@@ -120,7 +120,7 @@ class JobSteps(InterruptibleSteps):
             return {}
         try:
             data = await self._fetched(order.url, order.field)
-            expires_at = time.time() + self._ttl_s
+            expires_at = time.time() + max(LEASE_S, self._ttl_s)
             put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
             await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
@@ -151,15 +151,14 @@ class JobSteps(InterruptibleSteps):
         return _failed(InternalError())
 
     async def close(self, job_id: str, order: Order, outcome: Outcome) -> None:
-        """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
+        """Settle credits, drop the input, count and log. A failed job's input stays for a retry, as long as outputs."""
         charge = charge_of(job_id, order)
         if charge is not None and self._access.enabled:
             await self._persist(lambda: self._access.settle(charge, outcome.ok), math.inf)
-        if outcome.ok:
-            try:
-                await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))
-            except (Unavailable, OSError):
-                log.warning("a job's picture is left to expire", extra={"fields": {"job": job_id}})
+        try:
+            await asyncio.to_thread(self._drop_input, input_key(job_id, order), outcome.ok)
+        except (Unavailable, OSError):
+            log.warning("a job's picture is left to expire", extra={"fields": {"job": job_id}})
         waited = outcome.finished - order.accepted
         self._metrics.jobs.labels(order.dialect, "completed" if outcome.ok else outcome.reason).inc()
         self._metrics.job_seconds.observe(max(0.0, waited))
@@ -169,6 +168,15 @@ class JobSteps(InterruptibleSteps):
             "reason": outcome.reason, "seconds": round(waited, 3), "work_ms": round(outcome.seconds * 1000, 2),
         }  # fmt: skip
         log.info("job", extra={"fields": fields | ({"account": order.account} if order.account else {})})
+
+    def _drop_input(self, key: str, done: bool) -> None:
+        """Delete an input, or shorten its time. Blocks. Raises OSError, Unavailable."""
+        if done:
+            self._blobs.delete(key)
+            return
+        with suppress(KeyError):  # it was never stored
+            blob = self._blobs.get(key)
+            self._blobs.put(key, blob.data, blob.stat.media_type, time.time() + self._ttl_s)
 
     async def compose(self, job_id: str, order: Order, outcome: Outcome) -> dict[str, object]:
         """The webhook's body, once: every attempt sends the same."""

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from app.access.limits import AtWork
+from app.blobs.folder import FolderBlobs
 from app.errors import FetchFailed, RateLimited, Unavailable
 from app.imaging.options import RemoveOptions
 from app.jobs import steps
 from app.jobs.lane import Lane
-from app.jobs.order import Order, Outcome
+from app.jobs.order import Order, Outcome, input_key
 from app.jobs.steps import JobSteps
 from app.metrics import Metrics
 
@@ -48,12 +49,12 @@ class Faulty:
         self._fail()
 
 
-def made(access: Faulty, blobs: Faulty, fetcher: Faulty) -> JobSteps:
+def made(access: Faulty, blobs: Any, fetcher: Faulty, ttl_s: float = 60.0) -> JobSteps:
     any_: Any = None
     lane = Lane(AtWork(), width=1, room=1)
     ends: list[float] = []
     return JobSteps(
-        any_, access, blobs, fetcher, Metrics(), lane, 60.0, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
+        any_, access, blobs, fetcher, Metrics(), lane, ttl_s, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -115,6 +116,30 @@ def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
     access = Faulty(Unavailable("away"))
     asyncio.run(made(access, Faulty(), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
     assert access.settled == [True]
+
+
+def test_input_outlives_outputs_while_its_job_waits(tmp_path):
+    """Outputs are stored for an hour here; the job waits for longer, and fails."""
+    clock = [time.time()]
+    blobs = FolderBlobs(tmp_path, 10_000, lambda: clock[0])
+
+    class Host(Faulty):
+        async def get(self, url: str, *, field: str) -> Any:
+            return SimpleNamespace(data=b"an image")
+
+    made_here = made(Faulty(), blobs, Host(), ttl_s=3600.0)
+    asyncio.run(made_here.fetch("id", ORDER))
+    key = input_key("id", ORDER)
+    clock[0] += 2 * 86_400
+    blobs.sweep(clock[0])
+    assert blobs.get(key).data == b"an image"
+    clock[0] = time.time()
+    asyncio.run(made_here.close("id", ORDER, Outcome(False, 1.0)))
+    assert blobs.stat(key).expires_at < time.time() + 3601
+    asyncio.run(made_here.fetch("id", ORDER))
+    asyncio.run(made_here.close("id", ORDER, Outcome(True, 1.0)))
+    with pytest.raises(KeyError):
+        blobs.get(key)
 
 
 @pytest.mark.parametrize("fault", [OSError("disk"), Unavailable("bucket")])
