@@ -81,7 +81,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
-    if charge is not None and (kept := service.replays.get(charge.id)) is not None:
+    if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
         await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
@@ -109,9 +109,10 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     exchange.format = result.answers[0].image.format
     exchange.facts |= log_facts(result)
     response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
-    if charge is not None and "idempotency-key" in request.headers:
-        kept = Kept(response.status_code, tuple(response.raw_headers), bytes(response.body))
-        service.replays.keep(charge.id, kept)
+    if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
+        body = await service.on_pool(lambda: bytes(response.body))
+        kept = Kept(response.status_code, tuple(response.raw_headers), body)
+        service.replays.keep(charge.key_id, charge.id, kept)
     return response
 
 

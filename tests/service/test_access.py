@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import threading
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from app.access.charges import Idempotency
 from app.access.keys import Quotas, digest_of, id_of, new_key, opens
 from app.access.ledger import Ledger
+from app.access.replay import Replays
 from app.access.tables import open_engine
 from app.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
 from tests.fakes import Stage, on_stage, until
@@ -399,7 +401,7 @@ def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledg
         first = await send(on, key, headers=again)
         quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
         runs = on.service.cutouts
-        on.service.replays.keep("other", on.service.replays._kept.popitem()[1])  # as if it had had to make room
+        on.service.replays = Replays(0)  # as if the response had been evicted
         worked = await send(on, key, headers=again)
         await settled(on)
         return first, quoted, worked, runs
@@ -502,3 +504,21 @@ def test_an_idempotency_key_that_is_none(url, ledger, value):
     response = on_stage(scenario, database_url=url)
     assert response.status_code == 400
     assert "Idempotency-Key" in response.json()["details"]
+
+
+def test_stored_response_is_copied_on_the_pool(url, ledger, monkeypatch):
+    """A copy of many megabytes would hold up the event loop."""
+    key = ledger.create("shop", "prepaid", 1, Quotas())
+    threads = []
+
+    def copy(data):
+        threads.append(threading.current_thread().name)
+        return bytes(data)
+
+    monkeypatch.setattr("app.web.work.bytes", copy, raising=False)
+
+    async def scenario(on: Stage):
+        return await send(on, key, headers={"idempotency-key": "order-17"})
+
+    assert on_stage(scenario, database_url=url).status_code == 200
+    assert [name.rpartition("-")[0] for name in threads] == ["pixels"]
