@@ -167,3 +167,10 @@ def test_database_of_an_earlier_version_is_migrated(ledger, tmp_path):
     charge = again.open(key, 1, 0, Idempotency("a", "1"))
     again.bind_content(charge, "x" * 64)
     again.close()
+
+
+def test_every_commit_reaches_the_disk(ledger):
+    """``synchronous`` 2 is FULL: a power cut loses no charge."""
+    with ledger._engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
