@@ -123,6 +123,7 @@ bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (s
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.mixed_load
 	$(RUN) -m benchmarks.job_backlog
+	$(RUN) -m benchmarks.fairness
 	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
 

@@ -96,6 +96,11 @@ class Result:
     model: str | None
     """Name of the model that made the matte; None where the request supplied a mask."""
 
+    @property
+    def output_pixels(self) -> int:
+        """Of all outputs together."""
+        return sum(answer.image.width * answer.image.height for answer in self.answers)
+
 
 class Pipeline:
     def __init__(
@@ -134,7 +139,8 @@ class Pipeline:
         """Remove the background of one picture.
 
         Args:
-            probed: awaited with the pixels of all pictures in the job before any is decoded; it may refuse them.
+            probed: awaited with the larger of the job's input pixels and expected output pixels before any image is
+                decoded; may raise to refuse the job.
             turn: given for work that nobody waits for: awaited before each stage, and all others go first in it.
 
         Raises:
@@ -166,7 +172,7 @@ class Pipeline:
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
             if probed is not None:
-                await probed(pixels)
+                await probed(max(pixels, headers["image_file"].pixels + self._beyond(job, headers["image_file"])))
             waited = trace.elapsed()
             async with self.pixels.hold(pixels + self._beyond(job, headers["image_file"]), later):
                 trace.add("admission", trace.elapsed() - waited)

@@ -137,7 +137,14 @@ class Settings(BaseModel):
         15, gt=0, le=300, description="A fetch as a whole, from the name to the last byte, seconds."
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Empty: unsigned."
+        None,
+        description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Each account has a "
+        "secret derived from it (`python -m app jobs webhook-secret`). Empty: unsigned.",
+    )
+    webhook_shared_signature: bool = Field(
+        True,
+        description="Add a signature with `CLEARCUT_WEBHOOK_SECRET` itself to the webhooks of accounts, for receivers "
+        "that do not use their account's secret yet. Set to `false` once all do.",
     )
 
     # inputs and outputs that are kept for a while

@@ -1,6 +1,7 @@
-"""What an account costs a request: reserving and settling one credit in the ledger, one after the other.
+"""What an account costs a request: reserving and charging one credit in the ledger, one after the other.
 
-``python -m benchmarks.ledger [--database postgresql://…]``; without an address, SQLite in a file of its own.
+``python -m benchmarks.ledger [--database postgresql://…]``; without a URL, SQLite in a file of its own, with the
+service's setting (``synchronous=FULL``: every commit reaches the disk) and with ``NORMAL`` for comparison.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import tempfile
 import time
 
 import numpy as np
+from sqlalchemy import event
 
+from app.access.charges import Idempotency
 from app.access.keys import Quotas, id_of
-from app.access.ledger import Idempotency, Ledger
+from app.access.ledger import Ledger
 from app.access.tables import open_engine
 from benchmarks import report
 
@@ -28,16 +31,24 @@ def milliseconds(work, rounds: int) -> dict[str, float]:
     return {"median_ms": round(float(np.median(times)), 3), "p99_ms": round(float(np.percentile(times, 99)), 3)}
 
 
-def measure(url: str) -> dict[str, object]:
-    ledger = Ledger(open_engine(url, 1), 60)
+def measure(url: str, synchronous: str = "") -> dict[str, object]:
+    engine = open_engine(url, 1)
+    if synchronous:
+        event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA synchronous={synchronous}"))
+        engine.dispose()  # the next connection has the setting
+    ledger = Ledger(engine, 60)
     key_id = id_of(ledger.create("benchmark", "prepaid", 10**9, Quotas()))
 
     def once(number: int, label: str = "") -> None:
         idempotency = Idempotency(f"{label}{number}", "0" * 64) if label else None
-        ledger.settle(ledger.open(key_id, 1, 0, idempotency))
+        charge = ledger.open(key_id, 1, 0, idempotency)
+        ledger.settle(charge, final=False)
+        if idempotency is not None:
+            ledger.confirm(charge)
 
     figures = {
         "look_up": milliseconds(lambda _: ledger.find(key_id), ROUNDS),
+        "check_credits": milliseconds(lambda _: ledger.can_request(key_id, 1, None), ROUNDS),
         "reserve_and_settle": milliseconds(once, ROUNDS),
         "with_idempotency_key": milliseconds(lambda number: once(number, "a"), ROUNDS),
     }
@@ -56,6 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = given or f"sqlite:///{folder}/accounts.db"
         figures = measure(url)
+        if not given:
+            figures["synchronous=NORMAL"] = measure(f"sqlite:///{folder}/normal.db", "NORMAL")
     backend = url.partition(":")[0]
     question = f"What does an account cost a request, on {backend}?"
     path = report.write(f"ledger_{backend}", question, "python -m benchmarks.ledger", machine, {"figures": figures})

@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from app.access.charges import Usage
 from app.access.keys import Plan, Quotas, id_of
-from app.access.ledger import Ledger, Usage
+from app.access.ledger import Ledger
 from app.access.tables import open_engine
 from app.errors import StartupError
 from app.settings import Settings

@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.access.charges import Charge, Idempotency, Usage
 from app.access.keys import Account, id_of, opens
-from app.access.ledger import Charge, Idempotency, Ledger, Usage
-from app.access.rates import Rates, Standing
+from app.access.ledger import Ledger
+from app.access.quotas import QuotaCounter
 from app.access.tables import open_engine, threads_for
 from app.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
 from app.settings import Settings
@@ -41,7 +42,7 @@ class Access:
         self._observe = observe
         self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
-        self._rates: Rates | None = None
+        self.quotas = QuotaCounter(settings)
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._present: Counter[str] = Counter()
         self._unsettled = 0
@@ -60,7 +61,7 @@ class Access:
         if not self.enabled:
             return
         url = self._settings.database_url
-        self._rates = Rates(self._settings.limits_url)
+        self.quotas.open()
         engine = await asyncio.get_running_loop().run_in_executor(
             self._pool, lambda: open_engine(url, threads_for(url))
         )
@@ -124,26 +125,12 @@ class Access:
             if not self._present[account.id]:
                 del self._present[account.id]
 
-    async def count_request(self, account: Account | None) -> Standing | None:
-        """Count one request of this minute; None when there is no limit."""
-        if account is None:
-            return None
-        own = account.quotas.requests_per_minute
-        return await self._take(account, "requests", self._settings.requests_per_minute if own is None else own, 1)
-
-    async def count_creates(self, account: Account | None, policy: str, quota: int) -> Standing | None:
-        """Count a job of this minute under a dialect's own limit; None when there is no limit."""
-        if account is None:
-            return None
-        return await self._take(account, policy, quota, 1)
-
-    async def count_megapixels(self, account: Account | None, megapixels: int) -> Standing | None:
-        """Count a picture of this minute; None when there is no limit."""
-        if account is None:
-            return None
-        own = account.quotas.megapixels_per_minute
-        quota = self._settings.megapixels_per_minute if own is None else own
-        return await self._take(account, "megapixels", quota, megapixels)
+    async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
+        """Whether the account has a credit left, or has used this Idempotency-Key before. Reserves nothing."""
+        if account is None or account.plan == "unlimited":
+            return True
+        ledger = self._open_ledger()
+        return await self._call(lambda: ledger.can_request(account.id, 1, idempotency_key))
 
     async def open(self, account: Account, idempotency: Idempotency | None, cost: int = 1) -> Charge:
         """Reserve credits; to be closed in any case. Raises as ``Ledger.open`` does."""
@@ -165,22 +152,42 @@ class Access:
             with suppress(Unavailable):
                 await self._call(lambda: ledger.extend(charge))
 
-    async def close(self, charge: Charge, handed_over: bool) -> None:
-        """Charge for what was handed over, give back what was not. Failures are logged, as nobody hears of them."""
+    async def bind_content(self, charge: Charge, digest: str) -> None:
+        """See ``Ledger.bind_content``."""
+        ledger = self._open_ledger()
+        await self._call(lambda: ledger.bind_content(charge, digest))
+
+    async def charge(self, charge: Charge) -> None:
+        """Charge what was reserved, before the response starts.
+
+        Raises:
+            Unavailable: the database cannot be reached or the reservation is gone; nothing of the cut-out may be sent.
+        """
+        if charge.repeats:
+            return
+        ledger = self._open_ledger()
+        if not await self._call(lambda: ledger.settle(charge, final=False)):
+            raise Unavailable("The credit reserved for this request has expired; send the request again")
+
+    async def close(self, charge: Charge, sent: bool) -> None:
+        """Finish a request's charge. Failures are logged, as the response has ended.
+
+        Args:
+            sent: whether part of the response body was sent; otherwise the credit is given back.
+        """
         if charge.repeats:
             return
         if (lease := self._leases.pop(charge.id, None)) is not None:
             lease.cancel()
         ledger = self._open_ledger()
         try:
-            if handed_over:
-                charged = await self._call(lambda: ledger.settle(charge))
-            else:
-                charged = False
+            if not sent:
                 await self._call(lambda: ledger.release(charge))
-            self._observe("charged" if charged else "released")
+            elif charge.idempotent:
+                await self._call(lambda: ledger.confirm(charge))
+            self._observe("charged" if sent else "released")
         except Unavailable:
-            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "handed_over": handed_over}})
+            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "sent": sent}})
         finally:
             self._unsettled -= 1
             if not self._unsettled:
@@ -224,11 +231,6 @@ class Access:
     def _concurrent(self, account: Account) -> int:
         own = account.quotas.concurrent
         return self._settings.concurrent if own is None else own
-
-    async def _take(self, account: Account, policy: str, quota: int, cost: int) -> Standing | None:
-        if not quota or self._rates is None:
-            return None
-        return await self._rates.take(account.id, policy, quota, cost)
 
     async def _account(self, key_id: str) -> Account | None:
         now = time.monotonic()

@@ -15,6 +15,7 @@ from typing import Literal
 Plan = Literal["unlimited", "monthly", "prepaid"]
 
 _KEY = re.compile(r"clc_([a-z0-9]{12})_[A-Za-z0-9_-]{43}")
+_KEY_ID = re.compile(r"[a-z0-9]{12}")
 _ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look like another
 
 
@@ -54,6 +55,10 @@ def id_of(key: str) -> str | None:
     """The id in a key; None when it is none of ours."""
     match = _KEY.fullmatch(key)
     return match[1] if match else None
+
+
+def is_key_id(text: str) -> bool:
+    return _KEY_ID.fullmatch(text) is not None
 
 
 def opens(key: str, account: Account | None) -> bool:

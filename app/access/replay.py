@@ -1,8 +1,8 @@
-"""Answers that are kept for who asks again with the same Idempotency-Key. In memory, so many bytes and no more."""
+"""Responses that are stored in memory and sent again to a repeated Idempotency-Key."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 
@@ -14,30 +14,47 @@ class Kept:
 
 
 class Replays:
-    """The least recently used answer goes first. Used from the event loop's thread only."""
+    """A cache of at most ``capacity`` bytes. Used from the event loop's thread only.
+
+    When it is full, the account with the most bytes loses its least recently used responses: no account can evict
+    those of accounts that store less.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._accounts: dict[str, OrderedDict[str, Kept]] = {}
+        self._used: Counter[str] = Counter()
 
-    def get(self, charge_id: str) -> Kept | None:
-        kept = self._kept.get(charge_id)
-        if kept is not None:
-            self._kept.move_to_end(charge_id)
-        return kept
+    def get(self, account: str, charge_id: str) -> Kept | None:
+        stored = self._accounts.get(account)
+        if stored is None or charge_id not in stored:
+            return None
+        stored.move_to_end(charge_id)
+        return stored[charge_id]
 
-    def keep(self, charge_id: str, kept: Kept) -> None:
-        """Keep an answer; one that is larger than the whole room is not kept."""
-        if _weight(kept) > self.capacity or charge_id in self._kept:
+    def fits(self, body_bytes: int) -> bool:
+        """Whether a response of this size can be stored at all."""
+        return body_bytes < self.capacity
+
+    def keep(self, account: str, charge_id: str, kept: Kept) -> None:
+        """Store a response, unless it is larger than the capacity."""
+        if _weight(kept) > self.capacity or charge_id in self._accounts.get(account, ()):
             return
-        self._kept[charge_id] = kept
-        self.used += _weight(kept)
+        self._accounts.setdefault(account, OrderedDict())[charge_id] = kept
+        self._count(account, _weight(kept))
         while self.used > self.capacity:
-            _, gone = self._kept.popitem(last=False)
-            self.used -= _weight(gone)
+            largest = max(self._used, key=self._used.__getitem__)
+            _, gone = self._accounts[largest].popitem(last=False)
+            self._count(largest, -_weight(gone))
+
+    def _count(self, account: str, size: int) -> None:
+        self.used += size
+        self._used[account] += size
+        if not self._used[account]:
+            del self._used[account], self._accounts[account]
 
 
 def _weight(kept: Kept) -> int:
-    """Bytes that an answer takes: its body, its headers, and about as much as the objects around them."""
+    """Bytes that a response takes: its body, its headers, and about as much as the objects around them."""
     return len(kept.body) + sum(len(name) + len(value) for name, value in kept.headers) + 2048

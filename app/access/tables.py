@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    inspect,
     make_url,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -59,10 +60,15 @@ charges = Table(
     Column("closed_at", Double),
     Column("idempotency_key", String(255)),
     Column("fingerprint", String(64)),
+    Column("content_digest", String(64)),
     UniqueConstraint("key_id", "idempotency_key"),
     Index("charges_of_key", "key_id", "state"),
 )  # fmt: skip
-"""``state``: reserved, then charged or released. A reservation past ``expires_at`` counts for nothing."""
+"""``state``: reserved, then charged or released. A reservation past ``expires_at`` counts for nothing.
+
+``closed_at``: null while reserved, and while a charge may still be refunded because no byte of the response was sent.
+``content_digest``: SHA-256 of the files fetched for a request with an Idempotency-Key; null if none were fetched.
+"""
 
 
 def open_engine(url: str, threads: int) -> Engine:
@@ -74,13 +80,22 @@ def open_engine(url: str, threads: int) -> Engine:
     engine = _engine(url, threads)
     try:
         try:
-            metadata.create_all(engine)
+            _migrate(engine)
         except DBAPIError:
-            metadata.create_all(engine)  # another process made them in the same moment
+            _migrate(engine)  # another process did it at the same moment
     except DBAPIError as exc:
         engine.dispose()
         raise _unusable(exc) from None
     return engine
+
+
+def _migrate(engine: Engine) -> None:
+    """Create the tables, and add the columns that an earlier version did not have."""
+    metadata.create_all(engine)
+    present = {column["name"] for column in inspect(engine).get_columns(charges.name)}
+    if "content_digest" not in present:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE charges ADD COLUMN content_digest VARCHAR(64)")
 
 
 def try_database(url: str) -> str:
@@ -163,7 +178,8 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
+        # FULL: a charge is on the disk before its response is sent, and survives a power cut.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

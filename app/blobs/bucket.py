@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from app.blobs.quota import QuotaUsage
 from app.blobs.store import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
-from app.errors import StartupError, StorageFull, Unavailable
+from app.errors import StartupError, Unavailable
 
 _NAME = re.compile(r"(\d{1,12})~([a-z0-9.+-]+)~([a-z0-9.+-]+)")
 _RECOUNT_S = 60.0
@@ -52,10 +53,9 @@ class BucketBlobs:
     def __init__(self, files: Any, root: str, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._files = files
         self._root = root.rstrip("/")
-        self._quota = quota_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._used = 0
+        self._usage = QuotaUsage(quota_bytes)
         self._counted = float("-inf")
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
@@ -63,7 +63,7 @@ class BucketBlobs:
         name = f"{math.ceil(expires_at)}~{check_media_type(media_type).replace('/', '~')}"
         size = memoryview(data).nbytes
         earlier = self._objects(folder)
-        self._reserve(size)
+        self._reserve(key, size)
         path = f"{folder}/{name}"
         try:
             with _asking():
@@ -96,21 +96,21 @@ class BucketBlobs:
         self._counted = float("-inf")
         return len(expired)
 
-    def usage(self) -> int:
+    def require_space(self, key: str) -> None:
         with self._lock:
             self._recount()
-            return self._used
+            self._usage.require(key, 1)
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, key: str, size: int) -> None:
         with self._lock:
             self._recount()
-            if self._used + size > self._quota:
-                raise StorageFull
-            self._used += size
+            self._usage.require(key, size)
+            self._usage.add(key, size)
 
     def _recount(self) -> None:
         if time.monotonic() - self._counted >= _RECOUNT_S:
-            self._used = sum(int(facts["size"]) for facts in self._objects(self._root).values())
+            objects = self._objects(self._root)
+            self._usage.recount((path.split("/")[-2], int(facts["size"])) for path, facts in objects.items())
             self._counted = time.monotonic()
 
     def _pieces(self, key: str, path: str, start: int, end: int) -> Iterator[bytes]:

@@ -13,11 +13,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from app.blobs.quota import QuotaUsage
 from app.blobs.store import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
-from app.errors import StorageFull
 
 _TEMPORARY = ".part-"
 _ORPHAN_S = 3600.0
@@ -36,10 +37,9 @@ class FolderBlobs:
 
     def __init__(self, folder: Path, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
-        self._quota = quota_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._used = 0
+        self._usage = QuotaUsage(quota_bytes)
         self._counted = float("-inf")
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
@@ -48,7 +48,7 @@ class FolderBlobs:
         etag = hashlib.sha256(view).hexdigest()[:32]
         stat = Stat(len(view), check_media_type(media_type), expires_at, etag)
         head = json.dumps([stat.size, stat.media_type, stat.expires_at, stat.etag]).encode() + b"\n"
-        self._reserve(len(head) + len(view))
+        self._reserve(key, len(head) + len(view))
         self._make(path.parent)
         temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
@@ -88,7 +88,7 @@ class FolderBlobs:
         except FileNotFoundError:
             return
         with self._lock:
-            self._used = max(0, self._used - size)
+            self._usage.remove(key, size)
 
     def sweep(self, now: float) -> int:
         removed = 0
@@ -103,28 +103,26 @@ class FolderBlobs:
         self._counted = float("-inf")
         return removed
 
-    def usage(self) -> int:
+    def require_space(self, key: str) -> None:
         with self._lock:
             self._recount()
-            return self._used
+            self._usage.require(key, 1)
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, key: str, size: int) -> None:
         with self._lock:
             self._recount()
-            if self._used + size > self._quota:
-                raise StorageFull
-            self._used += size
+            self._usage.require(key, size)
+            self._usage.add(key, size)
 
     def _recount(self) -> None:
-        if time.monotonic() - self._counted < _RECOUNT_S:
-            return
-        used = 0
+        if time.monotonic() - self._counted >= _RECOUNT_S:
+            self._usage.recount(self._sizes())
+            self._counted = time.monotonic()
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
         for entry in self._entries():
-            try:
-                used += entry.stat().st_size
-            except FileNotFoundError:
-                continue
-        self._used, self._counted = used, time.monotonic()
+            with suppress(FileNotFoundError):
+                yield entry.name, entry.stat().st_size
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         try:

@@ -41,7 +41,7 @@ class BlobStore(Protocol):
         """Keep ``data`` until ``expires_at`` (Unix time); all of it or nothing.
 
         Raises:
-            StorageFull: it would go beyond the quota.
+            StorageFull: it would exceed the quota, or the share of it that the key's owner may have.
             ValueError: the key or the media type is malformed.
         """
 
@@ -64,8 +64,12 @@ class BlobStore(Protocol):
     def sweep(self, now: float) -> int:
         """Remove what has expired by ``now`` (Unix time), and what an interrupted ``put`` left; how many."""
 
-    def usage(self) -> int:
-        """Bytes kept, not counting what has expired and is swept. May be some seconds old."""
+    def require_space(self, key: str) -> None:
+        """Refuse a key under which not one more byte could be put. The count may be some seconds old.
+
+        Raises:
+            StorageFull
+        """
 
 
 def check_key(key: str) -> str:

@@ -31,13 +31,14 @@ class PermissionDenied(ClearcutError):
 
 
 class IdempotencyMismatch(InputError):
-    """The key of an earlier request came with another one."""
+    """The Idempotency-Key was used for another request, or for another image behind the same URL."""
 
     reason = "idempotency_mismatch"
 
     def __init__(self) -> None:
         super().__init__(
-            "Invalid value for 'Idempotency-Key'. Expected: a new key; this one came with another request before",
+            "Invalid value for 'Idempotency-Key'. Expected: a new key; this one was used for another request, or the "
+            "image behind its URL has changed",
             field="Idempotency-Key",
         )
 

@@ -54,12 +54,12 @@ class Failed(Unavailable):
 
 
 class StorageFull(Unavailable):
-    """The blob store has reached its quota."""
+    """The blob store has reached its quota, or the account its share of it."""
 
     reason = "storage_full"
 
-    def __init__(self, *, retry_after: int = 60) -> None:
-        super().__init__("The store of inputs and outputs is full", retry_after=retry_after)
+    def __init__(self, details: str = "The store of inputs and outputs is full", *, retry_after: int = 60) -> None:
+        super().__init__(details, retry_after=retry_after)
 
 
 class DeadlineExceeded(ClearcutError):

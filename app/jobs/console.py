@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from app.access.keys import id_of, is_key_id
 from app.blobs.opening import blob_store
 from app.errors import StartupError
 from app.jobs.nodes import queue_url
-from app.jobs.order import JobView, input_key, is_id
+from app.jobs.order import JobView, input_key, is_id, partition_of
 from app.jobs.queue import installed
 from app.jobs.rows import HOOK_SUFFIX, HOOKS, JOBS, view
+from app.jobs.webhook import account_secret
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("job", help="its id")
     retry = actions.add_parser("retry", help="do a failed job again; of a completed one send the webhook again")
     retry.add_argument("job", help="its id")
+    secret = actions.add_parser("webhook-secret", help="the secret that verifies the webhooks of one account")
+    secret.add_argument("key", help="the API key or its id")
     purge = actions.add_parser("purge", help="drop finished jobs and their files")
     purge.add_argument("--hours", type=float, default=24, metavar="N", help="finished so long ago (24)")
 
@@ -51,6 +55,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     Raises:
         StartupError: there are no jobs, or their database cannot be used.
     """
+    if arguments.action == "webhook-secret":
+        return _webhook_secret(arguments.key, settings)
     if settings.jobs == "off":
         raise StartupError("jobs are off: set CLEARCUT_JOBS=sqlite or postgresql, and CLEARCUT_DATA_DIR")
     if not installed():
@@ -90,6 +96,16 @@ def _act(arguments: argparse.Namespace, client: DBOSClient, settings: Settings) 
         _say(json.dumps(_whole(client, job, hook), indent=2))
         return 0
     return _retry(client, job)
+
+
+def _webhook_secret(key: str, settings: Settings) -> int:
+    if settings.webhook_secret is None:
+        raise StartupError("CLEARCUT_WEBHOOK_SECRET is not set: webhooks are not signed")
+    account = id_of(key) or key
+    if not is_key_id(account):
+        return _refuse("expected an API key or its id")
+    _say(account_secret(settings.webhook_secret.get_secret_value(), account))
+    return 0
 
 
 def _listed(client: DBOSClient, state: str | None, limit: int) -> list[JobView]:
@@ -149,7 +165,7 @@ def _whole(client: DBOSClient, job: JobView, hook: WorkflowStatus | None) -> dic
 def _retry(client: DBOSClient, job: JobView) -> int:
     if job.state == "failed":
         client.delete_workflows([job.id + HOOK_SUFFIX])
-        client.rewind_workflow(job.id, queue_name=JOBS)
+        client.rewind_workflow(job.id, queue_name=JOBS, queue_partition_key=partition_of(job.id, job.order))
     elif job.state == "completed" and job.hook in ("sent", "failed"):
         client.rewind_workflow(job.id + HOOK_SUFFIX, queue_name=HOOKS)
     else:

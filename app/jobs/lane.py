@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.access.limits import AtWork
+from app.jobs.fair import FairLimiter
 
 LONGEST_TURN_S = 0.5
 """A picture that is decoded holds memory: once begun, no stage is put off for longer."""
@@ -16,19 +17,19 @@ class Lane:
     """Used from the service's event loop only.
 
     Args:
-        width: jobs that are at work at once.
+        width: jobs that are at work at once; accounts get their turns one after the other.
         room: requests at work at which no stage of a job begins.
     """
 
     def __init__(self, at_work: AtWork, width: int, room: int) -> None:
         self._at_work = at_work
-        self._width = asyncio.Semaphore(width)
+        self._places = FairLimiter(width, width)
         self._room = room
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Turns]:
+    async def place(self, account: str) -> AsyncIterator[Turns]:
         """Wait for a place among those at work, and for requests to leave room for one more."""
-        async with self._width:
+        async with self._places.place(account):
             await self._at_work.until_below(self._room)
             yield Turns(self._at_work, self._room)
 

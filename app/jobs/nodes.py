@@ -10,8 +10,10 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +28,33 @@ if TYPE_CHECKING:
 
 FILE = "jobs.db"
 _LOCK_SPACE = 0x636C63  # 'clc': ours among the advisory locks of a database
-_COUNT = "select status, count(*) from {table} where name = 'job' and status in ('ENQUEUED', 'PENDING') group by status"
+_COUNT = (
+    "select status, queue_partition_key, count(*) from {table} "
+    "where name = 'job' and status in ('ENQUEUED', 'PENDING') group by status, queue_partition_key"
+)
 _OWNERS = "select distinct executor_id from dbos.workflow_status where status = 'PENDING' and executor_id is not null"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Jobs on all nodes together."""
+
+    waiting: int
+    at_work: int
+    by_partition: Mapping[str, int]
+    """Waiting jobs, by partition of the queue."""
+
+
+def _counts(rows: Iterable[Sequence[Any]]) -> Counts:
+    waiting = at_work = 0
+    partitions: Counter[str] = Counter()
+    for status, partition, count in rows:
+        if status == "PENDING":
+            at_work += count
+        else:
+            waiting += count
+            partitions[partition or ""] += count
+    return Counts(waiting, at_work, partitions)
 
 
 class Nodes(Protocol):
@@ -38,8 +65,7 @@ class Nodes(Protocol):
     url: str
     """Of the queue's database, as SQLAlchemy has it."""
 
-    def counts(self) -> tuple[int, int]:
-        """(jobs that wait, jobs that are at work), on all nodes together."""
+    def counts(self) -> Counts: ...
 
     def recover(self, take: Callable[[Sequence[str]], object]) -> None:
         """Call ``take`` with the names of those that are gone and have left work behind."""
@@ -95,10 +121,9 @@ class OneNode:
         with closing(sqlite3.connect(self._path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # stays with the file; every commit still reaches the disk
 
-    def counts(self) -> tuple[int, int]:
+    def counts(self) -> Counts:
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
-            rows = dict(connection.execute(_COUNT.format(table="workflow_status")).fetchall())
-        return rows.get("ENQUEUED", 0), rows.get("PENDING", 0)
+            return _counts(connection.execute(_COUNT.format(table="workflow_status")).fetchall())
 
     def recover(self, take: Callable[[Sequence[str]], object]) -> None:
         """The queue itself does it at launch: there is nobody else."""
@@ -146,10 +171,9 @@ class ManyNodes:
                 self._connection.close()
             raise
 
-    def counts(self) -> tuple[int, int]:
+    def counts(self) -> Counts:
         with self._session() as connection:
-            rows = dict(connection.execute(_COUNT.format(table="dbos.workflow_status")).fetchall())
-        return rows.get("ENQUEUED", 0), rows.get("PENDING", 0)
+            return _counts(connection.execute(_COUNT.format(table="dbos.workflow_status")).fetchall())
 
     def recover(self, take: Callable[[Sequence[str]], object]) -> None:
         with self._session() as connection:

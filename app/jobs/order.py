@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 import re
 import uuid
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from app.access.ledger import JOB_MARK, Charge
+from app.access.charges import JOB_MARK, Charge
+from app.blobs.quota import owned_key
 from app.imaging.options import RemoveOptions
 
 State = Literal["queued", "processing", "completed", "failed"]
@@ -41,6 +43,10 @@ class Order:
     account: str | None = None
     cost: int = 0
     """Credits."""
+    charge: str = ""
+    """Id of its charge, one for each accepted job. Empty in jobs of earlier versions: derived from the job's id."""
+    owner: str = ""
+    """What its files are counted by (``owner_tag``). Empty without an account, and in jobs of earlier versions."""
     url: str | None = dataclasses.field(default=None, repr=False)
     """Where the picture is; else it was sent, and is in the store."""
     webhook: str | None = dataclasses.field(default=None, repr=False)
@@ -109,9 +115,9 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def id_for(account: str | None, idempotency_key: str) -> str:
-    """The id of the job that an account's Idempotency-Key stands for: the same wherever and whenever it is asked."""
-    digest = hashlib.sha256(repr(("job", account, idempotency_key)).encode()).digest()
+def id_for(account: str, idempotency_key: str, secret: bytes) -> str:
+    """The id of the job that an account's Idempotency-Key identifies; not computable without the signing secret."""
+    digest = hmac.digest(secret, repr(("job", account, idempotency_key)).encode(), hashlib.sha256)
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
@@ -119,9 +125,20 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def charge_of(job_id: str, account: str, cost: int) -> Charge:
-    """The job's own charge: the same at every attempt, so that it is closed once."""
-    return Charge(JOB_MARK + job_id.replace("-", "")[:31], account, cost)
+def new_charge_id() -> str:
+    return JOB_MARK + uuid.uuid4().hex[1:]
+
+
+def charge_of(job_id: str, order: Order) -> Charge | None:
+    """The job's charge, the same at every attempt so that it is settled once; None for a job without an account."""
+    if order.account is None:
+        return None
+    return Charge(order.charge or JOB_MARK + job_id.replace("-", "")[:31], order.account, order.cost)
+
+
+def partition_of(job_id: str, order: Order) -> str:
+    """What a job shares its place limits with: its account's jobs, or a sixteenth of those without an account."""
+    return order.account if order.account is not None else f"anonymous-{job_id[0]}"
 
 
 def message_id(job_id: str, outcome: Outcome) -> str:
@@ -129,6 +146,16 @@ def message_id(job_id: str, outcome: Outcome) -> str:
     return job_id if outcome.ok else f"{job_id}-failed"
 
 
+def owner_tag(account: str, secret: bytes) -> str:
+    """What an account's files are counted by; it is part of the URLs of outputs and does not show the account."""
+    return hmac.digest(secret, f"clearcut-owner\n{account}".encode(), hashlib.sha256).hex()[:12]
+
+
 def input_key(job_id: str, order: Order) -> str:
-    """Where the store has the job's picture until it is done: another order under the same id has another place."""
-    return f"{job_id}.{order.fingerprint[:16]}.in"
+    """The store's key of the job's image until the job is done; another order under the same id has another key."""
+    return owned_key(order.owner, f"{job_id}.{order.fingerprint[:16]}.in")
+
+
+def output_key(job_id: str, order: Order, extension: str) -> str:
+    """The store's key of the job's output."""
+    return owned_key(order.owner, f"{job_id}.{extension}")

@@ -14,16 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from app.errors import StartupError, Unavailable
-from app.jobs.nodes import Nodes
-from app.jobs.order import JobView, Order, order_json
-from app.jobs.rows import HOOK_SUFFIX, HOOKS, JOBS, VERSION, forget, user_of, view
+from app.jobs.nodes import Counts, Nodes
+from app.jobs.order import JobView, Order, order_json, partition_of
+from app.jobs.rows import EARLIER_JOBS, HOOK_SUFFIX, HOOKS, JOBS, VERSION, forget, user_of, view
 from app.jobs.workflows import Steps, Workflows
 
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
 
-AT_ONCE = 16
-"""Jobs begun and not done in one process. Most of them wait for their picture or for the lane."""
+AT_ONCE, ACCOUNT_AT_ONCE = 32, 8
+"""Jobs begun and not done: of one process, and of one account in it. Most wait for their image or for the lane."""
 POLL_S = 0.2
 _FOREVER = 1_000_000
 _PATIENCE_S = 10.0
@@ -86,6 +86,7 @@ class Queue:
             options: EnqueueOptions = {
                 "workflow_name": "job", "queue_name": JOBS, "workflow_id": job_id, "app_version": VERSION,
                 "authenticated_user": user_of(order.account, order.dialect),
+                "queue_partition_key": partition_of(job_id, order),
             }  # fmt: skip
             DBOS.enqueue_workflow_with_options(options, data)
 
@@ -122,8 +123,8 @@ class Queue:
 
         return await self._call(count)
 
-    async def counts(self) -> tuple[int, int]:
-        """(jobs that wait, jobs that are at work). Raises Unavailable."""
+    async def counts(self) -> Counts:
+        """Raises Unavailable."""
         return await self._call(self._nodes.counts)
 
     async def recover(self) -> None:
@@ -193,9 +194,13 @@ class Queue:
 
         DBOS.launch()
         self._launched = True  # what an earlier life has left begins with the queues, and asks us
-        for name, limit in ((JOBS, AT_ONCE), (HOOKS, None)):
+        for name, total, each in ((JOBS, AT_ONCE, ACCOUNT_AT_ONCE), (EARLIER_JOBS, AT_ONCE, None), (HOOKS, None, None)):
             DBOS.register_queue(
-                name, worker_concurrency=limit, polling_interval_sec=POLL_S, on_conflict="always_update"
+                name,
+                worker_concurrency=total,
+                partition_worker_concurrency=each,
+                polling_interval_sec=POLL_S,
+                on_conflict="always_update",
             )
 
     def _destroy(self) -> None:

@@ -10,7 +10,9 @@ from app.jobs.order import Hook, JobView, Order, Outcome, State, read_order, rea
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
 
-JOBS, HOOKS = "jobs", "hooks"
+JOBS, HOOKS = "account-jobs", "hooks"
+EARLIER_JOBS = "jobs"
+"""The queue of earlier versions, not partitioned by account."""
 HOOK_SUFFIX = "-hook"
 VERSION = "1"
 """Of the workflows' steps: a process goes on with workflows of its own version only."""

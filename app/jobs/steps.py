@@ -5,63 +5,70 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from functools import partial
-from typing import TypeVar
 
 from app.access.gate import Access
 from app.blobs.store import BlobStore
 from app.errors import (
     ClearcutError,
-    DeadlineExceeded,
     FetchFailed,
     ImageError,
     InternalError,
     MissingImage,
     ModerationRefused,
+    RateLimited,
     Unavailable,
 )
 from app.fetch.fetcher import Fetcher
 from app.jobs import webhook
+from app.jobs.fair import FairLimiter
 from app.jobs.lane import Lane
-from app.jobs.order import JobView, Moderation, Order, Outcome, charge_of, input_key, message_id, outcome_json
+from app.jobs.order import (
+    JobView,
+    Moderation,
+    Order,
+    Outcome,
+    charge_of,
+    input_key,
+    message_id,
+    outcome_json,
+    output_key,
+    partition_of,
+)
+from app.jobs.waiting import JITTER, PATIENCE_S, InterruptibleSteps
 from app.jobs.workflows import ATTEMPTS, Step
 from app.metrics import Metrics
 from app.pipeline import Job, Pipeline
 from app.trace import Trace
 
 log = logging.getLogger("clearcut")
-T = TypeVar("T")
 
 LEASE_S = 7 * 86_400
-"""How long a job's credits stay reserved while it waits."""
-PATIENCE_S = 3600.0
-"""How long a step is tried again while something of ours is away, a store or a database."""
+"""How long a job's credits stay reserved, and its input stored, while it waits, seconds."""
 FETCH_PAUSES = (1.0, 4.0, 15.0)
 """Between attempts at an address whose server is at fault, seconds."""
-JITTER = 0.2
-"""Of every pause, either way."""
 FETCH_PATIENCE_S = 25.0
 """After this long no further attempt begins: a server that lets all wait must not hold the places of other jobs."""
 FAULTS = 3
 """Attempts at a picture that makes an error of ours."""
-HOOKS_AT_ONCE = 32
+HOOKS_AT_ONCE, ACCOUNT_HOOKS = 32, 8
+"""Webhooks being delivered: of one process, and of one account in it."""
 
 Payload = Callable[[JobView, str | None], dict[str, object]]
 """(the job, the address of its output) to a dialect's webhook."""
 
 
-class JobSteps:
+class JobSteps(InterruptibleSteps):
     """The steps of every job of one service.
 
     Args:
         payloads: by dialect.
         link: the signed address of a job's output; None where it has none.
-        hook_secret: ``whsec_…``; None leaves webhooks unsigned.
+        hook_secrets: the ``whsec_…`` secrets that sign the webhooks of an account.
         on_done: told of each job that is done: seconds of work.
     """
 
@@ -76,9 +83,10 @@ class JobSteps:
         ttl_s: float,
         payloads: Mapping[str, Payload],
         link: Callable[[JobView], str | None],
-        hook_secret: str | None,
+        hook_secrets: Callable[[str | None], Sequence[str]],
         on_done: Callable[[float], None],
     ) -> None:
+        super().__init__()
         self._pipeline = pipeline
         self._access = access
         self._blobs = blobs
@@ -88,41 +96,18 @@ class JobSteps:
         self._ttl_s = ttl_s
         self._payloads = payloads
         self._link = link
-        self._hook_secret = hook_secret
+        self._hook_secrets = hook_secrets
         self._on_done = on_done
-        self._hooks = asyncio.Semaphore(HOOKS_AT_ONCE)
-        self._idle: set[asyncio.Task[object]] = set()
-        self._leaving = False
-
-    def leave(self) -> None:
-        """Put off what only waits: a cancelled step is not recorded, and done by whoever goes on with its job."""
-        self._leaving = True
-        for task in self._idle:
-            task.cancel()
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        task = asyncio.current_task()
-        if self._leaving or task is None:
-            raise asyncio.CancelledError
-        self._idle.add(task)
-        try:
-            yield
-        finally:
-            self._idle.discard(task)
-
-    async def _pause(self, seconds: float) -> None:
-        with self._waiting():
-            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))  # nosec B311 # noqa: S311 - no secret
+        self._hooks = FairLimiter(HOOKS_AT_ONCE, ACCOUNT_HOOKS)
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
 
     async def hold(self, job_id: str, order: Order) -> Step:
         """The reservation made at the door is renewed; a job that is tried again makes another."""
-        if order.account is None or not self._access.enabled:
+        charge = charge_of(job_id, order)
+        if charge is None or not self._access.enabled:
             return {}
-        charge = charge_of(job_id, order.account, order.cost)
         try:
             await self._persist(lambda: self._access.hold(charge, LEASE_S))
         except ClearcutError as exc:
@@ -135,7 +120,7 @@ class JobSteps:
             return {}
         try:
             data = await self._fetched(order.url, order.field)
-            expires_at = time.time() + self._ttl_s
+            expires_at = time.time() + max(LEASE_S, self._ttl_s)
             put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
             await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
@@ -152,7 +137,7 @@ class JobSteps:
             return _failed(InternalError())
         for _ in range(FAULTS):
             try:
-                return outcome_json(await self._persist(lambda: self._cut_out(job_id, order)))
+                return outcome_json(await self._persist(lambda: self._within_quota(job_id, order)))
             except KeyError:
                 return _failed(MissingImage("The picture has expired before it was worked on"))
             except InternalError:
@@ -166,15 +151,14 @@ class JobSteps:
         return _failed(InternalError())
 
     async def close(self, job_id: str, order: Order, outcome: Outcome) -> None:
-        """Credits, metrics, the log line; what was sent is dropped. A failed job's picture stays for another try."""
-        if order.account is not None and self._access.enabled:
-            charge = charge_of(job_id, order.account, order.cost)
+        """Settle credits, drop the input, count and log. A failed job's input stays for a retry, as long as outputs."""
+        charge = charge_of(job_id, order)
+        if charge is not None and self._access.enabled:
             await self._persist(lambda: self._access.settle(charge, outcome.ok), math.inf)
-        if outcome.ok:
-            try:
-                await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))
-            except (Unavailable, OSError):
-                log.warning("a job's picture is left to expire", extra={"fields": {"job": job_id}})
+        try:
+            await asyncio.to_thread(self._drop_input, input_key(job_id, order), outcome.ok)
+        except (Unavailable, OSError):
+            log.warning("a job's picture is left to expire", extra={"fields": {"job": job_id}})
         waited = outcome.finished - order.accepted
         self._metrics.jobs.labels(order.dialect, "completed" if outcome.ok else outcome.reason).inc()
         self._metrics.job_seconds.observe(max(0.0, waited))
@@ -184,6 +168,15 @@ class JobSteps:
             "reason": outcome.reason, "seconds": round(waited, 3), "work_ms": round(outcome.seconds * 1000, 2),
         }  # fmt: skip
         log.info("job", extra={"fields": fields | ({"account": order.account} if order.account else {})})
+
+    def _drop_input(self, key: str, done: bool) -> None:
+        """Delete an input, or shorten its time. Blocks. Raises OSError, Unavailable."""
+        if done:
+            self._blobs.delete(key)
+            return
+        with suppress(KeyError):  # it was never stored
+            blob = self._blobs.get(key)
+            self._blobs.put(key, blob.data, blob.stat.media_type, time.time() + self._ttl_s)
 
     async def compose(self, job_id: str, order: Order, outcome: Outcome) -> dict[str, object]:
         """The webhook's body, once: every attempt sends the same."""
@@ -195,10 +188,10 @@ class JobSteps:
     ) -> Step:
         async with AsyncExitStack() as places:
             with self._waiting():
-                await places.enter_async_context(self._hooks)
+                await places.enter_async_context(self._hooks.place(partition_of(job_id, order)))
             made = await webhook.deliver(
                 self._fetcher, order.webhook or "", payload, message_id=message_id(job_id, outcome),
-                secret=self._hook_secret,
+                secrets=self._hook_secrets(order.account), account=order.account,
             )  # fmt: skip
         result = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
         self._metrics.webhook_attempts.labels(result).inc()
@@ -206,24 +199,52 @@ class JobSteps:
         log.info("webhook", extra={"fields": fields})
         return {"done": made.delivered, **asdict(made)}
 
+    async def _within_quota(self, job_id: str, order: Order) -> Outcome:
+        """Wait while the account's quota of megapixels is exceeded, then do the work.
+
+        Raises:
+            RateLimited: the quota was exceeded for ``PATIENCE_S``.
+            KeyError, ClearcutError: as ``_cut_out``.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._cut_out(job_id, order)
+            except RateLimited as exc:
+                if exc.retry_after is None or time.monotonic() + exc.retry_after > until:
+                    raise
+                seconds = exc.retry_after
+            await self._pause(seconds)
+
     async def _cut_out(self, job_id: str, order: Order) -> Outcome:
         """One attempt; the picture is in memory only while its job is one of those at work.
 
         Raises:
             KeyError: the picture has expired.
+            RateLimited: the account's quota of megapixels is exceeded.
             ClearcutError: as the pipeline and the store raise.
         """
+        counted = order.account is not None and self._access.enabled
+        account = await self._access.find(order.account or "") if counted else None
+        count = self._access.quotas.megapixels(account)
+
+        async def probed(pixels: int) -> None:
+            standing = await count.start(pixels)
+            if standing is not None and standing.exceeded:
+                raise RateLimited(f"At most {standing.quota} megapixels a minute", retry_after=standing.reset_s)
+
         async with AsyncExitStack() as places:
             with self._waiting():
-                turn = await places.enter_async_context(self._lane.place())
+                turn = await places.enter_async_context(self._lane.place(partition_of(job_id, order)))
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
-                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), turn=turn
+                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), probed, turn
             )
+            await count.finish(result.output_pixels)
             seconds = time.monotonic() - begun
         image = result.answers[0].image
-        key = f"{job_id}.{image.format}"
+        key = output_key(job_id, order, image.format)
         put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
         await self._persist(lambda: asyncio.to_thread(put))
         moderated = self._pipeline.moderator is not None
@@ -242,18 +263,6 @@ class JobSteps:
                     raise
                 await self._pause(pause)
         raise AssertionError
-
-    async def _persist(self, work: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
-        """Try again while something of ours is away for the moment; what the request is at fault for comes at once."""
-        until, pause = time.monotonic() + patience_s, 0.5
-        while True:
-            try:
-                return await work()
-            except (Unavailable, DeadlineExceeded, OSError):
-                if time.monotonic() + pause > until:
-                    raise
-            await self._pause(pause)
-            pause = min(30.0, 2 * pause)
 
 
 def _failed(error: ClearcutError) -> Step:

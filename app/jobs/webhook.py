@@ -10,7 +10,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,21 +62,49 @@ def signing_key(secret: str) -> bytes:
     return key
 
 
+def account_secret(secret: str, account: str) -> str:
+    """The ``whsec_…`` secret of one account: HMAC-SHA256 of its id under the service's secret.
+
+    Raises:
+        StartupError: ``secret`` is not ``whsec_`` and base64 of 24 to 64 bytes.
+    """
+    key = hmac.digest(signing_key(secret), f"clearcut-webhook\n{account}".encode(), hashlib.sha256)
+    return PREFIX + base64.b64encode(key).decode()
+
+
+def secrets_for(secret: str | None, account: str | None, *, shared: bool) -> list[str]:
+    """The secrets that sign a webhook; none if the service has no secret.
+
+    Args:
+        shared: sign an account's webhooks with the service's secret too, after its own.
+    """
+    if secret is None:
+        return []
+    if account is None:
+        return [secret]
+    return [account_secret(secret, account), *([secret] if shared else [])]
+
+
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of ``webhook-signature``."""
+    """One signature of ``webhook-signature``."""
     digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return "v1," + base64.b64encode(digest).decode()
 
 
-def headers(body: bytes, *, message_id: str, secret: str | None, timestamp: int) -> dict[str, str]:
-    """The headers of one delivery; without a secret it carries no signature."""
+def headers(
+    body: bytes, *, message_id: str, secrets: Sequence[str], timestamp: int, account: str | None = None
+) -> dict[str, str]:
+    """The headers of one delivery, with one signature for each of ``secrets``."""
     fields = {
         "Content-Type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
     }
-    if secret is not None:
-        fields["webhook-signature"] = sign(signing_key(secret), message_id, timestamp, body)
+    if account is not None:
+        fields["webhook-account"] = account
+    if secrets:
+        signatures = [sign(signing_key(secret), message_id, timestamp, body) for secret in secrets]
+        fields["webhook-signature"] = " ".join(signatures)
     return fields
 
 
@@ -86,20 +114,22 @@ async def deliver(
     payload: Mapping[str, Any],
     *,
     message_id: str,
-    secret: str | None,
+    secrets: Sequence[str] = (),
+    account: str | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Attempt:
     """Send ``payload`` once; never raises for what the other side does.
 
     Args:
         message_id: the same in every attempt at one message, so that a receiver can tell a repetition.
-        secret: ``whsec_…``; None leaves it unsigned.
+        secrets: ``whsec_…``, one signature each; none leaves it unsigned.
+        account: id of the account whose job it is.
     """
     body = json.dumps(payload, separators=(",", ":")).encode()
     at, begun = time.time(), time.monotonic()
     status, error = None, None
     try:
-        fields = headers(body, message_id=message_id, secret=secret, timestamp=int(at))
+        fields = headers(body, message_id=message_id, secrets=secrets, timestamp=int(at), account=account)
         status = await fetcher.post(url, body, fields, timeout_s=timeout_s)
     except (AddressRefused, FetchFailed) as exc:
         error = exc.details

@@ -7,17 +7,20 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
 
+from app.access.charges import Charge, Idempotency
 from app.access.keys import Account
-from app.access.ledger import Charge, Idempotency
+from app.access.quotas import MegapixelCount
 from app.access.rates import WINDOW_S, Standing
-from app.errors import InvalidOption, RateLimited
+from app.errors import InvalidOption, PaymentRequired, RateLimited
 from app.service import Service
 from app.web.exchange import Exchange
 from app.web.upload import Upload
+
+HasJob = Callable[[Account, str], Awaitable[bool]]
 
 UNLIMITED = 2**31 - 1
 """Credits to tell a client that wants a number."""
@@ -48,14 +51,25 @@ async def identify(service: Service, request: Request) -> Account | None:
     return account
 
 
-async def enter(service: Service, request: Request) -> Account | None:
-    """Identify, and count the request against the minute's quota.
+async def enter(service: Service, request: Request, has_job: HasJob | None = None) -> Account | None:
+    """Admit a request before its body is read: key, requests per minute, requests at once, credits.
+
+    Args:
+        has_job: whether an Idempotency-Key identifies a job of the account, which costs nothing to return.
 
     Raises:
-        RateLimited: it is one too many.
+        AuthenticationError, PermissionDenied, PaymentRequired, RateLimited
+        InvalidOption: the Idempotency-Key is malformed.
     """
+    exchange = Exchange.of(request)
     account = await identify(service, request)
-    _note(Exchange.of(request), await service.access.count_request(account))
+    _note(exchange, await service.access.quotas.count_request(account))
+    exchange.held.enter_context(service.access.entered(account))
+    key = idempotency_key(request.headers) if account is not None else None
+    if not await service.access.can_request(account, key):
+        known = account is not None and key is not None and has_job is not None and await has_job(account, key)
+        if not known:
+            raise PaymentRequired("The credits are spent")
     return account
 
 
@@ -65,26 +79,47 @@ async def count_job(service: Service, request: Request, account: Account | None,
     Raises:
         RateLimited: it is one too many.
     """
-    _note(Exchange.of(request), await service.access.count_creates(account, policy, quota))
+    _note(Exchange.of(request), await service.access.quotas.count_job(account, policy, quota))
 
 
-async def count_pixels(service: Service, exchange: Exchange, account: Account | None, pixels: int) -> None:
-    """Count a picture against the minute's quota of megapixels, each begun one in full.
+async def count_pixels(exchange: Exchange, count: MegapixelCount, pixels: int) -> None:
+    """Count the larger of a request's inputs and expected outputs against the minute's quota of megapixels.
 
     Raises:
-        RateLimited: it is one too many.
+        RateLimited: the quota is exceeded.
     """
-    _note(exchange, await service.access.count_megapixels(account, math.ceil(pixels / 1e6)))
+    _note(exchange, await count.start(pixels))
 
 
 async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:
-    """Reserve the request's credits, to be charged when its answer has been handed over; None without an account."""
+    """Reserve the request's credits, to be charged before its response starts; None without an account."""
     if account is None:
         return None
     access = service.access
     charge = await access.open(account, await _idempotency(service, request, upload))
-    Exchange.of(request).closers.append(lambda handed_over: access.close(charge, handed_over))
+    exchange = Exchange.of(request)
+    exchange.before_response.append(lambda: access.charge(charge))
+    exchange.closers.append(lambda sent: access.close(charge, sent))
     return charge
+
+
+async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) -> None:
+    """Make the fetched files part of what the request's Idempotency-Key identifies; a repeat must fetch the same ones.
+
+    Raises:
+        IdempotencyMismatch: the files behind the URLs have changed.
+    """
+    if charge is not None and charge.idempotent:
+        fetched = {role: upload.files[role] for role in upload.addresses}
+        await service.access.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
+
+
+def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:
+    """Hexadecimal SHA-256 of ``start`` and of the files with their roles."""
+    whole = hashlib.sha256(start)
+    for role in sorted(files):
+        whole.update(role.encode() + hashlib.sha256(files[role]).digest())
+    return whole.hexdigest()
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
@@ -110,14 +145,10 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
         return None
     words = [request.scope["route"].path, request.headers.get("accept", "")]
 
-    def fingerprint() -> str:
-        whole = hashlib.sha256(repr((words, sorted(upload.fields.items()))).encode())
-        for role in sorted(upload.files):
-            whole.update(role.encode() + hashlib.sha256(upload.files[role]).digest())
-        whole.update(repr(sorted(upload.addresses.items())).encode() if upload.addresses else b"")
-        return whole.hexdigest()
-
-    return Idempotency(given, await service.on_pool(fingerprint))
+    start = repr((words, sorted(upload.fields.items()))).encode()
+    if upload.addresses:
+        start += repr(sorted(upload.addresses.items())).encode()
+    return Idempotency(given, await service.on_pool(lambda: _digest(start, upload.files)))
 
 
 def _note(exchange: Exchange, standing: Standing | None) -> None:

@@ -47,8 +47,10 @@ class Exchange:
     """Further keys of the access log line: numbers and our own words only."""
     standings: list[Standing] = field(default_factory=list)
     """Where the caller stands with its limits."""
+    before_response: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Called before a successful response starts, while the client is connected; may raise ClearcutError."""
     closers: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
-    """To be called at the end, with whether a successful answer has been handed over in full."""
+    """Called at the end, with whether part of a successful response's body was sent."""
 
     held: ExitStack = field(default_factory=ExitStack)
     """Places in the house, given back when the answer has been handed to the socket."""

@@ -75,9 +75,11 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
     jobs = opened(service)
     exchange = Exchange.of(request)
     service.lifecycle.admit()
-    account = await enter(service, request)
+    account = await enter(service, request, jobs.acceptance.has_job)
     await count_job(service, request, account, desk.name, desk.per_minute)
-    key = idempotency_key(request.headers)
+    key = idempotency_key(request.headers) if account is not None else None
+    if key is None:  # before the body is read; a repeated order needs no place
+        jobs.backlog.require_place(account.id if account is not None else None)
     with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
@@ -92,7 +94,7 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
             cost=1 if account is not None else 0, url=wanted.url, webhook=wanted.webhook, moderate=wanted.moderate,
         )  # fmt: skip
         with exchange.trace.stage("accept"):
-            job = await jobs.accept(order, wanted.data, account, key, desk.at_once)
+            job = await jobs.acceptance.accept(order, wanted.data, account, key, desk.at_once)
     exchange.facts["job"] = job.id
     return job
 

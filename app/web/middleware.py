@@ -64,23 +64,25 @@ class ExchangeMiddleware:
         scope["clearcut.exchange"] = exchange
         scope["app"] = self  # tells the router to raise its 404 and 405 instead of answering in text/plain
         status = 0
-        handed_over = False
+        sent = False
+        error: ClearcutError | None = None
 
         async def send_marked(message: Message) -> None:
-            nonlocal status, handed_over
+            nonlocal status, sent
             if message["type"] == "http.response.start":
+                if error is None:
+                    await _before_response(exchange)
                 status = message["status"]
                 given = {name.lower() for name, _ in message["headers"]}
                 marks = (mark for mark in _marks(exchange) if mark[0] not in given)
                 message["headers"] = [*message["headers"], *marks]
             for piece in _pieces(message):
-                last = piece["type"] == "http.response.body" and not piece.get("more_body", False)
-                # The server takes what it is given also for a peer that has gone, and tells of it only if asked before.
-                reached = last and not (exchange.closers and await exchange.body.gone())
+                first = not sent and error is None and len(piece.get("body", b"")) > 0
+                if first:
+                    await _require_client(exchange)
                 await send(piece)
-                handed_over = reached
+                sent = sent or first
 
-        error: ClearcutError | None = None
         try:
             await self.app(scope, receive, send_marked)
         except ClearcutError as exc:
@@ -104,7 +106,7 @@ class ExchangeMiddleware:
                 await self._refuse(error, exchange, headers, send_marked)
             status = exchange.dialect.status(error)
         for close in exchange.closers:
-            await close(handed_over and error is None)
+            await close(sent)
         self._account(scope, exchange, status, error)
 
     async def _refuse(self, error: ClearcutError, exchange: Exchange, headers: Headers, send: Send) -> None:
@@ -187,6 +189,24 @@ class ExchangeMiddleware:
         self._end_span(exchange, line, error)
         quiet = status < 400 and not trace.stages  # probes and scrapes
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
+
+
+async def _before_response(exchange: Exchange) -> None:
+    """Charge for a successful response before any of it is sent.
+
+    Raises:
+        ClientGone: the client has disconnected; nothing is charged.
+        Unavailable: the credit could not be charged.
+    """
+    for action in exchange.before_response:
+        await _require_client(exchange)
+        await action()
+
+
+async def _require_client(exchange: Exchange) -> None:
+    """Raise ClientGone if the client of a charged response has disconnected. The server's ``send`` reports nothing."""
+    if exchange.closers and await exchange.body.gone():
+        raise ClientGone
 
 
 def _pieces(message: Message) -> Iterator[Message]:

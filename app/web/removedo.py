@@ -50,7 +50,7 @@ def routes(service: Service) -> list[Route]:
 
     async def create(request: Request) -> Response:
         job = await accept(service, request, desk)
-        seconds = service.jobs.estimate_s() if service.jobs is not None else 0.0
+        seconds = service.jobs.backlog.estimate_s() if service.jobs is not None else 0.0
         said = {
             "jobId": job.id,
             "status": STATES[job.state],

@@ -1,4 +1,4 @@
-"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, answer. The charge comes last."""
+"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, charge, respond."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.replay import Kept
-from app.errors import ImageError, Starting
+from app.errors import ImageError, MethodNotAllowed, Starting
 from app.pipeline import Answer, Job, Result
 from app.service import Service
 from app.web.addresses import fetch_files
-from app.web.entry import count_pixels, enter, reserve
+from app.web.entry import bind_fetched, count_pixels, enter, reserve
 from app.web.exchange import Exchange
 from app.web.facts import log_facts
 from app.web.upload import Intake, Upload, read_upload
@@ -59,12 +59,13 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     """
     exchange = Exchange.of(request)
     trace = exchange.trace
+    if request.method == "HEAD":  # a charge needs a response body
+        raise MethodNotAllowed("GET, POST")
     service.lifecycle.admit()
     pipeline = service.pipeline
     if pipeline is None:
         raise Starting
     account = await enter(service, request)
-    exchange.held.enter_context(service.access.entered(account))
     place = exchange.held.enter_context(service.slots.enter(exchange.body))
     with trace.stage("read"):
         upload = await read_upload(
@@ -80,19 +81,23 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
-    if charge is not None and (kept := service.replays.get(charge.id)) is not None:
+    if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
         await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
+        await bind_fetched(service, charge, upload)
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
 
+    count = service.access.quotas.megapixels(account)
+
     async def probed(pixels: int) -> None:
-        await count_pixels(service, exchange, account, pixels)
+        await count_pixels(exchange, count, pixels)
 
     async def work() -> tuple[Result, Response]:
         try:
             result = await pipeline.remove(job, trace, probed)
+            await count.finish(result.output_pixels)
         except ImageError as exc:  # the engine's names for the files' fields are Poof's
             own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
             raise exc.about(own.get(exc.field or "", exc.field or "")) from None
@@ -104,9 +109,10 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     exchange.format = result.answers[0].image.format
     exchange.facts |= log_facts(result)
     response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
-    if charge is not None and "idempotency-key" in request.headers:
-        kept = Kept(response.status_code, tuple(response.raw_headers), bytes(response.body))
-        service.replays.keep(charge.id, kept)
+    if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
+        body = await service.on_pool(lambda: bytes(response.body))
+        kept = Kept(response.status_code, tuple(response.raw_headers), body)
+        service.replays.keep(charge.key_id, charge.id, kept)
     return response
 
 

@@ -73,8 +73,10 @@ def outside(**files: bytes) -> Iterator[Outside]:
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             with here.news:
-                status = here.answer(self.path, seen[self.path])
+                call = seen[self.path]
                 seen[self.path] += 1
+            status = here.answer(self.path, call)
+            with here.news:
                 headers = {name.lower(): value for name, value in self.headers.items()} | {"raw": raw.decode()}
                 here.times.append(time.time())
                 here.calls.append((self.path, headers, json.loads(raw)))

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from standardwebhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests import samples
 from tests.live.accounts import Accounts
@@ -238,8 +238,14 @@ def test_webhooks_say_what_each_api_says_and_are_signed(service):
         "event": "completed", "jobId": ids[0], "status": "COMPLETED", "model": "851-bg-remove", "progress": 100,
         "result": None, "creditCost": 1, "completedAt": None,
     }  # fmt: skip
-    Webhook(SECRET).verify(headers["raw"], headers)
+    (other,) = service.accounts.make(1, 1)
+    own = service.cli("webhook-secret", service.key).stdout.strip()
+    for secret in (own, SECRET):
+        Webhook(secret).verify(headers["raw"], headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(service.cli("webhook-secret", other).stdout.strip()).verify(headers["raw"], headers)
     assert headers["webhook-id"] == ids[0]
+    assert headers["webhook-account"] == service.key.split("_")[1]
     _, body = hook_of(service, "/eachlabs")
     service.download(body["output"])
     assert {**body, "output": None} == {"exec_id": ids[1], "status": "succeeded", "output": None, "error": None}
@@ -296,6 +302,26 @@ def test_the_same_idempotency_key_is_the_same_job(service):
     mismatch = service.order(key, headers=headers, params={"format": "jpg"})
     assert mismatch.status_code == 422
     assert service.accounts.used([key]) == [1]
+
+
+def test_used_key_is_charged_again_once_job_is_gone(service):
+    """The queue forgets a job before the ledger forgets its charge."""
+    (key,) = service.accounts.make(1, 5)
+    headers = {"idempotency-key": "order-1"}
+    for format in ("png", "jpg"):
+        job = service.order(key, headers=headers, params={"format": format}).json()["jobId"]
+        assert service.finished(job, key)["status"] == "COMPLETED"
+        assert service.cli("purge", "--hours", "0").returncode == 0
+    assert service.accounts.used([key]) == [2]
+
+
+def test_anonymous_job_ids_are_random(service, tmp_path):
+    """A guessed Idempotency-Key must not lead to the status, and so to the output, of another caller's job."""
+    environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": service.outside.allow}
+    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
+    with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
+        answers = [client.post("/v1/prediction/", json=body, headers={"idempotency-key": "1"}) for _ in range(2)]
+    assert len({answer.json()["predictionID"] for answer in answers}) == 2
 
 
 def test_a_job_is_its_own_accounts(service):

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.access.ledger import JOB_MARK
+from app.access.charges import JOB_MARK
 from app.blobs.folder import FolderBlobs
 from app.jobs.queue import AT_ONCE
 from app.settings import MIB

@@ -239,4 +239,5 @@ def test_an_idempotency_key_is_one_order_also_when_two_nodes_get_it_at_once(tmp_
                     time.sleep(0.1)
                 made = client.get(body["outputUrl"]).raise_for_status().content
             assert Image.open(io.BytesIO(made)).size == (60, 40 + 10 * first)
-        assert jobs.accounts.states() == {"charged": 8}
+        states = jobs.accounts.states()
+        assert (states["charged"], states["reserved"]) == (8, 0)

@@ -1,4 +1,4 @@
-"""Credits with the real server and 200 clients at once: exact in peace, and never against the caller after a kill."""
+"""Credits with the real server and 200 clients at once: exact, and no uncharged cut-out after a kill."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_credits_for_exactly_half(accounts):
         assert accounts.used(keys) == [CREDITS] * KEYS
 
 
-def test_a_kill_in_the_middle_never_charges_too_much(accounts):
-    """Charged is at most what was answered, and less by at most what was in flight; then all credits can be spent."""
+def test_kill_sends_no_uncharged_cutout(accounts):
+    """Every answer is charged, and at most the requests in work besides; then the remaining credits can be spent."""
     keys, slots = accounts.make(KEYS, CREDITS), 64
     environ = {"database_url": accounts.url, "slots": str(slots)}
     with started(**environ) as server:
@@ -43,7 +43,7 @@ def test_a_kill_in_the_middle_never_charges_too_much(accounts):
     answered = Counter(statuses)[200]
     assert Counter(statuses)[GONE] > 0
     charged = accounts.states()["charged"]
-    assert charged <= answered <= charged + slots
+    assert answered <= charged <= answered + slots
     assert sum(accounts.used(keys)) == charged + accounts.states()["reserved"]
 
     accounts.let_time_pass()
@@ -52,4 +52,4 @@ def test_a_kill_in_the_middle_never_charges_too_much(accounts):
         assert Counter(again) == {200: KEYS * CREDITS - charged, 402: charged} or charged == 0
         assert accounts.until_none_reserved()["charged"] == KEYS * CREDITS
     assert accounts.used(keys) == [CREDITS] * KEYS
-    assert answered + Counter(again)[200] >= KEYS * CREDITS
+    assert answered + Counter(again)[200] <= KEYS * CREDITS

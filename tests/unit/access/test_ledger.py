@@ -1,9 +1,10 @@
 import pytest
 
+from app.access.charges import Charge, Idempotency
 from app.access.keys import Quotas
-from app.access.ledger import Charge, Ledger
+from app.access.ledger import Ledger
 from app.access.tables import open_engine
-from app.errors import PaymentRequired, RateLimited
+from app.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, RateLimited
 
 
 class Clock:
@@ -102,3 +103,74 @@ def test_jobs_that_wait_are_no_requests_in_work(ledger):
     ledger.open(key, 1, 1, None)
     with pytest.raises(RateLimited):
         ledger.open(key, 1, 1, None)
+
+
+def test_unconfirmed_charge_is_refunded(ledger):
+    key = key_of(ledger, 1)
+    charge = ledger.open(key, 1, 0, None)
+    assert ledger.settle(charge, final=False)
+    assert ledger.usage(key).used == 1
+    ledger.release(charge)
+    assert ledger.usage(key).used == 0
+    ledger.release(charge)
+    assert ledger.usage(key).used == 0
+
+
+def test_confirmed_charge_is_not_refunded(ledger):
+    key = key_of(ledger, 1)
+    charge = ledger.open(key, 1, 0, Idempotency("a", "1"))
+    ledger.settle(charge, final=False)
+    ledger.confirm(charge)
+    ledger.release(charge)
+    assert ledger.usage(key).used == 1
+    assert ledger.open(key, 1, 0, Idempotency("a", "1")).repeats
+
+
+def test_repeat_waits_until_charge_is_confirmed(ledger):
+    """A free repeat of a charge that is then refunded would be a free cut-out."""
+    key = key_of(ledger, 2)
+    charge = ledger.open(key, 1, 0, Idempotency("a", "1"))
+    ledger.settle(charge, final=False)
+    with pytest.raises(IdempotencyConflict):
+        ledger.open(key, 1, 0, Idempotency("a", "1"))
+    ledger.test_clock.now += 71  # the process was killed before it confirmed
+    assert ledger.open(key, 1, 0, Idempotency("a", "1")).repeats
+    ledger.release(charge)
+    assert ledger.usage(key).used == 1
+
+
+def test_refund_after_credits_were_set_adds_nothing(ledger):
+    key = key_of(ledger, 1)
+    charge = ledger.open(key, 1, 0, None)
+    ledger.settle(charge, final=False)
+    ledger.set_credits(key, "prepaid", 1)
+    ledger.release(charge)
+    assert ledger.usage(key).used == 0
+
+
+def test_content_is_bound_to_idempotency_key(ledger):
+    key = key_of(ledger, 2)
+    charge = ledger.open(key, 1, 0, Idempotency("a", "1"))
+    ledger.bind_content(charge, "x" * 64)
+    ledger.settle(charge)
+    repeat = ledger.open(key, 1, 0, Idempotency("a", "1"))
+    ledger.bind_content(repeat, "x" * 64)
+    with pytest.raises(IdempotencyMismatch):
+        ledger.bind_content(repeat, "y" * 64)
+
+
+def test_database_of_an_earlier_version_is_migrated(ledger, tmp_path):
+    key = key_of(ledger, 1)
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE charges DROP COLUMN content_digest")
+    again = Ledger(open_engine(f"sqlite:///{tmp_path}/keys.db", 1), 70)
+    charge = again.open(key, 1, 0, Idempotency("a", "1"))
+    again.bind_content(charge, "x" * 64)
+    again.close()
+
+
+def test_every_commit_reaches_the_disk(ledger):
+    """``synchronous`` 2 is FULL: a power cut loses no charge."""
+    with ledger._engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.blobs.bucket import BucketBlobs
-from app.errors import Unavailable
+from app.errors import StorageFull, Unavailable
 
 
 class Away:
@@ -31,10 +31,21 @@ class Away:
         lambda blobs: blobs.open_range("k", 0, 1),
         lambda blobs: blobs.delete("k"),
         lambda blobs: blobs.sweep(0.0),
-        lambda blobs: blobs.usage(),
+        lambda blobs: blobs.require_space("k"),
     ],
 )
 def test_a_server_that_is_away_is_worth_another_try(work):
     with pytest.raises(Unavailable) as caught:
         work(BucketBlobs(Away(), "bucket/prefix", 1000))
     assert caught.value.retry_after
+
+
+def test_bytes_of_listed_objects_count_for_their_owner():
+    class Listed:
+        def find(self, *_: object, **__: object) -> dict[str, Any]:
+            return {"bucket/prefix/a--1.png/99999999999~image~png": {"size": 760}}
+
+    blobs = BucketBlobs(Listed(), "bucket/prefix", 1000)
+    blobs.require_space("b--1.png")
+    with pytest.raises(StorageFull, match="share"):
+        blobs.require_space("a--2.png")

@@ -20,7 +20,7 @@ def test_no_more_jobs_are_at_work_than_the_lane_is_wide():
 
         async def job():
             nonlocal at_work, most
-            async with road.place():
+            async with road.place(""):
                 at_work += 1
                 most = max(most, at_work)
                 await settle()
@@ -38,7 +38,7 @@ def test_a_job_begins_when_requests_leave_room():
         road, log = Lane(requests, width=1, room=1), []
 
         async def job():
-            async with road.place():
+            async with road.place(""):
                 log.append("job")
 
         with requests.enter():
@@ -56,7 +56,7 @@ def test_a_begun_job_goes_on_beside_requests_after_a_while(monkeypatch):
 
     async def scenario():
         requests = AtWork()
-        async with Lane(requests, width=1, room=1).place() as turn:
+        async with Lane(requests, width=1, room=1).place("") as turn:
             with requests.enter():
                 await turn()
                 return requests.count

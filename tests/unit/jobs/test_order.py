@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.access.charges import JOB_MARK
 from app.imaging.options import Length, Padding, RemoveOptions, Roi
 from app.jobs.order import (
     Order,
@@ -14,6 +15,7 @@ from app.jobs.order import (
     id_for,
     is_id,
     message_id,
+    new_charge_id,
     new_id,
     order_json,
     outcome_json,
@@ -50,10 +52,12 @@ def test_an_outcome_goes_through_json():
         assert "ok" in said, "what tells an outcome from a step that goes on"
 
 
-def test_an_idempotency_key_is_one_job_of_one_account():
-    assert id_for("a", "1") == id_for("a", "1")
-    assert len({id_for("a", "1"), id_for("b", "1"), id_for(None, "1"), id_for("a", "2"), id_for("a1", "")}) == 5
-    assert all(is_id(each) for each in (id_for("a", "1"), new_id()))
+def test_job_id_depends_on_account_key_and_secret():
+    secret, other = b"a secret of the tests", b"another secret, later"
+    assert id_for("a", "1", secret) == id_for("a", "1", secret)
+    made = [("a", "1", secret), ("b", "1", secret), ("a", "2", secret), ("a1", "", secret), ("a", "1", other)]
+    assert len({id_for(*each) for each in made}) == 5
+    assert all(is_id(each) for each in (id_for("a", "1", secret), new_id()))
     assert not is_id("../" + new_id())
 
 
@@ -62,7 +66,22 @@ def test_a_failure_and_the_success_of_another_try_are_two_messages():
     assert message_id("j", Outcome(False, 1.0)) == message_id("j", Outcome(False, 2.0)) != "j"
 
 
-def test_a_jobs_charge_is_no_requests():
-    charge = charge_of(new_id(), "abc", 1)
-    assert charge.id.startswith("j")
-    assert len(charge.id) == 32
+def order(**fields):
+    return Order(
+        dialect="apiframe", options=RemoveOptions(), field="image", accepted=1.5, base="https://a.example",
+        request_id="r", fingerprint="f", **fields,
+    )  # fmt: skip
+
+
+def test_job_charge_id_starts_with_job_mark():
+    for made in (order(account="abc", cost=1), order(account="abc", cost=1, charge=new_charge_id())):
+        charge = charge_of(new_id(), made)
+        assert (charge.id[0], len(charge.id), charge.cost) == (JOB_MARK, 32, 1)
+    assert charge_of(new_id(), order()) is None
+
+
+def test_each_accepted_job_has_its_own_charge():
+    job = new_id()
+    first, second = (order(account="abc", cost=1, charge=new_charge_id()) for _ in range(2))
+    assert charge_of(job, first) == charge_of(job, first)
+    assert charge_of(job, first).id != charge_of(job, second).id

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from app.access.limits import AtWork
-from app.errors import FetchFailed, Unavailable
+from app.blobs.folder import FolderBlobs
+from app.errors import FetchFailed, RateLimited, Unavailable
 from app.imaging.options import RemoveOptions
 from app.jobs import steps
 from app.jobs.lane import Lane
-from app.jobs.order import Order, Outcome
+from app.jobs.order import Order, Outcome, input_key
 from app.jobs.steps import JobSteps
 from app.metrics import Metrics
 
@@ -48,12 +49,12 @@ class Faulty:
         self._fail()
 
 
-def made(access: Faulty, blobs: Faulty, fetcher: Faulty) -> JobSteps:
+def made(access: Faulty, blobs: Any, fetcher: Faulty, ttl_s: float = 60.0) -> JobSteps:
     any_: Any = None
     lane = Lane(AtWork(), width=1, room=1)
     ends: list[float] = []
     return JobSteps(
-        any_, access, blobs, fetcher, Metrics(), lane, 60.0, {}, lambda job: None, None, ends.append  # type: ignore[arg-type]
+        any_, access, blobs, fetcher, Metrics(), lane, ttl_s, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -86,11 +87,59 @@ def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypat
     assert len(asked) == attempts
 
 
+@pytest.mark.parametrize("exceeded", [2, 10_000])
+def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
+    """The job fails with the quota's message if that takes longer than a step may be retried."""
+    clock = [0.0]
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    made_here, tried = made(Faulty(), Faulty(), Faulty()), 0
+
+    async def cut_out(job_id: str, order: Order) -> Outcome:
+        nonlocal tried
+        tried += 1
+        if tried <= exceeded:
+            raise RateLimited("At most 1 megapixels a minute", retry_after=60)
+        return Outcome(True, 1.0)
+
+    async def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(made_here, "_cut_out", cut_out)
+    monkeypatch.setattr(made_here, "_pause", pass_by)
+    found = asyncio.run(made_here.process("id", ORDER, 0))
+    assert (found["ok"], clock[0]) == ((True, 120.0) if exceeded == 2 else (False, steps.PATIENCE_S))
+    assert found.get("reason") == (None if exceeded == 2 else "rate_limited")
+
+
 def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
     monkeypatch.setattr(steps, "PATIENCE_S", 0.0)
     access = Faulty(Unavailable("away"))
     asyncio.run(made(access, Faulty(), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
     assert access.settled == [True]
+
+
+def test_input_outlives_outputs_while_its_job_waits(tmp_path):
+    """Outputs are stored for an hour here; the job waits for longer, and fails."""
+    clock = [time.time()]
+    blobs = FolderBlobs(tmp_path, 10_000, lambda: clock[0])
+
+    class Host(Faulty):
+        async def get(self, url: str, *, field: str) -> Any:
+            return SimpleNamespace(data=b"an image")
+
+    made_here = made(Faulty(), blobs, Host(), ttl_s=3600.0)
+    asyncio.run(made_here.fetch("id", ORDER))
+    key = input_key("id", ORDER)
+    clock[0] += 2 * 86_400
+    blobs.sweep(clock[0])
+    assert blobs.get(key).data == b"an image"
+    clock[0] = time.time()
+    asyncio.run(made_here.close("id", ORDER, Outcome(False, 1.0)))
+    assert blobs.stat(key).expires_at < time.time() + 3601
+    asyncio.run(made_here.fetch("id", ORDER))
+    asyncio.run(made_here.close("id", ORDER, Outcome(True, 1.0)))
+    with pytest.raises(KeyError):
+        blobs.get(key)
 
 
 @pytest.mark.parametrize("fault", [OSError("disk"), Unavailable("bucket")])

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from app.errors import FetchFailed, StartupError
 from app.fetch.fetcher import Fetcher
 from app.fetch.rules import Entry, FetchRules
-from app.jobs.webhook import delays, deliver, headers, signing_key
+from app.jobs.webhook import account_secret, delays, deliver, headers, secrets_for, signing_key
 from tests.unit.fetch.servers import bytes_of, redirect, serving
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -35,7 +35,7 @@ TEXT = st.text(st.characters(codec="utf-8"))
 )
 def test_another_implementation_verifies_what_we_sign(payload, message_id):
     body = json.dumps(payload, ensure_ascii=False).encode()
-    fields = headers(body, message_id=message_id, secret=SECRET, timestamp=now())
+    fields = headers(body, message_id=message_id, secrets=[SECRET], timestamp=now())
     assert Webhook(SECRET).verify(body, fields) == payload
 
 
@@ -43,7 +43,7 @@ def test_another_implementation_verifies_what_we_sign(payload, message_id):
 def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
     body = b'{"a":1}'
     at = now() - int(timedelta(minutes=6).total_seconds()) if spoilt == "old" else now()
-    fields = headers(body, message_id="msg_1", secret=SECRET, timestamp=at)
+    fields = headers(body, message_id="msg_1", secrets=[SECRET], timestamp=at)
     if spoilt == "id":
         fields["webhook-id"] = "msg_2"
     if spoilt == "timestamp":
@@ -52,8 +52,33 @@ def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
         Webhook(OTHER if spoilt == "secret" else SECRET).verify(b'{"a":2}' if spoilt == "body" else body, fields)
 
 
+def test_account_secret_verifies_only_its_own_webhooks():
+    body = b'{"a":1}'
+    mine, others = account_secret(SECRET, "a" * 12), account_secret(SECRET, "b" * 12)
+    fields = headers(body, message_id="msg_1", secrets=secrets_for(SECRET, "a" * 12, shared=False), timestamp=now())
+    assert Webhook(mine).verify(body, fields) == {"a": 1}
+    for secret in (others, SECRET):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body, fields)
+
+
+def test_shared_signature_still_verifies():
+    """Receivers that use the service's secret go on working while the setting is on."""
+    body = b'{"a":1}'
+    secrets = secrets_for(SECRET, "a" * 12, shared=True)
+    fields = headers(body, message_id="msg_1", secrets=secrets, timestamp=now(), account="a" * 12)
+    assert fields["webhook-account"] == "a" * 12
+    for secret in (account_secret(SECRET, "a" * 12), SECRET):
+        assert Webhook(secret).verify(body, fields) == {"a": 1}
+
+
+def test_webhook_without_account_uses_the_service_secret():
+    assert secrets_for(SECRET, None, shared=False) == [SECRET]
+    assert secrets_for(None, "a" * 12, shared=True) == []
+
+
 def test_without_a_secret_there_is_no_signature():
-    assert "webhook-signature" not in headers(b"{}", message_id="msg_1", secret=None, timestamp=1)
+    assert "webhook-signature" not in headers(b"{}", message_id="msg_1", secrets=[], timestamp=1)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +104,7 @@ def delivering(answer, url=None, **options):
             fetcher = Fetcher(FetchRules(allow=(Entry("127.0.0.1", port=port),)))
             payload = {"jobId": "j1", "name": "Zoë", "n": 1.5}
             where = url or f"http://127.0.0.1:{port}/hook"
-            return await deliver(fetcher, where, payload, message_id="msg_1", secret=SECRET, **options), heard
+            return await deliver(fetcher, where, payload, message_id="msg_1", secrets=[SECRET], **options), heard
 
     return asyncio.run(run())
 
@@ -115,7 +140,7 @@ def test_a_poster_that_fails_is_an_attempt_too():
         async def post(self, *_, **__):
             raise FetchFailed("webhook_url", "no connection to its server", temporary=True)
 
-    attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m", secret=None))
+    attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m"))
     assert attempt.error == "Cannot fetch the address in 'webhook_url': no connection to its server"
 
 
@@ -124,7 +149,7 @@ def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
         async def post(self, *_, **__):
             raise RuntimeError("a library's")
 
-    attempt = asyncio.run(deliver(Faulty(), "https://example.com/", {}, message_id="m", secret=None))
+    attempt = asyncio.run(deliver(Faulty(), "https://example.com/", {}, message_id="m"))
     assert (attempt.status, attempt.delivered, attempt.error) == (None, False, "an error on this side")
 
 

@@ -1,0 +1,70 @@
+"""Quotas of an account for a minute: requests, jobs of a dialect, megapixels."""
+
+from __future__ import annotations
+
+import math
+
+from app.access.keys import Account
+from app.access.rates import Rates, Standing
+from app.settings import Settings
+
+
+class QuotaCounter:
+    """Counts what accounts use; callers without an account are not counted.
+
+    All methods return None where there is no limit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rates: Rates | None = None
+
+    def open(self) -> None:
+        """Open the store of the counts. Raises StartupError: it cannot be used as configured."""
+        self._rates = Rates(self._settings.limits_url)
+
+    async def count_request(self, account: Account | None) -> Standing | None:
+        if account is None:
+            return None
+        own = account.quotas.requests_per_minute
+        return await self._take(account, "requests", self._settings.requests_per_minute if own is None else own)
+
+    async def count_job(self, account: Account | None, policy: str, quota: int) -> Standing | None:
+        """Count a job under a dialect's own limit."""
+        return await self._take(account, policy, quota) if account is not None else None
+
+    def megapixels(self, account: Account | None) -> MegapixelCount:
+        """A counter for one image of the account."""
+        if account is None or self._rates is None:
+            return MegapixelCount(None, "", 0)
+        own = account.quotas.megapixels_per_minute
+        quota = self._settings.megapixels_per_minute if own is None else own
+        return MegapixelCount(self._rates if quota else None, account.id, quota)
+
+    async def _take(self, account: Account, policy: str, quota: int) -> Standing | None:
+        if not quota or self._rates is None:
+            return None
+        return await self._rates.take(account.id, policy, quota)
+
+
+class MegapixelCount:
+    """Counts one image against a quota: the larger of its inputs and outputs, each started megapixel in full."""
+
+    def __init__(self, rates: Rates | None, account_id: str, quota: int) -> None:
+        self._rates = rates
+        self._account_id = account_id
+        self._quota = quota
+        self._counted = 0
+
+    async def start(self, pixels: int) -> Standing | None:
+        """Count the pixels that are known before the work; nothing is counted if the quota is exceeded."""
+        if self._rates is None:
+            return None
+        self._counted = math.ceil(pixels / 1e6)
+        return await self._rates.take(self._account_id, "megapixels", self._quota, self._counted)
+
+    async def finish(self, pixels: int) -> None:
+        """Count output pixels beyond those of ``start``, up to the quota: the subject decides the size of a crop."""
+        more = math.ceil(pixels / 1e6) - self._counted
+        if self._rates is not None and more > 0:
+            await self._rates.take_available(self._account_id, "megapixels", self._quota, more)

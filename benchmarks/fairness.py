@@ -1,0 +1,210 @@
+"""What two accounts that flood the service cost a third one: its p95, quiet and during the flood.
+
+``python -m benchmarks.fairness [--turns 12] [--synchronous 2] [--per-minute 0]``. Two servers take turns, one of them
+flooded; what else the machine does affects both alike. The flood of each account, all at once: orders of jobs with URLs
+of a server at fault and with webhooks that stall, orders with uploaded images, and slow uploads to every kind of route,
+always as many as the service accepts. With ``--synchronous`` also synchronous requests, which compete for the
+processors as equals. The third account sends one request at a time. The flood comes from a process of its own, with the
+lowest priority, since it shares the machine with the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import itertools
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from multiprocessing.connection import Connection
+
+import httpx
+import numpy as np
+
+from benchmarks import report
+from benchmarks.photos import jpegs
+from tests.live.accounts import Accounts
+from tests.live.senders import Outside, outside
+from tests.live.wire import Wire
+from tests.served import served
+
+MEGAPIXELS = 1.0
+STALL_S = 20.0
+BACKLOG_S, SETTLE_S = 10.0, 1.0
+SLOW_UPLOADS = 8
+UPLOADS = ("/v1/remove", "/v1.0/improve", "/api/v1/remove-bg")
+
+
+class Caller:
+    """One account's requests."""
+
+    def __init__(self, port: int, here: Outside, key: str, image: bytes) -> None:
+        base_url = f"http://127.0.0.1:{port}"
+        self.client = httpx.Client(base_url=base_url, timeout=120, trust_env=False, headers={"x-api-key": key})
+        self.here, self.key, self.image, self.port = here, key, image, port
+        self.statuses: Counter[str] = Counter()
+
+    def cut_out(self) -> httpx.Response:
+        return self._noted(
+            "synchronous",
+            self.client.post("/v1/remove", content=self.image, headers={"content-type": "image/jpeg"}),
+        )
+
+    def order(self, image: str, webhook: str) -> httpx.Response:
+        body = {
+            "model": "851-bg-remove", "lab851BgRemoveParams": {"image": image},
+            "webhook_url": f"{self.here.base_url}{webhook}",
+        }  # fmt: skip
+        return self._noted("jobs", self.client.post("/v2/images/background-remove", json=body))
+
+    def job(self, number: int) -> tuple[float, float]:
+        """Seconds from the order to the finished job, and to its webhook."""
+        hook, begun = f"/told/{self.key[-8:]}/{number}", time.perf_counter()
+        job = self.order(f"{self.here.base_url}/photo.jpg", hook).raise_for_status().json()["jobId"]
+        while self.client.get(f"/v2/jobs/{job}").json()["status"] not in ("COMPLETED", "FAILED"):
+            time.sleep(0.01)
+        done = time.perf_counter() - begun
+        while not any(path == hook for path, _, _ in self.here.calls):
+            time.sleep(0.01)
+        return done, time.perf_counter() - begun
+
+    def _noted(self, what: str, answer: httpx.Response) -> httpx.Response:
+        self.statuses[f"{what} {answer.status_code}"] += 1
+        return answer
+
+
+def flood(pipe: Connection, image: bytes, synchronous: int) -> None:
+    """Do everything that two callers can do, in a process of its own, from one message of ``pipe`` to the next."""
+    os.nice(19)
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def repeat(work: Callable[[], object]) -> None:
+        def run() -> None:
+            while not over.is_set():
+                with suppress(httpx.HTTPError, OSError):
+                    answer = work()
+                    if isinstance(answer, httpx.Response) and answer.status_code in (429, 503):
+                        over.wait(0.05)
+
+        threads.append(threading.Thread(target=run, daemon=True))
+
+    def trickle(caller: Caller, path: str) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: clearcut\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n"
+        with Wire(caller.port) as wire:
+            wire.send(f"{head}x-api-key: {caller.key}\r\n\r\n".encode())
+            for _ in range(100):
+                wire.send(b"x")
+                if over.wait(0.2):
+                    return
+
+    with outside(**{"photo.jpg": image}) as here:
+        here.statuses["/slow.jpg"] = 503
+        here.answer = lambda path, _: (over.wait(STALL_S), 204)[1]
+        pipe.send(here.allow)
+        port, keys = pipe.recv()
+        callers = [Caller(port, here, key, image) for key in keys]
+        for caller in callers:
+            data = "data:image/jpeg;base64," + base64.b64encode(image).decode()
+            for _ in range(2):
+                repeat(lambda caller=caller: caller.order(f"{here.base_url}/slow.jpg", "/stall"))
+                repeat(lambda caller=caller: caller.order(f"{here.base_url}/photo.jpg", "/stall"))
+            for _ in range(synchronous):
+                repeat(caller.cut_out)
+            repeat(lambda caller=caller, data=data: caller.order(data, "/stall"))
+            for path, _ in itertools.product(UPLOADS, range(SLOW_UPLOADS)):
+                repeat(lambda caller=caller, path=path: trickle(caller, path))
+        for thread in threads:
+            thread.start()
+        pipe.recv()
+        over.set()
+        pipe.send(sum((caller.statuses for caller in callers), Counter()))
+
+
+Times = dict[str, list[float]]
+
+
+def measure(caller: Caller, numbers: range, times: Times) -> None:
+    """A cut-out and a job for each number; seconds are added to ``times``."""
+    for number in numbers:
+        begun = time.perf_counter()
+        caller.cut_out().raise_for_status()
+        times["cut_out"].append(time.perf_counter() - begun)
+        done, told = caller.job(number)
+        times["job"].append(done)
+        times["webhook"].append(told)
+
+
+def percentiles(times: Times) -> dict[str, float]:
+    return {
+        f"{name}_p{share}_ms": round(1000 * float(np.percentile(each, share)), 1)
+        for name, each in times.items()
+        for share in (50, 95)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=8, help="cut-outs and jobs in a turn of each server")
+    parser.add_argument("--concurrent", type=int, default=2, help="CLEARCUT_CONCURRENT")
+    parser.add_argument("--per-minute", type=int, default=600, help="CLEARCUT_REQUESTS_PER_MINUTE; 0: no limit")
+    parser.add_argument("--synchronous", type=int, default=0, help="clients of each flooding account")
+    given = parser.parse_args()
+    machine = report.machine()
+    image = jpegs(MEGAPIXELS)[0]
+    processes = multiprocessing.get_context("spawn")
+    pipe, other_end = processes.Pipe()
+    flooding = processes.Process(target=flood, args=(other_end, image, given.synchronous), daemon=True)
+    flooding.start()
+    quiet, during = ({name: [] for name in ("cut_out", "job", "webhook")} for _ in range(2))
+    with tempfile.TemporaryDirectory() as folder, outside(**{"photo.jpg": image}) as here, ExitStack() as stack:
+        allow, callers, servers = f"{here.allow},{pipe.recv()}", [], []
+        for name in ("quiet", "flooded"):
+            accounts = Accounts(f"sqlite:///{folder}/{name}.db")
+            stack.callback(accounts.close)
+            environ = {
+                "jobs": "sqlite", "data_dir": f"{folder}/{name}", "database_url": accounts.url, "fetch_allow": allow,
+                "concurrent": str(given.concurrent), "requests_per_minute": str(given.per_minute), "slots": "32",
+            }  # fmt: skip
+            server = stack.enter_context(served(**environ))
+            first, second, key = accounts.make(3, 10**6)
+            servers.append(server)
+            callers.append(Caller(server.port, here, key, image))
+            measure(callers[-1], range(5), {name: [] for name in quiet})
+        pipe.send((servers[1].port, [first, second]))
+        time.sleep(BACKLOG_S)
+        stopped = [servers[1].pid, flooding.pid]
+        for turn in range(1, given.turns + 1):
+            numbers = range(given.rounds * turn, given.rounds * (turn + 1))
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            measure(callers[0], numbers, quiet)
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(SETTLE_S)
+            measure(callers[1], numbers, during)
+        pipe.send(None)
+        statuses = pipe.recv()
+    before, after = percentiles(quiet), percentiles(during)
+    figures = {
+        "samples": given.turns * given.rounds, "concurrent": given.concurrent, "per_minute": given.per_minute,
+        "synchronous": given.synchronous, "quiet": before, "flooded": after,
+        "ratio": {name: round(after[name] / before[name], 2) for name in before},
+        "flood": dict(sorted(statuses.items())),
+    }  # fmt: skip
+    question = "How much slower is an account while two others flood jobs, webhooks and uploads?"
+    command = f"python -m benchmarks.fairness --concurrent {given.concurrent} --synchronous {given.synchronous}"
+    command += f" --per-minute {given.per_minute}"
+    name = "fairness_synchronous" if given.synchronous else "fairness"
+    print(report.write(name, question, command, machine, figures).read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The waiting jobs: a capacity for all, and a share of it for each account."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import Overloaded, RateLimited
+from app.jobs.acceptance import Backlog
+from app.jobs.nodes import Counts
+
+
+def accept(backlog, account):
+    """Accept jobs of an account until one is refused: how many, and why not more."""
+    for number in range(1000):
+        try:
+            backlog.require_place(account)
+        except (Overloaded, RateLimited) as exc:
+            return number, type(exc)
+        backlog.accepted(account or "anonymous-0")
+    raise AssertionError
+
+
+def test_accounts_leave_places_for_others():
+    backlog = Backlog(100)
+    assert accept(backlog, "a") == (75, RateLimited)
+    assert accept(backlog, "b") == (18, RateLimited)
+    assert accept(backlog, "c")[0] > 0
+
+
+def test_jobs_counted_on_all_nodes_belong_to_the_share():
+    backlog = Backlog(100)
+    backlog.counted(Counts(waiting=75, at_work=2, by_partition={"a": 70, "b": 5}))
+    assert accept(backlog, "a") == (1, RateLimited)
+    assert accept(backlog, "b")[1] is RateLimited
+
+
+@pytest.mark.parametrize("account", ["a", None])
+def test_smallest_capacity_accepts_one_job(account):
+    assert accept(Backlog(1), account) == (1, Overloaded)
+
+
+def test_callers_without_account_may_use_the_whole_capacity():
+    assert accept(Backlog(100), None) == (100, Overloaded)
