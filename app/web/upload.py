@@ -15,7 +15,6 @@ from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 
 from app.errors import (
     InvalidOption,
@@ -26,6 +25,7 @@ from app.errors import (
 )
 from app.web.body import Body
 from app.web.encoded import base64_file, encoded_bytes, json_object, urlencoded
+from app.web.header_params import parse_content_type
 from app.web.multipart import FormReader
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ async def read_upload(
         UploadTimeout, ClientGone: the body stopped arriving.
     """
     fields = parse_query(query)
-    kind, parameters = parse_options_header(headers.get("content-type"))
+    kind, parameters = parse_content_type(headers.get("content-type"))
     declared = declared_length(headers)
     raw = kind.startswith(b"image/") or kind in (b"application/octet-stream", b"")
     cap = max_bytes if raw else ENVELOPE_BYTES + (encoded_bytes(max_bytes) if intake.encoded else max_bytes)
