@@ -51,6 +51,7 @@ def _object(data: bytearray) -> dict[str, Any]:
         raise MalformedBody("The JSON body has too many members")
     try:
         found = json.loads(data)
+        data.clear()  # the text is held once
     except (ValueError, RecursionError):
         raise MalformedBody("The request body is not the JSON that its Content-Type says") from None
     if not isinstance(found, dict):

@@ -130,7 +130,7 @@ async def read_upload(
         upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
     elif (intake.encoded or (fetching and intake.addresses)) and kind in _TEXT_KINDS:
         data = await _read_all(body, cap, max_bytes)
-        members = await on_pool(lambda: _TEXT_KINDS[kind](data, intake.encoded))
+        members = await on_pool(partial(_parse_text, _TEXT_KINDS[kind], data, intake.encoded))
         texts = {name: members.pop(name) for name in intake.encoded if name in members}
         upload = Upload({}, members)
         _one_value(upload.fields, fields)
@@ -146,6 +146,15 @@ async def read_upload(
     if not upload.files.get("image") and "image" not in upload.addresses:
         _no_image(upload, intake, raw)
     return upload
+
+
+def _parse_text(
+    parse: Callable[[bytearray, Mapping[str, str]], dict[str, str]], data: bytearray, large: Mapping[str, str]
+) -> dict[str, str]:
+    """Parse a body and free it: a request that waits for a thread holds its text once."""
+    members = parse(data, large)
+    data.clear()
+    return members
 
 
 def _take_addresses(upload: Upload, intake: Intake) -> None:

@@ -202,7 +202,7 @@ def test_the_worst_that_the_limits_allow_fits_into_the_memory(limit):
         (container,) = given["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
         given = container["resources"]["limits"]["memory"]
-    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given))
+    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
     assert finding.verdict == "ok", finding
 
 
