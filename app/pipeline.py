@@ -29,9 +29,9 @@ from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
 from app.imaging.facts import SubjectFacts, subject_facts
-from app.imaging.layout import checked_total, expected_pixels, output_pixels
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
+from app.imaging.output_size import expected_pixels, output_pixels
 from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
 from app.imaging.reduction import exactly, in_full, reduction
@@ -163,8 +163,7 @@ class Pipeline:
             if probed is not None:
                 await probed(pixels)
             header = headers["image_file"]
-            size, limit = header.upright_size, self.limits.max_pixels
-            made = checked_total([expected_pixels(*size, each, limit) for each in job.variants], job.variants, limit)
+            made = expected_pixels(headers, job.variants, self.limits.max_pixels, self._reduction(job, headers))
             waited = trace.elapsed()
             async with self.pixels.hold(pixels + max(0, made - header.pixels), later) as held:
                 trace.add("admission", trace.elapsed() - waited)
@@ -253,12 +252,10 @@ class Pipeline:
                     mattes[despill] = own_matte(mask, image, colour=despill)
                 elif raw is not None:
                     mattes[despill] = refine(raw, image, self.edges, colour=despill)
-            size, limit = headers["image_file"].upright_size, self.limits.max_pixels
-            pixels = []
-            for options in job.variants:
-                box = edit(mattes[options.despill], image, options).box if options.crop else None
-                pixels.append(output_pixels(*size, box, options, limit))
-        return Refined(image, mattes, backdrop, checked_total(pixels, job.variants, limit))
+            crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in job.variants]
+        reduced = self._reduction(job, headers)
+        made = output_pixels(headers, job.variants, crops, self.limits.max_pixels, reduced)
+        return Refined(image, mattes, backdrop, made)
 
     def _outputs(self, job: Job, headers: dict[str, ImageHeader], refined: Refined, trace: Trace) -> Result:
         """One output for each variant."""

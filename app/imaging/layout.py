@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,52 +69,6 @@ def _stand(subject: Box, shown: float, canvas: tuple[int, int], options: RemoveO
     right, low = options.position or (0.5, 0.5)
     target = Box(round((canvas[0] - wide) * right), round((canvas[1] - high) * low), wide, high)
     return Layout(subject, target, *canvas)
-
-
-def output_pixels(width: int, height: int, subject: Box | None, options: RemoveOptions, max_pixels: int) -> int:
-    """Pixels of the output of an image of ``width`` x ``height``.
-
-    Args:
-        max_pixels: of the largest image accepted; a canvas is limited to as many, and to ``MAX_CANVAS``.
-
-    Raises:
-        InvalidOption: as in ``plan``.
-    """
-    layout = plan(width, height, subject, options, min(MAX_CANVAS, max_pixels))
-    return layout.width * layout.height
-
-
-def expected_pixels(width: int, height: int, options: RemoveOptions, max_pixels: int) -> int:
-    """``output_pixels`` before the subject is known: exact unless the options crop to it, else an estimate.
-
-    Raises:
-        InvalidOption: the canvas is too large for any subject.
-    """
-    if not options.crop or (options.width and options.height):
-        return output_pixels(width, height, None, options, max_pixels)
-    pixels = width * height
-    factor = 4 if options.padding or options.crop_ratio else 1
-    if options.width:
-        pixels = options.width * max(1, options.width * height // width)
-    elif options.height:
-        pixels = options.height * max(1, options.height * width // height)
-    else:
-        pixels = min(pixels, (options.max_side or width + height) ** 2, options.max_pixels or pixels)
-    return min(factor * pixels, max(MAX_CANVAS, width * height), max(max_pixels, width * height))
-
-
-def checked_total(pixels: Sequence[int], variants: Sequence[RemoveOptions], max_pixels: int) -> int:
-    """The sum of the outputs' pixels, one number for each variant.
-
-    Raises:
-        InvalidOption: more than two of the largest images accepted.
-    """
-    made = sum(pixels)
-    if made > 2 * max_pixels:
-        name = "variants" if len(variants) > 1 else grower(variants[0])
-        most = 2 * max_pixels / 1e6
-        raise InvalidOption(name, f"outputs of at most {most:g} megapixels together; these are {made / 1e6:.1f}")
-    return made
 
 
 def _crop(subject: Box, options: RemoveOptions) -> Box:

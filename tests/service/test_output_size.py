@@ -74,3 +74,24 @@ def test_exact_size_within_the_limit_is_made():
     response = send({"width": "1400", "height": "1400", "format": "jpg"}, max_megapixels="2")
     assert response.status_code == 200
     assert decoded(response).shape[:2] == (1400, 1400)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("rgba", 8), ("blur", 2)])
+def test_small_variants_count_as_much_as_the_image(kind, most):
+    """Each reads all of the image: 16 of them from 9 megapixels would take four seconds."""
+
+    def sent(count):
+        variants = [{"size": "preview", "background_type": kind}] * count
+        return send({"variants": json.dumps(variants)}, picture(500, 500), max_megapixels="1")
+
+    assert sent(most).status_code == 200
+    response = sent(most + 1)
+    assert response.status_code == 400
+    assert "'variants'" in response.json()["details"]
+    assert "each counts at least as much as the image" in response.json()["details"]
+
+
+def test_variants_of_a_jpeg_count_as_it_is_decoded():
+    variants = [{"size": "preview"}] * 16
+    response = send({"variants": json.dumps(variants)}, picture(1400, 700, fmt="JPEG"), max_megapixels="1")
+    assert response.status_code == 200

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.imaging import backdrop
+from app.imaging import backdrop, blend
 from app.imaging.shadow import contact_shadow
 from app.imaging.types import Matte
 
@@ -91,3 +91,17 @@ def test_blur_backdrop_uses_no_kernel_that_grows_with_the_image(monkeypatch):
     blurred = backdrop.blurred(rgb, Matte(alpha, rgb, None, 1.0, 0.0))
     assert max(areas) <= 100
     assert (blurred == 90).all()
+
+
+@pytest.mark.parametrize("under", [0, 255])
+def test_onto_over_one_alpha_equals_the_general_formula(under):
+    """Every alpha with every level over some levels; backs of one alpha are composed in integers."""
+    alpha, level, behind = (each.ravel() for each in np.meshgrid(np.arange(256), np.arange(256), [0, 1, 77, 254, 255]))
+    front = np.stack([level, level, level, alpha], axis=-1).astype(np.uint8)[None]
+    back = np.stack([behind, behind, behind, np.full_like(behind, under)], axis=-1).astype(np.uint8)[None]
+    share = alpha + (255 - alpha) * under / 255
+    colour = (level * alpha + behind * (255 - alpha) * (under / 255)) / np.maximum(share, 1e-6)
+    expected = np.where(share > 0, (colour + 0.5).astype(np.uint8), 0)
+    found = blend.onto(front, back)[0]
+    assert (found[:, 3] == share).all()
+    assert (found[:, :3] == expected[:, None]).all()
