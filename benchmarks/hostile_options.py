@@ -6,7 +6,8 @@ long as allowed, at 1, 4 and 9 megapixels. Each is sent alone, after a pause in 
 and the growth of resident memory are the server's. A thread asks for ``/livez`` all the while: its longest wait is that
 of another client on the event loop.
 
-``held_mib`` is what the pixel budget holds for the request: its images and its outputs beyond the image's size.
+``held_mib`` is what the service counts for the request: pixels of its images, and of its outputs beyond the image's
+size, its body, and ``THREAD_MIB`` of the memory that ``python -m app check`` counts for each thread.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ MOST_CPU_S, MOST_WAIT_S = 1.5, 0.3
 MEGAPIXELS = (1, 4, 9)
 PAUSE_S = 1.3
 """Longest pause before a request; it ends when freed memory has gone back."""
+THREAD_MIB = 16
+"""Working memory of a thread for any size, such as the reduced copies of backdrops and the network's activations."""
 LISTED = 15
 MIB = 1 << 20
 
@@ -240,6 +243,7 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
     with Waits(server.port) as waits:
         status, made = _send(server.port, target, sent.body)
         spent = cpu_seconds(server.pid) - spent
+    pixels = sent.all_pixels + max(0, made - sent.pixels)
     return Cost(
         option=option,
         matte=sent.matte,
@@ -247,7 +251,7 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
         status=status,
         cpu_s=round(spent, 3),
         grown_mib=round(resident_mib(server.pid)[1] - before, 1),
-        held_mib=round((sent.all_pixels + max(0, made - sent.pixels)) * BYTES_PER_PIXEL / MIB, 1),
+        held_mib=round((pixels * BYTES_PER_PIXEL + len(sent.body)) / MIB + THREAD_MIB, 1),
         wait_s=round(waits.longest, 3),
     )
 

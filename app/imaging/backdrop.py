@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from app.imaging.fill import smooth_fill
+from app.imaging.fill import enlarge, smooth_fill
 from app.imaging.types import U8, Matte
 
 _SIGMA_SHARE = 15 / 1024
@@ -29,12 +29,19 @@ def blurred(rgb: U8, matte: Matte) -> U8:
     sigma = max(2.0, _SIGMA_SHARE * max(height, width))
     side = max(16, round(max(height, width) * min(1.0, _SMALL_SIGMA / sigma)))
     rim = round(max(height, width) / 200)
-    # A distance instead of a dilation: the cost of a dilation grows with the area of the rim.
-    distance = cv2.distanceTransform(cv2.inRange(matte.alpha, 0, 2), cv2.DIST_L2, cv2.DIST_MASK_5)
-    small = smooth_fill(rgb, np.asarray(cv2.inRange(distance, rim + 0.25, math.inf), np.uint8), side)
+    small = smooth_fill(rgb, _clear_of(matte.alpha, rim), side)
     reduced = sigma * max(small.shape) / max(height, width)
     soft = cv2.GaussianBlur(small, (0, 0), reduced, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.convertScaleAbs(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)), np.uint8)
+    return enlarge(np.asarray(soft, np.float32), width, height)
+
+
+def _clear_of(alpha: U8, rim: int) -> U8:
+    """255 where no pixel of alpha 3 or more is within ``rim`` pixels, else 0; u8[H,W].
+
+    By distance, because the cost of a dilation grows with the area of the rim.
+    """
+    distance = cv2.distanceTransform(cv2.inRange(alpha, 0, 2), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return np.asarray(cv2.inRange(distance, rim + 0.25, math.inf), np.uint8)
 
 
 def covering(picture: U8, width: int, height: int) -> U8:

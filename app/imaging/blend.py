@@ -73,10 +73,13 @@ def over(rgb: U8, alpha: U8, color: Color) -> U8:
 
 
 def onto(front: U8, back: U8) -> U8:
-    """One straight RGBA picture over another of its size, u8[H,W,4] (Porter and Duff 1984, "over")."""
+    """One straight RGBA picture over another of its size, u8[H,W,4] (Porter and Duff 1984, "over").
+
+    ``front`` has no colour where its alpha is 0; it is returned itself where ``back`` is transparent everywhere.
+    """
     under = cv2.extractChannel(back, 3)
     if not cv2.hasNonZero(under):
-        return straight(np.asarray(cv2.cvtColor(front, cv2.COLOR_RGBA2RGB), np.uint8), front[:, :, 3].copy())
+        return front
     out = np.empty_like(front)
     if not cv2.hasNonZero(cv2.bitwise_not(under)):
         _onto_opaque(front, back, out)

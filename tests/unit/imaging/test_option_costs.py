@@ -97,6 +97,7 @@ def test_blur_backdrop_uses_no_kernel_that_grows_with_the_image(monkeypatch):
 def test_onto_over_one_alpha_equals_the_general_formula(under):
     """Every alpha with every level over some levels; backs of one alpha are composed in integers."""
     alpha, level, behind = (each.ravel() for each in np.meshgrid(np.arange(256), np.arange(256), [0, 1, 77, 254, 255]))
+    level = np.where(alpha > 0, level, 0)
     front = np.stack([level, level, level, alpha], axis=-1).astype(np.uint8)[None]
     back = np.stack([behind, behind, behind, np.full_like(behind, under)], axis=-1).astype(np.uint8)[None]
     share = alpha + (255 - alpha) * under / 255
