@@ -23,17 +23,19 @@ from app.blobs.opening import blob_store, signing_secrets
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
 from app.host import memory_limit, memory_used
+from app.inference.cpus import cpu_quota
 from app.inference.edges import EdgeNetwork, edges_file
 from app.inference.manifest import models_folder
 from app.inference.moderation import load_moderator
 from app.inference.providers import runtime_version
 from app.jobs.nodes import plain_url
-from app.jobs.queue import installed
+from app.jobs.queue import AT_ONCE, installed
 from app.jobs.webhook import signing_key
 from app.loading import load_as_set
 from app.rooms import NO_CLIENT, NO_TRACES
 from app.service import BYTES_PER_PIXEL, pixel_capacity
 from app.settings import MIB, Settings, read
+from app.web.memory import parsing_bytes, request_bytes
 
 Verdict = Literal["ok", "note", "FAULT"]
 
@@ -63,7 +65,7 @@ def findings(environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     before = memory_used()
     yield from _model(settings)
     yield from _moderation(settings)
-    yield from _memory(settings, max(before, memory_used()), memory_limit())
+    yield from _memory(settings, max(before, memory_used()), memory_limit(), settings.workers or cpu_quota())
     yield from _accounts(settings)
     yield from _addresses(settings)
     yield from _data(settings)
@@ -159,21 +161,27 @@ def _moderation(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "moderation", f"{moderator.entry.file}, for jobs that ask for it")
 
 
-def _memory(settings: Settings, base: int, limit: int) -> Iterator[Finding]:
+def _memory(settings: Settings, base: int, limit: int, workers: int) -> Iterator[Finding]:
     """The worst that the limits let happen against what the control group, or the machine, has.
 
     Args:
         base: bytes in use with the model loaded.
+        workers: threads that parse bodies.
     """
     one = int(settings.max_megapixels * 1e6) * BYTES_PER_PIXEL
     # One request's picture and outputs may be twice the largest picture, when it is alone.
     pictures = max(pixel_capacity(settings, limit), 2 * int(settings.max_megapixels * 1e6)) * BYTES_PER_PIXEL
-    # Orders of jobs have as many places beside the requests'.
-    uploads = settings.slots * settings.max_bytes * (1 if settings.jobs == "off" else 2)
+    uploads = settings.slots * request_bytes(settings.max_bytes, fetching=settings.fetch)
+    uploads += workers * parsing_bytes(settings.max_bytes)
+    if (
+        settings.jobs != "off"
+    ):  # requests for jobs have as many slots of their own, and the jobs at work hold their files
+        uploads += settings.slots * request_bytes(settings.max_bytes, fetching=False) + AT_ONCE * settings.max_bytes
     worst = base + pictures + uploads + settings.replay_mb * MIB
     parts = (
         f"{_mib(base)} with the model, {_mib(pictures)} for pictures at once, {_mib(uploads)} for {settings.slots} "
-        f"uploads of the largest size, {settings.replay_mb} MiB for replays: {_mib(worst)} of {_mib(limit)}"
+        f"requests with the largest bodies and files, {settings.replay_mb} MiB for replays: {_mib(worst)} of "
+        f"{_mib(limit)}"
     )
     if base + one > limit:
         yield Finding(

@@ -23,15 +23,15 @@ from functools import partial
 from typing import TypeVar
 
 from app.access.limits import AtWork, PixelBudget
-from app.errors import DeadlineExceeded, ImageError, InvalidOption, ModerationRefused
+from app.errors import DeadlineExceeded, ImageError, ModerationRefused
 from app.imaging.compose import compose
 from app.imaging.decode import decode
 from app.imaging.edit import edit
 from app.imaging.encode import encode
 from app.imaging.facts import SubjectFacts, subject_facts
-from app.imaging.layout import expected_pixels, grower
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
+from app.imaging.output_size import expected_pixels, output_pixels
 from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
 from app.imaging.reduction import exactly, in_full, reduction
@@ -48,6 +48,7 @@ from app.imaging.types import (
     ModelInput,
     ProbeLimits,
     RawMatte,
+    Refined,
 )
 from app.inference.batcher import Batcher
 from app.inference.moderation import Moderator
@@ -171,35 +172,33 @@ class Pipeline:
             headers = await on_pool(Rank.LOOK, partial(self._probe, job, trace))
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
+            header = headers["image_file"]
+            made = expected_pixels(headers, job.variants, self.limits.max_pixels, self._reduction(job, headers))
             if probed is not None:
-                await probed(max(pixels, headers["image_file"].pixels + self._beyond(job, headers["image_file"])))
+                await probed(max(pixels, made))
             waited = trace.elapsed()
-            async with self.pixels.hold(pixels + self._beyond(job, headers["image_file"]), later):
+            async with self.pixels.hold(pixels + max(0, made - header.pixels), later) as held:
                 trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
                     image = await on_pool(Rank.BEGIN, partial(self._decode, job, headers, trace))
-                    return await on_pool(Rank.FINISH, lambda: self._after(job, headers, image, None, trace))
-                image, model_input = await on_pool(Rank.BEGIN, partial(self._before, job, headers, trace))
-                trace.current = "queue"
-                answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
-                trace.add("queue", answer.queue_s, ago=answer.run_s)
-                trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
-                raw = RawMatte(answer.values, model_input.geometry)
-                return await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace))
-
-    def _beyond(self, job: Job, header: ImageHeader) -> int:
-        """Pixels of output beyond the picture's own size, of all variants together.
-
-        Raises:
-            InvalidOption: more than two of the largest pictures allowed.
-        """
-        width, height = header.upright_size
-        made = sum(expected_pixels(width, height, options) for options in job.variants)
-        if made > 2 * max(self.limits.max_pixels, header.pixels):
-            name = "variants" if len(job.variants) > 1 else grower(job.variants[0])
-            most = 2 * self.limits.max_pixels / 1e6
-            raise InvalidOption(name, f"outputs of at most {most:g} megapixels together; these are {made / 1e6:.1f}")
-        return max(0, made - header.pixels)
+                    raw = None
+                else:
+                    image, model_input = await on_pool(Rank.BEGIN, partial(self._before, job, headers, trace))
+                    trace.current = "queue"
+                    answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
+                    trace.add("queue", answer.queue_s, ago=answer.run_s)
+                    trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
+                    raw = RawMatte(answer.values, model_input.geometry)
+                done = await on_pool(
+                    Rank.FINISH, partial(self._after, job, headers, image, raw, trace, max(made, header.pixels))
+                )
+                if isinstance(done, Refined):
+                    trace.current = "admission"
+                    waited = trace.elapsed()
+                    await held.grow(done.output_pixels - max(made, header.pixels))
+                    trace.add("admission", trace.elapsed() - waited)
+                    done = await on_pool(Rank.FINISH, partial(self._outputs, job, headers, done, trace))
+                return done
 
     def _probe(self, job: Job, trace: Trace) -> dict[str, ImageHeader]:
         """The header of every file there is, by field; the picture's is ``image_file``."""
@@ -230,9 +229,26 @@ class Pipeline:
             return image, prepare(image, self.spec)
 
     def _after(
+        self,
+        job: Job,
+        headers: dict[str, ImageHeader],
+        image: DecodedImage,
+        raw: RawMatte | None,
+        trace: Trace,
+        held_pixels: int,
+    ) -> Refined | Result:
+        """From the network's answer, or the caller's own matte, to the finished outputs.
+
+        ``Refined`` if the outputs take more than ``held_pixels``: the subject decides the size of a crop.
+        """
+        refined = self._refine(job, headers, image, raw, trace)
+        if refined.output_pixels > held_pixels:
+            return refined
+        return self._outputs(job, headers, refined, trace)
+
+    def _refine(
         self, job: Job, headers: dict[str, ImageHeader], image: DecodedImage, raw: RawMatte | None, trace: Trace
-    ) -> Result:
-        """From the network's answer, or the caller's own matte, to the finished outputs."""
+    ) -> Refined:
         backdrop = mask = None
         if job.backdrop is not None or job.mask is not None:
             with trace.stage("decode"):
@@ -248,19 +264,26 @@ class Pipeline:
                     mattes[despill] = own_matte(mask, image, colour=despill)
                 elif raw is not None:
                     mattes[despill] = refine(raw, image, self.edges, colour=despill)
+            crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in job.variants]
+        reduced = self._reduction(job, headers)
+        made = output_pixels(headers, job.variants, crops, self.limits.max_pixels, reduced)
+        return Refined(image, mattes, backdrop, made)
+
+    def _outputs(self, job: Job, headers: dict[str, ImageHeader], refined: Refined, trace: Trace) -> Result:
+        """One output for each variant."""
         header, reduced = headers["image_file"], self._reduction(job, headers)
         answers = []
         for wanted in job.variants:
             options = exactly(wanted, header) if reduced > 1 else wanted
             with trace.stage("compose"):
-                matte = edit(mattes[options.despill], image, options)
-                cutout = compose(image, matte, options, backdrop)
+                matte = edit(refined.mattes[options.despill], refined.image, options)
+                cutout = compose(refined.image, matte, options, refined.backdrop)
             with trace.stage("encode"):
                 encoded = encode(cutout, options.format, options.quality)
-            facts = subject_facts(image, matte)
+            facts = subject_facts(refined.image, matte)
             box = in_full(matte.box, reduced, header)
             answers.append(Answer(encoded, box, matte.confidence, matte.ambiguous_ratio, facts))
-        return Result(tuple(answers), *header.upright_size, None if raw is None else self.model)
+        return Result(tuple(answers), *header.upright_size, None if job.mask is not None else self.model)
 
     async def _on_pool(self, pool: Pool, rank: Rank, trace: Trace, work: Callable[[], T]) -> T:
         """Run ``work`` on a pool; a request that is cancelled while it waits for a thread gives its place up."""

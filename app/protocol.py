@@ -7,9 +7,12 @@ HTTP in text/plain. All of these come before or after our application, so they a
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
+import struct
 import sys
+import termios
 from typing import Any
 
 import httptools
@@ -27,6 +30,8 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 100
 """Requests behind the one in work on one connection; uvicorn keeps as many as come."""
+MIN_SEND_BYTES_PER_S = 8 * 1024
+"""A peer that reads a response more slowly than this is disconnected."""
 
 _OF_UPGRADES = (b"connection", b"upgrade", b"http2-settings")
 
@@ -44,6 +49,8 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
         """Bytes since the head or the body's last piece that were neither: chunk extensions, trailers."""
         _timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
+        _unsent = 0
+        """Bytes of the response that the peer had not acknowledged when ``_write_timer`` was started."""
         _refused = False
         _in_work: RequestResponseCycle | None = None
         _data = b""
@@ -148,7 +155,11 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._write_timer = self.loop.call_later(patience, self._not_read)
+            self._watch_sending()
+
+        def _watch_sending(self) -> None:
+            self._unsent = _unsent_bytes(self.transport)
+            self._write_timer = self.loop.call_later(patience, self._check_sending)
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -163,7 +174,10 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             else:
                 self.transport.close()  # nothing was asked: nothing is answered
 
-        def _not_read(self) -> None:
+        def _check_sending(self) -> None:
+            if self._unsent - _unsent_bytes(self.transport) >= MIN_SEND_BYTES_PER_S * patience:
+                self._watch_sending()
+                return
             log.info("answer not read", extra={"fields": {"seconds": patience}})
             service.metrics.cancelled.labels("send").inc()
             self.transport.abort()
@@ -203,6 +217,18 @@ def guarded(service: Service) -> type[HttpToolsProtocol]:
             return self.cycle.response_complete or not self.cycle.response_started
 
     return Guarded
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that the peer has not acknowledged, the kernel's send queue included (``SIOCOUTQ``, tcp(7)).
+
+    The transport's own buffer alone stands still while the kernel sends megabytes of its queue.
+    """
+    try:
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # not Linux
+        return transport.get_write_buffer_size()
+    return transport.get_write_buffer_size() + int(struct.unpack("i", queued)[0])
 
 
 def _answer(error: ClearcutError, own: str, dialect: Dialect) -> bytes:

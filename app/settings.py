@@ -94,7 +94,13 @@ class Settings(BaseModel):
 
     # limits, checked before the cost they bound
     max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Largest upload, bytes of the image part.")
-    max_megapixels: float = Field(50, gt=0, le=500, description="Largest picture, read from its header, megapixels.")
+    max_megapixels: float = Field(
+        50,
+        gt=0,
+        le=500,
+        description="Largest image, read from its header, megapixels. The output of a smaller image is limited to as "
+        "many, and to 50.",
+    )
     max_side: int = Field(16_384, ge=16, le=65_500, description="Longest side of a picture, pixels.")
     max_scans: int = Field(
         64, ge=1, le=10_000, description="Scans of a progressive JPEG; each costs a pass over the picture."

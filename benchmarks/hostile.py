@@ -8,7 +8,10 @@ attack, several rounds of both by turns; the figure is the median over the round
 percentiles. The attacker, a process of its own, sends as fast as it is answered, one at a time unless its name says
 otherwise. ``one more`` is no attack but another honest client that does the same: what sharing a machine costs anyhow.
 
-Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|honest]``; writes results/hostile.json.
+Options: every option with hostile mattes, masks and own alpha (``benchmarks/hostile_options.py``).
+
+Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|options|honest]``; writes
+results/hostile.json.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks import report
+from benchmarks import hostile_options, report
 from benchmarks.load import Target, opened
 from tests import samples
 from tests.hostile import corpus, crowds, wires
@@ -184,7 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--only", choices=("cost", "honest"))
+    parser.add_argument("--only", choices=("cost", "options", "honest"))
     parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
     parser.add_argument("--attack", help="what this starts itself with")
     parser.add_argument("--port", type=int)
@@ -194,19 +197,21 @@ def main() -> int:
     facts = report.machine()
     path = report.RESULTS / "hostile.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    figures = {name: figures[name] for name in ("cost", "dearest", "honest") if name in figures}
+    figures = {name: figures[name] for name in ("cost", "dearest", "options", "honest") if name in figures}
     with served() as server:
-        if args.only != "honest":
+        if args.only in (None, "cost"):
             figures["cost"] = cost(server)
             figures["dearest"] = dearest(server)
-        if args.only != "cost":
+        if args.only in (None, "options"):
+            figures["options"] = hostile_options.measure(server)
+        if args.only in (None, "honest"):
             names = args.attacks.split(";") if args.attacks else list(ATTACKS)
             figures["honest"] = figures.get("honest", {}) | honest(server, args.rounds, args.seconds, names)
     command = "python -m benchmarks.hostile"
     report.write("hostile", "cost of hostile inputs, and what honest clients notice", command, facts, figures)
     for each in figures.get("dearest", []):
         print(each)
-    return 1 if figures.get("cost", {}).get("faults") else 0
+    return 1 if figures.get("cost", {}).get("faults") or figures.get("options", {}).get("beyond") else 0
 
 
 if __name__ == "__main__":

@@ -15,11 +15,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import Overloaded
 
 RETRY_AFTER_MAX = 60  # common clients ignore longer values
+RETRY_AFTER_GROWTH = 2
+"""Seconds; about the time that the largest images take."""
 MOST_LENT = 32
 """Slow uploads without a slot, for each slot there is."""
 
@@ -182,60 +185,96 @@ class AtWork:
                 self._waiting.discard(waiter)
 
 
-class PixelBudget:
-    """Decoded pixels in the house, first come first served, and requests before jobs. Used from the event loop's thread
-    only.
+@dataclass(eq=False, slots=True)
+class PixelHold:
+    """Pixels of the budget that one request holds."""
 
-    A picture larger than the whole budget is let in when it is alone, so that no picture within the input limits can
+    budget: PixelBudget
+    pixels: int
+
+    async def grow(self, pixels: int) -> None:
+        """Hold ``pixels`` more. Requests that grow wait before those that hold nothing.
+
+        Raises:
+            Overloaded: all requests that hold pixels wait for more, so that none of them could finish.
+        """
+        await self.budget.wait(_Waiter(self, pixels), self.budget.growing)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    hold: PixelHold
+    pixels: int
+    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class PixelBudget:
+    """Decoded pixels of all requests, first come first served, and requests before jobs. Used from the event loop's
+    thread only.
+
+    A request larger than the whole budget is let in when it is alone, so that no picture within the input limits can
     wait for ever.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._later: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.holders = 0
+        self.growing: deque[_Waiter] = deque()
+        """Waiters that hold pixels already."""
+        self._waiting: deque[_Waiter] = deque()
+        self._later: deque[_Waiter] = deque()
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def _fits(self, pixels: int) -> bool:
-        return self.used == 0 or self.used + pixels <= self.capacity
-
     @asynccontextmanager
-    async def hold(self, pixels: int, later: bool = False) -> AsyncIterator[None]:
+    async def hold(self, pixels: int, later: bool = False) -> AsyncIterator[PixelHold]:
         """Hold ``pixels`` of the budget, after waiting for those who came before.
 
         Args:
             later: wait for all who are not later, too.
         """
-        line = self._later if later else self._waiting
-        if not self._waiting and not (later and self._later) and self._fits(pixels):
-            self.used += pixels
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            line.append((pixels, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():  # granted and cancelled in the same tick: give it back
-                    self._release(pixels)
-                else:
-                    line.remove((pixels, turn))
-                    self._grant()
-                raise
+        hold = PixelHold(self, 0)
         try:
-            yield
+            await self.wait(_Waiter(hold, pixels), self._later if later else self._waiting)
+            yield hold
         finally:
-            self._release(pixels)
+            self.used -= hold.pixels
+            self.holders -= hold.pixels > 0
+            self._grant()
 
-    def _release(self, pixels: int) -> None:
-        self.used -= pixels
+    async def wait(self, waiter: _Waiter, queue: deque[_Waiter]) -> None:
+        """Return once ``waiter`` has its pixels; they are its hold's even if this is cancelled at that moment."""
+        queue.append(waiter)
         self._grant()
+        try:
+            await waiter.granted
+        finally:
+            if waiter in queue:
+                queue.remove(waiter)
+                self._grant()
+
+    def _fits(self, waiter: _Waiter) -> bool:
+        """Whether the pixels fit in the budget, or nobody else holds any."""
+        others = self.used - waiter.hold.pixels
+        return others == 0 or self.used + waiter.pixels <= self.capacity
 
     def _grant(self) -> None:
-        while (line := self._waiting or self._later) and self._fits(line[0][0]):
-            pixels, turn = line.popleft()
-            self.used += pixels
-            turn.set_result(None)
+        while queue := self.growing or self._waiting or self._later:
+            waiter = queue[0]
+            if not waiter.granted.cancelled():
+                if not self._fits(waiter):
+                    break
+                self.used += waiter.pixels
+                self.holders += waiter.hold.pixels == 0
+                waiter.hold.pixels += waiter.pixels
+                waiter.granted.set_result(None)
+            queue.popleft()
+        if self.growing and len(self.growing) == self.holders:
+            refused = self.growing.pop().granted
+            if not refused.cancelled():
+                refused.set_exception(
+                    Overloaded("There is no memory for an output this large", retry_after=RETRY_AFTER_GROWTH)
+                )

@@ -14,7 +14,6 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ import httpcore2
 from app.errors import AddressRefused, FetchFailed, TooManyBytes
 from app.fetch.address import Address, follow, parse
 from app.fetch.call import Call, body_of, one
+from app.fetch.names import SystemResolver
 from app.fetch.ranges import IP, ip, plain
 from app.fetch.rules import MAX_REDIRECTS, NOT_PUBLIC, FetchRules
 from app.fetch.wire import HeadTooLong
@@ -34,7 +34,6 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(name, port) to all its addresses; raises OSError."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-NAMES_AT_ONCE = 32
 _TLS = "its certificate or its TLS is not valid"
 
 
@@ -66,7 +65,7 @@ class Fetcher:
     ) -> None:
         self.rules = rules
         self._ended = ended
-        self._resolve = resolve or _System()
+        self._resolve = resolve or SystemResolver()
         self._network = network
         self._ssl = ssl_context or httpcore2.default_ssl_context()
 
@@ -209,17 +208,3 @@ def _connecting(exc: BaseException) -> str:
             return _TLS
         cause = cause.__cause__ or cause.__context__
     return "no connection to its server"
-
-
-class _System:
-    """As the system resolves it: on threads of its own, since a name server that a stranger names may take its time,
-    and the event loop's few are for files."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="names")
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        def look() -> list[str]:
-            return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
-from app.imaging.fill import smooth_fill
+from app.imaging.fill import enlarge, smooth_fill
 from app.imaging.types import U8, Matte
 
 _SIGMA_SHARE = 15 / 1024
@@ -13,6 +15,8 @@ _SIGMA_SHARE = 15 / 1024
 _SMALL_SIGMA = 4.0
 """Pixels; a blur this wide on a reduced picture looks the same and costs a fraction."""
 TINT = (120, 255, 155)
+_STRIP_BYTES = 1 << 17
+"""Bytes of RGB that ``overlay`` changes at a time."""
 
 
 def blurred(rgb: U8, matte: Matte) -> U8:
@@ -24,12 +28,20 @@ def blurred(rgb: U8, matte: Matte) -> U8:
     height, width = matte.alpha.shape
     sigma = max(2.0, _SIGMA_SHARE * max(height, width))
     side = max(16, round(max(height, width) * min(1.0, _SMALL_SIGMA / sigma)))
-    rim = 2 * round(max(height, width) / 200) + 1
-    subject = cv2.dilate(matte.alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
-    small = smooth_fill(rgb, np.asarray(cv2.inRange(subject, 0, 2), np.uint8), side)
+    rim = round(max(height, width) / 200)
+    small = smooth_fill(rgb, _clear_of(matte.alpha, rim), side)
     reduced = sigma * max(small.shape) / max(height, width)
     soft = cv2.GaussianBlur(small, (0, 0), reduced, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.convertScaleAbs(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)), np.uint8)
+    return enlarge(np.asarray(soft, np.float32), width, height)
+
+
+def _clear_of(alpha: U8, rim: int) -> U8:
+    """255 where no pixel of alpha 3 or more is within ``rim`` pixels, else 0; u8[H,W].
+
+    By distance, because the cost of a dilation grows with the area of the rim.
+    """
+    distance = cv2.distanceTransform(cv2.inRange(alpha, 0, 2), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return np.asarray(cv2.inRange(distance, rim + 0.25, math.inf), np.uint8)
 
 
 def covering(picture: U8, width: int, height: int) -> U8:
@@ -44,12 +56,34 @@ def covering(picture: U8, width: int, height: int) -> U8:
 
 
 def overlay(rgb: U8, alpha: U8) -> U8:
-    """The picture with the subject tinted and outlined, u8[H,W,3]: for looking at a matte."""
+    """Return ``rgb`` with the subject tinted and outlined, u8[H,W,3], for the inspection of a matte.
+
+    The subject is where alpha is 128 or more. Memory besides the output: four bytes a pixel for any matte.
+    """
+    subject = np.asarray(cv2.inRange(alpha, 128, 255), np.uint8)
+    outline = _outline(subject, max(1, max(alpha.shape) // 400))
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    tinting = cv2.addWeighted(levels, 0.5, np.full_like(levels, TINT), 0.5, 0)
     out = rgb.copy()
-    tinted = np.asarray(cv2.addWeighted(rgb, 0.5, np.full_like(rgb, TINT), 0.5, 0), np.uint8)
-    subject = cv2.inRange(alpha, 128, 255)
-    cv2.copyTo(tinted, subject, out)
-    thick = max(1, max(alpha.shape) // 400)
-    contours, _ = cv2.findContours(subject, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(out, contours, -1, TINT, thick)
+    rows = max(1, _STRIP_BYTES // (3 * rgb.shape[1]))
+    line = np.empty((rows, rgb.shape[1], 3), np.uint8)
+    line[:] = TINT
+    for top in range(0, rgb.shape[0], rows):
+        strip = out[top : top + rows]
+        cv2.copyTo(cv2.LUT(strip, tinting), subject[top : top + rows], strip)
+        cv2.copyTo(line[: len(strip)], outline[top : top + rows], strip)
     return out
+
+
+def _outline(subject: U8, width: int) -> U8:
+    """255 within ``width`` / 2 pixels of the border of ``subject`` (0 or 255), else 0; u8[H,W].
+
+    Morphology, because the memory and the time of contours grow with the number of a matte's edges.
+    """
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inner = cv2.erode(subject, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    border = np.asarray(cv2.subtract(subject, inner), np.uint8)
+    centre = width // 2 + 2
+    pen = np.zeros((2 * centre + 1, 2 * centre + 1), np.uint8)
+    cv2.line(pen, (centre, centre), (centre, centre), 1, width)
+    return np.asarray(cv2.dilate(border, pen), np.uint8)

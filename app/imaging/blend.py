@@ -73,8 +73,17 @@ def over(rgb: U8, alpha: U8, color: Color) -> U8:
 
 
 def onto(front: U8, back: U8) -> U8:
-    """One straight RGBA picture over another of its size, u8[H,W,4] (Porter and Duff 1984, "over")."""
+    """One straight RGBA picture over another of its size, u8[H,W,4] (Porter and Duff 1984, "over").
+
+    ``front`` has no colour where its alpha is 0; it is returned itself where ``back`` is transparent everywhere.
+    """
+    under = cv2.extractChannel(back, 3)
+    if not cv2.hasNonZero(under):
+        return front
     out = np.empty_like(front)
+    if not cv2.hasNonZero(cv2.bitwise_not(under)):
+        _onto_opaque(front, back, out)
+        return out
     rows = max(1, _STRIP_BYTES // (4 * front.shape[1]))
     for top in range(0, front.shape[0], rows):
         near = front[top : top + rows].astype(np.float32)
@@ -87,6 +96,18 @@ def onto(front: U8, back: U8) -> U8:
         out[top : top + rows, :, 3:] = whole + 0.5
     out[out[:, :, 3] == 0] = 0
     return out
+
+
+def _onto_opaque(front: U8, back: U8, out: U8) -> None:
+    """``onto`` for a ``back`` without transparency, in integers; ``out`` is opaque."""
+    rows = max(1, _STRIP_BYTES // (4 * front.shape[1]))
+    for top in range(0, front.shape[0], rows):
+        near, far = front[top : top + rows], back[top : top + rows]
+        cover = cv2.merge([cv2.extractChannel(near, 3)] * 4)
+        opaque = cv2.cvtColor(cv2.cvtColor(near, cv2.COLOR_RGBA2RGB), cv2.COLOR_RGB2RGBA)
+        shown = cv2.multiply(opaque, cover, dtype=cv2.CV_16U)
+        behind = cv2.multiply(far, cv2.bitwise_not(cover), dtype=cv2.CV_16U)
+        cv2.convertScaleAbs(cv2.add(shown, behind), dst=out[top : top + rows], alpha=1 / 255)
 
 
 def resize(pixels: U8, width: int, height: int) -> U8:

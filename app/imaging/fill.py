@@ -23,9 +23,17 @@ def extend(rgb: U8, known: U8) -> U8:
     """
     height, width = known.shape
     smooth = smooth_fill(rgb, known, _WORK_SIDE)
-    full = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
-    out = np.asarray(cv2.convertScaleAbs(full), np.uint8)
+    out = enlarge(smooth, width, height)
     cv2.copyTo(rgb, cv2.inRange(known, 1, 255), out)
+    return out
+
+
+def enlarge(small: F32, width: int, height: int) -> U8:
+    """``small`` f32[h,w,3] in 0..255 by linear interpolation to u8[height,width,3], with 4 bytes a pixel besides."""
+    out = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        full = cv2.resize(cv2.extractChannel(small, channel), (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.insertChannel(cv2.convertScaleAbs(full), out, channel)
     return out
 
 

@@ -34,14 +34,14 @@ class Layout:
         return self.target == Box(0, 0, self.width, self.height)
 
 
-def plan(width: int, height: int, subject: Box | None, options: RemoveOptions) -> Layout:
+def plan(width: int, height: int, subject: Box | None, options: RemoveOptions, max_canvas: int = MAX_CANVAS) -> Layout:
     """The layout of a picture of ``width`` x ``height`` with its subject in ``subject``.
 
     Order: crop, padding, crop ratio, then the size. The crop's window may leave the frame; only the part of it inside
     is ever worked on, so that a huge window shown small costs nothing.
 
     Raises:
-        InvalidOption: the canvas would exceed both the picture and ``MAX_CANVAS``.
+        InvalidOption: the canvas would exceed both the picture and ``max_canvas`` pixels.
     """
     frame = Box(0, 0, width, height)
     window = _crop(subject, options) if options.crop and subject is not None else frame
@@ -50,10 +50,8 @@ def plan(width: int, height: int, subject: Box | None, options: RemoveOptions) -
         canvas = content = options.width, options.height
     else:
         canvas, content = _sizes(window, options)
-    if canvas[0] * canvas[1] > max(MAX_CANVAS, width * height):
-        raise InvalidOption(
-            grower(options), f"a value that keeps the output within {MAX_CANVAS // 1_000_000} megapixels"
-        )
+    if canvas[0] * canvas[1] > max(max_canvas, width * height):
+        raise InvalidOption(grower(options), f"a value that keeps the output within {max_canvas / 1e6:g} megapixels")
     if subject is not None and (options.scale is not None or options.position is not None):
         return _stand(subject, content[0] / window.width, canvas, options)
     placed = Box((canvas[0] - content[0]) // 2, (canvas[1] - content[1]) // 2, *content)
@@ -71,21 +69,6 @@ def _stand(subject: Box, shown: float, canvas: tuple[int, int], options: RemoveO
     right, low = options.position or (0.5, 0.5)
     target = Box(round((canvas[0] - wide) * right), round((canvas[1] - high) * low), wide, high)
     return Layout(subject, target, *canvas)
-
-
-def expected_pixels(width: int, height: int, options: RemoveOptions) -> int:
-    """About how large the output of a picture may be, before its subject is known: for budgets, not for buffers."""
-    if options.width and options.height:
-        return options.width * options.height
-    pixels = width * height
-    roomy = 4 if options.crop and (options.padding or options.crop_ratio) else 1
-    if options.width:
-        pixels = options.width * max(1, options.width * height // width)
-    elif options.height:
-        pixels = options.height * max(1, options.height * width // height)
-    else:
-        pixels = min(pixels, (options.max_side or width + height) ** 2, options.max_pixels or pixels)
-    return min(roomy * pixels, max(MAX_CANVAS, pixels))
 
 
 def _crop(subject: Box, options: RemoveOptions) -> Box:

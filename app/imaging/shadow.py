@@ -11,6 +11,10 @@ _FLATTEN = 0.12
 """Height of the ground shadow as a share of the subject's height."""
 _BLUR = 0.03
 """Softness as a share of the subject's longest side."""
+_SMALL_SIGMA = 4.0
+"""Largest standard deviation of the blur in pixels; the shadow is reduced until its softness is at most this."""
+_FAINTEST = 0.5
+"""Level of 255; a silhouette that is blurred to less has no shadow."""
 
 
 def contact_shadow(alpha: U8, opacity: float) -> U8:
@@ -30,6 +34,13 @@ def contact_shadow(alpha: U8, opacity: float) -> U8:
     start = first - (ground - squat // 2)
     shadow[first:last, left : left + width] = flat[start : start + last - first]
     sigma = max(0.8, _BLUR * max(width, height))
-    soft = cv2.GaussianBlur(shadow, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    peak = int(soft.max())
-    return np.asarray(cv2.convertScaleAbs(soft, alpha=255 * opacity / peak), np.uint8) if peak else shadow
+    scale = min(1.0, _SMALL_SIGMA / sigma)
+    size = max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale))
+    small = cv2.resize(shadow, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = sigma * size[0] / alpha.shape[1], sigma * size[1] / alpha.shape[0]
+    soft = cv2.GaussianBlur(small, (0, 0), across, sigmaY=down, borderType=cv2.BORDER_CONSTANT)
+    peak = float(soft.max())
+    if peak < _FAINTEST:
+        return np.zeros_like(alpha)
+    dark = cv2.convertScaleAbs(soft, alpha=255 * opacity / peak)
+    return np.asarray(cv2.resize(dark, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -165,6 +165,19 @@ class Matte:
 
 
 @dataclass(frozen=True, slots=True)
+class Refined:
+    """An image with its subject found, before the outputs are made."""
+
+    image: DecodedImage
+    mattes: dict[bool, Matte]
+    """By ``RemoveOptions.despill``."""
+    backdrop: U8 | None
+    """u8[H,W,3] of any size: the image behind the subject."""
+    output_pixels: int
+    """Pixels of all outputs together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cutout:
     """What the caller asked for, as pixels: u8[h,w,4] straight RGBA, u8[h,w,3] RGB or u8[h,w,1] alpha."""
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from app.errors import InvalidOption, MalformedBody, TooManyBytes
@@ -15,6 +14,7 @@ from app.service import Service
 from app.web.body import Body
 from app.web.encoded import encoded_bytes
 from app.web.fields import Table
+from app.web.header_params import parse_content_type
 from app.web.upload import declared_length
 
 MAX_JSON_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ async def read_object(service: Service, request: Request, body: Body, *, picture
     Raises:
         MalformedBody, TooManyBytes: it is none, or too large.
     """
-    kind, _ = parse_options_header(request.headers.get("content-type"))
+    kind, _ = parse_content_type(request.headers.get("content-type"))
     if kind != b"application/json":
         raise MalformedBody("Send a JSON object with Content-Type: application/json")
     most = service.settings.max_bytes
@@ -51,6 +51,7 @@ def _object(data: bytearray) -> dict[str, Any]:
         raise MalformedBody("The JSON body has too many members")
     try:
         found = json.loads(data)
+        data.clear()  # the text is held once
     except (ValueError, RecursionError):
         raise MalformedBody("The request body is not the JSON that its Content-Type says") from None
     if not isinstance(found, dict):

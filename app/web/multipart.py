@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
 from app.errors import InvalidOption, MalformedBody, MultipleImages, TooManyBytes
+from app.web.header_params import parse_parameters
 
 MAX_PARTS = 64
 MAX_FIELD_BYTES = 8 * 1024
@@ -99,7 +100,7 @@ class FormReader:
             self._disposition = bytes(self._header_value)
 
     def _headers_finished(self) -> None:
-        kind, options = parse_options_header(self._disposition)
+        kind, options = parse_parameters(self._disposition, "Content-Disposition")
         raw_name = options.get(b"name", b"")
         if kind != b"form-data" or not raw_name:
             raise MalformedBody("A part of the multipart body has no Content-Disposition: form-data with a name")

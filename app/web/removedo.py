@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,6 +16,7 @@ from app.service import Service
 from app.web.body import Body
 from app.web.dialect import Dialect, plain_status
 from app.web.encoded import urlencoded
+from app.web.header_params import parse_content_type
 from app.web.jobs import Desk, Wanted, accept, look_up, timestamp
 from app.web.jobs_openapi import CREATE_STATUSES, READ_STATUSES, operation
 from app.web.json_body import MAX_JSON_BYTES
@@ -93,7 +93,7 @@ def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
 
 async def _read_form(request: Request, body: Body, most: int) -> tuple[dict[str, bytearray], dict[str, str]]:
     """(files by role, fields) of a multipart or urlencoded body."""
-    kind, parameters = parse_options_header(request.headers.get("content-type"))
+    kind, parameters = parse_content_type(request.headers.get("content-type"))
     multipart = kind == b"multipart/form-data"
     cap = MAX_JSON_BYTES + (most if multipart else 0)
     if not multipart and kind != b"application/x-www-form-urlencoded":

@@ -15,7 +15,6 @@ from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 
 from app.errors import (
     InvalidOption,
@@ -26,6 +25,7 @@ from app.errors import (
 )
 from app.web.body import Body
 from app.web.encoded import base64_file, encoded_bytes, json_object, urlencoded
+from app.web.header_params import parse_content_type
 from app.web.multipart import FormReader
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ async def read_upload(
         UploadTimeout, ClientGone: the body stopped arriving.
     """
     fields = parse_query(query)
-    kind, parameters = parse_options_header(headers.get("content-type"))
+    kind, parameters = parse_content_type(headers.get("content-type"))
     declared = declared_length(headers)
     raw = kind.startswith(b"image/") or kind in (b"application/octet-stream", b"")
     cap = max_bytes if raw else ENVELOPE_BYTES + (encoded_bytes(max_bytes) if intake.encoded else max_bytes)
@@ -130,7 +130,7 @@ async def read_upload(
         upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
     elif (intake.encoded or (fetching and intake.addresses)) and kind in _TEXT_KINDS:
         data = await _read_all(body, cap, max_bytes)
-        members = await on_pool(lambda: _TEXT_KINDS[kind](data, intake.encoded))
+        members = await on_pool(partial(_parse_text, _TEXT_KINDS[kind], data, intake.encoded))
         texts = {name: members.pop(name) for name in intake.encoded if name in members}
         upload = Upload({}, members)
         _one_value(upload.fields, fields)
@@ -146,6 +146,15 @@ async def read_upload(
     if not upload.files.get("image") and "image" not in upload.addresses:
         _no_image(upload, intake, raw)
     return upload
+
+
+def _parse_text(
+    parse: Callable[[bytearray, Mapping[str, str]], dict[str, str]], data: bytearray, large: Mapping[str, str]
+) -> dict[str, str]:
+    """Parse a body and free it: a request that waits for a thread holds its text once."""
+    members = parse(data, large)
+    data.clear()
+    return members
 
 
 def _take_addresses(upload: Upload, intake: Intake) -> None:

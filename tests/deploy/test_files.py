@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -127,6 +128,35 @@ def test_compose_agrees_with_the_settings_the_dockerfile_and_prometheus():
             assert source in whole["volumes"] or (DEPLOY / source).exists(), mount
 
 
+def test_compose_limits_processes_and_sets_no_default_password():
+    services = document(DEPLOY / "compose.yaml")["services"]
+    assert [name for name, service in services.items() if not 64 <= service.get("pids_limit", 0) <= 1024] == []
+    password = services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
+    assert re.fullmatch(r"\$\{\w+:\?.+\}", password)  # required: it has no default
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+def test_nginx_logs_no_query_and_redirects_to_one_host():
+    text = (DEPLOY / "proxy" / "nginx.conf").read_text()
+    servers = text.split("\nserver {")[1:]
+    assert len(servers) == 3
+    for server in servers:
+        assert re.findall(r"access_log +\S+ +(\w+);", server) == ["clearcut"]
+        assert re.findall(r"error_log +\S+ +(\w+);", server) == ["emerg"]
+    (log_format,) = re.findall(r"log_format [^;]+;", text)
+    assert not re.search(r"\$(request|request_uri|args|query_string|http_referer)\b", log_format)
+    assert re.findall(r"return 30\d ([^$;]+)", text) == ["https://clearcut.example.com"]
+    assert "listen 80 default_server" in text
+
+
+def test_caddy_logs_no_query():
+    text = (DEPLOY / "proxy" / "Caddyfile").read_text()
+    assert text.count('request>uri regexp \\?.* ""') == text.count("output stderr") == 2
+    assert "log default {" in text
+
+
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +206,9 @@ def test_the_deployment_agrees_with_the_settings(deployment):
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["securityContext"]["runAsUser"] == 10001
     assert {each["mountPath"] for each in container["volumeMounts"]} == {"/data", "/tmp"}
-    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+    volumes = {each["name"]: each["emptyDir"] for each in pod["volumes"]}
+    assert {each["name"] for each in container["volumeMounts"]} == volumes.keys()
+    assert settings.blob_quota_mb * MIB <= bytes_of(volumes["data"]["sizeLimit"])
 
 
 MODEL_LOADED = 300 * MIB
@@ -202,7 +234,7 @@ def test_the_worst_that_the_limits_allow_fits_into_the_memory(limit):
         (container,) = given["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
         given = container["resources"]["limits"]["memory"]
-    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given))
+    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
     assert finding.verdict == "ok", finding
 
 
@@ -242,6 +274,19 @@ def test_manifests_belong_together():
     assert sorted(listed) == [path.name for path in MANIFESTS]
     for patch in document(KUBERNETES / "gpu" / "kustomization.yaml")["patches"]:
         assert (KUBERNETES / "gpu" / patch["path"]).is_file()
+
+
+def test_pods_reach_no_private_host_on_the_ports_of_urls():
+    policy = document(KUBERNETES / "network.yaml")["spec"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    blocks = [each["ipBlock"] for rule in policy["egress"] for each in rule.get("to", []) if "ipBlock" in each]
+    excluded = [ipaddress.ip_network(each) for block in blocks for each in block["except"]]
+    for address in ("10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00::1", "fe80::1"):
+        assert any(ipaddress.ip_address(address) in network for network in excluded), address
+    for rule in policy["egress"]:
+        ports = {each["port"] for each in rule["ports"]}
+        assert ports <= {53, 443, 5432, 6379}
+        assert "to" in rule or not ports & {53, 443}
 
 
 def test_the_autoscaler_follows_a_metric_that_is_recorded():

@@ -188,12 +188,12 @@ class Oracle:
     def _measured(self, what: str, build: Any) -> Answer | None:
         if not self.measuring:
             return self._ask(build)
-        facts, rss = self.server.facts, _resident(self.server.pid)[0]
+        facts, rss = self.server.facts, resident_mib(self.server.pid)[0]
         Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")  # the high-water mark begins anew
         before = cpu_seconds(self.server.pid)
         answer = self._ask(build)
         assert facts.is_running()
-        cpu, peak = cpu_seconds(self.server.pid) - before, _resident(self.server.pid)[1]
+        cpu, peak = cpu_seconds(self.server.pid) - before, resident_mib(self.server.pid)[1]
         outcome = "closed" if answer is None else str(answer.status)
         self.costs.append(Cost(what, round(cpu, 4), round(peak - rss, 1), outcome))
         return answer
@@ -242,7 +242,7 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def _resident(pid: int) -> tuple[float, float]:
+def resident_mib(pid: int) -> tuple[float, float]:
     """(now, largest) in MiB."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(lines["VmRSS"].split()[0]) / 1024, int(lines["VmHWM"].split()[0]) / 1024

@@ -67,7 +67,9 @@ def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int,
     text = NGINX.read_text()
     for there, here in (
         ("server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream};"),
+        ("listen 80 default_server;", f"listen 127.0.0.1:{http} default_server;"),
         ("listen 80;", f"listen 127.0.0.1:{http};"),
+        ("clearcut.example.com", "127.0.0.1"),
         ("listen 443 ssl", f"listen 127.0.0.1:{https} ssl"),
         ("/etc/nginx/tls/", f"{folder}/"),
         ("/var/log/nginx/", f"{folder}/"),

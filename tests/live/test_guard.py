@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack, suppress
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -131,6 +132,51 @@ def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
         assert received < 8_000_000  # of more than 9 MB
     finally:
         slow.close()
+
+
+@pytest.mark.parametrize("bytes_per_s", [24_000, 96_000])
+def test_a_steady_reader_gets_its_whole_answer(bytes_per_s):
+    pixels = np.random.default_rng(1).integers(0, 256, (1800, 1800, 3), dtype=np.uint8)
+    mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
+    photo = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    files = {"image_file": ("a.png", photo), "mask": ("m.png", mask)}
+    with served(body_stall_s="2") as server, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        slow.settimeout(60)
+        slow.connect((server.host, server.port))
+        encoded = httpx.Request("POST", f"{server.base_url}/v1/remove", files=files)
+        slow.sendall(request(encoded.read(), encoded.headers["content-type"]))
+        answer, end = bytearray(), time.monotonic() + 8
+        while time.monotonic() < end:
+            answer += slow.recv(bytes_per_s // 20)
+            time.sleep(0.05)
+        head, _, body = bytes(answer).partition(b"\r\n\r\n")
+        length = int(dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])[b"content-length"])
+        assert length > 8_000_000
+        missing = length - len(body)
+        while missing > 0 and (piece := slow.recv(1 << 20)):
+            missing -= len(piece)
+        assert missing == 0
+        assert metric(server, "clearcut_cancelled_total", stage="send") == 0
+
+
+def test_a_trickling_reader_is_cut_off(tight):
+    """One byte at a time is progress, and holds a slot all the same."""
+    body, kind = multipart(noise(1800))
+    boundary = kind.split("=")[1].encode()
+    mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
+    part = b'\r\nContent-Disposition: form-data; name="mask"; filename="m"\r\n\r\n' + mask + b"\r\n"
+    body = body.removesuffix(b"--" + boundary + b"--\r\n") + b"--" + boundary + part + b"--" + boundary + b"--\r\n"
+    before = metric(tight, "clearcut_cancelled_total", stage="send")
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(60)
+        slow.connect((tight.host, tight.port))
+        slow.sendall(request(body, kind))
+        with suppress(OSError):
+            while slow.recv(100) and metric(tight, "clearcut_cancelled_total", stage="send") == before:
+                time.sleep(0.05)
+    assert metric(tight, "clearcut_cancelled_total", stage="send") == before + 1
 
 
 def test_an_expected_body_can_still_be_sent_after_the_head_in_two_pieces(server):

@@ -100,6 +100,25 @@ def test_plain_http_is_sent_to_https_with_its_method(proxied):
 
 
 @needs_nginx
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "x"])
+def test_plain_http_for_another_host_is_closed(proxied, host):
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://127.0.0.1:{proxied.http}/v1/info", headers={"host": host}, trust_env=False)
+
+
+@needs_nginx
+def test_nginx_logs_no_signed_url(tmp_path):
+    with nginx(free_port(), tmp_path, 5) as (https, http, ca):
+        verify = ssl.create_default_context(cafile=str(ca))
+        path = "/v1/outputs/a.png?expires=1&signature=secret-91"
+        for url in (f"https://127.0.0.1:{https}{path}", f"http://127.0.0.1:{http}{path}"):
+            httpx.get(url, verify=verify, timeout=60, trust_env=False)
+    logs = {file.name: file.read_text() for file in tmp_path.glob("*.log")}
+    assert '"status":503' in logs["clearcut.log"]
+    assert [name for name, text in logs.items() if "secret-91" in text] == []
+
+
+@needs_nginx
 def test_a_head_that_trickles_is_cut_off_and_the_service_never_hears_of_it(proxied):
     with proxied.wire() as wire:
         wire.sendall(b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nX-Slow: ")

@@ -70,11 +70,11 @@ def test_a_public_address_without_keys_and_a_device_that_is_not_there(monkeypatc
     [
         (700 * MIB, "FAULT", "CLEARCUT_MAX_MEGAPIXELS=50"),
         (2000 * MIB, "note", "Lower CLEARCUT_SLOTS"),
-        (16_000 * MIB, "ok", "64 uploads"),
+        (16_000 * MIB, "ok", "64 requests"),
     ],
 )
 def test_the_memory_budget(limit, verdict, words):
-    found = list(_memory(Settings(inflight_megapixels=100), 200 * MIB, limit))
+    found = list(_memory(Settings(inflight_megapixels=100), 200 * MIB, limit, workers=2))
     assert [each.verdict for each in found] == [verdict]
     assert words in found[0].text
 

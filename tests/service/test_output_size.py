@@ -1,0 +1,97 @@
+"""The size of outputs that depends on the subject: checked and held before they are made."""
+
+import json
+
+import pytest
+
+from app import pipeline
+from tests.fakes import on_stage
+from tests.service.test_contract import decoded, picture
+
+WIDE = {"crop": "true", "padding": "2000px"}
+"""An image of 64 x 48 pixels with this is larger than 16 megapixels."""
+
+
+def send(data, image=None, **environ):
+    async def scenario(on):
+        files = {"image_file": ("a.png", image or picture(64, 48), "image/png")}
+        return await on.client.post("/v1/remove", files=files, data=data)
+
+    return on_stage(scenario, **environ)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (WIDE, "padding"),
+        ({"crop": "true", "crop_margin": "2000px"}, "padding"),
+        ({"crop": "true", "width": "3000"}, "width"),
+        ({"crop": "true", "height": "3000"}, "height"),
+        ({"width": "3000", "height": "3000"}, "width"),
+        ({"width": "3000"}, "width"),
+    ],
+)
+def test_canvas_is_limited_by_max_megapixels(data, field):
+    response = send(data, max_megapixels="2")
+    assert response.status_code == 400
+    assert f"'{field}'" in response.json()["details"]
+    assert "within 2 megapixels" in response.json()["details"]
+
+
+def test_crop_of_a_thin_subject_is_limited_by_its_real_height():
+    image = picture(2, 1000)  # the subject is 1 x 500
+    response = send({"crop": "true", "width": "400"}, image, max_megapixels="20")
+    assert response.status_code == 400
+    assert "within 20 megapixels" in response.json()["details"]
+
+
+def test_variants_are_limited_by_the_sum_of_their_real_sizes():
+    response = send({"variants": json.dumps([WIDE] * 7)})
+    assert response.status_code == 400
+    assert "'variants'" in response.json()["details"]
+    assert "outputs of at most 100 megapixels together; these are 11" in response.json()["details"]
+
+
+def test_pixels_of_a_crop_are_held_while_it_is_made(monkeypatch):
+    held = []
+
+    async def scenario(on):
+        original = pipeline.compose
+        monkeypatch.setattr(pipeline, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        files = {"image_file": ("a.png", picture(64, 48), "image/png")}
+        response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
+        return response, on.service.pixels.used
+
+    response, left = on_stage(scenario)
+    assert response.status_code == 200
+    size = decoded(response).shape
+    assert size[0] * size[1] > 16_000_000
+    assert held[0] >= size[0] * size[1]
+    assert left == 0
+
+
+def test_exact_size_within_the_limit_is_made():
+    response = send({"width": "1400", "height": "1400", "format": "jpg"}, max_megapixels="2")
+    assert response.status_code == 200
+    assert decoded(response).shape[:2] == (1400, 1400)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("rgba", 8), ("blur", 2)])
+def test_small_variants_count_as_much_as_the_image(kind, most):
+    """Each reads all of the image: 16 of them from 9 megapixels would take four seconds."""
+
+    def sent(count):
+        variants = [{"size": "preview", "background_type": kind}] * count
+        return send({"variants": json.dumps(variants)}, picture(500, 500), max_megapixels="1")
+
+    assert sent(most).status_code == 200
+    response = sent(most + 1)
+    assert response.status_code == 400
+    assert "'variants'" in response.json()["details"]
+    assert "each counts at least as much as the image" in response.json()["details"]
+
+
+def test_variants_of_a_jpeg_count_as_it_is_decoded():
+    variants = [{"size": "preview"}] * 16
+    response = send({"variants": json.dumps(variants)}, picture(1400, 700, fmt="JPEG"), max_megapixels="1")
+    assert response.status_code == 200
