@@ -121,7 +121,13 @@ class Settings(BaseModel):
     deadline_s: float = Field(
         60, gt=0, le=600, description="From a request's first byte to its answer, seconds; then 504."
     )
-    body_stall_s: float = Field(10, gt=0, le=600, description="Longest pause within a request body, seconds; then 408.")
+    body_stall_s: float = Field(
+        10,
+        gt=0,
+        le=600,
+        description="Longest pause within a request body, seconds; then 408. A response must be read at 8 KiB/s over "
+        "the same time.",
+    )
 
     # addresses that callers name
     fetch: bool = Field(

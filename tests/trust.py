@@ -50,6 +50,19 @@ def dearest_table() -> str:
     )
 
 
+def option_costs_table() -> str:
+    """The options with the highest CPU time of one request of at most 9 megapixels."""
+    rows = [
+        "| Option, with its worst matte | CPU time | Memory, of what is held | Wait of another client |",
+        "|---|---|---|---|",
+    ]
+    worst = sorted(_result("hostile")["options"]["worst_of_option"].items(), key=lambda each: -each[1]["cpu_s"])
+    for option, of in worst[:10]:
+        share = f"{100 * of['grown_share_of_held']:.0f} %"
+        rows.append(f"| {option} | {of['cpu_s']:.2f} s | {share} | {of['wait_s'] * 1e3:.0f} ms |")
+    return "\n".join(rows)
+
+
 def faults_table() -> str:
     rows = ["| Fault | The client sees | Metrics | Test, in `tests/chaos/` |", "|---|---|---|---|"]
     return "\n".join(rows + [f"| {each.what} | {each.client} | {each.metrics} | `{each.test}` |" for each in FAULTS])
@@ -91,4 +104,10 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-PARTS = {"hostile": hostile_table, "dearest": dearest_table, "faults": faults_table, "soak": soak_table}
+PARTS = {
+    "hostile": hostile_table,
+    "dearest": dearest_table,
+    "option costs": option_costs_table,
+    "faults": faults_table,
+    "soak": soak_table,
+}

@@ -35,7 +35,7 @@ class Requests:
         return asyncio.create_task(run()), grow, finish
 
 
-def test_growth_waits_for_room_and_goes_before_new_requests():
+def test_growth_waits_and_precedes_new_requests():
     async def scenario():
         requests = Requests(100)
         first, grow, _ = requests.start("a", 40, more=50)
@@ -64,7 +64,7 @@ def test_growth_waits_for_room_and_goes_before_new_requests():
     assert left == 0
 
 
-def test_growth_beyond_the_budget_is_granted_to_a_request_that_is_alone():
+def test_growth_beyond_the_budget_is_granted_when_alone():
     async def scenario():
         budget = PixelBudget(100)
         async with budget.hold(60) as hold:

@@ -69,7 +69,7 @@ def test_lookup_that_takes_too_long_is_a_temporary_failure(answered):
     assert "cannot be resolved" in error.details
 
 
-def test_lookups_of_one_domain_wait_for_each_other_and_are_forgotten(answered):
+def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
     async def scenario(fetcher):
         answered.set()
         await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", field="url") for n in range(40)))
