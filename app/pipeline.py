@@ -1,4 +1,4 @@
-"""One request, as data. This is the whole of what the service does to a picture.
+"""One request, as data: everything that the service does to an image.
 
     bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
           ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
@@ -8,9 +8,8 @@
           ──compose─► Cutout(u8[h,w,1|3|4])
           ──encode──► EncodedImage(data, media_type, width, height)
 
-The event loop does no pixel work: ``probe``, the steps before the network and the steps after it each run on a pool
-of threads, and the network runs on threads of its own behind the batcher. The steps after ``refine`` are done once for
-each set of options that was asked for.
+The event loop does no pixel work: a pool of threads runs ``probe``, the steps before the network and the steps after
+it; the network has threads of its own behind the batcher. The steps after ``refine`` run once per variant.
 """
 
 from __future__ import annotations
@@ -177,7 +176,8 @@ class Pipeline:
             if probed is not None:
                 await probed(max(pixels, made))
             waited = trace.elapsed()
-            async with self.pixels.hold(pixels + max(0, made - header.pixels), later) as held:
+            expected = max(made, header.pixels)
+            async with self.pixels.hold(pixels + expected - header.pixels, later) as held:
                 trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
                     image = await on_pool(Rank.BEGIN, partial(self._decode, job, headers, trace))
@@ -189,13 +189,11 @@ class Pipeline:
                     trace.add("queue", answer.queue_s, ago=answer.run_s)
                     trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                     raw = RawMatte(answer.values, model_input.geometry)
-                done = await on_pool(
-                    Rank.FINISH, partial(self._after, job, headers, image, raw, trace, max(made, header.pixels))
-                )
+                done = await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace, expected))
                 if isinstance(done, Refined):
                     trace.current = "admission"
                     waited = trace.elapsed()
-                    await held.grow(done.output_pixels - max(made, header.pixels))
+                    await held.grow(done.output_pixels - expected)
                     trace.add("admission", trace.elapsed() - waited)
                     done = await on_pool(Rank.FINISH, partial(self._outputs, job, headers, done, trace))
                 return done
@@ -237,10 +235,7 @@ class Pipeline:
         trace: Trace,
         held_pixels: int,
     ) -> Refined | Result:
-        """From the network's answer, or the caller's own matte, to the finished outputs.
-
-        ``Refined`` if the outputs take more than ``held_pixels``: the subject decides the size of a crop.
-        """
+        """The outputs; ``Refined`` if they take more than ``held_pixels`` (the subject decides a crop's size)."""
         refined = self._refine(job, headers, image, raw, trace)
         if refined.output_pixels > held_pixels:
             return refined
@@ -280,8 +275,7 @@ class Pipeline:
                 cutout = compose(refined.image, matte, options, refined.backdrop)
             with trace.stage("encode"):
                 encoded = encode(cutout, options.format, options.quality)
-            facts = subject_facts(refined.image, matte)
-            box = in_full(matte.box, reduced, header)
+            box, facts = in_full(matte.box, reduced, header), subject_facts(refined.image, matte)
             answers.append(Answer(encoded, box, matte.confidence, matte.ambiguous_ratio, facts))
         return Result(tuple(answers), *header.upright_size, None if job.mask is not None else self.model)
 
