@@ -234,8 +234,8 @@ class JobSteps(InterruptibleSteps):
         account = await self._access.find(order.account or "") if counted else None
         count = self._access.quotas.megapixels(account)
 
-        async def probed(pixels: int) -> None:
-            standing = await count.start(pixels)
+        async def measured(pixels: int) -> None:
+            standing = await count.count(pixels)
             if standing is not None and standing.exceeded:
                 raise RateLimited(f"At most {standing.quota} megapixels a minute", retry_after=standing.reset_s)
 
@@ -245,9 +245,8 @@ class JobSteps(InterruptibleSteps):
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
-                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), probed, turn
+                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), measured, turn
             )
-            await count.finish(result.output_pixels)
             seconds = time.monotonic() - begun
         image = result.answers[0].image
         key = output_key(job_id, order, image.format)

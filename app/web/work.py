@@ -91,13 +91,12 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
 
     count = service.access.quotas.megapixels(account)
 
-    async def probed(pixels: int) -> None:
+    async def measured(pixels: int) -> None:
         await count_pixels(exchange, count, pixels)
 
     async def work() -> tuple[Result, Response]:
         try:
-            result = await pipeline.remove(job, trace, probed)
-            await count.finish(result.output_pixels)
+            result = await pipeline.remove(job, trace, measured)
         except ImageError as exc:  # the engine's names for the files' fields are Poof's
             own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
             raise exc.about(own.get(exc.field or "", exc.field or "")) from None
