@@ -84,7 +84,8 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
-        await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
+        with service.fetch_shares.enter(account.id if account is not None else ""):
+            await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
         await bind_fetched(service, charge, upload)
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
