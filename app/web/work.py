@@ -66,7 +66,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if pipeline is None:
         raise Starting
     account = await enter(service, request)
-    place = exchange.held.enter_context(service.slots.enter(exchange.body))
+    place = exchange.place = exchange.held.enter_context(service.slots.enter(exchange.body))
     with trace.stage("read"):
         upload = await read_upload(
             request.headers,
