@@ -19,6 +19,7 @@ from typing import Literal
 
 from app.access.rates import Rates
 from app.access.tables import try_database
+from app.access.transfers import TRANSFERS_SHARE
 from app.blobs.opening import blob_store, signing_secrets
 from app.errors import StartupError
 from app.fetch.rules import fetch_rules
@@ -29,7 +30,8 @@ from app.inference.manifest import models_folder
 from app.inference.moderation import load_moderator
 from app.inference.providers import runtime_version
 from app.jobs.nodes import plain_url
-from app.jobs.queue import AT_ONCE, installed
+from app.jobs.queue import installed
+from app.jobs.steps import FETCHES_AT_ONCE
 from app.jobs.webhook import signing_key
 from app.loading import load_as_set
 from app.rooms import NO_CLIENT, NO_TRACES
@@ -173,15 +175,15 @@ def _memory(settings: Settings, base: int, limit: int, workers: int) -> Iterator
     pictures = max(pixel_capacity(settings, limit), 2 * int(settings.max_megapixels * 1e6)) * BYTES_PER_PIXEL
     uploads = settings.slots * request_bytes(settings.max_bytes, fetching=settings.fetch)
     uploads += workers * parsing_bytes(settings.max_bytes)
-    if (
-        settings.jobs != "off"
-    ):  # requests for jobs have as many slots of their own, and the jobs at work hold their files
-        uploads += settings.slots * request_bytes(settings.max_bytes, fetching=False) + AT_ONCE * settings.max_bytes
-    worst = base + pictures + uploads + settings.replay_mb * MIB
+    if settings.jobs != "off":  # requests for jobs have as many slots of their own; images are fetched for jobs
+        uploads += settings.slots * request_bytes(settings.max_bytes, fetching=False)
+        uploads += FETCHES_AT_ONCE * settings.max_bytes
+    responses = limit // TRANSFERS_SHARE
+    worst = base + pictures + uploads + responses + settings.replay_mb * MIB
     parts = (
         f"{_mib(base)} with the model, {_mib(pictures)} for pictures at once, {_mib(uploads)} for {settings.slots} "
-        f"requests with the largest bodies and files, {settings.replay_mb} MiB for replays: {_mib(worst)} of "
-        f"{_mib(limit)}"
+        f"requests with the largest bodies and files, {_mib(responses)} for responses being sent, "
+        f"{settings.replay_mb} MiB for replays: {_mib(worst)} of {_mib(limit)}"
     )
     if base + one > limit:
         yield Finding(

@@ -30,7 +30,7 @@ from app.imaging.encode import encode
 from app.imaging.facts import SubjectFacts, subject_facts
 from app.imaging.mask import own_matte
 from app.imaging.options import WHITE, RemoveOptions
-from app.imaging.output_size import expected_pixels, output_pixels
+from app.imaging.output_size import expected_pixels, known_pixels, output_pixels
 from app.imaging.prepare import on_ground, prepare
 from app.imaging.probe import probe
 from app.imaging.reduction import exactly, in_full, reduction
@@ -55,7 +55,7 @@ from app.pool import Pool, Rank
 from app.trace import Trace
 
 T = TypeVar("T")
-Probed = Callable[[int], Awaitable[None]]
+Measured = Callable[[int], Awaitable[None]]
 Turn = Callable[[], Awaitable[None]]
 
 
@@ -135,12 +135,14 @@ class Pipeline:
         self.at_work = AtWork()
         """Without the work that nobody waits for."""
 
-    async def remove(self, job: Job, trace: Trace, probed: Probed | None = None, turn: Turn | None = None) -> Result:
+    async def remove(
+        self, job: Job, trace: Trace, measured: Measured | None = None, turn: Turn | None = None
+    ) -> Result:
         """Remove the background of one picture.
 
         Args:
-            probed: awaited with the larger of the job's input pixels and expected output pixels before any image is
-                decoded; may raise to refuse the job.
+            measured: awaited with the larger of the job's input pixels and output pixels before any image is decoded,
+                and again before the outputs are made if they are larger; may raise to refuse the job.
             turn: given for work that nobody waits for: awaited before each stage, and all others go first in it.
 
         Raises:
@@ -152,13 +154,13 @@ class Pipeline:
         try:
             async with asyncio.timeout(trace.remaining()):
                 with self.at_work.enter() if turn is None else nullcontext():
-                    return await self._remove(job, trace, probed, turn)
+                    return await self._remove(job, trace, measured, turn)
         except TimeoutError:
             raise DeadlineExceeded(trace.current) from None
         finally:
             trace.abandoned = True  # a pool thread still at work on this request stops at its next stage
 
-    async def _remove(self, job: Job, trace: Trace, probed: Probed | None, turn: Turn | None) -> Result:
+    async def _remove(self, job: Job, trace: Trace, measured: Measured | None, turn: Turn | None) -> Result:
         later = turn is not None
 
         async def on_pool(rank: Rank, work: Callable[[], T]) -> T:
@@ -173,11 +175,12 @@ class Pipeline:
             pixels = sum(header.pixels for header in headers.values())
             header = headers["image_file"]
             made = expected_pixels(headers, job.variants, self.limits.max_pixels, self._reduction(job, headers))
-            if probed is not None:
-                await probed(max(pixels, made))
+            planned = counted = max(made, header.pixels)
+            if measured is not None:
+                counted = max(pixels, known_pixels(header, job.variants, self.limits.max_pixels))
+                await measured(counted)
             waited = trace.elapsed()
-            expected = max(made, header.pixels)
-            async with self.pixels.hold(pixels + expected - header.pixels, later) as held:
+            async with self.pixels.hold(pixels + planned - header.pixels, later) as held:
                 trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
                     image = await on_pool(Rank.BEGIN, partial(self._decode, job, headers, trace))
@@ -189,11 +192,15 @@ class Pipeline:
                     trace.add("queue", answer.queue_s, ago=answer.run_s)
                     trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                     raw = RawMatte(answer.values, model_input.geometry)
-                done = await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace, expected))
+                most = min(planned, counted)
+                done = await on_pool(Rank.FINISH, partial(self._after, job, headers, image, raw, trace, most))
                 if isinstance(done, Refined):
+                    if measured is not None:
+                        await measured(done.output_pixels)
                     trace.current = "admission"
                     waited = trace.elapsed()
-                    await held.grow(done.output_pixels - expected)
+                    if done.output_pixels > planned:
+                        await held.grow(done.output_pixels - planned)
                     trace.add("admission", trace.elapsed() - waited)
                     done = await on_pool(Rank.FINISH, partial(self._outputs, job, headers, done, trace))
                 return done
@@ -233,11 +240,11 @@ class Pipeline:
         image: DecodedImage,
         raw: RawMatte | None,
         trace: Trace,
-        held_pixels: int,
+        most_pixels: int,
     ) -> Refined | Result:
-        """The outputs; ``Refined`` if they take more than ``held_pixels`` (the subject decides a crop's size)."""
+        """The outputs; ``Refined`` if they take more than ``most_pixels`` (the subject decides a crop's size)."""
         refined = self._refine(job, headers, image, raw, trace)
-        if refined.output_pixels > held_pixels:
+        if refined.output_pixels > most_pixels:
             return refined
         return self._outputs(job, headers, refined, trace)
 

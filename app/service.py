@@ -16,6 +16,8 @@ from app import rooms
 from app.access.gate import Access
 from app.access.limits import PixelBudget, Slots
 from app.access.replay import Replays
+from app.access.slot_shares import FetchShares
+from app.access.transfers import TRANSFERS_SHARE, Transfers
 from app.blobs.links import Outputs
 from app.errors import StartupError
 from app.host import give_back_memory, memory_limit
@@ -84,6 +86,8 @@ class Service:
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(self._state_changed)
         self.slots = Slots(settings.slots)
+        self.fetch_shares = FetchShares(settings.slots, self.slots.rate)
+        self.transfers = Transfers(memory_limit() // TRANSFERS_SHARE)
         self.pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
         self.access = Access(settings, self._charge_closed)
         self.replays = Replays(settings.replay_mb * MIB)

@@ -68,10 +68,15 @@ class Place:
     def __init__(self, slots: Slots, reading: Reading | None) -> None:
         self._slots = slots
         self.reading = reading
+        self.sending = False
+        """Whether the response is finished and only has to be sent."""
         self.lent = False
 
     def lend(self) -> bool:
         """Let another request have it until the upload is there; False when that would not be fair."""
+        if self.sending and not self.lent:
+            self.lent = True
+            return True
         if self.lent or self.reading is None or not self.reading.slow:
             return False
         self.lent = True
@@ -93,7 +98,8 @@ class Slots:
 
     A slow upload holds a slot only as long as nobody else needs it: it lends it, goes on being read, and needs one
     again when it is complete, or is no small and slow one any more. Otherwise a few hundred connections that send a
-    byte a second each would keep everybody out, at no cost to whoever does that.
+    byte a second each would keep everybody out, at no cost to whoever does that. A large response that is being sent
+    lends its slot as well, to the end: clients that read slowly would do the same.
     """
 
     def __init__(self, capacity: int, rate: DrainRate | None = None) -> None:
@@ -109,7 +115,7 @@ class Slots:
     @property
     def lent(self) -> int:
         """Slow uploads that have no slot at the moment."""
-        return sum(place.lent for place in self._places)
+        return sum(place.lent and not place.sending for place in self._places)
 
     @contextmanager
     def enter(self, reading: Reading | None = None) -> Iterator[Place]:

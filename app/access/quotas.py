@@ -56,15 +56,15 @@ class MegapixelCount:
         self._quota = quota
         self._counted = 0
 
-    async def start(self, pixels: int) -> Standing | None:
-        """Count the pixels that are known before the work; nothing is counted if the quota is exceeded."""
-        if self._rates is None:
-            return None
-        self._counted = math.ceil(pixels / 1e6)
-        return await self._rates.take(self._account_id, "megapixels", self._quota, self._counted)
+    async def count(self, pixels: int) -> Standing | None:
+        """Count ``pixels``, without those of earlier calls; nothing more is counted if the quota is exceeded.
 
-    async def finish(self, pixels: int) -> None:
-        """Count output pixels beyond those of ``start``, up to the quota: the subject decides the size of a crop."""
-        more = math.ceil(pixels / 1e6) - self._counted
-        if self._rates is not None and more > 0:
-            await self._rates.take_available(self._account_id, "megapixels", self._quota, more)
+        An image larger than the whole quota counts as the quota. None as well if there is nothing more to count.
+        """
+        more = min(math.ceil(pixels / 1e6), self._quota) - self._counted
+        if self._rates is None or more <= 0:
+            return None
+        standing = await self._rates.take(self._account_id, "megapixels", self._quota, more)
+        if not standing.exceeded:
+            self._counted += more
+        return standing

@@ -63,16 +63,6 @@ class Rates:
         reset_s = max(1, min(WINDOW_S, math.ceil(stats.reset_time - time.time())))
         return Standing(policy, quota, max(0, stats.remaining), reset_s, exceeded=not fits)
 
-    async def take_available(self, key_id: str, policy: str, quota: int, cost: int) -> None:
-        """Count ``cost`` against the key's quota, or what is left of the quota if that is less."""
-        item = RateLimitItemPerMinute(quota)
-        try:
-            left = (await self._limiter.get_window_stats(item, policy, key_id)).remaining
-            if left > 0:
-                await self._limiter.hit(item, policy, key_id, cost=min(cost, left))
-        except StorageError as exc:
-            log.warning("rate limits cannot be counted", extra={"fields": {"error": repr(exc.storage_error)}})
-
 
 def _storage(url: str) -> Storage:
     if not url:

@@ -13,6 +13,8 @@ LOOKUPS = 32
 LOOKUPS_PER_DOMAIN = 4
 """Of them for the names of one domain, so that its dead name server leaves the others free."""
 LOOKUP_TIMEOUT_S = 5.0
+_SHARED_LABELS = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ne", "net", "or", "org"})
+"""Second-level labels below which domains of different owners are registered, in countries such as ``co.uk``."""
 
 
 class SystemResolver:
@@ -30,7 +32,7 @@ class SystemResolver:
         Raises:
             OSError: it has none, or they were not found within the timeout (``socket.EAI_AGAIN``).
         """
-        domain = ".".join(host.split(".")[-2:])
+        domain = registered_domain(host)
         self._calls[domain] += 1
         started = False
         try:
@@ -67,3 +69,10 @@ class SystemResolver:
         self._calls[domain] -= 1
         if not self._calls[domain]:
             del self._calls[domain], self._domains[domain]
+
+
+def registered_domain(host: str) -> str:
+    """The last two labels of a name, or three where different owners share two, such as ``co.uk``."""
+    labels = host.rstrip(".").split(".")
+    shared = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SHARED_LABELS
+    return ".".join(labels[-3 if shared else -2 :])

@@ -32,6 +32,12 @@ def expected_pixels(
     )
 
 
+def known_pixels(header: ImageHeader, variants: Sequence[RemoveOptions], max_pixels: int) -> int:
+    """The sum of the pixels of those outputs whose size the subject does not decide."""
+    known = [each for each in variants if not each.crop or (each.width and each.height)]
+    return sum(_exact(*header.upright_size, None, each, max_pixels) for each in known)
+
+
 def output_pixels(
     headers: Mapping[str, ImageHeader],
     variants: Sequence[RemoveOptions],

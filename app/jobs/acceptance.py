@@ -27,7 +27,18 @@ from app.errors import (
 from app.fetch.fetcher import Fetcher
 from app.imaging.types import Buffer
 from app.jobs.nodes import Counts
-from app.jobs.order import JobView, Order, charge_of, id_for, input_key, new_charge_id, new_id, owner_tag, partition_of
+from app.jobs.order import (
+    ANONYMOUS,
+    JobView,
+    Order,
+    charge_of,
+    id_for,
+    input_key,
+    new_charge_id,
+    new_id,
+    owner_tag,
+    partition_of,
+)
 from app.jobs.queue import Queue
 from app.jobs.steps import LEASE_S
 from app.metrics import Metrics
@@ -73,8 +84,11 @@ class Backlog:
         """Seconds until a job accepted now is likely done."""
         return (self.waiting + 1) * self._work_s
 
-    def require_place(self, account: str | None) -> None:
-        """Refuse a job that would exceed the capacity, or the account's share of it (``app.shares``).
+    def require_place(self, partition: str | None) -> None:
+        """Refuse a job that would exceed the capacity, or the share of it that its partition may have (``app.shares``).
+
+        Args:
+            partition: an account, or all callers without one; None in a service without accounts.
 
         Raises:
             Overloaded, RateLimited
@@ -82,9 +96,12 @@ class Backlog:
         retry_after = min(60, math.ceil(self.estimate_s()))
         if self.waiting >= self._capacity:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=retry_after)
-        own = self.counts.by_partition.get(account or "", 0) + self._fresh[account or ""]
-        if account is not None and own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
-            raise RateLimited(f"The key has {own} jobs waiting, its share of the queue", retry_after=retry_after)
+        if partition is None:
+            return
+        own = self.counts.by_partition.get(partition, 0) + self._fresh[partition]
+        if own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
+            whose = "Callers without a key have" if partition == ANONYMOUS else "The key has"
+            raise RateLimited(f"{whose} {own} jobs waiting, the share of one key", retry_after=retry_after)
 
 
 class JobAcceptance:
@@ -143,8 +160,18 @@ class JobAcceptance:
                         raise IdempotencyMismatch
                     return earlier
             if account is not None:
-                order = replace(order, charge=new_charge_id(), owner=owner_tag(account.id, self._secrets[0]))
+                order = replace(order, charge=new_charge_id())
+            if self._access.enabled:
+                owner = account.id if account is not None else ANONYMOUS
+                order = replace(order, owner=owner_tag(owner, self._secrets[0]))
             return await self._accept(ids[0], order, data, account, key is not None, most)
+
+    def require_place(self, account: Account | None) -> None:
+        """Refuse a job beyond the queue's capacity, or its account's share. Raises Overloaded, RateLimited."""
+        if account is not None:
+            self._backlog.require_place(account.id)
+        else:
+            self._backlog.require_place(ANONYMOUS if self._access.enabled else None)
 
     async def has_job(self, account: Account, key: str) -> bool:
         """Whether the account's Idempotency-Key identifies a job. Raises Unavailable."""
@@ -163,7 +190,7 @@ class JobAcceptance:
     async def _accept(
         self, job_id: str, order: Order, data: Buffer | None, account: Account | None, keyed: bool, most: int
     ) -> JobView:
-        self._backlog.require_place(order.account)
+        self.require_place(account)
         if most and account is not None:
             used = await self._queue.unfinished(account.id, order.dialect, most)
             if used >= most:

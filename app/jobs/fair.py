@@ -8,6 +8,8 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from app.shares import exceeds_share
+
 
 class FairLimiter:
     """Used from the service's event loop only. A free place goes to the account that got one the longest ago.
@@ -15,11 +17,14 @@ class FairLimiter:
     Args:
         total: holders of a place at once.
         each: of them, holders of one account.
+        reserve: an account that holds a place gets further ones only within its share (``app.shares``), so that other
+            accounts find free places even if each of these is held for long.
     """
 
-    def __init__(self, total: int, each: int) -> None:
+    def __init__(self, total: int, each: int, *, reserve: bool = False) -> None:
         self._free = total
         self._each = each
+        self._reserve = reserve
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
@@ -43,7 +48,7 @@ class FairLimiter:
 
     def _grant(self) -> None:
         while self._free:
-            ready = [account for account in self._waiting if self._held[account] < self._each]
+            ready = [account for account in self._waiting if self._may_hold_more(account)]
             if not ready:
                 return
             account = min(ready, key=lambda each: self._last.get(each, 0))
@@ -55,3 +60,9 @@ class FairLimiter:
                 self._held[account] += 1
                 self._last[account] = next(self._numbers)
                 turn.set_result(None)
+
+    def _may_hold_more(self, account: str) -> bool:
+        held = self._held[account]
+        if held >= self._each:
+            return False
+        return not (self._reserve and held and exceeds_share(held + 1, self._free - 1))

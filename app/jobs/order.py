@@ -20,6 +20,9 @@ State = Literal["queued", "processing", "completed", "failed"]
 Hook = Literal["pending", "sent", "failed"]
 Moderation = Literal["passed", "refused", "not run"]
 
+ANONYMOUS = "anonymous"
+"""Callers without an account in a service with accounts: together they have the limits of one account."""
+
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -46,7 +49,10 @@ class Order:
     charge: str = ""
     """Id of its charge, one for each accepted job. Empty in jobs of earlier versions: derived from the job's id."""
     owner: str = ""
-    """What its files are counted by (``owner_tag``). Empty without an account, and in jobs of earlier versions."""
+    """What its files are counted by (``owner_tag``); callers without an account are counted together.
+
+    Empty in a service without accounts, and in jobs of earlier versions.
+    """
     url: str | None = dataclasses.field(default=None, repr=False)
     """Where the picture is; else it was sent, and is in the store."""
     webhook: str | None = dataclasses.field(default=None, repr=False)
@@ -137,8 +143,14 @@ def charge_of(job_id: str, order: Order) -> Charge | None:
 
 
 def partition_of(job_id: str, order: Order) -> str:
-    """What a job shares its place limits with: its account's jobs, or a sixteenth of those without an account."""
-    return order.account if order.account is not None else f"anonymous-{job_id[0]}"
+    """Jobs with the same partition have the limits of one account.
+
+    That is an account, all callers without one (``ANONYMOUS``), or, in a service without accounts, a sixteenth of its
+    jobs.
+    """
+    if order.account is not None:
+        return order.account
+    return ANONYMOUS if order.owner else f"{ANONYMOUS}-{job_id[0]}"
 
 
 def message_id(job_id: str, outcome: Outcome) -> str:

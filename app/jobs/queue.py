@@ -22,8 +22,12 @@ from app.jobs.workflows import Steps, Workflows
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
 
-AT_ONCE, ACCOUNT_AT_ONCE = 32, 8
-"""Jobs begun and not done: of one process, and of one account in it. Most wait for their image or for the lane."""
+AT_ONCE, ACCOUNT_AT_ONCE = 512, 8
+"""Jobs begun and not done: of one process, and of one account in it.
+
+Most wait, for their image or for their account's quota of megapixels, and hold no image in memory. The total is large
+so that the waiting jobs of a few accounts do not keep those of others from beginning.
+"""
 POLL_S = 0.2
 _FOREVER = 1_000_000
 _PATIENCE_S = 10.0

@@ -55,6 +55,8 @@ FETCH_PATIENCE_S = 25.0
 """After this long no further attempt begins: a server that lets all wait must not hold the places of other jobs."""
 FAULTS = 3
 """Attempts at a picture that makes an error of ours."""
+FETCHES_AT_ONCE, ACCOUNT_FETCHES = 32, 8
+"""Images being fetched: of one process, and of one account in it. Each may be as large as an upload."""
 HOOKS_AT_ONCE, ACCOUNT_HOOKS = 32, 8
 """Webhooks being delivered: of one process, and of one account in it."""
 
@@ -98,7 +100,8 @@ class JobSteps(InterruptibleSteps):
         self._link = link
         self._hook_secrets = hook_secrets
         self._on_done = on_done
-        self._hooks = FairLimiter(HOOKS_AT_ONCE, ACCOUNT_HOOKS)
+        self._fetches = FairLimiter(FETCHES_AT_ONCE, ACCOUNT_FETCHES, reserve=True)
+        self._hooks = FairLimiter(HOOKS_AT_ONCE, ACCOUNT_HOOKS, reserve=True)
 
     def delays(self) -> Sequence[float]:
         return list(webhook.delays())
@@ -119,10 +122,13 @@ class JobSteps(InterruptibleSteps):
         if order.url is None:
             return {}
         try:
-            data = await self._fetched(order.url, order.field)
-            expires_at = time.time() + max(LEASE_S, self._ttl_s)
-            put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
-            await self._persist(lambda: asyncio.to_thread(put))
+            async with AsyncExitStack() as places:  # until the image is stored and no longer in memory
+                with self._waiting():
+                    await places.enter_async_context(self._fetches.place(partition_of(job_id, order)))
+                data = await self._fetched(order.url, order.field)
+                expires_at = time.time() + max(LEASE_S, self._ttl_s)
+                put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
+                await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
             return _failed(exc)
         except Exception:  # a job that ended here would neither give back its credits nor call its webhook
@@ -228,8 +234,8 @@ class JobSteps(InterruptibleSteps):
         account = await self._access.find(order.account or "") if counted else None
         count = self._access.quotas.megapixels(account)
 
-        async def probed(pixels: int) -> None:
-            standing = await count.start(pixels)
+        async def measured(pixels: int) -> None:
+            standing = await count.count(pixels)
             if standing is not None and standing.exceeded:
                 raise RateLimited(f"At most {standing.quota} megapixels a minute", retry_after=standing.reset_s)
 
@@ -239,9 +245,8 @@ class JobSteps(InterruptibleSteps):
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, order))).data
             begun = time.monotonic()
             result = await self._pipeline.remove(
-                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), probed, turn
+                Job(data, (order.options,), moderate=order.moderate), Trace(PATIENCE_S), measured, turn
             )
-            await count.finish(result.output_pixels)
             seconds = time.monotonic() - begun
         image = result.answers[0].image
         key = output_key(job_id, order, image.format)

@@ -83,12 +83,12 @@ async def count_job(service: Service, request: Request, account: Account | None,
 
 
 async def count_pixels(exchange: Exchange, count: MegapixelCount, pixels: int) -> None:
-    """Count the larger of a request's inputs and expected outputs against the minute's quota of megapixels.
+    """Count the larger of a request's inputs and outputs, as far as known, against the minute's quota of megapixels.
 
     Raises:
         RateLimited: the quota is exceeded.
     """
-    _note(exchange, await count.start(pixels))
+    _note(exchange, await count.count(pixels))
 
 
 async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:
@@ -154,7 +154,7 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
 def _note(exchange: Exchange, standing: Standing | None) -> None:
     if standing is None:
         return
-    exchange.standings.append(standing)
+    exchange.standings = [each for each in exchange.standings if each.policy != standing.policy] + [standing]
     if standing.exceeded:
         raise RateLimited(
             f"At most {standing.quota} {standing.policy} a minute for this key", retry_after=standing.reset_s

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 
+from app.access.limits import Place
 from app.access.rates import Standing
 from app.errors import ClientGone
 from app.trace import Trace
@@ -52,6 +53,8 @@ class Exchange:
     closers: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
     """Called at the end, with whether part of a successful response's body was sent."""
 
+    place: Place | None = None
+    """The request's slot."""
     held: ExitStack = field(default_factory=ExitStack)
     """Places in the house, given back when the answer has been handed to the socket."""
 

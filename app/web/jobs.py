@@ -79,7 +79,7 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
     await count_job(service, request, account, desk.name, desk.per_minute)
     key = idempotency_key(request.headers) if account is not None else None
     if key is None:  # before the body is read; a repeated order needs no place
-        jobs.backlog.require_place(account.id if account is not None else None)
+        jobs.acceptance.require_place(account)
     with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)

@@ -6,12 +6,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.transfers import Transfer
 from app.errors import (
     AuthenticationError,
     ClearcutError,
@@ -76,12 +78,14 @@ class ExchangeMiddleware:
                 given = {name.lower() for name, _ in message["headers"]}
                 marks = (mark for mark in _marks(exchange) if mark[0] not in given)
                 message["headers"] = [*message["headers"], *marks]
-            for piece in _pieces(message):
-                first = not sent and error is None and len(piece.get("body", b"")) > 0
-                if first:
-                    await _require_client(exchange)
-                await send(piece)
-                sent = sent or first
+            with self._transfer(exchange, message) as transfer:
+                for piece in _pieces(message):
+                    first = not sent and error is None and len(piece.get("body", b"")) > 0
+                    if first:
+                        await _require_client(exchange)
+                    await send(piece)
+                    sent = sent or first
+                    transfer.sent += len(piece.get("body", b""))
 
         try:
             await self.app(scope, receive, send_marked)
@@ -108,6 +112,18 @@ class ExchangeMiddleware:
         for close in exchange.closers:
             await close(sent)
         self._account(scope, exchange, status, error)
+
+    @contextmanager
+    def _transfer(self, exchange: Exchange, message: Message) -> Iterator[Transfer]:
+        """Count a large body while it is sent. Raises ClientGone: it is cut off for others."""
+        size = len(message.get("body", b""))
+        if size <= _PIECE_BYTES:
+            yield Transfer(size)
+            return
+        if exchange.place is not None:
+            exchange.place.sending = True
+        with self.service.transfers.enter(size) as transfer:
+            yield transfer
 
     async def _refuse(self, error: ClearcutError, exchange: Exchange, headers: Headers, send: Send) -> None:
         """Send the error; if the body is still on its way, take it in for a while so that the peer gets to read us."""

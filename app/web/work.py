@@ -66,7 +66,7 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if pipeline is None:
         raise Starting
     account = await enter(service, request)
-    place = exchange.held.enter_context(service.slots.enter(exchange.body))
+    place = exchange.place = exchange.held.enter_context(service.slots.enter(exchange.body))
     with trace.stage("read"):
         upload = await read_upload(
             request.headers,
@@ -84,20 +84,20 @@ async def cut_out(service: Service, request: Request, operation: Operation) -> R
     if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
-        await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
+        with service.fetch_shares.enter(account.id if account is not None else ""):
+            await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
         await bind_fetched(service, charge, upload)
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
 
     count = service.access.quotas.megapixels(account)
 
-    async def probed(pixels: int) -> None:
+    async def measured(pixels: int) -> None:
         await count_pixels(exchange, count, pixels)
 
     async def work() -> tuple[Result, Response]:
         try:
-            result = await pipeline.remove(job, trace, probed)
-            await count.finish(result.output_pixels)
+            result = await pipeline.remove(job, trace, measured)
         except ImageError as exc:  # the engine's names for the files' fields are Poof's
             own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
             raise exc.about(own.get(exc.field or "", exc.field or "")) from None

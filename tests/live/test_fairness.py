@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from app.access.keys import id_of
 from tests.live.accounts import PICTURE, Accounts
 from tests.live.senders import Outside, outside
 from tests.live.wire import Wire, multipart
@@ -36,7 +38,7 @@ def service(tmp_path_factory) -> Iterator[Service]:
     with outside() as here:
         environ = {
             "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
-            "database_url": accounts.url, "slots": "4",
+            "database_url": accounts.url, "slots": "4", "allow_anonymous": "true",
         }  # fmt: skip
         with served(**environ) as server:
             yield Service(server, here, accounts)
@@ -131,6 +133,28 @@ def test_slow_urls_of_one_account_do_not_delay_others(service):
     job = order(service, other)
     assert finished(service, other, job, seconds=15)["status"] == "success"
     assert status(service, busy, slow[-1]) == "QUEUED"
+
+
+def test_jobs_that_wait_for_quotas_do_not_delay_others(service):
+    *busy, other = service.accounts.make(5, 100)
+    with service.accounts.engine.begin() as connection:
+        words = "update keys set megapixels_per_minute = 1 where id != :other"
+        connection.execute(text(words), {"other": id_of(other)})
+    for key in busy:
+        for _ in range(10):
+            apiframe(service, key, "/photo.jpg")
+    time.sleep(1)
+    for _ in range(3):
+        assert finished(service, other, order(service, other), seconds=10)["status"] == "success"
+
+
+def test_slow_urls_of_callers_without_key_do_not_delay_accounts(service):
+    (other,) = service.accounts.make(1, 100)
+    service.outside.statuses["/slow.jpg"] = 503
+    for _ in range(128):
+        apiframe(service, "", "/slow.jpg")
+    time.sleep(1)
+    assert finished(service, other, order(service, other), seconds=10)["status"] == "success"
 
 
 def test_stalling_webhooks_of_one_account_do_not_delay_others(service):

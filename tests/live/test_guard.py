@@ -160,6 +160,33 @@ def test_a_steady_reader_gets_its_whole_answer(bytes_per_s):
         assert metric(server, "clearcut_cancelled_total", stage="send") == 0
 
 
+def test_a_slow_reader_lends_its_slot_and_gets_its_whole_answer():
+    """On a server of one slot; the answer is larger than the buffers of the connection."""
+    image = noise(1800)
+    mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
+    small = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    with served(slots="1") as server, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        slow.settimeout(60)
+        slow.connect((server.host, server.port))
+        files = {"image_file": ("a.png", image), "mask": ("m.png", mask)}
+        encoded = httpx.Request("POST", f"{server.base_url}/v1/remove", files=files)
+        slow.sendall(request(encoded.read(), encoded.headers["content-type"]))
+        answer = slow.recv(1 << 16)
+        for _ in range(3):
+            other = httpx.post(f"{server.base_url}/v1/remove", files={"image_file": small}, trust_env=False)
+            assert other.status_code == 200
+        while b"\r\n\r\n" not in answer:
+            answer += slow.recv(1 << 16)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = int(dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])[b"content-length"])
+        missing = length - len(body)
+        while missing > 0 and (piece := slow.recv(1 << 20)):
+            missing -= len(piece)
+        assert missing == 0
+        until_metric(server, "clearcut_slots_used", 0)
+
+
 def test_a_trickling_reader_is_cut_off(tight):
     """One byte at a time is progress, and holds a slot all the same."""
     body, kind = multipart(noise(1800))

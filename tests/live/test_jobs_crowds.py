@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.access.charges import JOB_MARK
 from app.blobs.folder import FolderBlobs
-from app.jobs.queue import AT_ONCE
+from app.jobs.queue import ACCOUNT_AT_ONCE
 from app.settings import MIB
 from tests.live.accounts import Accounts
 from tests.live.senders import PHOTO, Outside, outside
@@ -87,8 +87,8 @@ def test_so_many_predictions_at_once_are_no_more_when_they_come_together(crowd):
 
 
 def test_what_a_waiting_job_has_reserved_stays_reserved(crowd):
-    (key,) = crowd.accounts.make(1, AT_ONCE + 4)
-    for _ in range(AT_ONCE + 4):
+    (key,) = crowd.accounts.make(1, ACCOUNT_AT_ONCE + 4)
+    for _ in range(ACCOUNT_AT_ONCE + 4):
         assert crowd.apiframe(key, SLOW).status_code == 202
     with crowd.accounts.engine.begin() as connection:
         words = "select expires_at from charges where id like :mark and state = 'reserved'"

@@ -5,6 +5,7 @@ import base64
 import io
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -363,6 +364,30 @@ def test_large_outputs_count_as_megapixels(url, ledger, fields):
         return [(await send(on, key, image=picture(64, 48), **fields)).status_code for _ in range(2)]
 
     assert on_stage(scenario, database_url=url, megapixels_per_minute="4") == [200, 429]
+
+
+def test_crop_counts_as_many_megapixels_as_it_has(url, ledger):
+    key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(1500, 1000)
+
+    async def scenario(on: Stage):
+        return [await send(on, key, image=image, crop="true", padding="5%") for _ in range(3)]
+
+    answers = on_stage(scenario, database_url=url, megapixels_per_minute="4")
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[0].headers["ratelimit"].startswith('"megapixels";r=2;t=')
+
+
+def test_large_crops_at_once_count_before_they_are_made(url, ledger):
+    """Each is larger than 16 megapixels, of an input that counts as one."""
+    key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(64, 48)
+
+    async def scenario(on: Stage):
+        return await asyncio.gather(*(send(on, key, image=image, crop="true", padding="2000px") for _ in range(4)))
+
+    answers = on_stage(scenario, database_url=url, megapixels_per_minute="40")
+    assert Counter(answer.status_code for answer in answers) == {200: 2, 429: 2}
+    served = next(answer for answer in answers if answer.status_code == 200)
+    assert served.headers["ratelimit"].count("megapixels") == 1
 
 
 def test_requests_at_once(url, ledger):

@@ -1,5 +1,7 @@
 """Pictures by address on the synchronous routes: the same pixels as an upload's, refused in each dialect's words."""
 
+import asyncio
+import socket
 import sys
 
 import numpy as np
@@ -84,6 +86,23 @@ def test_rembg_takes_it_by_get(pictures):
     response = ask(pictures, REMBG, "GET", params={"url": pictures.url("/a.png"), "om": "true"})
     assert response.status_code == 200, response.text
     assert decoded(response).ndim == 2
+
+
+def test_slow_urls_of_one_caller_leave_slots_for_others():
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never responds
+        port = silent.getsockname()[1]
+
+        async def scenario(on: Stage):
+            body = {"image_url": f"http://127.0.0.1:{port}/a.png"}
+            slow = [asyncio.create_task(on.client.post(REMOVE, json=body)) for _ in range(8)]
+            await until(lambda: sum(task.done() for task in slow) >= 2)
+            upload = await on.client.post(REMOVE, content=picture(), headers={"Content-Type": "image/png"})
+            return upload.status_code, [(await task).status_code for task in slow]
+
+        environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{port}", "fetch_timeout_s": "3", "slots": "8"}
+        status, slow = on_stage(scenario, **environ)
+    assert status == 200
+    assert sorted(slow) == 6 * [400] + 2 * [503]
 
 
 @pytest.mark.parametrize("path", [REMOVE, REMOVEBG])

@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import FetchFailed
 from app.fetch.fetcher import Fetcher
+from app.fetch.names import registered_domain
 from app.fetch.rules import FetchRules
 
 PUBLIC = "93.184.216.34"
@@ -94,3 +95,18 @@ def test_cancelled_lookups_are_forgotten_once_their_threads_end(answered):
         return waiting, dict(fetcher._resolve._domains)
 
     assert run(scenario, answered) == (4, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [
+        ("a.dead.co.uk", "dead.co.uk"),
+        ("good.co.uk.", "good.co.uk"),
+        ("a.b.example.com.au", "example.com.au"),
+        ("a.b.example.com", "example.com"),
+        ("a.x9.io", "x9.io"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_domains_of_different_owners_have_separate_limits(host, domain):
+    assert registered_domain(host) == domain

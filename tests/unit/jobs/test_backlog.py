@@ -7,6 +7,7 @@ import pytest
 from app.errors import Overloaded, RateLimited
 from app.jobs.acceptance import Backlog
 from app.jobs.nodes import Counts
+from app.jobs.order import ANONYMOUS
 
 
 def accept(backlog, account):
@@ -41,3 +42,9 @@ def test_smallest_capacity_accepts_one_job(account):
 
 def test_callers_without_account_may_use_the_whole_capacity():
     assert accept(Backlog(100), None) == (100, Overloaded)
+
+
+def test_callers_without_account_share_like_one_account():
+    backlog = Backlog(100)
+    assert accept(backlog, ANONYMOUS) == (75, RateLimited)
+    assert accept(backlog, "a")[0] > 0

@@ -51,6 +51,26 @@ def test_one_account_leaves_places_for_others():
     assert asyncio.run(scenario()) == ({"a": 2, "b": 1}, {"a": 4, "b": 1})
 
 
+def test_reserve_leaves_places_while_others_hold_theirs_for_long():
+    async def scenario():
+        limiter, leave = FairLimiter(32, 8, reserve=True), asyncio.Event()
+        held = Counter()
+
+        async def use(account):
+            async with limiter.place(account):
+                held[account] += 1
+                await leave.wait()
+
+        tasks = [asyncio.create_task(use(account)) for account in 8 * "a" + 8 * "b" + 8 * "c" + 8 * "d" + "ef"]
+        await settle()
+        now = dict(held)
+        leave.set()
+        await asyncio.gather(*tasks)
+        return now, held.total()
+
+    assert asyncio.run(scenario()) == ({"a": 8, "b": 8, "c": 8, "d": 6, "e": 1, "f": 1}, 34)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["use", "cancel", "cancel late"])), max_size=30))
 def test_cancelled_waiters_lose_no_place(uses):
     async def scenario():
