@@ -144,3 +144,9 @@ def test_editorconfig_agrees_with_ruff():
     parser.read_string("[preamble]\n" + (ROOT / ".editorconfig").read_text())
     assert parser["preamble"]["root"] == "true"
     assert f"line-length = {parser['*.py']['max_line_length']}\n" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_help_texts_fit_the_terminal():
+    helped = re.findall(r"^([a-z0-9-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert len(helped) > 30
+    assert [name for name, text in helped if len(text) > 104] == []
