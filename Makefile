@@ -113,7 +113,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 demo: $(VENV)/.dev ## serve, cut out a real photo with curl, write demo/, stop
 	$(RUN) -m tests.demo
 
-bench: $(VENV)/.dev ## the benchmarks of the README, into benchmarks/results/ (some minutes, on a quiet machine)
+bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, into benchmarks/results/ (some minutes, on a quiet machine)
 	$(RUN) -m benchmarks.batcher
 	$(RUN) -m benchmarks.startup
 	$(RUN) -m benchmarks.hostile_cost
@@ -187,7 +187,7 @@ quantise-u2netp: $(VENV)/.dev ## an int8 file of u2netp.onnx (in WEIGHTS=) into 
 	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
 	$(RUN) -m app models pin u2netp --precision int8
 
-docs: $(VENV)/.dev ## write the generated parts of the README anew
+docs: $(VENV)/.dev ## write the generated tables of README, docs and the model card
 	$(RUN) -m tests.readme --write
 
 lock: $(VENV)/.dev ## write requirements*.txt anew from pyproject.toml, with hashes

@@ -60,7 +60,7 @@ class Jobs:
         backlog = self.backlog
         metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.counts.waiting)
         metrics.watch(
-            "clearcut_jobs_processing", "Jobs that are at work, on all nodes.", lambda: backlog.counts.at_work
+            "clearcut_jobs_processing", "Jobs that are being processed, on all nodes.", lambda: backlog.counts.at_work
         )
 
     async def start(self, pipeline: Pipeline) -> Outputs:

@@ -141,7 +141,7 @@ def test_a_poster_that_fails_is_an_attempt_too():
             raise FetchFailed("webhook_url", "no connection to its server", temporary=True)
 
     attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m"))
-    assert attempt.error == "Cannot fetch the address in 'webhook_url': no connection to its server"
+    assert attempt.error == "Cannot fetch the URL in 'webhook_url': no connection to its server"
 
 
 def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
