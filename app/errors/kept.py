@@ -58,6 +58,4 @@ class JobsOff(ClearcutError):
     reason = "jobs_off"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to enable the asynchronous APIs"
-        )
+        super().__init__("Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to enable the asynchronous APIs")

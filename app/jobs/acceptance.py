@@ -84,7 +84,7 @@ class Backlog:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=retry_after)
         own = self.counts.by_partition.get(account or "", 0) + self._fresh[account or ""]
         if account is not None and own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
-            raise RateLimited(f"The key has {own} jobs waiting, its share of the queue", retry_after=retry_after)
+            raise RateLimited(f"The key has {own} waiting jobs, its share of the queue", retry_after=retry_after)
 
 
 class JobAcceptance:
@@ -167,7 +167,7 @@ class JobAcceptance:
         if most and account is not None:
             used = await self._queue.unfinished(account.id, order.dialect, most)
             if used >= most:
-                raise RateLimited(f"The key has {used} jobs in work, of {most}", retry_after=5)
+                raise RateLimited(f"The key has {used} of {most} unfinished jobs", retry_after=5)
         await self._check(order)
         charge = charge_of(job_id, order)
         if charge is not None:
@@ -218,7 +218,7 @@ class JobAcceptance:
             await asyncio.to_thread(put)
         except OSError as exc:
             log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
-            raise Unavailable("The jobs' pictures cannot be kept", retry_after=5) from None
+            raise Unavailable("The images of jobs cannot be stored", retry_after=5) from None
 
     async def _withdraw(self, job_id: str, order: Order, *, keep_input: bool = False) -> None:
         """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""

@@ -342,7 +342,7 @@ REFUSALS = [
     ({"params": {"format": "webp"}}, 400, "png, jpg"),
     ({"params": {"background_type": "image"}}, 400, "overlay"),
     ({"params": {"image": "http://169.254.169.254/latest"}}, 400, "https"),
-    ({"params": {"image": "https://localhost/x.jpg"}}, 400, "public address"),
+    ({"params": {"image": "https://localhost/x.jpg"}}, 400, "public IP address"),
     ({"params": {"image": "https://user:word@example.com/x.jpg"}}, 400, "without a user name"),
     ({"params": {"image": "data:image/png;base64,nothing!"}}, 400, "base64"),
     ({"webhook_url": "https://10.0.0.1/hook"}, 400, "webhook_url"),
@@ -388,7 +388,7 @@ def test_eachlabs_bounds_creates_a_minute_and_predictions_at_once(service, tmp_p
         answer = create(busy)
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
-        assert "jobs in work" in answer.json()["details"]
+        assert "unfinished jobs" in answer.json()["details"]
         if (
             left := 60 - time.time() % 60
         ) < 5:  # the count is kept by the clock's minutes, and begins to fade with the next
