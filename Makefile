@@ -113,7 +113,7 @@ format: $(VENV)/.dev ## apply automatic ruff fixes and format the code
 demo: $(VENV)/.dev ## start the server, cut out sample photos with curl, write the results to demo/
 	$(RUN) -m tests.demo
 
-bench: $(VENV)/.dev ## run the benchmarks of the README into benchmarks/results/ (takes minutes; needs an idle machine)
+bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/results/ (takes minutes; needs an idle machine)
 	$(RUN) -m benchmarks.batcher
 	$(RUN) -m benchmarks.startup
 	$(RUN) -m benchmarks.hostile_cost
@@ -187,7 +187,7 @@ quantise-u2netp: $(VENV)/.dev ## quantise u2netp.onnx of WEIGHTS= to int8 in mod
 	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
 	$(RUN) -m app models pin u2netp --precision int8
 
-docs: $(VENV)/.dev ## update the generated parts of the README
+docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model cards
 	$(RUN) -m tests.readme --write
 
 lock: $(VENV)/.dev ## update the requirements files from pyproject.toml, with hashes

@@ -39,70 +39,78 @@ class Metrics:
         PlatformCollector(registry=r)
 
         self.requests = Counter(
-            "clearcut_requests", "Answers sent, by route template, status, error code and output format.",
+            "clearcut_requests", "Responses sent, by route template, status, error code and output format.",
             ["route", "status", "code", "format"], registry=r,
         )  # fmt: skip
         self.request_seconds = Histogram(
-            "clearcut_request_seconds", "From a request's first byte to its answer being handed to the socket.",
+            "clearcut_request_seconds",
+            "Time from the first byte of a request until its response is written to the socket.",
             ["route"], buckets=_LATENCY, registry=r,
         )  # fmt: skip
         self.stage_seconds = Histogram(
-            "clearcut_stage_seconds", "Time in each stage of the pipeline; names as in Server-Timing.",
+            "clearcut_stage_seconds", "Time in each pipeline stage. Stage names are those of Server-Timing.",
             ["stage"], buckets=_STAGE, registry=r,
         )  # fmt: skip
         self.batch_size = Histogram(
-            "clearcut_batch_size", "Pictures in one run of the network, without padding.", buckets=_BATCH, registry=r
+            "clearcut_batch_size", "Images in one model run, without padding.", buckets=_BATCH, registry=r
         )
         self.batch_seconds = Histogram(
-            "clearcut_batch_seconds", "One run of the network.", ["bucket"], buckets=_STAGE, registry=r
+            "clearcut_batch_seconds", "Duration of one model run.", ["bucket"], buckets=_STAGE, registry=r
         )
         self.rejected = Counter(
-            "clearcut_rejected", "Requests turned away before any work, by reason.", ["reason"], registry=r
+            "clearcut_rejected", "Requests rejected before processing, by reason.", ["reason"], registry=r
         )
         self.charges = Counter(
-            "clearcut_charges", "Requests that cost credits: charged, released without a charge, or repeated for none.",
+            "clearcut_charges",
+            "Requests that cost credits, by outcome: charged, released without a charge, or repeated for free.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.cancelled = Counter(
-            "clearcut_cancelled", "Requests whose client closed the connection, by the stage they were in.",
+            "clearcut_cancelled", "Requests cancelled because the client closed the connection, by pipeline stage.",
             ["stage"], registry=r,
         )  # fmt: skip
         self.expired = Counter(
-            "clearcut_expired", "Requests whose deadline passed, by the stage they were in.", ["stage"], registry=r
+            "clearcut_expired", "Requests that exceeded their deadline, by pipeline stage.", ["stage"], registry=r
         )
         self.queue_dropped = Counter(
-            "clearcut_queue_dropped", "Pictures taken out of the network's queue without a run, by reason.",
+            "clearcut_queue_dropped", "Images removed from the model queue without a run, by reason.",
             ["reason"], registry=r,
         )  # fmt: skip
         self.fetches = Counter(
-            "clearcut_fetches", "Addresses of callers fetched from or called: done, refused by the rules, or failed.",
+            "clearcut_fetches",
+            "Outgoing requests to URLs of callers, by outcome: done, refused by the rules, or failed.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.input_megapixels = Histogram(
-            "clearcut_input_megapixels", "Size of accepted pictures.", buckets=_MEGAPIXELS, registry=r
+            "clearcut_input_megapixels", "Size of accepted images, megapixels.", buckets=_MEGAPIXELS, registry=r
         )
-        self.input_bytes = Histogram("clearcut_input_bytes", "Bytes of accepted uploads.", buckets=_BYTES, registry=r)
-        self.output_bytes = Histogram("clearcut_output_bytes", "Bytes of images sent.", buckets=_BYTES, registry=r)
+        self.input_bytes = Histogram(
+            "clearcut_input_bytes", "Size of accepted uploads, bytes.", buckets=_BYTES, registry=r
+        )
+        self.output_bytes = Histogram(
+            "clearcut_output_bytes", "Size of returned images, bytes.", buckets=_BYTES, registry=r
+        )
 
-        self.ready = Gauge("clearcut_ready", "1 while /readyz says 200.", registry=r)
+        self.ready = Gauge("clearcut_ready", "1 while /readyz returns 200.", registry=r)
         self.jobs = Counter(
-            "clearcut_jobs", "Jobs done, by dialect and outcome: completed, or why not.", ["dialect", "outcome"],
-            registry=r,
+            "clearcut_jobs", "Finished jobs, by API and outcome: completed or the reason of the failure.",
+            ["dialect", "outcome"], registry=r,
         )  # fmt: skip
         self.job_seconds = Histogram(
-            "clearcut_job_seconds", "From a job's acceptance to its end.", buckets=_JOB, registry=r
+            "clearcut_job_seconds", "Time from the acceptance of a job to its end.", buckets=_JOB, registry=r
         )
-        self.jobs_accepted = Counter("clearcut_jobs_accepted", "Jobs accepted, by dialect.", ["dialect"], registry=r)
+        self.jobs_accepted = Counter("clearcut_jobs_accepted", "Accepted jobs, by API.", ["dialect"], registry=r)
         self.webhook_attempts = Counter(
-            "clearcut_webhook_attempts", "Webhook calls: delivered, refused by the receiver, or unreachable.",
+            "clearcut_webhook_attempts",
+            "Webhook calls, by outcome: delivered, refused by the receiver, or unreachable.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.event_loop_lag = Gauge(
-            "clearcut_event_loop_lag_seconds", "How late the event loop's last heartbeat was.", registry=r
+            "clearcut_event_loop_lag_seconds", "Delay of the last heartbeat of the event loop.", registry=r
         )
-        self._build = Info("clearcut_build", "Version of the service and of what it runs on.", registry=r)
+        self._build = Info("clearcut_build", "Version of the service and of Python.", registry=r)
         self._build.info({"version": __version__, "python": platform.python_version()})
-        self._model = Info("clearcut_model", "The model that is served.", registry=r)
+        self._model = Info("clearcut_model", "The model in use.", registry=r)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Register a gauge that is read when scraped."""

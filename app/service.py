@@ -255,15 +255,17 @@ class Service:
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch
-        watch("clearcut_slots", "Requests that may be in the house at once.", lambda: self.slots.capacity)
-        watch("clearcut_slots_used", "Requests in the house.", lambda: self.slots.used)
-        watch("clearcut_slow_uploads", "Uploads so slow that others use their slots.", lambda: self.slots.lent)
-        watch("clearcut_inflight_pixels", "Decoded pixels in the house.", lambda: self.pixels.used)
-        watch("clearcut_inflight_pixels_capacity", "Decoded pixels that may be in the house.", self._pixels_capacity)
-        watch("clearcut_pool_depth", "Pieces of pixel work waiting for a thread.", lambda: self.pool.depth)
-        watch("clearcut_queue_depth", "Pictures waiting for the network.", lambda: self._of_batcher("depth"))
+        watch("clearcut_slots", "Maximum concurrent requests.", lambda: self.slots.capacity)
+        watch("clearcut_slots_used", "Current concurrent requests.", lambda: self.slots.used)
+        watch("clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.lent)
+        watch("clearcut_inflight_pixels", "Decoded pixels in memory.", lambda: self.pixels.used)
+        watch("clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", self._pixels_capacity)
+        watch("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", lambda: self.pool.depth)
+        watch("clearcut_queue_depth", "Images that wait for the model.", lambda: self._of_batcher("depth"))
         watch(
-            "clearcut_queue_capacity", "Pictures that may wait for the network.", lambda: self._of_batcher("capacity")
+            "clearcut_queue_capacity",
+            "Maximum number of images that wait for the model.",
+            lambda: self._of_batcher("capacity"),
         )
 
     def _pixels_capacity(self) -> float:

@@ -1,7 +1,7 @@
-"""Every ``CLEARCUT_*`` variable, declared once: name, type, default, bounds and why it is there.
+"""Every ``CLEARCUT_*`` variable, declared once: name, type, default, bounds and description.
 
-The environment is read when ``load()`` is called, never at import. The README's table is generated from this file
-(``make docs``) and a test compares the two.
+The environment is read when ``load()`` is called, never at import. The table in
+``docs/configuration.md`` is generated from this file (``make docs``) and a test compares the two.
 """
 
 from __future__ import annotations
@@ -23,218 +23,264 @@ MIB = 1024 * 1024
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    # where it listens
+    # listening sockets
     host: str = Field(
         "127.0.0.1",
-        description="Address to listen on. A public one needs keys (`CLEARCUT_DATABASE_URL`) or "
+        description="Address to listen on. A public address needs API keys (`CLEARCUT_DATABASE_URL`) or "
         "`CLEARCUT_ALLOW_ANONYMOUS=true`.",
     )
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and logs it.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0 selects a free port and logs it.")
     allow_anonymous: bool = Field(
         False,
-        description="Serve callers without a key, on an address that others can reach or beside callers with one.",
+        description="Serve requests without an API key, on a public address or together with requests that have a key.",
     )
-    cors_origins: str = Field("", description="Comma-separated browser origins that may call, or `*`. Empty: CORS off.")
+    cors_origins: str = Field(
+        "", description="Comma-separated browser origins that may call the API, or `*`. Empty: CORS is off."
+    )
 
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="Serve `/metrics` on this port instead of with everything else; 0 picks a free one and logs it.",
+        description="Serve `/metrics` on this port instead of the main port. 0 selects a free port and logs it.",
     )
     metrics_host: str = Field(
-        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`; what is said there needs no key."
+        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`. Requests to it need no API key."
     )
 
-    # who may call, and how much
+    # accounts and rate limits
     database_url: str = Field(
         "",
-        description="Where keys and credits are: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no accounts.",
+        description="Database of API keys and credits: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no "
+        "accounts.",
     )
     key_cache_s: float = Field(
-        5, ge=0, le=300, description="How long a key is believed once found; so long may a revocation take, seconds."
+        5, ge=0, le=300, description="API-key cache TTL, seconds. Revocations take effect within this time."
     )
-    requests_per_minute: int = Field(0, ge=0, description="Requests of one key a minute; then 429. 0: no limit.")
-    megapixels_per_minute: int = Field(0, ge=0, description="Megapixels of one key a minute; then 429. 0: no limit.")
-    concurrent: int = Field(0, ge=0, description="Requests of one key at once; then 429. 0: no limit.")
+    requests_per_minute: int = Field(
+        0, ge=0, description="Maximum requests per minute for each key; further requests get 429. 0: no limit."
+    )
+    megapixels_per_minute: int = Field(
+        0, ge=0, description="Maximum megapixels per minute for each key; further requests get 429. 0: no limit."
+    )
+    concurrent: int = Field(
+        0, ge=0, description="Maximum concurrent requests for each key; further requests get 429. 0: no limit."
+    )
     limits_url: str = Field(
-        "", description="`redis://…` or `valkey://…`: several nodes count the minute together. Empty: each for itself."
+        "",
+        description="`redis://…` or `valkey://…`: store of rate limits that several nodes share. Empty: each node"
+        " counts alone.",
     )
     replay_mb: int = Field(
-        64, ge=0, description="Memory for answers that are sent again to the same Idempotency-Key, MiB."
+        64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, MiB."
     )
 
-    # the model
-    model: str = Field("clearcut-s", description="Manifest entry to serve.")
-    model_dir: Path | None = Field(None, description="Second folder to look for the model file in, after `models/`.")
+    # model
+    model: str = Field("clearcut-s", description="Name of the model in the manifest.")
+    model_dir: Path | None = Field(None, description="Second folder to search for the model file, after `models/`.")
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
-        "auto", description="Execution provider. Anything but `auto` refuses to start when it cannot be had."
+        "auto",
+        description="Execution provider. With any value but `auto` the service does not start if the provider is "
+        "missing.",
     )
 
     cuda_graphs: bool = Field(
-        False, description="Replay each batch size as a CUDA graph; worth trying where single pictures must be quick."
+        False, description="Run each batch size as a CUDA graph. This can lower the latency of single images on a GPU."
     )
     tensorrt_cache: Path | None = Field(
-        None, description="Folder for TensorRT's engines (`make tensorrt-cache`). Empty: built at every start, minutes."
+        None,
+        description="Folder for TensorRT engines (`make tensorrt-cache`). Empty: engines are built at each start,"
+        " which takes minutes.",
     )
     plan_cache: Path | None = Field(
         None,
-        description="Folder that keeps, for a month, what the measurement at start chose. Empty: measured every time.",
+        description="Folder that stores the results of the start-up measurement for a month. Empty: measured at "
+        "each start.",
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
-        description="Which file of the model: `auto` takes a 16-bit one on a GPU, an 8-bit one on a CPU with VNNI if "
-        "it is quick there, else 32-bit floats. Anything else refuses to start when the model has no such file.",
+        description="Model file to run. `auto` uses 16-bit floats on a GPU, 8-bit integers on a CPU with VNNI if "
+        "they are fast there, and 32-bit floats otherwise. With any other value the service does not "
+        "start if the model has no such file.",
     )
     model_mirror: str = Field(
         "",
-        description="Base URL from which `python -m app models pull` fetches files by their names, instead of their "
-        "publishers' addresses. Nothing is fetched while serving.",
+        description="Base URL from which `python -m app models pull` downloads model files by name, instead of "
+        "their publishers' URLs. The service itself downloads nothing.",
     )
 
-    # limits, checked before the cost they bound
-    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Largest upload, bytes of the image part.")
+    # input limits, checked before the work they limit
+    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Maximum size of an uploaded image, bytes.")
     max_megapixels: float = Field(
         50,
         gt=0,
         le=500,
-        description="Largest image, read from its header, megapixels. The output of a smaller image is limited to as "
-        "many, and to 50.",
+        description="Maximum input size, megapixels, read from the image header. An output larger than its input "
+        "is limited to the same value, and to 50.",
     )
-    max_side: int = Field(16_384, ge=16, le=65_500, description="Longest side of a picture, pixels.")
+    max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, pixels.")
     max_scans: int = Field(
-        64, ge=1, le=10_000, description="Scans of a progressive JPEG; each costs a pass over the picture."
+        64,
+        ge=1,
+        le=10_000,
+        description="Maximum number of scans in a progressive JPEG. Each scan needs another pass over the image.",
     )
     max_segments: int = Field(
-        1_000, ge=16, le=1_000_000, description="Chunks or segments in a file; floods of them cost parsers seconds."
+        1_000,
+        ge=16,
+        le=1_000_000,
+        description="Maximum number of chunks or segments in a file. Large numbers of them cost seconds of parsing.",
     )
 
-    # how much at once
+    # concurrency and timeouts
     slots: int = Field(
-        64, ge=1, le=4096, description="Requests in the house at once; the next one gets 503 with Retry-After."
+        64, ge=1, le=4096, description="Maximum concurrent requests; further requests get 503 with Retry-After."
     )
     inflight_megapixels: float = Field(
         0,
         ge=0,
-        description="Decoded megapixels in the house at once; more wait their turn. 0: a quarter of the memory limit.",
+        description="Maximum decoded megapixels in memory at once; further requests wait. 0: a quarter of the "
+        "memory limit.",
     )
     deadline_s: float = Field(
-        60, gt=0, le=600, description="From a request's first byte to its answer, seconds; then 504."
+        60,
+        gt=0,
+        le=600,
+        description="Maximum time from the first byte of a request to its response, seconds; then 504.",
     )
     body_stall_s: float = Field(
         10,
         gt=0,
         le=600,
-        description="Longest pause within a request body, seconds; then 408. A response must be read at 8 KiB/s over "
-        "the same time.",
+        description="Maximum pause within a request body, seconds; then 408. Clients must also read responses at "
+        "8 KiB/s or more, averaged over this time.",
     )
 
-    # addresses that callers name
+    # URLs in requests
     fetch: bool = Field(
         False,
-        description="Take pictures by address (`image_url`, `url`, `bg_image_url`) on the synchronous routes; jobs "
-        "always do.",
+        description="Accept image URLs (`image_url`, `url`, `bg_image_url`) on the synchronous routes. Jobs "
+        "always accept URLs.",
     )
     fetch_allow: str = Field(
         "",
-        description="Hosts, `host:port`, `.domain` or networks, comma-separated, that may be private, without https, "
-        "and on another port where one is named.",
+        description="Comma-separated hosts, `host:port`, `.domain` or networks that may be private and may use "
+        "http. An entry with a port allows that port.",
     )
     fetch_deny: str = Field(
         "",
-        description="The same: never reached. `*`: nothing but what `CLEARCUT_FETCH_ALLOW` names.",
+        description="Comma-separated hosts, `host:port`, `.domain` or networks that are never connected to. `*` "
+        "denies everything that `CLEARCUT_FETCH_ALLOW` does not name.",
     )
-    fetch_http: bool = Field(False, description="Fetch from, and call, plain http:// addresses too.")
+    fetch_http: bool = Field(False, description="Also allow plain `http://` URLs for images and webhooks.")
     fetch_timeout_s: float = Field(
-        15, gt=0, le=300, description="A fetch as a whole, from the name to the last byte, seconds."
+        15, gt=0, le=300, description="Timeout of one download, from the name lookup to the last byte, seconds."
     )
     webhook_secret: SecretStr | None = Field(
         None,
         description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Each account has a "
-        "secret derived from it (`python -m app jobs webhook-secret`). Empty: unsigned.",
+        "secret derived from it (`python -m app jobs webhook-secret`). Empty: webhooks are not "
+        "signed.",
     )
     webhook_shared_signature: bool = Field(
         True,
-        description="Add a signature with `CLEARCUT_WEBHOOK_SECRET` itself to the webhooks of accounts, for receivers "
-        "that do not use their account's secret yet. Set to `false` once all do.",
+        description="Add a second signature, made with `CLEARCUT_WEBHOOK_SECRET` itself, to the webhooks of "
+        "accounts. Set to `false` once all receivers use their account's secret.",
     )
 
-    # inputs and outputs that are kept for a while
-    data_dir: Path = Field(Path("clearcut-data"), description="Folder of what jobs keep; made when needed.")
-    blobs: str = Field(
-        "", description="`s3://bucket/prefix`: keep inputs and outputs there. Empty: in `CLEARCUT_DATA_DIR`."
+    # stored inputs and outputs
+    data_dir: Path = Field(
+        Path("clearcut-data"), description="Folder for stored inputs, outputs and jobs. Created when needed."
     )
-    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="How long they are kept, seconds.")
+    blobs: str = Field(
+        "", description="`s3://bucket/prefix`: store inputs and outputs there. Empty: in `CLEARCUT_DATA_DIR`."
+    )
+    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="Lifetime of stored outputs, seconds.")
     blob_quota_mb: int = Field(
-        10_240, ge=1, description="How much may be kept at once, MiB; then new jobs get 503 with Retry-After."
+        10_240,
+        ge=1,
+        description="Maximum size of all stored inputs and outputs, MiB; then new jobs get 503 with Retry-After.",
     )
     signing_secret: SecretStr | None = Field(
         None,
-        description="Signs the addresses of outputs; the same on every node. Several, comma-separated: the first "
-        "signs, all are good. Empty: a random one, kept in `CLEARCUT_DATA_DIR`.",
+        description="Signs the URLs of outputs. Use the same value on all nodes. In a comma-separated list the "
+        "first secret signs and all secrets verify. Empty: a random secret, stored in "
+        "`CLEARCUT_DATA_DIR`.",
     )
     public_url: str = Field(
-        "", description="Where callers reach this service, for addresses of outputs. Empty: as the request's own."
+        "", description="Base URL of this service in the URLs of outputs. Empty: taken from each request."
     )
 
-    # jobs: the asynchronous APIs
+    # jobs (asynchronous APIs)
     jobs: Literal["off", "sqlite", "postgresql"] = Field(
         "off",
-        description="The asynchronous APIs, and what keeps their jobs: a file in `CLEARCUT_DATA_DIR`, for one process, "
-        "or PostgreSQL, for several.",
+        description="Enables the asynchronous APIs and selects the queue. `sqlite`: a file in "
+        "`CLEARCUT_DATA_DIR`, for one process. `postgresql`: for several processes.",
     )
     jobs_url: str = Field(
-        "", description="`postgresql://…` of `CLEARCUT_JOBS=postgresql`. Empty: the one in `CLEARCUT_DATABASE_URL`."
+        "", description="`postgresql://…` for `CLEARCUT_JOBS=postgresql`. Empty: the value of `CLEARCUT_DATABASE_URL`."
     )
-    jobs_waiting: int = Field(10_000, ge=1, description="Jobs that may wait; then new ones get 503 with Retry-After.")
+    jobs_waiting: int = Field(
+        10_000, ge=1, description="Maximum number of waiting jobs; further jobs get 503 with Retry-After."
+    )
     eachlabs_per_minute: int = Field(
-        100, ge=0, description="each::labs API: predictions of one key a minute; then 429. 0: no limit."
+        100, ge=0, description="each::labs API: maximum predictions per minute for each key; then 429. 0: no limit."
     )
     eachlabs_concurrent: int = Field(
-        10, ge=0, description="each::labs API: unfinished predictions of one key; then 429. 0: no limit."
+        10, ge=0, description="each::labs API: maximum unfinished predictions for each key; then 429. 0: no limit."
     )
 
     # inference
-    workers: int = Field(0, ge=0, le=256, description="Threads for decoding and encoding. 0: one per CPU of the quota.")
+    workers: int = Field(
+        0, ge=0, le=256, description="Threads for decoding and encoding. 0: one for each CPU of the quota."
+    )
     lanes: int = Field(
         0,
         ge=0,
         le=64,
-        description="Model sessions side by side. 0: chosen by measurement at start on a CPU, 1 on a GPU.",
+        description="Number of parallel model sessions. 0: measured at start on a CPU, 1 on a GPU.",
     )
-    intra_op_threads: int = Field(0, ge=0, le=256, description="Threads inside one model run. 0: chosen with `lanes`.")
+    intra_op_threads: int = Field(
+        0, ge=0, le=256, description="Threads of one model session. 0: measured together with `CLEARCUT_LANES`."
+    )
     buckets: str = Field(
         "",
         pattern=r"^([1-9]\d{0,2}(,[1-9]\d{0,2})*)?$",
-        description="Batch sizes to warm up, e.g. `1,2,4,8`. Empty: chosen by measurement at start.",
+        description="Batch sizes to prepare, such as `1,2,4,8`. Empty: measured at start.",
     )
     max_delay_ms: float = Field(
-        5, ge=0, le=1000, description="Longest wait of a batch for requests known to be arriving, milliseconds."
+        5,
+        ge=0,
+        le=1000,
+        description="Maximum time that a batch waits for requests that are being received, milliseconds.",
     )
     watchdog_s: float = Field(
-        60, gt=0, le=3600, description="A single model run longer than this is a hang: the process gives up, seconds."
+        60,
+        gt=0,
+        le=3600,
+        description="Maximum duration of one model run, seconds. After that the process exits with code 1.",
     )
 
-    # what it tells of itself
+    # traces
     otel_endpoint: str = Field(
         "",
         pattern=r"^(https?://[^@\s]+)?$",
-        description="`http://collector:4318`: traces go there, as OTLP over HTTP, with the headers in "
-        "`OTEL_EXPORTER_OTLP_HEADERS`. Empty: none.",
+        description="`http://collector:4318`: send traces there as OTLP over HTTP, with the headers in "
+        "`OTEL_EXPORTER_OTLP_HEADERS`. Empty: no traces.",
     )
     otel_sample: float = Field(
-        1, ge=0, le=1, description="Share of requests that are traced, where the caller's `traceparent` does not say."
+        1, ge=0, le=1, description="Share of requests to trace, unless the `traceparent` of the request decides."
     )
 
-    # leaving
+    # shutdown
     drain_delay_s: float = Field(
         0,
         ge=0,
         le=120,
-        description="After SIGTERM: how long `/readyz` says 503 while requests are still taken, seconds.",
+        description="Time after SIGTERM in which `/readyz` returns 503 and requests are still accepted, seconds.",
     )
     drain_timeout_s: float = Field(
-        65, gt=0, le=900, description="Then: how long accepted requests may take to finish, seconds."
+        65, gt=0, le=900, description="Maximum time after that delay for accepted requests to finish, seconds."
     )
 
     @property
@@ -242,7 +288,7 @@ class Settings(BaseModel):
         return tuple(int(size) for size in self.buckets.split(",")) if self.buckets else ()
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe line that is logged."
+        "info", description="Minimum severity of log lines."
     )
 
 

@@ -1,4 +1,4 @@
-"""The generated parts of the README: made from the code, compared by a test, written by ``make docs``."""
+"""The generated tables of README, docs/ and the model card: a test compares them, ``make docs`` writes them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from tests import trust
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 CARD = ROOT / "models" / "README.md"
 QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
 
 
 def settings_table() -> str:
-    rows = ["| Variable | Default | What it does |", "|---|---|---|"]
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{str(field.default).lower()}`"
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
@@ -30,7 +31,7 @@ def settings_table() -> str:
 
 
 def errors_table() -> str:
-    rows = ["| Status | `code` | `message` | counted as |", "|---|---|---|---|"]
+    rows = ["| Status | `code` | `message` | Counted as |", "|---|---|---|---|"]
     seen: dict[tuple[int, str, str], list[str]] = {}
     for each in _classes(ClearcutError):
         if "reason" in vars(each) or "code" in vars(each):
@@ -43,7 +44,7 @@ def errors_table() -> str:
 
 
 def metrics_table() -> str:
-    rows = ["| Series | Type | What it says |", "|---|---|---|"]
+    rows = ["| Series | Type | Meaning |", "|---|---|---|"]
     families = build(Settings()).metrics.registry.collect()
     ours = [family for family in families if family.name.startswith("clearcut_")]
     return "\n".join(rows + [f"| `{each.name}` | {each.type} | {each.documentation} |" for each in ours])
@@ -78,22 +79,44 @@ def quality_table() -> str:
             *bars[title],
         )
     level = (str(each["groups_level_with_u2netp"]) for each in models.values())
-    add("groups (of 9) level with u2netp's fp32", level, "7", "9")
+    add("groups (of 9) level with u2netp, fp32", level, "7", "9")
     add(
-        "one-core time over u2netp's",
+        "time on one core, relative to u2netp",
         (_figure(each["one_core_time_over_u2netp"]) for each in models.values()),
         ".125",
         ".08",
     )
     add(
-        "photos without a subject, cut",
+        "photos without a subject that give a cut-out",
         ("" if (cut := each.get("bare_photos_cut")) is None else f"{cut:.1%}" for each in models.values()),
         "10 %",
         "4 %",
     )
-    add("drawn images without a subject, cut", (f"{each['subject_free_cut']:.1%}" for each in models.values()), "", "")
-    add("textures, cut", (f"{each['textures_cut']:.1%}" for each in models.values()), "", "")
+    add(
+        "drawn images without a subject that give a cut-out",
+        (f"{each['subject_free_cut']:.1%}" for each in models.values()),
+        "",
+        "",
+    )
+    add("textures that give a cut-out", (f"{each['textures_cut']:.1%}" for each in models.values()), "", "")
     return "\n".join(rows)
+
+
+def quality_summary() -> str:
+    """The rows of ``quality_table`` for the README, without bar and goal."""
+    found = json.loads(QUALITY.read_text())
+    models = {_title(name, each): each for name, each in found["models"].items()}
+    rows = {
+        "IoU, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["iou"]),
+        "Boundary F, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["bf"]),
+        "Drawn images without a subject that give a cut-out": lambda each: f"{each['subject_free_cut']:.1%}",
+        "Time on one core, relative to u2netp": lambda each: _figure(each["one_core_time_over_u2netp"]),
+    }
+    lines = [f"| | {' | '.join(models)} |", f"|---|{'---|' * len(models)}"]
+    return "\n".join(
+        lines
+        + [f"| {title} | {' | '.join(figure(each) for each in models.values())} |" for title, figure in rows.items()]
+    )
 
 
 def groups_table() -> str:
@@ -131,31 +154,47 @@ def _figure(value: float, key: str = "") -> str:
     return f"{value:.{4 if key == 'mae' else 3}f}".removeprefix("0")
 
 
-PARTS: dict[str, Callable[[], str]] = {
-    "settings": settings_table,
-    "errors": errors_table,
-    "metrics": metrics_table,
-    "quality": quality_table,
-    **trust.PARTS,
-}
-CARD_PARTS: dict[str, Callable[[], str]] = {"groups": groups_table, "variants": variants_table}
+PARTS: tuple[tuple[str, Callable[[], str], Path], ...] = (
+    ("quality summary", quality_summary, README),
+    ("errors", errors_table, DOCS / "api.md"),
+    ("settings", settings_table, DOCS / "configuration.md"),
+    ("metrics", metrics_table, DOCS / "metrics.md"),
+    ("quality", quality_table, DOCS / "quality.md"),
+    *((name, make, DOCS / "robustness.md") for name, make in trust.PARTS.items()),
+    ("groups", groups_table, CARD),
+    ("variants", variants_table, CARD),
+)
+"""(name, function, file) of every generated part."""
+PAGES = (README, *sorted(DOCS.glob("*.md")))
 
 
-def generated(text: str, parts: dict[str, Callable[[], str]] = PARTS) -> str:
-    """``text`` with every part between its two markers made anew."""
-    for name, make in parts.items():
-        begin, end = f"<!-- {name}: made by `make docs` -->\n", f"\n<!-- {name}: end -->"
+def generated(path: Path) -> str:
+    """The text of ``path`` with all its generated parts replaced by new ones.
+
+    Raises:
+        ValueError: a part has no markers in the file.
+    """
+    text = path.read_text()
+    for name, make, place in PARTS:
+        if place != path:
+            continue
+        begin, end = f"<!-- {name}: made by `make docs` -->\n", f"<!-- {name}: end -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
         if not pattern.search(text):
-            raise ValueError(f"there is no part {name!r}")
-        part = begin + make() + end
+            raise ValueError(f"{path.name} has no part {name!r}")
+        part = f"{begin}{make()}\n{end}"
         text = pattern.sub(part.replace("\\", r"\\"), text)
     return text
 
 
+def files() -> list[Path]:
+    """Every file with a generated part, in the order of ``PARTS``."""
+    return list(dict.fromkeys(path for _, _, path in PARTS))
+
+
 if __name__ == "__main__":
-    for path, parts in ((README, PARTS), (CARD, CARD_PARTS)):
-        text = generated(path.read_text(), parts)
+    for path in files():
+        text = generated(path)
         if "--write" in sys.argv:
             path.write_text(text)
         else:

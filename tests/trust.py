@@ -1,4 +1,4 @@
-"""The README's tables of hostile input, faults and overload: out of benchmarks/results/ and tests/chaos/table.py."""
+"""The tables of ``docs/robustness.md``, from ``benchmarks/results/`` and ``tests/chaos/table.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from typing import Any
 from tests.chaos.table import FAULTS
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+TITLES = {
+    "lying sizes": "wrong sizes in headers",
+    "just too large": "slightly too large",
+    "one more": "*one more client*",
+    "requests given up": "cancelled requests",
+}
+"""Titles of the cases that have another name in ``hostile.json``."""
 
 
 def _result(name: str) -> dict[str, Any]:
@@ -20,7 +27,7 @@ def hostile_table() -> str:
     result = _result("hostile")
     cost, honest = result["cost"]["families"], result.get("honest", {})
     rows = [
-        "| Kind | Inputs | Answers | Worst CPU time of one | Honest clients' p95, quiet and during | Ratio |",
+        "| Kind | Inputs | Responses | Highest CPU time | p95 of other clients, without and with | Ratio |",
         "|---|---|---|---|---|---|",
     ]
     for name in [*cost, *(name for name in honest if name not in cost)]:
@@ -35,12 +42,12 @@ def hostile_table() -> str:
             refused = sum(count for status, count in others["answers"].items() if status != "200")
             if refused:
                 pair += f" ({refused} of {sum(others['answers'].values())} refused)"
-        rows.append(f"| {name} | {inputs} | {answers} | {worst} | {pair} | {ratio} |")
+        rows.append(f"| {TITLES.get(name, name)} | {inputs} | {answers} | {worst} | {pair} | {ratio} |")
     return "\n".join(rows)
 
 
-def dearest_table() -> str:
-    rows = ["| Dearest single inputs, each alone | CPU time | Memory | Answer |", "|---|---|---|---|"]
+def expensive_inputs_table() -> str:
+    rows = ["| Most expensive inputs, each alone | CPU time | Memory | Status |", "|---|---|---|---|"]
     return "\n".join(
         rows
         + [
@@ -53,7 +60,7 @@ def dearest_table() -> str:
 def option_costs_table() -> str:
     """The options with the highest CPU time of one request of at most 9 megapixels."""
     rows = [
-        "| Option, with its worst matte | CPU time | Memory, of what is held | Wait of another client |",
+        "| Option, with its most expensive matte | CPU time | Memory, share of the reserved | Wait of another client |",
         "|---|---|---|---|",
     ]
     worst = sorted(_result("hostile")["options"]["worst_of_option"].items(), key=lambda each: -each[1]["cpu_s"])
@@ -64,7 +71,7 @@ def option_costs_table() -> str:
 
 
 def faults_table() -> str:
-    rows = ["| Fault | The client sees | Metrics | Test, in `tests/chaos/` |", "|---|---|---|---|"]
+    rows = ["| Fault | Result for clients | Metrics | Test in `tests/chaos/` |", "|---|---|---|---|"]
     return "\n".join(rows + [f"| {each.what} | {each.client} | {each.metrics} | `{each.test}` |" for each in FAULTS])
 
 
@@ -78,24 +85,23 @@ def soak_table() -> str:
     low, middle, high = refusals["retry_after_over_that"]
     return "\n".join(
         [
-            "| | first third | second | last | last / first |",
+            "| | First third | Second | Last | Last / first |",
             "|---|---|---|---|---|",
             f"| Resident memory, median, MiB | {course('rss_mib', '{:.0f}')} |",
-            f"| Descriptors without connections, median | {course('descriptors')} |",
+            f"| File descriptors without connections, median | {course('descriptors')} |",
             f"| Threads | {course('threads')} |",
-            f"| Good answers a second | {course('good_per_s', '{:.2f}')} |",
-            f"| Good answers a second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
-            f"| Refusals, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
+            f"| Successful responses a second | {course('good_per_s', '{:.2f}')} |",
+            f"| Successful responses a second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
+            f"| Time of a 503, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
             "",
-            f"{result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests a second, 1.5 times what it "
-            f"was measured to do just before ({result['saturation_per_s']:g}); "
+            f"The run took {result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests a second, 1.5 "
+            f"times the capacity measured just before ({result['saturation_per_s']:g}). The responses were "
             + ", ".join(f"{count:,} x {status}" for status, count in result["answers"].items())
-            + f", nothing else. `Retry-After` was {middle:g} times the time in which those ahead were in fact answered "
-            f"(5th and 95th percentile {low:g} and {high:g}). At rest before and after: {rest['descriptors'][0]} and "
-            f"{rest['descriptors'][1]} descriptors, {rest['threads'][0]} and {rest['threads'][1]} threads. "
-            + result["note"][0].upper()
-            + result["note"][1:]
-            + ": that is why good answers a second fall with the processor time that was left for them.",
+            + f" and nothing else. `Retry-After` was {middle:g} times the time that the earlier requests needed (5th "
+            f"and 95th percentile: {low:g} and {high:g}). Idle, before and after: {rest['descriptors'][0]} and "
+            f"{rest['descriptors'][1]} descriptors, {rest['threads'][0]} and {rest['threads'][1]} threads. Clients and "
+            "server shared the machine with other work. Successful responses a second therefore fall with the CPU time "
+            "that was left.",
         ]
     )
 
@@ -106,7 +112,7 @@ def _median(values: list[float]) -> float:
 
 PARTS = {
     "hostile": hostile_table,
-    "dearest": dearest_table,
+    "expensive inputs": expensive_inputs_table,
     "option costs": option_costs_table,
     "faults": faults_table,
     "soak": soak_table,

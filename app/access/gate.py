@@ -116,7 +116,7 @@ class Access:
             return
         most = self._concurrent(account)
         if most and self._present[account.id] >= most:
-            raise RateLimited(f"The key has {self._present[account.id]} requests in work, of {most}", retry_after=1)
+            raise RateLimited(f"The key has {self._present[account.id]} of {most} concurrent requests", retry_after=1)
         self._present[account.id] += 1
         try:
             yield
@@ -245,7 +245,7 @@ class Access:
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:
-            raise Unavailable("The accounts are not open")
+            raise Unavailable("The accounts are not available")
         return self._ledger
 
     async def _tidy(self, ledger: Ledger) -> None:
@@ -263,7 +263,7 @@ class Access:
                 return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
         except TimeoutError:
             log.error("the accounts' database is too slow")
-            raise Unavailable("The accounts cannot be reached", retry_after=2) from None
+            raise Unavailable("The accounts' database cannot be reached", retry_after=2) from None
         except SQLAlchemyError as exc:
             log.error("the accounts' database failed", extra={"fields": {"error": type(exc).__name__}})
-            raise Unavailable("The accounts cannot be reached", retry_after=2) from None
+            raise Unavailable("The accounts' database cannot be reached", retry_after=2) from None

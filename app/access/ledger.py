@@ -67,7 +67,7 @@ class Ledger(AccountStore):
                     return earlier
             running = self._reserved(connection, key_id)[1]
             if concurrent and running >= concurrent:
-                raise RateLimited(f"The key has {running} requests in work, of {concurrent}", retry_after=1)
+                raise RateLimited(f"The key has {running} of {concurrent} concurrent requests", retry_after=1)
             self._afford(connection, row, cost)
             now, period = self._clock(), self._period(row.plan)
             charge = Charge(uuid.uuid4().hex, key_id, cost, idempotent=idempotency is not None)
@@ -206,7 +206,9 @@ class Ledger(AccountStore):
             PaymentRequired: it has not.
         """
         if not self._affords(connection, row, cost):
-            raise PaymentRequired("The month's credits are spent" if row.plan == "monthly" else "The credits are spent")
+            raise PaymentRequired(
+                "The key has no credits left this month" if row.plan == "monthly" else "The key has no credits left"
+            )
         period = self._period(row.plan)
         if period != row.period:
             connection.execute(update(keys).where(keys.c.id == row.id).values(used=0, period=period))

@@ -39,7 +39,7 @@ def _asking() -> Iterator[None]:
         raise
     except Exception as exc:
         log.error("the bucket failed", extra={"fields": {"error": type(exc).__name__}})
-        raise Unavailable("The store of inputs and outputs cannot be reached", retry_after=5) from None
+        raise Unavailable("The storage for inputs and outputs cannot be reached", retry_after=5) from None
 
 
 class BucketBlobs:

@@ -41,7 +41,7 @@ class QuotaUsage:
         if free < 0:
             raise StorageFull
         if owner and exceeds_share(self._owners[owner] + size, free):
-            raise StorageFull("This key's share of the store of inputs and outputs is used up")
+            raise StorageFull("This key has used its share of the storage for inputs and outputs")
 
     def add(self, key: str, size: int) -> None:
         self._total += size

@@ -37,8 +37,8 @@ class IdempotencyMismatch(InputError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Invalid value for 'Idempotency-Key'. Expected: a new key; this one was used for another request, or the "
-            "image behind its URL has changed",
+            "Invalid value for 'Idempotency-Key'. Expected: a new key. This key was used for another request, or the "
+            "image at its URL has changed",
             field="Idempotency-Key",
         )
 
@@ -52,7 +52,7 @@ class IdempotencyConflict(ClearcutError):
     reason = "idempotency_conflict"
 
     def __init__(self, *, retry_after: int = 1) -> None:
-        super().__init__("Send it again when the first one has been answered")
+        super().__init__("Repeat the request once the first one has its response")
         self.retry_after = retry_after
 
 

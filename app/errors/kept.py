@@ -1,4 +1,4 @@
-"""What is kept for later: jobs and their outputs."""
+"""Errors of jobs and their outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.errors.base import ClearcutError
 
 
 class LinkRefused(ClearcutError):
-    """The address of an output that we did not sign."""
+    """The URL of an output has an invalid signature."""
 
     status = 403
     code = "permission_denied"
@@ -14,7 +14,7 @@ class LinkRefused(ClearcutError):
     reason = "bad_signature"
 
     def __init__(self) -> None:
-        super().__init__("The signature does not belong to this address")
+        super().__init__("The signature does not match this URL")
 
 
 class OutputNotFound(ClearcutError):
@@ -50,12 +50,12 @@ class JobNotFound(ClearcutError):
 
 
 class JobsOff(ClearcutError):
-    """The route is there, and the room behind it is not open."""
+    """The route exists, but jobs are disabled."""
 
     status = 404
     code = "not_enabled"
-    message = "Jobs are off on this server"
+    message = "Jobs are disabled"
     reason = "jobs_off"
 
     def __init__(self) -> None:
-        super().__init__("Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to serve the asynchronous APIs")
+        super().__init__("Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to enable the asynchronous APIs")

@@ -1,4 +1,4 @@
-"""Pictures that cannot be read, are too large, or may not be worked on."""
+"""Errors of images: unreadable, too large or refused."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ class NoForeground(InputError):
 
 
 class ModerationRefused(ClearcutError):
-    """The operator's moderation model refuses the picture."""
+    """The operator's moderation model refuses the image."""
 
     status = 422
     code = "content_moderation"
-    message = "The picture was refused by content moderation"
+    message = "The image was refused by content moderation"
     reason = "moderation"
 
     def __init__(self, label: str) -> None:
-        super().__init__(f"The picture was refused by content moderation: {label}")
+        super().__init__(f"The image was refused by content moderation: {label}")

@@ -41,7 +41,7 @@ class FetchFailed(InputError):
     reason = "fetch_failed"
 
     def __init__(self, field: str, why: str, *, temporary: bool = False) -> None:
-        super().__init__(f"Cannot fetch the address in '{field}': {why}", field=field)
+        super().__init__(f"Cannot fetch the URL in '{field}': {why}", field=field)
         self.temporary = temporary
         """Whether it may succeed later."""
 

@@ -26,21 +26,21 @@ class OutOfMemory(Unavailable):
     reason = "out_of_memory"
 
     def __init__(self, *, retry_after: int = 5) -> None:
-        super().__init__("There is not enough memory for this request at the moment", retry_after=retry_after)
+        super().__init__("Not enough memory for this request; try again later", retry_after=retry_after)
 
 
 class Starting(Unavailable):
     reason = "starting"
 
     def __init__(self, *, retry_after: int = 2) -> None:
-        super().__init__("The service is starting: its model is not ready yet", retry_after=retry_after)
+        super().__init__("The service is starting and its model is not ready", retry_after=retry_after)
 
 
 class Draining(Unavailable):
     reason = "draining"
 
     def __init__(self, *, retry_after: int = 5) -> None:
-        super().__init__("The service is shutting down: send the request to another instance", retry_after=retry_after)
+        super().__init__("The service is shutting down; send the request to another instance", retry_after=retry_after)
         self.headers["Connection"] = "close"
 
 
@@ -58,16 +58,16 @@ class StorageFull(Unavailable):
 
     reason = "storage_full"
 
-    def __init__(self, details: str = "The store of inputs and outputs is full", *, retry_after: int = 60) -> None:
+    def __init__(self, details: str = "The storage for inputs and outputs is full", *, retry_after: int = 60) -> None:
         super().__init__(details, retry_after=retry_after)
 
 
 class DeadlineExceeded(ClearcutError):
     status = 504
     code = "deadline_exceeded"
-    message = "The request could not be finished in time"
+    message = "The request exceeded its deadline"
     reason = "deadline"
 
     def __init__(self, stage: str) -> None:
-        super().__init__(f"Deadline passed at stage '{stage}'")
+        super().__init__(f"Deadline exceeded at stage '{stage}'")
         self.stage = stage

@@ -22,7 +22,7 @@ class HeadTooLarge(ClearcutError):
     reason = "head_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"At most {limit} bytes of request line and headers, and 100 headers")
+        super().__init__(f"Expected at most {limit} bytes of request line and headers, and at most 100 headers")
 
 
 class RouteNotFound(ClearcutError):

@@ -20,7 +20,7 @@ _PARTS = re.compile(r"(?i:(https?)):(?://)([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _TARGET_SAFE = "/?:@!$&'()*+,;=-._~%[]|^`{}\"<>"
-EXPECTED = "an address such as https://example.com/photo.jpg"
+EXPECTED = "a URL such as https://example.com/photo.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def parse(text: str, field: str) -> Address:
         return AddressRefused(field, f"{EXPECTED}; {why}")
 
     if len(text) > MAX_CHARS:
-        raise refuse(f"this one is longer than {MAX_CHARS} characters")
+        raise refuse(f"at most {MAX_CHARS} characters")
     if any(ord(sign) <= 0x20 or ord(sign) == 0x7F or sign == "\\" or not sign.isprintable() for sign in text):
         raise refuse("no spaces, control characters or backslashes; percent-encode them")
     found = _PARTS.fullmatch(text)
     if found is None:
-        raise refuse("it begins with https://")
+        raise refuse("beginning with https://")
     scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
     if "@" in authority:
         raise refuse("without a user name or password")
@@ -73,20 +73,20 @@ def parse(text: str, field: str) -> Address:
         raise refuse("with a host name")
     name = _host(host)
     if name is None:
-        raise refuse("its host a plain name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets")
+        raise refuse("the host must be a name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets")
     if port is None:
         number = DEFAULT_PORTS[scheme]
     elif port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
         number = int(port)
     else:
-        raise refuse("its port a number from 1 to 65535")
+        raise refuse("the port must be a number from 1 to 65535")
     return Address(scheme, name, number, quote((path or "/") + query, safe=_TARGET_SAFE))
 
 
 def follow(base: Address, location: str, field: str) -> Address:
     """Where a redirect leads. Raises as ``parse``."""
     if any(ord(sign) <= 0x20 or sign == "\\" for sign in location):
-        raise AddressRefused(field, f"{EXPECTED}; it redirects to something else")
+        raise AddressRefused(field, f"{EXPECTED}; it redirects to an invalid URL")
     return parse(urljoin(str(base), location), field)
 
 

@@ -82,11 +82,11 @@ async def body_of(answer: httpcore2.Response, field: str, most: int) -> bytearra
             raise TooManyBytes.of(most).about(field)
         data += piece
         if pieces > _FREE_PIECES and len(data) < pieces * _MEAN_PIECE:
-            raise FetchFailed(field, "its server sends it in crumbs")
+            raise FetchFailed(field, "the response arrived in too many small chunks")
         if pieces % 64 == 0:
             await asyncio.sleep(0)  # many small chunks can be in memory at once, and others have the loop too
     if not data:
-        raise FetchFailed(field, "there is nothing behind it")
+        raise FetchFailed(field, "the response is empty")
     return data
 
 

@@ -34,7 +34,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(name, port) to all its addresses; raises OSError."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TLS = "its certificate or its TLS is not valid"
+_TLS = "TLS or the certificate is invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Fetcher:
                     break
                 address = found
             else:
-                raise FetchFailed(field, f"it redirects more than {MAX_REDIRECTS} times")
+                raise FetchFailed(field, f"more than {MAX_REDIRECTS} redirects")
         fields = {"host": address.host, "bytes": len(found.data), "ms": round((time.monotonic() - begun) * 1000, 2)}
         log.debug("fetched", extra={"fields": fields})
         return found
@@ -116,14 +116,14 @@ class Fetcher:
 
         Raises:
             AddressRefused: it may not be reached as it is now; what it leads to later is checked then.
-            FetchFailed: its name cannot be resolved at the moment.
+            FetchFailed: the host name cannot be resolved at the moment.
         """
         address = parse(url, field)
         try:
             async with asyncio.timeout(self.rules.timeout_s):
                 await self._checked(address, field)
         except TimeoutError:
-            raise FetchFailed(field, "its name cannot be resolved at the moment", temporary=True) from None
+            raise FetchFailed(field, "the host name cannot be resolved at the moment", temporary=True) from None
 
     async def close(self) -> None:
         """Nothing is held between calls; for whoever closes what it has opened."""
@@ -142,15 +142,15 @@ class Fetcher:
         except TimeoutError:
             raise FetchFailed(field, f"it took longer than {seconds:g} s", temporary=True) from None
         except HeadTooLong:
-            raise FetchFailed(field, "the headers of its answer are too large") from None
+            raise FetchFailed(field, "the response headers are too large") from None
         except ssl.SSLError:
             raise FetchFailed(field, _TLS) from None
         except httpcore2.ConnectError as exc:
             raise FetchFailed(field, _connecting(exc), temporary=True) from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException):
-            raise FetchFailed(field, "the connection broke", temporary=True) from None
+            raise FetchFailed(field, "the connection was closed", temporary=True) from None
         except httpcore2.ProtocolError:
-            raise FetchFailed(field, "its answer is not whole or not HTTP", temporary=True) from None
+            raise FetchFailed(field, "the response is incomplete or not HTTP", temporary=True) from None
         finally:
             self._ended(outcome)
 
@@ -162,13 +162,13 @@ class Fetcher:
             if answer.status in _REDIRECTS:
                 location = one(headers, "location")
                 if not location:
-                    raise FetchFailed(field, "it redirects to nowhere")
+                    raise FetchFailed(field, "the redirect has no target")
                 return follow(address, location, field)
             if answer.status != 200:
                 temporary = answer.status in (408, 425, 429) or answer.status >= 500
-                raise FetchFailed(field, f"its server answered {answer.status}", temporary=temporary)
+                raise FetchFailed(field, f"the server returned {answer.status}", temporary=temporary)
             if one(headers, "content-encoding").lower() not in ("", "identity"):
-                raise FetchFailed(field, "its server compressed the answer, unasked")
+                raise FetchFailed(field, "the server compressed the response without being asked to")
             declared = one(headers, "content-length")
             if declared.isascii() and declared.isdigit() and int(declared) > most:
                 raise TooManyBytes.of(most).about(field)
@@ -187,7 +187,7 @@ class Fetcher:
             texts = await self._resolve(address.host, address.port)
         except socket.gaierror as exc:
             if exc.errno == socket.EAI_AGAIN:
-                raise FetchFailed(field, "its name cannot be resolved at the moment", temporary=True) from None
+                raise FetchFailed(field, "the host name cannot be resolved at the moment", temporary=True) from None
             raise AddressRefused(field, NOT_PUBLIC) from None
         except (OSError, UnicodeError):
             raise AddressRefused(field, NOT_PUBLIC) from None
@@ -207,4 +207,4 @@ def _connecting(exc: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return _TLS
         cause = cause.__cause__ or cause.__context__
-    return "no connection to its server"
+    return "the connection to the server failed"

@@ -83,7 +83,7 @@ class FetchRules:
         )
 
 
-NOT_PUBLIC = "a host with a public address"
+NOT_PUBLIC = "a host with a public IP address"
 """Said of a private address and of a name that does not exist alike: the difference is nobody's business."""
 
 

@@ -56,7 +56,7 @@ def _within(alpha: U8, roi: Roi) -> U8:
     left, right = sorted((roi.left.pixels(width), roi.right.pixels(width)))
     top, bottom = sorted((roi.top.pixels(height), roi.bottom.pixels(height)))
     if right > width or bottom > height:
-        raise RegionOutside("roi", f"a region within the picture of {width} x {height} pixels")
+        raise RegionOutside("roi", f"a region within the image of {width} x {height} pixels")
     if left == right or top == bottom:
         raise RegionEmpty("roi", "a region that is not empty")
     inside = np.zeros_like(alpha)

@@ -46,7 +46,7 @@ def encode(cutout: Cutout, wanted: OutputFormat, quality: int | None = None) -> 
         fmt, cutout = "jpg", Cutout(np.ascontiguousarray(cutout.pixels[:, :, :3]))
     if max(cutout.width, cutout.height) > _MAX_SIDE[fmt]:
         raise InvalidOption(
-            "format", f"one that holds {cutout.width} x {cutout.height} pixels; {fmt} ends at {_MAX_SIDE[fmt]} a side"
+            "format", f"a format for {cutout.width} x {cutout.height} pixels; {fmt} allows {_MAX_SIDE[fmt]} a side"
         )
     data: Buffer
     if fmt == "png":
@@ -97,7 +97,7 @@ def _zip(pixels: U8, quality: int) -> memoryview:
     nothing of the old background is in the file.
     """
     if pixels.shape[2] == 1:
-        raise InvalidOption("channels", "rgba or rgb, as format is zip")
+        raise InvalidOption("channels", "rgba or rgb, because format is zip")
     rgb = np.ascontiguousarray(pixels[:, :, :3])
     alpha = pixels[:, :, 3].copy() if pixels.shape[2] == 4 else np.full(pixels.shape[:2], 255, np.uint8)
     out = BytesIO()

@@ -106,9 +106,9 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         elif segment.marker == APP2 and _starts(view, segment, b"MPF\x00"):
             frames = 2
     if size is None or not scans:
-        raise CorruptImage("The JPEG holds no picture")
+        raise CorruptImage("The JPEG contains no image")
     if size[0] * size[1] > 64 * 8 * len(view):  # every 8 x 8 block of a first scan takes a bit at least (T.81, F.1.2)
-        raise CorruptImage(f"The JPEG claims {size[0]} x {size[1]} pixels and holds too little data for them")
+        raise CorruptImage(f"The JPEG claims {size[0]} x {size[1]} pixels and contains too little data for them")
     return ImageHeader("jpeg", *size, orientation=orientation or 1, frames=frames)
 
 
@@ -159,7 +159,7 @@ def components(view: memoryview) -> int:
     for segment in segments(view):
         if segment.marker in _FRAMES and segment.end - segment.start >= 6:
             return view[segment.start + 5]
-    raise CorruptImage("The JPEG holds no picture")
+    raise CorruptImage("The JPEG contains no image")
 
 
 def _starts(view: memoryview, segment: Segment, prefix: bytes) -> bool:

@@ -91,6 +91,6 @@ def _checked(
     if counted > 2 * max_pixels:
         expected = f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {counted / 1e6:.1f}"
         if counted > made:
-            expected += ", as each counts at least as much as the image, and three times with blur or overlay"
+            expected += "; each counts at least as much as the image, and three times with blur or overlay"
         raise InvalidOption("variants" if len(variants) > 1 else grower(variants[0]), expected)
     return made

@@ -70,7 +70,7 @@ def read_ihdr(view: memoryview) -> Ihdr:
     if first.kind != b"IHDR" or first.end - first.start != 13:
         raise CorruptImage("The PNG does not start with a header chunk")
     if zlib.crc32(view[first.start - 4 : first.end]) != struct.unpack_from(">I", view, first.end)[0]:
-        raise CorruptImage("The PNG's header has a wrong checksum")
+        raise CorruptImage("The PNG's header has an invalid checksum")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack_from(
         ">IIBBBBB", view, first.start
     )
@@ -99,7 +99,7 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             data_bytes += size
             idat_bytes += size if chunk.kind == b"IDAT" else 0
             if data_chunks > limits.max_segments + data_bytes // _HONEST_DATA_CHUNK:
-                raise SuspiciousStructure("The PNG's image data is cut into an unreasonable number of chunks")
+                raise SuspiciousStructure("The PNG's image data has too many chunks")
             continue
         others += 1
         if others > limits.max_segments:
@@ -111,10 +111,10 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         elif chunk.kind == b"acTL" and size == 8:
             frames = max(1, min(struct.unpack_from(">I", view, chunk.start)[0], limits.max_segments))
     if not idat_bytes:
-        raise CorruptImage("The PNG holds no picture")
+        raise CorruptImage("The PNG contains no image")
     unfolded = ihdr.width * ihdr.height * ihdr.depth * _CHANNELS[ihdr.colour_type] // 8
     if unfolded > idat_bytes * _DEFLATE_BEST:
-        raise CorruptImage("The PNG holds too little data for the size that its header claims")
+        raise CorruptImage("The PNG contains too little data for the size in its header")
     return ImageHeader("png", ihdr.width, ihdr.height, orientation=orientation, has_alpha=has_alpha, frames=frames)
 
 

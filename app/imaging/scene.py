@@ -46,7 +46,7 @@ def _ground(
     match options.backdrop:
         case "image":
             if backdrop is None:
-                raise InvalidOption("bg_image", "a picture file, as background_type is image")
+                raise InvalidOption("bg_image", "an image file, because background_type is image")
             picture = backdrops.covering(backdrop, width, height)
         case "blur":
             picture = _framed(backdrops.blurred(image.rgb, matte), image, matte, options)

@@ -75,9 +75,9 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             orientation = exif.orientation(body)
     size = canvas or picture
     if size is None or (picture is None and not (animated and frames)):
-        raise CorruptImage("The WebP holds no picture")
+        raise CorruptImage("The WebP contains no image")
     if not animated and picture != size:
-        raise CorruptImage("The WebP's header and its picture differ in size")
+        raise CorruptImage("The WebP's header and its image differ in size")
     return ImageHeader("webp", *size, orientation=orientation, has_alpha=has_alpha, frames=max(1, frames))
 
 
@@ -92,7 +92,7 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
 def _lossy(body: memoryview) -> tuple[int, int, bool]:
     """Size from a VP8 key frame header (RFC 6386 section 9.1)."""
     if len(body) < 10 or body[0] & 1 or bytes(body[3:6]) != b"\x9d\x01\x2a":
-        raise CorruptImage("The WebP's picture does not start as one")
+        raise CorruptImage("The WebP's image data has an invalid start")
     width, height = struct.unpack_from("<HH", body, 6)
     return width & 0x3FFF, height & 0x3FFF, False
 
@@ -100,6 +100,6 @@ def _lossy(body: memoryview) -> tuple[int, int, bool]:
 def _lossless(body: memoryview) -> tuple[int, int, bool]:
     """Size and alpha bit from a VP8L header (RFC 9649 section 3.4)."""
     if len(body) < 5 or body[0] != 0x2F:
-        raise CorruptImage("The WebP's picture does not start as one")
+        raise CorruptImage("The WebP's image data has an invalid start")
     (bits,) = struct.unpack_from("<I", body, 1)
     return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)

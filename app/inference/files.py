@@ -150,4 +150,4 @@ def _how(entry: ModelEntry) -> str:
         return f"Make it: {entry.recipe}"
     if entry.addresses:
         return f"Fetch it: python -m app models pull {entry.name}"
-    return f"Fetch it from {entry.source} (see the model's section of the README)"
+    return f"Fetch it from {entry.source} (see docs/models.md)"

@@ -101,7 +101,7 @@ class Backlog:
         own = self.counts.by_partition.get(partition, 0) + self._fresh[partition]
         if own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
             whose = "Callers without a key have" if partition == ANONYMOUS else "The key has"
-            raise RateLimited(f"{whose} {own} jobs waiting, the share of one key", retry_after=retry_after)
+            raise RateLimited(f"{whose} {own} waiting jobs, the share of one key", retry_after=retry_after)
 
 
 class JobAcceptance:
@@ -194,7 +194,7 @@ class JobAcceptance:
         if most and account is not None:
             used = await self._queue.unfinished(account.id, order.dialect, most)
             if used >= most:
-                raise RateLimited(f"The key has {used} jobs in work, of {most}", retry_after=5)
+                raise RateLimited(f"The key has {used} of {most} unfinished jobs", retry_after=5)
         await self._check(order)
         charge = charge_of(job_id, order)
         if charge is not None:
@@ -245,7 +245,7 @@ class JobAcceptance:
             await asyncio.to_thread(put)
         except OSError as exc:
             log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
-            raise Unavailable("The jobs' pictures cannot be kept", retry_after=5) from None
+            raise Unavailable("The images of jobs cannot be stored", retry_after=5) from None
 
     async def _withdraw(self, job_id: str, order: Order, *, keep_input: bool = False) -> None:
         """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""

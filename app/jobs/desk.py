@@ -60,7 +60,7 @@ class Jobs:
         backlog = self.backlog
         metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.counts.waiting)
         metrics.watch(
-            "clearcut_jobs_processing", "Jobs that are at work, on all nodes.", lambda: backlog.counts.at_work
+            "clearcut_jobs_processing", "Jobs that are being processed, on all nodes.", lambda: backlog.counts.at_work
         )
 
     async def start(self, pipeline: Pipeline) -> Outputs:
@@ -117,7 +117,7 @@ class Jobs:
     def acceptance(self) -> JobAcceptance:
         """Raises Unavailable: the jobs have not started yet."""
         if self._acceptance is None:
-            raise Unavailable("The jobs are not open")
+            raise Unavailable("The jobs are not available")
         return self._acceptance
 
     async def find(self, job_id: str, account: Account | None) -> JobView | None:
@@ -140,7 +140,7 @@ class Jobs:
 
     def _opened(self) -> Queue:
         if self._queue is None:
-            raise Unavailable("The jobs are not open")
+            raise Unavailable("The jobs are not available")
         return self._queue
 
     async def _look(self) -> None:

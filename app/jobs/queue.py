@@ -159,7 +159,7 @@ class Queue:
 
     async def _call(self, work: Callable[[], T]) -> T:
         if not self._launched:
-            raise Unavailable("The jobs are not open")
+            raise Unavailable("The jobs are not available")
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 future = asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -168,7 +168,7 @@ class Queue:
             log.error("the jobs' database is too slow")
         except Exception as exc:
             log.error("the jobs' database failed", extra={"fields": {"error": type(exc).__name__}})
-        raise Unavailable("The jobs cannot be reached", retry_after=2) from None
+        raise Unavailable("The jobs' database cannot be reached", retry_after=2) from None
 
     def _launch(self, flows: Workflows) -> None:
         from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer

@@ -35,7 +35,7 @@ def routes(service: Service) -> list[Route]:
             raise InvalidOption("model", MODEL)
         url = text_member(object_member(given, "input"), "image_url", "input.")
         if url is None:
-            raise MissingImage(f"Send the picture's address in '{FIELD}'")
+            raise MissingImage(f"Send the URL of the image in '{FIELD}'")
         return Wanted(RemoveOptions(), FIELD, url=url, webhook=text_member(given, "webhook_url"), model=MODEL)
 
     settings = service.settings

@@ -48,7 +48,7 @@ def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
         if not value:
             continue
         if name in fields:
-            raise InvalidOption(name, "one value; it was sent more than once")
+            raise InvalidOption(name, "one value; the field was sent more than once")
         fields[name] = value
     return _checked(fields, large)
 
@@ -78,7 +78,7 @@ def json_object(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
     try:
         members = json.loads(data)
     except (ValueError, RecursionError):
-        raise MalformedBody("The request body is not the JSON that its Content-Type says") from None
+        raise MalformedBody("The request body is not valid JSON") from None
     if not isinstance(members, dict) or len(members) > MAX_PARTS:
         raise MalformedBody(f"The JSON body is not an object of at most {MAX_PARTS} members")
     fields: dict[str, str] = {}

@@ -69,7 +69,7 @@ async def enter(service: Service, request: Request, has_job: HasJob | None = Non
     if not await service.access.can_request(account, key):
         known = account is not None and key is not None and has_job is not None and await has_job(account, key)
         if not known:
-            raise PaymentRequired("The credits are spent")
+            raise PaymentRequired("The key has no credits left")
     return account
 
 

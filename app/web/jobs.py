@@ -85,7 +85,7 @@ async def accept(service: Service, request: Request, desk: Desk) -> JobView:
             wanted = await desk.read(request, exchange.body)
         place.claim()
         if wanted.url is not None and is_data_url(wanted.url):
-            raise InvalidOption(wanted.field, "an https:// address; data: URLs are not taken here")
+            raise InvalidOption(wanted.field, "an https:// URL; data: URLs are not accepted here")
         order = Order(
             dialect=desk.name, options=wanted.options, field=wanted.field, accepted=time.time(),
             base=_base(request), request_id=exchange.request_id,
@@ -124,7 +124,7 @@ async def picture(service: Service, text: str | None, field: str) -> dict[str, A
         MissingImage, InvalidOption, TooManyBytes: there is none, or it is no picture in base64.
     """
     if text is None:
-        raise MissingImage(f"Send the picture's address in '{field}'")
+        raise MissingImage(f"Send the URL of the image in '{field}'")
     if not is_data_url(text):
         return {"url": text}
     inside = partial(data_url, text, field=field, max_bytes=service.settings.max_bytes)

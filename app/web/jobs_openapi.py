@@ -39,14 +39,14 @@ def operation(
 
 CREATE_STATUSES = {
     "400": "One or more parameters are invalid", "401": "Invalid or missing API key", "402": "Insufficient credits",
-    "403": "Permission denied", "404": "Jobs are off on this server", "405": "Method not allowed on this route",
+    "403": "Permission denied", "404": "Jobs are disabled", "405": "Method not allowed on this route",
     "408": "The request body did not arrive in time",
     "422": "The Idempotency-Key came with another order before", "429": "Rate limit exceeded",
     "500": "Internal server error", "503": "Service temporarily unavailable",
-    "504": "The request could not be finished in time",
+    "504": "The request exceeded its deadline",
 }  # fmt: skip
 READ_STATUSES = {
-    "401": "Invalid or missing API key", "403": "Permission denied", "404": "No such job; Jobs are off on this server",
+    "401": "Invalid or missing API key", "403": "Permission denied", "404": "No such job; Jobs are disabled",
     "405": "Method not allowed on this route", "500": "Internal server error",
-    "503": "Service temporarily unavailable", "504": "The request could not be finished in time",
+    "503": "Service temporarily unavailable", "504": "The request exceeded its deadline",
 }  # fmt: skip

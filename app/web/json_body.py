@@ -53,7 +53,7 @@ def _object(data: bytearray) -> dict[str, Any]:
         found = json.loads(data)
         data.clear()  # the text is held once
     except (ValueError, RecursionError):
-        raise MalformedBody("The request body is not the JSON that its Content-Type says") from None
+        raise MalformedBody("The request body is not valid JSON") from None
     if not isinstance(found, dict):
         raise MalformedBody("The JSON body is not an object")
     return found

@@ -245,7 +245,7 @@ def _framework_error(exc: HTTPException) -> ClearcutError:
     """The router's own refusals, as ours."""
     if exc.status_code == 405:
         return MethodNotAllowed((exc.headers or {}).get("Allow", ""))
-    return RouteNotFound("The README lists the routes of this service")
+    return RouteNotFound("See /docs for the routes of this service")
 
 
 def _in_trace(exchange: Exchange) -> dict[str, str]:

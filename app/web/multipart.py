@@ -142,7 +142,7 @@ class FormReader:
             return
         if self._name in self._large:
             if self._name in self.texts:
-                raise InvalidOption(self._name, "one value; it was sent more than once")
+                raise InvalidOption(self._name, "one value; the field was sent more than once")
             if self._target:
                 self.texts[self._name] = self._target
             return
@@ -151,7 +151,7 @@ class FormReader:
         except UnicodeDecodeError:
             raise InvalidOption(self._name, "UTF-8 text") from None
         if self._name in self.fields:
-            raise InvalidOption(self._name, "one value; it was sent more than once")
+            raise InvalidOption(self._name, "one value; the field was sent more than once")
         if value:  # an empty string is the same as an absent field
             self.fields[self._name] = value
 

@@ -118,12 +118,12 @@ def remove_options(given: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
         if name in given:
             raise InvalidOption(name, NO_ADDRESS)
     if "padding" in given and "crop_margin" in given:
-        raise InvalidOption("crop_margin", "no value beside 'padding', which is the same")
+        raise InvalidOption("crop_margin", "no value together with 'padding', which has the same meaning")
     # background_type comes last: it decides what the other fields' background and channels mean.
     parsed, unknown = fields.read_fields(given, FIELDS, last=("background_type",))
     kind = given.get("background_type", "").lower()
     if kind == "color" and "bg_color" not in given:
-        raise InvalidOption("bg_color", "a colour, as background_type is color")
+        raise InvalidOption("bg_color", "a colour, because background_type is color")
     opaque = kind in ("green", "white", "color", "blur", "overlay", "image")
     options = RemoveOptions(**parsed)
     if not (opaque or options.opaque) and options.background is not None:

@@ -40,7 +40,7 @@ def routes(service: Service) -> list[Route]:
         if url is not None and data is not None:
             raise MultipleImages("image", ("image_file", "image_url"))
         if not url and not data:
-            raise MissingImage("Send the image in field 'image_file', or its address in 'image_url'")
+            raise MissingImage("Send the image in field 'image_file', or its URL in 'image_url'")
         field = "image_url" if url else "image_file"
         return Wanted(RemoveOptions(), field, url=url, data=data, webhook=given.get("webhook_url"))
 

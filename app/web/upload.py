@@ -30,7 +30,7 @@ from app.web.multipart import FormReader
 
 T = TypeVar("T")
 
-NO_ADDRESS = "no address; this service takes uploads only (CLEARCUT_FETCH is off), send the image itself"
+NO_ADDRESS = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
 
 
 class OnPool(Protocol):
@@ -172,7 +172,7 @@ def _one_value(ours: dict[str, str], query: Mapping[str, str]) -> None:
     """Add the query's fields to the body's."""
     for name, value in query.items():
         if name in ours:
-            raise InvalidOption(name, "one value; it was sent in the query string and in the form")
+            raise InvalidOption(name, "one value; the field is in the query string and in the form")
         ours[name] = value
 
 
@@ -186,7 +186,7 @@ def _no_image(upload: Upload, intake: Intake, raw: bool) -> NoReturn:
         raise MissingImage(f"The file in field '{intake.main}' is empty")
     seen = ", ".join(f"'{name}'" for name in upload.others)
     if seen:
-        raise MissingImage(f"The file came in field {seen}; send it as '{intake.main}'")
+        raise MissingImage(f"The file is in field {seen}; send it as '{intake.main}'")
     raise MissingImage(None if intake.main == "image_file" else f"Send the image in field '{intake.main}'")
 
 
@@ -212,7 +212,7 @@ def parse_query(query: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidOption(name, "one value; it was sent more than once")
+            raise InvalidOption(name, "one value; the field was sent more than once")
         fields[name] = value
     return fields
 

@@ -105,7 +105,7 @@ def test_a_full_store_takes_no_more_orders_by_address_either(tmp_path):
             body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": here.base_url + "/photo.jpg"}}
             answer = httpx.post(f"{server.base_url}/v1/prediction/", json=body, timeout=60, trust_env=False)
     assert answer.status_code == 503
-    assert answer.json()["details"] == "The store of inputs and outputs is full"
+    assert answer.json()["details"] == "The storage for inputs and outputs is full"
     assert int(answer.headers["retry-after"]) >= 1
 
 

@@ -1,8 +1,10 @@
-"""The README's curl lines, run as they stand against the real server."""
+"""The ```bash blocks of README and docs, and the README's clients, run as written against the real server."""
 
 import io
 import re
+import shutil
 import subprocess
+import sys
 import zipfile
 
 import cv2
@@ -10,40 +12,92 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.readme import README
+from tests.readme import PAGES, README, ROOT
+from tests.served import environment
 
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", README.read_text(), re.M | re.S)
+CURL = "curl "
+URL = "http://127.0.0.1:8080"
+EXPECTED = {
+    "cutout.png": ("PNG", "RGBA", (512, 512)),
+    "product.jpg": ("JPEG", "RGB", None),
+    "preview.webp": ("WEBP", "RGBA", (256, 256)),
+    "matte.png": ("PNG", "L", (512, 512)),
+    "tile.png": ("PNG", "RGB", (600, 600)),
+    "listing.jpg": ("JPEG", "RGB", (1000, 1000)),
+}
+"""Format, mode and size of a block's output, by its name; other outputs are only opened."""
+ENTRIES = {"cutouts.zip": 4, "variants.zip": 2}
+
+
+def fenced(path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.M | re.S)
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{path.stem}-{number}")
+    for path in PAGES
+    for number, block in enumerate(fenced(path, "bash"), 1)
+]
 
 pytestmark = pytest.mark.live
 
 
-def test_the_readme_has_curl_lines():
-    assert len(BLOCKS) >= 5
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.search(r"-o (\S+)", block)[1])
-def test_curl_line_works_as_written(block, server, tmp_path):
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a photo, in which a block runs."""
     cv2.imwrite(str(tmp_path / "photo.jpg"), data.astronaut()[..., ::-1])
-    script = block.replace("http://127.0.0.1:8080", server.base_url).replace("curl ", "curl -sS --fail-with-body ")
-    done = subprocess.run(
-        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    (name,) = re.findall(r"-o (\S+)", block)
-    content = (tmp_path / name).read_bytes()
-    if name.endswith(".zip"):
-        assert len(zipfile.ZipFile(io.BytesIO(content)).namelist()) == 4
+    return tmp_path
+
+
+def test_readme_has_five_curl_examples():
+    assert sum(CURL in block for block in fenced(README, "bash")) >= 5
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_bash_block_works_as_written(block, server, folder):
+    script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
+    run(["bash", "-euo", "pipefail", "-c", script.replace(".venv/bin/python", sys.executable)], folder)
+    for name in re.findall(r"-o (\S+)", block):
+        check_output(folder / name)
+
+
+def test_python_client_works_as_written(server, folder):
+    (client,) = fenced(README, "python")
+    run([sys.executable, "-c", client.replace(URL, server.base_url)], folder)
+    check_output(folder / "cutout.png")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_node_client_works_as_written(server, folder):
+    (client,) = fenced(README, "js")
+    run(["node", "--input-type=module", "-e", client.replace(URL, server.base_url)], folder)
+    check_output(folder / "cutout.png")
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="php is not installed")
+def test_php_client_works_as_written(server, folder):
+    (client,) = fenced(README, "php")
+    (folder / "client.php").write_text(client.replace(URL, server.base_url))
+    run(["php", "client.php"], folder)
+    check_output(folder / "cutout.png")
+
+
+def run(command: list[str], folder) -> None:
+    env = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_output(path) -> None:
+    content = path.read_bytes()
+    if path.name in ENTRIES:
+        assert len(zipfile.ZipFile(io.BytesIO(content)).namelist()) == ENTRIES[path.name]
         return
-    picture = Image.open(io.BytesIO(content))
-    expected = {
-        "cutout.png": ("PNG", "RGBA", (512, 512)),
-        "product.jpg": ("JPEG", "RGB", None),
-        "preview.webp": ("WEBP", "RGBA", (256, 256)),
-        "matte.png": ("PNG", "L", (512, 512)),
-        "tile.png": ("PNG", "RGB", (600, 600)),
-    }[name]
-    assert (picture.format, picture.mode) == expected[:2]
-    if expected[2] is not None:
-        assert picture.size == expected[2]
-    if name == "tile.png":
-        assert picture.getpixel((0, 0)) != (255, 255, 255)
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    if path.name in EXPECTED:
+        kind, mode, size = EXPECTED[path.name]
+        assert (image.format, image.mode) == (kind, mode)
+        assert size in (None, image.size)
+    if path.name == "tile.png":
+        assert image.getpixel((0, 0)) != (255, 255, 255)

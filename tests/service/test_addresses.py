@@ -153,8 +153,8 @@ def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
 @pytest.mark.parametrize(
     ("target", "words", "code"),
     [
-        ("/none", "its server answered 404", "failed_image_download"),
-        ("/inside", "a host with a public address", "invalid_image_url"),
+        ("/none", "the server returned 404", "failed_image_download"),
+        ("/inside", "a host with a public IP address", "invalid_image_url"),
         ("/page", "detected HTML", "invalid_file_type"),
         ("/large", "Maximum file size is 65536 bytes", "file_too_large"),
     ],

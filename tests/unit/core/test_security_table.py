@@ -1,16 +1,11 @@
-"""The README's tests by name exist, and what it says of the lock file is so."""
+"""The tests that the docs name exist, and the lock files have hashes."""
 
 import ast
 import re
 
-from tests.readme import README
+from tests.readme import DOCS, PAGES, ROOT
 
-ROOT = README.parent
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
-
-
-def security() -> str:
-    return re.search(r"^## Security\n(.*?)^## ", README.read_text(), re.M | re.S)[1]
 
 
 def functions(path) -> set[str]:
@@ -19,13 +14,13 @@ def functions(path) -> set[str]:
 
 
 def test_every_threat_names_a_test():
-    rows = [line for line in security().splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in (DOCS / "security.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert len(rows) > 20
     assert [row for row in rows if not any(name for _, name in NAMED.findall(row))] == []
 
 
-def test_every_test_that_the_readme_names_exists():
-    named = NAMED.findall(README.read_text())
+def test_every_named_test_exists():
+    named = NAMED.findall("".join(page.read_text() for page in PAGES))
     missing = [path for path, _ in named if not (ROOT / path).is_file()]
     assert missing == []
     assert [f"{path}::{name}" for path, name in named if name and name not in functions(ROOT / path)] == []

@@ -172,15 +172,15 @@ def test_a_redirect_is_read_by_the_same_grammar():
     [
         ("https://user@example.com/", "without a user name"), ("https://a\\b/", "backslashes"),
         ("https://exam\u200dple.com/", "control characters"), ("https://0x7f.1/", "four decimal numbers"),
-        ("ftp://example.com/", "begins with https://"), ("https://:443/", "with a host name"),
-        ("https://example.com:x/", "its port"),
+        ("ftp://example.com/", "beginning with https://"), ("https://:443/", "with a host name"),
+        ("https://example.com:x/", "the port"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_write_instead(url, words):
     with pytest.raises(AddressRefused) as caught:
         parse(url, "image_url")
     assert words in caught.value.details
-    assert caught.value.details.startswith("Invalid value for 'image_url'. Expected: an address such as https://")
+    assert caught.value.details.startswith("Invalid value for 'image_url'. Expected: a URL such as https://")
 
 
 # the lists

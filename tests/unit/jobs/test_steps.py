@@ -74,7 +74,7 @@ def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypat
         async def get(self, url: str, *, field: str) -> Any:
             asked.append(url)
             clock[0] += answers_after_s
-            raise FetchFailed(field, "its server answered 503", temporary=True)
+            raise FetchFailed(field, "the server returned 503", temporary=True)
 
     made_here = made(Faulty(), Faulty(), Away())
 

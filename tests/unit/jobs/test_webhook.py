@@ -131,17 +131,17 @@ def test_what_goes_wrong_is_noted_and_not_raised():
     assert (attempt.status, attempt.delivered) == (None, False)
     assert "0.2 s" in attempt.error
     attempt, heard = delivering(hang, url="https://127.0.0.1/hook")
-    assert "public address" in attempt.error
+    assert "public IP address" in attempt.error
     assert heard == []
 
 
 def test_a_poster_that_fails_is_an_attempt_too():
     class Broken:
         async def post(self, *_, **__):
-            raise FetchFailed("webhook_url", "no connection to its server", temporary=True)
+            raise FetchFailed("webhook_url", "the connection to the server failed", temporary=True)
 
     attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m"))
-    assert attempt.error == "Cannot fetch the address in 'webhook_url': no connection to its server"
+    assert attempt.error == "Cannot fetch the URL in 'webhook_url': the connection to the server failed"
 
 
 def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
