@@ -57,6 +57,8 @@ from app.trace import Trace
 T = TypeVar("T")
 Measured = Callable[[int], Awaitable[None]]
 Turn = Callable[[], Awaitable[None]]
+Headers = dict[str, ImageHeader]
+"""By field; the image's own is ``image_file``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,7 @@ class Pipeline:
                     done = await on_pool(Rank.FINISH, partial(self._outputs, job, headers, done, trace))
                 return done
 
-    def _probe(self, job: Job, trace: Trace) -> dict[str, ImageHeader]:
-        """The header of every file there is, by field; the picture's is ``image_file``."""
+    def _probe(self, job: Job, trace: Trace) -> Headers:
         with trace.stage("probe"):
             return {
                 field: _about(field, lambda data: probe(data, self.limits), data)
@@ -214,11 +215,11 @@ class Pipeline:
                 if data is not None
             }
 
-    def _reduction(self, job: Job, headers: dict[str, ImageHeader]) -> int:
+    def _reduction(self, job: Job, headers: Headers) -> int:
         """How many times smaller the picture is decoded; a caller's own matte goes with the whole one."""
         return 1 if job.mask is not None else reduction(headers["image_file"], job.variants, self.spec.side)
 
-    def _decode(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> DecodedImage:
+    def _decode(self, job: Job, headers: Headers, trace: Trace) -> DecodedImage:
         with trace.stage("decode"):
             image = decode(job.image, headers["image_file"], self._reduction(job, headers))
         if job.moderate and self.moderator is not None:
@@ -228,29 +229,21 @@ class Pipeline:
                 raise ModerationRefused(label)
         return image
 
-    def _before(self, job: Job, headers: dict[str, ImageHeader], trace: Trace) -> tuple[DecodedImage, ModelInput]:
+    def _before(self, job: Job, headers: Headers, trace: Trace) -> tuple[DecodedImage, ModelInput]:
         image = self._decode(job, headers, trace)
         with trace.stage("prepare"):
             return image, prepare(image, self.spec)
 
     def _after(
-        self,
-        job: Job,
-        headers: dict[str, ImageHeader],
-        image: DecodedImage,
-        raw: RawMatte | None,
-        trace: Trace,
-        most_pixels: int,
+        self, job: Job, headers: Headers, image: DecodedImage, raw: RawMatte | None, trace: Trace, most: int
     ) -> Refined | Result:
-        """The outputs; ``Refined`` if they take more than ``most_pixels`` (the subject decides a crop's size)."""
+        """The outputs; ``Refined`` if they have more than ``most`` pixels (the subject decides a crop's size)."""
         refined = self._refine(job, headers, image, raw, trace)
-        if refined.output_pixels > most_pixels:
+        if refined.output_pixels > most:
             return refined
         return self._outputs(job, headers, refined, trace)
 
-    def _refine(
-        self, job: Job, headers: dict[str, ImageHeader], image: DecodedImage, raw: RawMatte | None, trace: Trace
-    ) -> Refined:
+    def _refine(self, job: Job, headers: Headers, image: DecodedImage, raw: RawMatte | None, trace: Trace) -> Refined:
         backdrop = mask = None
         if job.backdrop is not None or job.mask is not None:
             with trace.stage("decode"):
@@ -271,8 +264,7 @@ class Pipeline:
         made = output_pixels(headers, job.variants, crops, self.limits.max_pixels, reduced)
         return Refined(image, mattes, backdrop, made)
 
-    def _outputs(self, job: Job, headers: dict[str, ImageHeader], refined: Refined, trace: Trace) -> Result:
-        """One output for each variant."""
+    def _outputs(self, job: Job, headers: Headers, refined: Refined, trace: Trace) -> Result:
         header, reduced = headers["image_file"], self._reduction(job, headers)
         answers = []
         for wanted in job.variants:

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     )
 
     # model
-    model: str = Field("clearcut-s", description="Name of the model in the manifest.")
+    model: str = Field("clearcut-m", description="Name of the model in the manifest.")
     model_dir: Path | None = Field(None, description="Second folder to search for the model file, after `models/`.")
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
         "auto",

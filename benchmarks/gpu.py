@@ -95,7 +95,7 @@ def stages(target: Target, picture: bytes, times: int) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--model", default="clearcut-s")
+    parser.add_argument("--model", default="clearcut-m")
     parser.add_argument("--quick", action="store_true", help="a few settings, a second each")
     args = parser.parse_args()
     facts = report.machine()

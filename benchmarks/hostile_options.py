@@ -210,8 +210,8 @@ def costs(server: Server) -> Iterator[Cost]:
         filled = {
             "{side}": str(side),
             "{half}": str(side // 2),
-            "{plain}": _variants(100 // megapixels, "rgba"),
-            "{drawn}": _variants(100 // (3 * megapixels), "blur"),
+            "{plain}": _variants(200 // megapixels, "rgba"),
+            "{drawn}": _variants(200 // (3 * megapixels), "blur"),
         }
         for each in forms(megapixels):
             for option, query in OPTIONS.items():

@@ -135,7 +135,7 @@ def groups_table() -> str:
 
 def variants_table() -> str:
     """The default model's files: precision, size, views, parity."""
-    entry = read_manifest(models_folder() / MANIFEST)["clearcut-s"]
+    entry = read_manifest(models_folder() / MANIFEST)["clearcut-m"]
     rows = ["| File | for | MB | views | IoU | largest difference | measured on |", "|---|---|---|---|---|---|---|"]
     meant = {"fp32": "any CPU", "int8": "CPUs with VNNI", "fp16": "GPUs"}
     for each in (entry, *entry.variants.values()):

@@ -9,6 +9,8 @@ from app.imaging.layout import MAX_CANVAS, grower, plan
 from app.imaging.options import RemoveOptions
 from app.imaging.types import Box, ImageHeader
 
+WORK_FACTOR = 4
+"""Limit of the work for several outputs, in largest images."""
 _PASSES = {"blur": 3, "overlay": 3}
 """Cost of a small output with this backdrop in that of one without (``benchmarks/hostile_options.py``)."""
 
@@ -79,18 +81,25 @@ def _checked(
 ) -> int:
     """The sum of ``pixels``, one number for each variant.
 
-    For the limit, each of several variants counts at least as much as the decoded image and its background, and
-    three times as much with a backdrop that is drawn: however small the output, all of the image is read for it.
+    Besides the outputs' own limit there is one for the work: each of several variants counts there at least as much as
+    the decoded image and its background, and three times as much with a drawn backdrop, because all of the image is
+    read for each output.
     """
-    counted = made = sum(pixels)
+    made = sum(pixels)
+    role = "variants" if len(variants) > 1 else grower(variants[0])
+    if made > 2 * max_pixels:
+        raise InvalidOption(
+            role, f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {made / 1e6:.1f}"
+        )
     if len(variants) > 1:
         read = headers["image_file"].pixels // reduced**2
         read += headers["bg_image"].pixels if "bg_image" in headers else 0
         passes = [_PASSES.get(each.backdrop, 1) for each in variants]
         counted = sum(max(own, times * read) for own, times in zip(pixels, passes, strict=True))
-    if counted > 2 * max_pixels:
-        expected = f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {counted / 1e6:.1f}"
-        if counted > made:
-            expected += "; each counts at least as much as the image, and three times with blur or overlay"
-        raise InvalidOption("variants" if len(variants) > 1 else grower(variants[0]), expected)
+        if counted > WORK_FACTOR * max_pixels:
+            raise InvalidOption(
+                role,
+                f"fewer outputs: each counts at least as much as the image, three times with blur or overlay, and "
+                f"{WORK_FACTOR * max_pixels / 1e6:g} megapixels are allowed; these are {counted / 1e6:.1f}",
+            )
     return made

@@ -3,9 +3,9 @@
     python -m models.training.export --config models/training/configs/clearcut-s.toml \
         --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
 
-Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the
-image. Refuses to leave a file whose figures differ from torch's, or whose batch
-differs from its singles. ``variants`` makes the int8 and fp16 files from what this leaves.
+Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the image. Weights are stored in
+16 bits (``graphs.compact``). Fails if the file's answers differ from torch's, or a batch's from its singles'.
+``variants`` makes the int8 and fp16 files from this file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import load_config
+from .graphs import compact
 from .lite import LiteNetwork
 from .teacher import session
 from .train import build
@@ -59,7 +60,9 @@ def average_of(config_path: Path, checkpoint: str) -> Network:
 
 
 def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False) -> None:
-    """Write the ONNX file and check it against torch and against itself."""
+    """Write the ONNX file and check it against torch and against itself. Rounds the network's weights to 16 bits."""
+    rounded = {name: value.half().float() for name, value in network.state_dict().items()}
+    network.load_state_dict(rounded)
     example = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     module = Exportable(network, mirror=mirror)
     outputs = ["matte", "confidence"] if isinstance(network, LiteNetwork) and not mirror else ["matte"]
@@ -74,7 +77,7 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False)
         do_constant_folding=True,
         dynamo=False,
     )
-    onnx.checker.check_model(str(out))
+    onnx.save(compact(onnx.load(str(out))), str(out))
     model = session(out)
     together = np.asarray(model.run(None, {"image": example.numpy()})[0])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Surgery on an exported network: both mirror views in one graph, and 16-bit floats inside.
+"""Changes to an exported network: both mirror views in one graph, 16-bit computation, 16-bit storage.
 
 Works on the ONNX file alone, whatever network it holds, as long as it has one input f32[N,3,S,S] and its first output
 f32[N,1,S,S] comes from a Sigmoid. Needs no torch.
@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-_SOURCE, _BOTH, _LOGITS = "views_image", "views_both", "views_logits"
+_BOTH, _LOGITS = "views_both", "views_logits"
+_STORED, _COMPACT_FROM = "_f16", 64
 
 
 def mirrored(model: ModelProto) -> ModelProto:
@@ -80,3 +81,51 @@ def half(model: ModelProto) -> ModelProto:
             raise RuntimeError(f"{node.name} is no longer f32")
     onnx.checker.check_model(halved)
     return halved
+
+
+def compact(model: ModelProto) -> ModelProto:
+    """Weights of 64 values or more stored in 16 bits; a Cast in front of each turns them into f32 when a session loads.
+
+    Halves the file. The network computes in f32 as before, with weights rounded to 11 significant bits.
+
+    Raises:
+        ValueError: a weight is too large for 16 bits.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    casts = []
+    for initializer in graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if values.dtype != np.float32 or values.size < _COMPACT_FROM:
+            continue
+        stored = values.astype(np.float16)
+        if not np.isfinite(stored).all():
+            raise ValueError(f"{initializer.name} has values beyond 65504")
+        name = initializer.name
+        initializer.CopyFrom(numpy_helper.from_array(stored, name + _STORED))
+        casts.append(helper.make_node("Cast", [name + _STORED], [name], f"load {name}", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(copy)
+    return copy
+
+
+def expanded(model: ModelProto) -> ModelProto:
+    """The reverse of ``compact``: every weight is an f32 constant again."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    arrays = {each.name: each for each in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0].endswith(_STORED) and node.input[0] in arrays:
+            values = numpy_helper.to_array(arrays[node.input[0]]).astype(np.float32)
+            arrays[node.input[0]].CopyFrom(numpy_helper.from_array(values, node.output[0]))
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    onnx.checker.check_model(copy)
+    return copy

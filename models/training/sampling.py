@@ -43,7 +43,7 @@ class Sampler:
         *,
         held_out: bool = False,
         seed: int = 0,
-        reach: tuple[float, float] = (0.35, 1.4),
+        reach: tuple[float, float] = (0.25, 1.35),
     ):
         """``reach``: sizes of a pasted object, of the picture's side."""
         self._pool = pool
@@ -135,7 +135,7 @@ class Sampler:
         is a negative: a magnified patch may well be a thing seen from close by.
         """
         draw = rng.random()
-        if draw > 0.5:
+        if draw > (0.7 if empty else 0.5):
             stuff = None if empty else self._background(size, rng, "backdrop")
             return scenes.empty_scene(size, rng, stuff)
         photo = self._background(size, rng)

@@ -23,7 +23,7 @@ from app.inference.files import Model, golden_lines
 from app.inference.golden import golden_of_model
 from app.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
 
-from .graphs import half, mirrored
+from .graphs import expanded, half, mirrored
 from .quantise import Parity, compare, pictures_of, quantise, run_all
 
 PICTURES = 200
@@ -85,7 +85,7 @@ def main() -> None:
     manifest = args.models / MANIFEST
     entry = read_manifest(manifest)[args.name]
     plain = (args.models / entry.file).read_bytes()
-    model = onnx.load_from_string(plain)
+    model = expanded(onnx.load_from_string(plain))
     if args.views == 2:
         model = mirrored(model)
     size = entry.input.side

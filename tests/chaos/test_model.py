@@ -73,13 +73,13 @@ def test_a_model_file_that_was_damaged_while_the_service_was_down(tmp_path):
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("training"))
     app = tmp_path / "app"
     shutil.copytree(ROOT / "app", app, ignore=shutil.ignore_patterns("__pycache__"))
-    damaged = bytearray((models / "clearcut-s.onnx").read_bytes())
+    damaged = bytearray((models / "clearcut-m.onnx").read_bytes())
     damaged[len(damaged) // 2] ^= 1
-    (models / "clearcut-s.onnx").write_bytes(damaged)
+    (models / "clearcut-m.onnx").write_bytes(damaged)
     with started(cwd=tmp_path) as server:
         assert server.exit_code() == 1
         said = "\n".join(server.errors)
-        assert "clearcut-s.onnx" in said
+        assert "clearcut-m.onnx" in said
         assert hashlib.sha256(damaged).hexdigest()[:12] in said
         assert "Traceback" not in said
 

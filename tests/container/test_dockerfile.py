@@ -71,7 +71,7 @@ def test_only_what_it_copies_is_sent_to_the_engine():
     names = {path.as_posix() for path in sent}
     default = read_manifest(models_folder() / MANIFEST)[Settings().model]
     assert {"app/__main__.py", "models/manifest.toml", f"models/{default.file}", "deploy/requirements.txt"} <= names
-    assert {path.parts[0] for path in sent} == {"app", "models", "deploy"}
+    assert {path.parts[0] for path in sent} == {"app", "models", "deploy", "NOTICE"}
     assert not [name for name in names if name.endswith(".pyc")]
     for stage in STAGES:
         for copy in stage.all("COPY"):

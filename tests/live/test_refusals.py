@@ -117,7 +117,7 @@ def test_a_precision_by_name_is_served_and_said(precision):
         series = httpx.get(f"{server.base_url}/metrics", trust_env=False, timeout=60).text
         ready = server.event("ready")
     assert info["model"]["precision"] == ready["precision"] == precision
-    assert info["model"]["file"] == ("clearcut-s.onnx" if precision == "fp32" else f"clearcut-s.{precision}.onnx")
+    assert info["model"]["file"] == ("clearcut-m.onnx" if precision == "fp32" else f"clearcut-m.{precision}.onnx")
     labels = next(line for line in series.splitlines() if line.startswith("clearcut_model_info{"))
     assert f'precision="{precision}"' in labels
     assert f'sha256="{info["model"]["sha256"]}"' in labels

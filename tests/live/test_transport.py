@@ -285,7 +285,7 @@ def test_metrics_parse_in_both_formats_and_count_what_was_done(server, client, p
 def test_info_names_model_device_limits_and_buckets(client):
     info = client.get("/v1/info").json()
     assert info["state"] == "ready"
-    assert info["model"]["name"] == "clearcut-s"
+    assert info["model"]["name"] == "clearcut-m"
     assert info["limits"]["max_bytes"] == 20 * 2**20
     assert info["inference"]["buckets"]
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from app.inference.files import load_model
 from app.inference.golden import golden_input
 from app.inference.manifest import read_manifest
-from models.training.graphs import half, mirrored
+from models.training.graphs import compact, expanded, half, mirrored
 from models.training.quantise import Quantiser, compare, pictures_of, run_all
 from models.training.variants import rewritten, variant_lines
 
@@ -141,6 +141,21 @@ def test_sixteen_bits_inside_and_floats_outside(pictures) -> None:
     assert made.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
     near = compare(made.SerializeToString(), pictures, run_all(network().SerializeToString(), pictures))
     assert 0 < near.mae < 0.002
+
+
+def test_compact_file_computes_as_before_and_expands_again(pictures) -> None:
+    rounded = network()
+    for each in rounded.graph.initializer:
+        values = numpy_helper.to_array(each)
+        if values.dtype == np.float32:
+            each.CopyFrom(numpy_helper.from_array(values.astype(np.float16).astype(np.float32), each.name))
+    small = compact(rounded)
+    assert len(small.SerializeToString()) < 0.7 * len(rounded.SerializeToString())
+    reference = run_all(rounded.SerializeToString(), pictures)
+    assert compare(small.SerializeToString(), pictures, reference).mae < 1e-6
+    again = {each.name: numpy_helper.to_array(each) for each in expanded(small).graph.initializer}
+    for each in rounded.graph.initializer:
+        np.testing.assert_array_equal(again[each.name], numpy_helper.to_array(each))
 
 
 def test_eight_bits_but_for_what_is_behind_the_last_relu(pictures) -> None:

@@ -31,7 +31,7 @@ def test_default_check_passes_on_any_cpu(vnni, monkeypatch):
     found = said()
     assert {each.verdict for each in found.values()} <= {"ok", "note"}
     assert found["provider"].verdict == "ok"
-    assert "clearcut-s" in found["model"].text
+    assert "clearcut-m" in found["model"].text
     assert "cpu" in found["provider"].text
     assert "1 session(s) of" in found["provider"].text
     assert found["self-test"].verdict == "ok"
