@@ -78,7 +78,7 @@ def _jpeg(pixels: U8, quality: int) -> memoryview:
     return encoded.data
 
 
-def _webp(pixels: U8, quality: int) -> memoryview:
+def _webp(pixels: U8, quality: int) -> bytes:
     """Lossy colour, lossless alpha, through Pillow: OpenCV gives no say over libwebp's effort and uses 4.
 
     The encoder may replace colour under alpha 0, which is zero by now, by what makes the visible edge beside it
@@ -87,10 +87,10 @@ def _webp(pixels: U8, quality: int) -> memoryview:
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     out = BytesIO()
     picture.save(out, "WEBP", quality=quality, method=_WEBP_METHOD, exact=False)
-    return out.getbuffer()
+    return out.getvalue()
 
 
-def _zip(pixels: U8, quality: int) -> memoryview:
+def _zip(pixels: U8, quality: int) -> bytes:
     """``color.jpg`` and ``alpha.png``: far smaller than one PNG, for clients that put them together again.
 
     Colour under alpha 0 is a continuation of the subject's, so that the JPEG's blocks do not darken the edge and
@@ -108,4 +108,4 @@ def _zip(pixels: U8, quality: int) -> memoryview:
         ):
             # a fixed date: the same picture gives the same bytes
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    return out.getbuffer()
+    return out.getvalue()

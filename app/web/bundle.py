@@ -34,9 +34,9 @@ def bundle(result: Result, headers: dict[str, str], accept: str) -> Response:
     return Response(memoryview(body), headers=headers | {"Content-Type": f"multipart/mixed; boundary={boundary}"})
 
 
-def _zip(result: Result, names: Sequence[str]) -> memoryview:
+def _zip(result: Result, names: Sequence[str]) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for answer, name in zip(result.answers, names, strict=True):
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), answer.image.data)
-    return out.getbuffer()
+    return out.getvalue()
