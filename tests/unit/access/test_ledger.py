@@ -166,6 +166,8 @@ def test_database_of_an_earlier_version_is_migrated(ledger, tmp_path):
     again = Ledger(open_engine(f"sqlite:///{tmp_path}/keys.db", 1), 70)
     charge = again.open(key, 1, 0, Idempotency("a", "1"))
     again.bind_content(charge, "x" * 64)
+    with again._engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT content_digest FROM charges").scalar_one() == "x" * 64
     again.close()
 
 
