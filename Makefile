@@ -8,6 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 PORT ?= 8080
+export PYTHONPATH := $(CURDIR)/app:$(CURDIR)
 # Training and quality: DATA contains train/ and bench/, WEIGHTS contains u2netp.onnx, CONFIG describes the training run.
 DATA ?= ../shared/data
 WEIGHTS ?= ../shared/models
@@ -28,21 +29,25 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Clearcut needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: requirements.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements.txt
+# The package is installed from the source folder, so that .venv/bin has the `clearcut` command.
+INSTALL = $(PIP) install --require-hashes -r requirements-build.txt -r $(1) && \
+	$(PIP) install --no-deps --no-build-isolation --editable .
+
+$(VENV)/.serve: requirements.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+	$(call INSTALL,requirements.txt)
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+	$(call INSTALL,requirements-dev.txt)
 	@touch $@ $(VENV)/.serve
 
 setup: $(VENV)/.dev ## install the development tools into .venv
 
 serve: $(VENV)/.serve ## install the runtime packages and serve on http://127.0.0.1:8080 (reads CLEARCUT_* variables)
-	CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m app serve
+	CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
 
 tensorrt-cache: $(VENV)/.serve ## build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
-	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m app check
+	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m clearcut check
 
 # All tests of one file run in one process, so each file starts its server once. WORKERS=0 uses a single process.
 WORKERS ?= 3
@@ -111,7 +116,7 @@ format: $(VENV)/.dev ## apply automatic ruff fixes and format the code
 	$(VENV)/bin/ruff format .
 
 demo: $(VENV)/.dev ## start the server, cut out sample photos with curl, write the results to demo/
-	$(RUN) -m tests.demo
+	$(RUN) -m tests.tools.demo
 
 bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/results/ (takes minutes; needs an idle machine)
 	$(RUN) -m benchmarks.batcher
@@ -142,7 +147,7 @@ sheets: $(VENV)/.dev ## write visual comparisons with rembg to demo/sheets/ (nee
 quality: $(VENV)/.dev ## score the cut-outs by group against u2netp (DATA= contains bench/, WEIGHTS= contains u2netp.onnx)
 	$(RUN) -m benchmarks.quality --data $(DATA) --weights $(WEIGHTS) $(if $(MODELS),--models $(MODELS))
 	$(RUN) -m benchmarks.failures
-	$(RUN) -m tests.readme --write
+	$(RUN) -m tests.tools.readme --write
 
 $(TRAIN)/.train: models/training/requirements.in | $(VENV)/bin/python
 	$(PYTHON) -m venv $(TRAIN)
@@ -185,16 +190,17 @@ export-variants: $(VENV)/.dev ## write int8 and fp16 variants of NAME= and updat
 
 quantise-u2netp: $(VENV)/.dev ## quantise u2netp.onnx of WEIGHTS= to int8 in models/ and pin it (calibrated on PICTURES=)
 	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
-	$(RUN) -m app models pin u2netp --precision int8
+	$(RUN) -m clearcut models pin u2netp --precision int8
 
 docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model cards
-	$(RUN) -m tests.readme --write
+	$(RUN) -m tests.tools.readme --write
 
 lock: $(VENV)/.dev ## update the requirements files from pyproject.toml, with hashes
 	$(PIP) install uv
 	$(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.txt
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra postgres --extra redis --extra jobs --extra s3 --extra otel --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o deploy/requirements.txt
+	echo 'setuptools>=77' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-build.txt
 
 clean: ## remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info

@@ -1,123 +1,13 @@
-"""``python -m app serve``: settings, then the server. ``check``, ``keys``, ``models``: see their modules.
-
-What a command needs is imported when it is asked for: a container's health check runs every few seconds and should not
-load a neural network's runtime for it.
-"""
+"""``python -m app``: the former name of ``python -m clearcut``. It will be removed in the next version."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
 import sys
+from pathlib import Path
 
-from app import __version__
-from app.errors import StartupError
-from app.live import LIVE_TIMEOUT_S, live, own_address
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-
-def serve() -> int:
-    """Serve until stopped; the process's exit code.
-
-    Raises:
-        StartupError: the settings are at fault, or a public address without keys, unless that is allowed by name.
-    """
-    import asyncio
-
-    import uvloop
-
-    from app import logs, settings
-    from app.check import public_without_keys
-    from app.host import keep_freed_memory
-    from app.server import run
-
-    given = settings.load()
-    if (fault := public_without_keys(given)) is not None:
-        raise StartupError(fault)
-    keep_freed_memory()
-    logs.configure(given.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(given))
-
-
-def check() -> int:
-    """Say what would run and what would not; 1 if anything is at fault."""
-    from app.check import findings
-
-    faults = 0
-    for finding in findings():
-        _say(str(finding))
-        faults += finding.verdict == "FAULT"
-    _say(f"{faults} fault(s): the service would not start" if faults else "ready to serve")
-    return 1 if faults else 0
-
-
-def check_live(url: str, timeout_s: float) -> int:
-    """0 if the server at ``url``, or else the one with this environment, is alive."""
-    alive, text = live(url or own_address(), timeout_s)
-    _say(text)
-    return 0 if alive else 1
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - for the person at the console
-
-
-def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app", description="Clearcut: background removal over HTTP.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve until SIGTERM; configured by CLEARCUT_* variables")
-    checking = commands.add_parser("check", help="say what would run, and every reason why it would not")
-    checking.add_argument(
-        "--live",
-        metavar="URL",
-        nargs="?",
-        const="",
-        help="instead ask a running server whether it is alive (without URL: the one with this environment)",
-    )
-    checking.add_argument("--timeout", type=float, default=LIVE_TIMEOUT_S, metavar="S", help="for --live, seconds")
-    if command != "check":
-        from app.access import console
-        from app.jobs import console as jobs
-        from app.zoo import console as zoo
-
-        console.add_commands(commands)
-        zoo.add_commands(commands)
-        jobs.add_commands(commands)
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else argv
-    arguments = _parser(given[0] if given else "").parse_args(given)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        code = _do(arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # whoever was reading has seen enough, as ``head`` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except StartupError as exc:
-        prefix = "refusing to start: " if arguments.command == "serve" else ""
-        print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
-        return 1
-
-
-def _do(arguments: argparse.Namespace) -> int:
-    if arguments.command in ("keys", "models", "jobs"):
-        from app import settings
-        from app.access import console
-        from app.jobs import console as jobs
-        from app.zoo import console as zoo
-
-        rooms = {"keys": console.run, "models": zoo.run, "jobs": jobs.run}
-        return rooms[arguments.command](arguments, settings.load())
-    if arguments.command == "check":
-        return check() if arguments.live is None else check_live(arguments.live, arguments.timeout)
-    return serve()
-
+from clearcut.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

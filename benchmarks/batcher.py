@@ -22,9 +22,9 @@ import time
 
 import numpy as np
 
-from app.inference.batcher import Batcher
-from app.inference.types import F32
 from benchmarks import report
+from clearcut.inference.batcher import Batcher
+from clearcut.inference.types import F32
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 BASE_S, ITEM_S = 0.010, 0.001

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.encode import encode
-from app.imaging.types import Cutout
 from benchmarks import report
 from benchmarks.photos import jpegs
+from clearcut.imaging.encode import encode
+from clearcut.imaging.types import Cutout
 
 
 def cutout(jpeg: bytes) -> np.ndarray:

@@ -29,10 +29,10 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.photos import jpegs
-from tests.live.accounts import Accounts
-from tests.live.senders import Outside, outside
-from tests.live.wire import Wire
-from tests.served import served
+from tests.support.accounts import Accounts
+from tests.support.senders import Outside, outside
+from tests.support.served import served
+from tests.support.wire import Wire
 
 MEGAPIXELS = 1.0
 STALL_S = 20.0

@@ -40,13 +40,13 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from app.imaging.guided import upsample
-from app.imaging.prepare import prepare
-from app.imaging.types import F32, U8, DecodedImage
-from app.inference.edges import load_edges
 from benchmarks import finishing_colour, finishing_cost, report
 from benchmarks.matting_metrics import matting_errors
 from benchmarks.metrics import boundary_f
+from clearcut.imaging.matting.guided_filter import upsample
+from clearcut.imaging.prepare import prepare
+from clearcut.imaging.types import F32, U8, DecodedImage
+from clearcut.inference.edge_model import load_edge_model
 from models.training.teacher import spec_of
 
 GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
@@ -164,7 +164,7 @@ def compare(drawn: Iterable[Sample], closed_form_every: int) -> dict[str, object
     scored: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     subset: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     seconds = []
-    edges = load_edges()
+    edges = load_edge_model()
     for number, sample in enumerate(drawn):
         plain = bilinear(sample.raw, sample.rgb)
         found = {

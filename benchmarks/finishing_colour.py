@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.imaging.foreground import estimate_foreground
-from app.imaging.types import U8
+from clearcut.imaging.matting.foreground import estimate_foreground
+from clearcut.imaging.types import U8
 
 SOURCES = {"white_magento": 20, "white_caltech101": 20}
 """Cut-outs of each source: the last ones by the hash of their names. (The windows were chosen on the first.)"""

@@ -3,7 +3,8 @@
 Photographs with the network's own raw matte, enlarged. Milliseconds of processor time and of the clock, best of the
 turns taken: other work on the machine can only add. The naive way resizes the matte and leaves the colours alone.
 Times are from a process of its own that is held to one core and keeps freed memory for the next picture, as the server
-does (``app.host``); the memory figure is from another in which every buffer has its own pages: elsewhere it tells what
+does (``clearcut.system``); the memory figure is from another in which every buffer has its own pages: elsewhere it
+tells what
 the heap happens to hold.
 """
 
@@ -21,12 +22,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.host import give_back_memory, keep_freed_memory
-from app.imaging.compose import compose
-from app.imaging.options import RemoveOptions
-from app.imaging.refine import refine
-from app.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
-from app.inference.edges import load_edges
+from clearcut.imaging.compose import compose
+from clearcut.imaging.matting.refine import refine
+from clearcut.imaging.options import RemoveOptions
+from clearcut.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
+from clearcut.inference.edge_model import load_edge_model
+from clearcut.system import give_back_memory, keep_freed_memory
 
 SIZES = {"1 MP": 1e6, "12 MP": 12e6}
 TURNS = 25
@@ -70,7 +71,7 @@ def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     """What refining takes besides its input, and what it takes with the composed output, in the picture's own bytes."""
     cv2.setNumThreads(1)
     image, matte = enlarged(*photo, pixels)
-    edges = load_edges()
+    edges = load_edge_model()
     steps: dict[str, Callable[[], object]] = {
         "refine": lambda: refine(matte, image, edges),
         "refine and compose": lambda: compose(image, refine(matte, image, edges), RemoveOptions()),
@@ -88,7 +89,7 @@ def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     """Milliseconds by step, of the processor and of the clock."""
     cv2.setNumThreads(1)
     image, matte = enlarged(*photo, pixels)
-    edges, options = load_edges(), RemoveOptions()
+    edges, options = load_edge_model(), RemoveOptions()
 
     def naive() -> Matte:
         small = np.clip(matte.values * 255 + 0.5, 0, 255).astype(np.uint8)

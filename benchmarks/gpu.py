@@ -21,15 +21,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.errors import StartupError
-from app.inference.files import load_model
-from app.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
-from app.inference.providers import Device, GpuOptions
-from app.inference.session import OnnxEngine, OutOfDeviceMemory
 from benchmarks import report
 from benchmarks.load import Target, closed
 from benchmarks.photos import jpegs
-from tests.served import served
+from clearcut.errors import StartupError
+from clearcut.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
+from clearcut.inference.model_files import load_model
+from clearcut.inference.providers import Device, GpuOptions
+from clearcut.inference.session import OnnxEngine, OutOfDeviceMemory
+from tests.support.served import served
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONCURRENCY = (1, 2, 4, 8, 16, 32, 64, 128, 256)

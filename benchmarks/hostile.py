@@ -34,12 +34,12 @@ from typing import Any
 
 from benchmarks import hostile_options, report
 from benchmarks.load import Target, opened
-from tests import samples
 from tests.hostile import corpus, crowds, wires
 from tests.hostile.oracle import Oracle
 from tests.hostile.routes import ROUTES
-from tests.live.wire import Wire, request
-from tests.served import Server, served
+from tests.support import samples
+from tests.support.served import Server, served
+from tests.support.wire import Wire, request
 
 RATE = 4.0
 LISTED = 12

@@ -19,11 +19,11 @@ import cv2
 import numpy
 import PIL
 
-from app.errors import ClearcutError
-from app.imaging.decode import decode
-from app.imaging.probe import probe
-from app.imaging.types import ProbeLimits
-from tests import bombs
+from clearcut.errors import ClearcutError
+from clearcut.imaging.decode import decode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ProbeLimits
+from tests.support import bombs
 
 RESULT = Path(__file__).parent / "results" / "hostile_cost.json"
 

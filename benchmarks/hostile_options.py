@@ -7,7 +7,7 @@ and the growth of resident memory are the server's. A thread asks for ``/livez``
 of another client on the event loop.
 
 ``held_mib`` is what the service counts for the request: pixels of its images, and of its outputs beyond the image's
-size, its body, and ``THREAD_MIB`` of the memory that ``python -m app check`` counts for each thread.
+size, its body, and ``THREAD_MIB`` of the memory that ``python -m clearcut check`` counts for each thread.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from app.imaging.types import U8
-from app.service import BYTES_PER_PIXEL
+from clearcut.imaging.types import U8
+from clearcut.service import BYTES_PER_PIXEL
 from tests.hostile.forms import KIND, Part, form
 from tests.hostile.oracle import cpu_seconds, resident_mib
-from tests.served import Server
+from tests.support.served import Server
 
 MOST_CPU_S, MOST_WAIT_S = 1.5, 0.3
 MEGAPIXELS = (1, 4, 9)

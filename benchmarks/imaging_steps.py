@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import PIL
 
-from app.imaging.compose import compose
-from app.imaging.decode import decode
-from app.imaging.encode import encode
-from app.imaging.options import RemoveOptions
-from app.imaging.prepare import prepare
-from app.imaging.probe import probe
-from app.imaging.types import Box, DecodedImage, InputSpec, Matte, ProbeLimits
-from tests import samples
+from clearcut.imaging.compose import compose
+from clearcut.imaging.decode import decode
+from clearcut.imaging.encode import encode
+from clearcut.imaging.options import RemoveOptions
+from clearcut.imaging.prepare import prepare
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import Box, DecodedImage, InputSpec, Matte, ProbeLimits
+from tests.support import samples
 
 RESULT = Path(__file__).parent / "results" / "imaging_steps.json"
 SIZES = {"1 MP": (866, 1155), "8.5 MP": (2521, 3361)}

@@ -19,8 +19,8 @@ import httpx
 from benchmarks import report
 from benchmarks.load import Load, Target, closed, opened
 from benchmarks.photos import jpegs
-from tests.live.senders import Outside, outside
-from tests.served import Server, served
+from tests.support.senders import Outside, outside
+from tests.support.served import Server, served
 
 BACKLOG, MARGIN = 1000, 700
 MEGAPIXELS = 1.0

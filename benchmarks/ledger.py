@@ -13,11 +13,11 @@ import time
 import numpy as np
 from sqlalchemy import event
 
-from app.access.charges import Idempotency
-from app.access.keys import Quotas, id_of
-from app.access.ledger import Ledger
-from app.access.tables import open_engine
 from benchmarks import report
+from clearcut.accounts.keys import Quotas, parse_key_id
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
+from clearcut.accounts.types import Idempotency
 
 ROUNDS, HISTORY = 500, 20_000
 
@@ -37,7 +37,7 @@ def measure(url: str, synchronous: str = "") -> dict[str, object]:
         event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA synchronous={synchronous}"))
         engine.dispose()  # the next connection has the setting
     ledger = Ledger(engine, 60)
-    key_id = id_of(ledger.create("benchmark", "prepaid", 10**9, Quotas()))
+    key_id = parse_key_id(ledger.create("benchmark", "prepaid", 10**9, Quotas()))
 
     def once(number: int, label: str = "") -> None:
         idempotency = Idempotency(f"{label}{number}", "0" * 64) if label else None

@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from app.inference.cpus import cpu_quota
-from app.inference.files import Model, load_model
-from app.inference.session import OnnxEngine
 from benchmarks import report
 from benchmarks.load import Target, closed
 from benchmarks.photos import jpegs
-from tests.served import served
+from clearcut.inference.model_files import ModelFile, load_model
+from clearcut.inference.session import OnnxEngine
+from clearcut.system import cpu_quota
+from tests.support.served import served
 
 
-def raw(model: Model, lanes: int, threads: int, seconds: float) -> float:
+def raw(model: ModelFile, lanes: int, threads: int, seconds: float) -> float:
     """Images a second of ``lanes`` sessions side by side, batch 1."""
     side = model.entry.input.side
     picture = np.random.default_rng(1).normal(0, 1, (1, 3, side, side)).astype(np.float32)
@@ -52,7 +52,7 @@ def raw(model: Model, lanes: int, threads: int, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - begun)
 
 
-def own_cpu(model: Model, seconds: float) -> float:
+def own_cpu(model: ModelFile, seconds: float) -> float:
     """CPU seconds of one run on one thread."""
     side = model.entry.input.side
     engine = OnnxEngine(model, "cpu", 1)
@@ -65,7 +65,7 @@ def own_cpu(model: Model, seconds: float) -> float:
     return (time.thread_time() - begun) / runs
 
 
-def alone(model: Model, folder: Path, megapixels: float, turns: int, seconds: float) -> list[float]:
+def alone(model: ModelFile, folder: Path, megapixels: float, turns: int, seconds: float) -> list[float]:
     """CPU seconds beyond the model's of one request at a time, full size, in turns with the model itself."""
     pictures = jpegs(megapixels)
     beyond = []

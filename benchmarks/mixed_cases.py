@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import numpy as np
 from PIL import Image
 
-from tests import samples
-from tests.live.wire import multipart, request
+from tests.support import samples
+from tests.support.wire import multipart, request
 
 HANG_UPS = ("mid-upload", "waiting", "mid-download")
 MEGAPIXELS = (0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0, 8.0)

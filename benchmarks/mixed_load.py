@@ -46,8 +46,8 @@ from benchmarks.mixed_cases import (
     photos,
     wrong,
 )
-from tests.live.wire import Wire, request
-from tests.served import Server, served
+from tests.support.served import Server, served
+from tests.support.wire import Wire, request
 
 SETTLED_AFTER = 200
 

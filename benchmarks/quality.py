@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-m u2netp:fp32]
 
-Each model is served by ``python -m app serve``; each photo is sent as it is and the alpha of the PNG that comes back is
+Each model is served by ``python -m clearcut serve``; each photo is sent as it is and the alpha of the PNG that comes
+back is
 scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
 u2netp are, and alphamatting.com's errors at full size for the groups that have true alphas. "Mean" is the mean of the
 groups. "network alone" is the model's file scored by ``models.training.evaluate``, without the service: there the photo
@@ -32,15 +33,15 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data as photos
 
-from app.inference.choice import paired_ratio
-from app.inference.files import load_model
 from benchmarks import report
 from benchmarks.matting_metrics import matting_errors
 from benchmarks.metrics import Scores, cut_share, score
+from clearcut.inference.model_files import load_model
+from clearcut.inference.startup.precision import paired_ratio
 from models.training import subject_free
 from models.training.data import HELD_OUT_ORIGINALS, is_held_out
 from models.training.evaluate import LONGEST, Predictor, by_group, evaluate
-from tests.served import Server, served
+from tests.support.served import Server, served
 
 U8 = NDArray[np.uint8]
 SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"

@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import mixed_cases, mixed_load, report, soak_plot
-from tests import samples
-from tests.live.wire import Wire, request
-from tests.served import Server, served
+from tests.support import samples
+from tests.support.served import Server, served
+from tests.support.wire import Wire, request
 
 MEGAPIXELS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 WEIGHTS = (12, 12, 12, 12, 10, 10, 8, 8, 4, 2, 1)

@@ -13,7 +13,7 @@ import statistics
 import time
 
 from benchmarks import report
-from tests.served import Server, started
+from tests.support.served import Server, started
 
 STARTS = 5
 TARGET_S = 3.0

@@ -22,11 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.imaging import guided
-from app.imaging.band import undecided
-from app.imaging.grid import at_cells, to_cells
-from app.imaging.prepare import prepare
-from app.imaging.types import F32, U8, DecodedImage
+from clearcut.imaging.matting import guided_filter
+from clearcut.imaging.matting.edge_band import undecided
+from clearcut.imaging.matting.grid import sample_at_cells, to_cells
+from clearcut.imaging.prepare import prepare
+from clearcut.imaging.types import F32, U8, DecodedImage
 
 from .data import Pool
 from .sampling import Mixture, Sampler
@@ -90,9 +90,9 @@ def fitted(rgb: U8, raw: F32, step: int) -> dict[str, np.ndarray]:
     ``rgb`` u8[S,S,3], cells of ``step`` pixels of it; ``raw`` f32[S/step,S/step] in 0..1.
     """
     guide = to_cells(rgb, step)
-    small = guided.squashed(raw)
-    edge = undecided(small > 0, small >= 1, guided.REACH) > 0
-    slope, offset, _ = guided.coefficients(guide, small)
+    small = guided_filter.clamp_haze(raw)
+    edge = undecided(small > 0, small >= 1, guided_filter.REACH) > 0
+    slope, offset, _ = guided_filter.fit_coefficients(guide, small)
     slope = np.where(edge[..., None], slope, 0).astype(np.float32)
     offset = np.where(edge, offset, 255 * (small >= 1)).astype(np.float32)
     full = [cv2.resize(plane, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for plane in (slope, offset)]
@@ -120,7 +120,7 @@ def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, ou
         shares = np.array(SHARES[: len(paths)]) / sum(SHARES[: len(paths)])
         drawn = int(np.random.default_rng(index).choice(len(paths), p=shares))
         for which in range(len(paths)) if part.held_out else [drawn]:
-            raw = at_cells(np.clip(networks[which](rgb), 0, 1), step, side, side)
+            raw = sample_at_cells(np.clip(networks[which](rgb), 0, 1), step, side, side)
             exact = cv2.resize(alpha, (cells, cells), interpolation=cv2.INTER_AREA) / 255
             if np.minimum(raw, exact).sum() < 0.3 * np.maximum(raw, exact).sum():
                 continue

@@ -60,7 +60,7 @@ class EdgeNetwork(nn.Module):
 
 
 class Exportable(nn.Module):
-    """The network as the service calls it: f32[1,5,h,w] to f32[h,w]; see ``app.inference.edges``.
+    """The network as the service calls it: f32[1,5,h,w] to f32[h,w]; see ``clearcut.inference.edge_model``.
 
     The scale of the inputs goes into the first convolution's weights.
     """

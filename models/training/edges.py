@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.imaging.correction import BALANCE
+from clearcut.imaging.matting.edge_correction import BALANCE
 
 from .edge_losses import TILE, errors, gradient, loss_of, missing
 from .edge_network import BLOCK, EdgeNetwork, export, exported

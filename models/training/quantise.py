@@ -24,8 +24,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from app.imaging.types import InputSpec
 from benchmarks.metrics import iou
+from clearcut.imaging.types import InputSpec
 
 from .data import is_held_out
 from .teacher import IMAGENET, to_input

@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from app.imaging.types import InputSpec
-from app.inference.manifest import MANIFEST, models_folder, read_manifest
+from clearcut.imaging.types import InputSpec
+from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 
 from .data import PackWriter, Pool
 

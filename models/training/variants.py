@@ -19,9 +19,9 @@ from pathlib import Path
 
 import onnx
 
-from app.inference.files import Model, golden_lines
-from app.inference.golden import golden_of_model
-from app.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
+from clearcut.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
+from clearcut.inference.model_files import ModelFile, golden_lines
+from clearcut.inference.startup.self_test import golden_of_model
 
 from .graphs import expanded, half, mirrored
 from .quantise import Parity, compare, pictures_of, quantise, run_all
@@ -46,9 +46,9 @@ def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, ne
     )
 
 
-def model_of(entry: ModelEntry, data: bytes) -> Model:
+def model_of(entry: ModelEntry, data: bytes) -> ModelFile:
     """A model that is not in the manifest yet."""
-    return Model(replace(entry, golden=None), Path(entry.file), data)
+    return ModelFile(replace(entry, golden=None), Path(entry.file), data)
 
 
 def rewritten(text: str, entry: ModelEntry, plain: bytes, variants: str) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import samples
-from tests.live.accounts import Accounts
-from tests.live.wire import Answer, Wire, request
-from tests.served import Server, started
+from tests.support import samples
+from tests.support.accounts import Accounts
+from tests.support.served import Server, started
+from tests.support.wire import Answer, Wire, request
 
 PICTURE = request(samples.jpeg(samples.photo("rocket", 400, 300)), "image/jpeg")
 

@@ -1,4 +1,5 @@
-"""The service with a fault built in: ``python -m tests.chaos.faulty FAULT FILE`` is ``python -m app serve`` otherwise.
+"""The service with a fault built in: ``python -m tests.chaos.faulty FAULT FILE`` is ``python -m clearcut serve``
+otherwise.
 
 The fault sleeps until FILE exists, so that the start, the warm-up and whatever a test does first are sound. Where the
 fault is a number, such as the hours by which the clock jumps, FILE holds it.
@@ -62,7 +63,7 @@ def built_in(fault: str, file: Path) -> None:
         return
     import onnxruntime
 
-    from app import pipeline
+    from clearcut import pipeline
 
     match fault:
         case "decode" | "encode" | "refine":
@@ -74,6 +75,6 @@ def built_in(fault: str, file: Path) -> None:
 
 if __name__ == "__main__":
     built_in(sys.argv[1], Path(sys.argv[2]))
-    from app.__main__ import main
+    from clearcut.__main__ import main
 
     sys.exit(main(["serve"]))

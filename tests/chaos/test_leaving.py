@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from tests import samples
-from tests.live.accounts import Accounts
 from tests.live.conftest import metric, until_metric
-from tests.live.wire import Answer, Wire, request
-from tests.served import Server, served, started
+from tests.support import samples
+from tests.support.accounts import Accounts
+from tests.support.served import Server, served, started
+from tests.support.wire import Answer, Wire, request
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(600)]
 PHOTO = samples.jpeg(samples.photo("rocket", 600, 400))

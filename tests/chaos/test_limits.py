@@ -10,13 +10,13 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from tests import samples
 from tests.chaos.conftest import PICTURE, ask, refused
-from tests.live.accounts import PICTURE as SMALL
-from tests.live.accounts import Accounts
 from tests.live.conftest import metric, until_metric
-from tests.live.wire import Wire, request
-from tests.served import served, started
+from tests.support import samples
+from tests.support.accounts import PICTURE as SMALL
+from tests.support.accounts import Accounts
+from tests.support.served import served, started
+from tests.support.wire import Wire, request
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 PRLIMIT = shutil.which("prlimit")

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.inference.providers import choose_device
+from clearcut.inference.providers import choose_device
 from tests.chaos.conftest import PICTURE, ask, refused
 from tests.live.conftest import metric
-from tests.live.wire import Wire
-from tests.served import ROOT, started
-from tests.served import refused as refused_start
+from tests.support.served import ROOT, started
+from tests.support.served import refused as refused_start
+from tests.support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 

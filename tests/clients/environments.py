@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.served import ROOT
+from tests.support.served import ROOT
 
 CACHE = ROOT / ".cache" / "clients"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")

@@ -24,12 +24,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from app.access.keys import Quotas, id_of
-from app.access.ledger import Ledger
-from app.access.tables import open_engine
+from clearcut.accounts.keys import Quotas, parse_key_id
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
 from tests.clients.environments import RegistryUnreachable
 from tests.clients.packages import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
-from tests.served import Server, served
+from tests.support.served import Server, served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
@@ -71,7 +71,7 @@ def house(tmp_path_factory):
         "slow too": ledger.create("slow too", "unlimited", 0, Quotas(requests_per_minute=1)),
         "revoked": ledger.create("revoked", "unlimited", 0, Quotas()),
     }
-    ledger.revoke(id_of(keys["revoked"]))
+    ledger.revoke(parse_key_id(keys["revoked"]))
     ledger.close()
     with served(database_url=url) as server:
         yield House(server, folder, keys)

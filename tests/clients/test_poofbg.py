@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import samples
 from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
 from tests.live.conftest import until_metric
-from tests.live.wire import Wire, request
-from tests.served import Server, served
+from tests.support import samples
+from tests.support.served import Server, served
+from tests.support.wire import Wire, request
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 

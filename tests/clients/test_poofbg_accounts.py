@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from app.access.keys import Quotas, id_of
-from app.access.ledger import Ledger
-from app.access.tables import open_engine
-from tests import samples
+from clearcut.accounts.keys import Quotas, parse_key_id
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
 from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
-from tests.served import served
+from tests.support import samples
+from tests.support.served import served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
@@ -28,7 +28,7 @@ def test_every_error_of_an_account_is_the_clients_own_class(version, tmp_path):
     empty = ledger.create("empty", "prepaid", 0, Quotas())
     revoked = ledger.create("revoked", "unlimited", 0, Quotas())
     slow = ledger.create("slow", "unlimited", 0, Quotas(requests_per_minute=1))
-    ledger.revoke(id_of(revoked))
+    ledger.revoke(parse_key_id(revoked))
     photo = tmp_path / "photo.png"
     photo.write_bytes(samples.png(samples.photo("coffee")[::4, ::4]))
     with served(database_url=url) as server:

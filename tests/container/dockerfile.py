@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.served import ROOT
+from tests.support.served import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile.cuda"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.inference.manifest import MANIFEST, models_folder, read_manifest
-from app.settings import PREFIX, Settings
+from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
+from clearcut.settings import PREFIX, Settings
 from tests.container.dockerfile import DOCKERFILE, in_context, read
-from tests.served import ROOT
+from tests.support.served import ROOT
 
 ARGUMENTS, STAGES = read()
 FINAL = STAGES[-1]
@@ -41,9 +41,9 @@ def test_the_cuda_of_the_base_is_what_the_runtime_was_built_for():
 def test_it_runs_as_nobody_in_particular_and_stops_as_it_should():
     assert FINAL.one("USER").value == "10001:10001"
     assert FINAL.one("STOPSIGNAL").value == "SIGTERM"
-    assert FINAL.one("ENTRYPOINT").words()[-2:] == ["-m", "app"]
+    assert FINAL.one("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
     assert FINAL.one("CMD").words() == ["serve"]
-    assert FINAL.one("HEALTHCHECK").value.endswith('"-m", "app", "check", "--live"]')
+    assert FINAL.one("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
 
 
 def test_the_grace_that_it_asks_for_is_enough_for_a_drain():
@@ -58,7 +58,7 @@ def test_its_variables_are_settings_with_values_that_they_take():
     assert ours
     Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in ours.items()})
     assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.one("EXPOSE").value
-    assert not [name for name in environ if "MALLOC" in name]  # app/host.py asks glibc itself
+    assert not [name for name in environ if "MALLOC" in name]  # app/clearcut/system.py asks glibc itself
 
 
 def test_nothing_is_installed_in_the_final_stage():

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import samples
 from tests.container.dockerfile import Instruction, in_context, read, substituted
 from tests.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
-from tests.live.proxies import free_port
-from tests.served import ROOT
+from tests.support import samples
+from tests.support.proxies import free_port
+from tests.support.served import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.live, pytest.mark.timeout(1800)]
 

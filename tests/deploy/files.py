@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.served import ROOT
+from tests.support.served import ROOT
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.check import _memory
-from app.service import build
-from app.settings import MIB, PREFIX, Settings
+from clearcut.cli.check import _memory
+from clearcut.service import build
+from clearcut.settings import MIB, PREFIX, Settings
 from tests.container.dockerfile import read as read_dockerfile
 from tests.deploy.files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
-from tests.fakes import Stage, on_stage
+from tests.support.fakes import Stage, on_stage
 
 KUBERNETES = DEPLOY / "kubernetes"
 MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
@@ -212,7 +212,7 @@ def test_the_deployment_agrees_with_the_settings(deployment):
 
 
 MODEL_LOADED = 300 * MIB
-"""In use with the default model, measured by `python -m app check` and rounded up."""
+"""In use with the default model, measured by `python -m clearcut check` and rounded up."""
 
 
 def bytes_of(size: str) -> int:

@@ -8,13 +8,13 @@ import random
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
-from app.errors import InputError
-from app.imaging.probe import probe
-from app.imaging.types import ProbeLimits
-from app.web import photoroom, poof, rembg, removebg
-from app.web.body import Body
-from app.web.multipart import MAX_FIELD_BYTES
-from app.web.upload import Intake, Upload, parse_query, read_upload
+from clearcut.errors import InputError
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ProbeLimits
+from clearcut.web.apis import photoroom, poof, rembg, removebg
+from clearcut.web.request.body import Body
+from clearcut.web.request.multipart import MAX_FIELD_BYTES
+from clearcut.web.request.upload import Upload, UploadSchema, parse_query, read_upload
 from tests.hostile import bases, corpus, pieces
 from tests.hostile.forms import BOUNDARY, KIND, all_forms
 
@@ -26,7 +26,7 @@ KINDS = (
     KIND, "image/png", "application/x-www-form-urlencoded", "application/json", "", "multipart/form-data; boundary=b",
     "application/octet-stream", "text/plain",
 )  # fmt: skip
-INTAKES: tuple[Intake, ...] = (poof.POOF, removebg.INTAKE, rembg.INTAKE, photoroom.INTAKE)
+INTAKES: tuple[UploadSchema, ...] = (poof.POOF, removebg.INTAKE, rembg.INTAKE, photoroom.INTAKE)
 READERS = (poof.read_job, removebg.read_job, rembg.read_job, photoroom.read_job)
 _LOOP = asyncio.new_event_loop()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.imaging.types import ImageHeader
-from tests.fuzz import targets
+from clearcut.imaging.types import ImageHeader
+
+from . import targets
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)

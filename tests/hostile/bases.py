@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from tests import samples
+from tests.support import samples
 
 Make = Callable[[], bytes]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hostile.crowds import descriptors
-from tests.served import Server, served
+from tests.support.served import Server, served
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,12 @@ import random
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
-from tests.hostile import files, pieces
 from tests.hostile.bases import MAKERS, base, kind
 from tests.hostile.files import File
 from tests.hostile.forms import all_forms
 from tests.hostile.oracle import Oracle
+
+from . import files, pieces
 
 SEED = 20_261_121
 MUTATIONS, REARRANGEMENTS = 24, 8

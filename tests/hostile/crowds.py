@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests import samples
-from tests.live.wire import Wire, request
+from tests.support import samples
+from tests.support.wire import Wire, request
 
 MEDIUM = samples.jpeg(samples.photo("rocket", 800, 600))
 Attack = Callable[[int, threading.Event], None]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, features
 
-from tests import bombs, samples
-from tests.hostile import bases, pieces
+from tests.support import bombs, samples
+
+from . import bases, pieces
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests import samples
+from tests.support import samples
 
 BOUNDARY = b"hostile-4c2e"
 KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"

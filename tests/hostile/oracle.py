@@ -16,13 +16,13 @@ from typing import Any
 
 from PIL import Image
 
-from tests import samples
 from tests.hostile.bases import base
 from tests.hostile.files import File
 from tests.hostile.forms import Form
 from tests.hostile.routes import ROUTES, Route
-from tests.live.wire import Answer, Wire, request
-from tests.served import Server
+from tests.support import samples
+from tests.support.served import Server
+from tests.support.wire import Answer, Wire, request
 
 REFUSALS = {400, 422}
 PUT_OFF = {503, 504}

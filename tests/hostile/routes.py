@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests import samples
 from tests.hostile.forms import BOUNDARY, KIND, Part, form
-from tests.live.wire import request
+from tests.support import samples
+from tests.support.wire import request
 
 SMALL = samples.png(samples.photo("coffee", 48, 32))
 

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from tests.hostile import corpus, crowds, wires
 from tests.hostile.oracle import Oracle
-from tests.live.wire import Wire, request
+from tests.support.wire import Wire, request
+
+from . import corpus, crowds, wires
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -9,11 +9,12 @@ from email.message import Message
 
 import pytest
 
-from tests import samples
-from tests.hostile import corpus, wires
 from tests.hostile.forms import all_forms
 from tests.hostile.oracle import Oracle
-from tests.live.wire import Answer
+from tests.support import samples
+from tests.support.wire import Answer
+
+from . import corpus, wires
 
 pytestmark = pytest.mark.live
 

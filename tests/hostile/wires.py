@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests import samples
+from tests.support import samples
 
 PICTURE = samples.png(samples.photo("coffee", 48, 32))
 _TYPE = b"Content-Type: image/png\r\n"

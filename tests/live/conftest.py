@@ -8,7 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.served import Server, served
+from tests.support.served import Server, served
 
 
 @pytest.fixture(scope="session")

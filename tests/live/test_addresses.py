@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import samples
-from tests.hosts import host
 from tests.live.conftest import metric, speaking_to
-from tests.served import ROOT, environment, served
-from tests.unit.fetch.test_address import PRIVATE_LITERALS, TRICKS
+from tests.support import samples
+from tests.support.hosts import host
+from tests.support.served import ROOT, environment, served
+from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
 
 pytestmark = pytest.mark.live
 
@@ -132,7 +132,8 @@ def test_a_fetch_is_a_stage_and_its_refusals_are_counted(fetching, client, pictu
 def test_without_addresses_no_http_client_is_loaded():
     """Serving as it comes needs neither the packages nor their memory."""
     code = (
-        "import sys, app.server; from app.settings import Settings; from app.service import build; build(Settings()); "
+        "import sys, clearcut.server.runner; from clearcut.settings import Settings; from clearcut.service "
+        "import build; build(Settings()); "
         "print(sorted({'httpcore2', 'httpx', 's3fs', 'fsspec', 'dbos', 'aiohttp'} & set(sys.modules)))"
     )
     done = subprocess.run(

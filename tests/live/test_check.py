@@ -1,4 +1,4 @@
-"""``python -m app check`` as an operator and as a container's health check run it."""
+"""``python -m clearcut check`` as an operator and as a container's health check run it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from tests.served import ROOT, environment
+from tests.support.served import ROOT, environment
 
 pytestmark = pytest.mark.live
 
 
 def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app", "check", *arguments]
+    command = [sys.executable, "-m", "clearcut", "check", *arguments]
     given = environment(**environ)
     return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False)
 
@@ -40,7 +40,7 @@ def test_a_reader_that_leaves_gets_no_traceback(command):
     os.close(reader)
     with os.fdopen(writer, "w") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "app", *command], cwd=ROOT, env=environment(port="0"), stdout=out,
+            [sys.executable, "-m", "clearcut", *command], cwd=ROOT, env=environment(port="0"), stdout=out,
             stderr=subprocess.PIPE, text=True, timeout=120, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")

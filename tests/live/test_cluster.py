@@ -23,10 +23,10 @@ import httpx
 import psycopg
 import pytest
 
-from app.access.keys import id_of
-from tests.live.accounts import GONE, PICTURE, Accounts, killer, send_all
-from tests.live.proxies import free_port
-from tests.served import Server, served, started
+from clearcut.accounts.keys import parse_key_id
+from tests.support.accounts import GONE, PICTURE, Accounts, killer, send_all
+from tests.support.proxies import free_port
+from tests.support.served import Server, served, started
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -156,7 +156,7 @@ def test_the_minute_is_one_minute_for_both(cluster):
 
 def test_at_once_is_at_once_on_both(cluster):
     (key,) = cluster.accounts.make(1, 100, concurrent=1)
-    elsewhere = cluster.accounts.ledger.open(id_of(key), 1, 1, None)  # as another node does while it works
+    elsewhere = cluster.accounts.ledger.open(parse_key_id(key), 1, 1, None)  # as another node does while it works
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [429, 429]
     cluster.accounts.ledger.release(elsewhere)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
@@ -175,7 +175,7 @@ def test_an_idempotency_key_holds_on_the_other_node(cluster):
 def test_a_revocation_holds_on_both(cluster):
     (key,) = cluster.accounts.make(1, 10)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
-    cluster.accounts.ledger.revoke(id_of(key))
+    cluster.accounts.ledger.revoke(parse_key_id(key))
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [403, 403]
 
 

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.access.keys import id_of
-from tests.live.accounts import PICTURE, Accounts
-from tests.live.senders import Outside, outside
-from tests.live.wire import Wire, multipart
-from tests.served import Server, served
+from clearcut.accounts.keys import parse_key_id
+from tests.support.accounts import PICTURE, Accounts
+from tests.support.senders import Outside, outside
+from tests.support.served import Server, served
+from tests.support.wire import Wire, multipart
 
 pytestmark = pytest.mark.live
 
@@ -139,7 +139,7 @@ def test_jobs_that_wait_for_quotas_do_not_delay_others(service):
     *busy, other = service.accounts.make(5, 100)
     with service.accounts.engine.begin() as connection:
         words = "update keys set megapixels_per_minute = 1 where id != :other"
-        connection.execute(text(words), {"other": id_of(other)})
+        connection.execute(text(words), {"other": parse_key_id(other)})
     for key in busy:
         for _ in range(10):
             apiframe(service, key, "/photo.jpg")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.live.conftest import metric, until_metric
-from tests.live.wire import Wire, multipart, request
-from tests.served import served
+from tests.support.served import served
+from tests.support.wire import Wire, multipart, request
 
 pytestmark = pytest.mark.live
 

@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tests import samples
-from tests.live.accounts import Accounts
-from tests.live.senders import PHOTO, Outside, outside
-from tests.readme import DOCS
-from tests.served import ROOT, Server, environment, served
+from tests.support import samples
+from tests.support.accounts import Accounts
+from tests.support.senders import PHOTO, Outside, outside
+from tests.support.served import ROOT, Server, environment, served
+from tests.tools.readme import DOCS
 from tests.unit.inference import test_moderation
 
 pytestmark = pytest.mark.live
@@ -83,7 +83,7 @@ class Service:
         return self.client.get(url).raise_for_status()
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "app", "jobs", *words]
+        command = [sys.executable, "-m", "clearcut", "jobs", *words]
         return subprocess.run(
             command, cwd=ROOT, env=environment(**self.environ), capture_output=True, text=True, timeout=60, check=False
         )
@@ -474,7 +474,7 @@ def test_where_jobs_are_off_the_routes_say_which_setting(server):
 
 
 def test_a_second_process_does_not_share_the_folder(service):
-    from tests.served import refused
+    from tests.support.served import refused
 
     assert "another process does the jobs there" in refused(**service.environ).stderr
 
@@ -520,5 +520,5 @@ def test_commands_of_the_jobs_page_work(service, tmp_path):
     service.finished(answers[0]["jobId"])
     assert hook_of(service, "/readme")[1]["status"] == "COMPLETED"
     words = console.partition("#")[0].split()
-    assert words[:4] == ["python", "-m", "app", "jobs"]
+    assert words[:4] == ["python", "-m", "clearcut", "jobs"]
     assert service.cli(*words[4:]).returncode == 0

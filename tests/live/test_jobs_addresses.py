@@ -8,11 +8,11 @@ import time
 import httpx
 import pytest
 
-from tests.hosts import host
 from tests.live.conftest import speaking_to
-from tests.live.senders import PHOTO, outside
-from tests.served import served
-from tests.unit.fetch.test_address import PRIVATE_LITERALS, TRICKS
+from tests.support.hosts import host
+from tests.support.senders import PHOTO, outside
+from tests.support.served import served
+from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
 
 pytestmark = pytest.mark.live
 

@@ -13,13 +13,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.access.charges import JOB_MARK
-from app.blobs.folder import FolderBlobs
-from app.jobs.queue import ACCOUNT_AT_ONCE
-from app.settings import MIB
-from tests.live.accounts import Accounts
-from tests.live.senders import PHOTO, Outside, outside
-from tests.served import served
+from clearcut.accounts.types import JOB_PREFIX
+from clearcut.jobs.dbos_queue import ACCOUNT_AT_ONCE
+from clearcut.settings import MIB
+from clearcut.storage.local import FolderBlobs
+from tests.support.accounts import Accounts
+from tests.support.senders import PHOTO, Outside, outside
+from tests.support.served import served
 
 pytestmark = pytest.mark.live
 
@@ -92,7 +92,7 @@ def test_what_a_waiting_job_has_reserved_stays_reserved(crowd):
         assert crowd.apiframe(key, SLOW).status_code == 202
     with crowd.accounts.engine.begin() as connection:
         words = "select expires_at from charges where id like :mark and state = 'reserved'"
-        rows = connection.execute(text(words), {"mark": f"{JOB_MARK}%"})
+        rows = connection.execute(text(words), {"mark": f"{JOB_PREFIX}%"})
         shortest = min(row[0] for row in rows) - time.time()
     assert shortest > 86_400
 

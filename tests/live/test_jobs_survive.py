@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import samples
-from tests.live.accounts import Accounts
-from tests.live.senders import Outside, outside
 from tests.live.test_cluster import postgres
-from tests.served import ROOT, Server, environment
+from tests.support import samples
+from tests.support.accounts import Accounts
+from tests.support.senders import Outside, outside
+from tests.support.served import ROOT, Server, environment
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -184,7 +184,7 @@ def test_two_nodes_share_a_backlog_and_one_ends(tmp_path: Path, how: int):
         jobs.kill(first, how)
         jobs.until_told(count)
         print(jobs.check(second), "done by each before one ended:", by_node)
-        command = [sys.executable, "-m", "app", "jobs", "list", "--state", "completed", "--limit", "1000"]
+        command = [sys.executable, "-m", "clearcut", "jobs", "list", "--state", "completed", "--limit", "1000"]
         said = subprocess.run(command, cwd=ROOT, env=environment(**environ), capture_output=True, text=True, check=True)
         assert len(said.stdout.splitlines()) == count
         assert second.stop() == 0

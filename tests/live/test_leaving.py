@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import samples
 from tests.live.conftest import metric, speaking_to, until_metric
-from tests.live.wire import Wire, request
-from tests.served import Server, served, started
+from tests.support import samples
+from tests.support.served import Server, served, started
+from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
 

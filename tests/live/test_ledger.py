@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.live.accounts import GONE, Accounts, killer, send_all
-from tests.served import served, started
+from tests.support.accounts import GONE, Accounts, killer, send_all
+from tests.support.served import served, started
 
 pytestmark = pytest.mark.live
 

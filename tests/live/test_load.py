@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import mixed_cases, mixed_load
 from benchmarks.http_load import main
-from tests import samples
-from tests.live.wire import Wire
-from tests.served import served
+from tests.support import samples
+from tests.support.served import served
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.conftest import metric
-from tests.served import ROOT, Server, environment, served
+from tests.support.served import ROOT, Server, environment, served
 
 pytestmark = pytest.mark.live
 
@@ -32,7 +32,7 @@ def run(server: Server, folder: Path, examples: int, phases: str, keys: str = ""
         ",".join(CHECKS),
     ]
     command += ["--phases", phases, "--max-examples", str(examples), "--generation-deterministic"]
-    hooks = {"SCHEMATHESIS_HOOKS": "tests.live.openapi_hooks", "PYTHONPATH": str(ROOT), "OPENAPI_KEYS": keys}
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.support.openapi_hooks", "PYTHONPATH": str(ROOT), "OPENAPI_KEYS": keys}
     done = subprocess.run(
         command, env=environment() | hooks, cwd=folder, capture_output=True, text=True, timeout=1500, check=False
     )
@@ -50,7 +50,7 @@ def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
     database = f"sqlite:///{tmp_path}/keys.db"
 
     def keys(*words: str) -> str:
-        command = [sys.executable, "-m", "app", "keys", *words]
+        command = [sys.executable, "-m", "clearcut", "keys", *words]
         given = environment(database_url=database)
         return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True).stdout
 

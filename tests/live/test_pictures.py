@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from tests import samples
 from tests.live.conftest import metric, speaking_to
+from tests.support import samples
 
 pytestmark = pytest.mark.live
 

@@ -13,12 +13,12 @@ import httpx
 import pytest
 import yaml
 
-from tests import samples
 from tests.deploy.files import RULES, document, queries, rules, series_in
 from tests.live.conftest import speaking_to, until_metric
-from tests.live.proxies import free_port, running
-from tests.live.wire import Wire, request
-from tests.served import Server, served
+from tests.support import samples
+from tests.support.proxies import free_port, running
+from tests.support.served import Server, served
+from tests.support.wire import Wire, request
 
 pytestmark = [
     pytest.mark.live,

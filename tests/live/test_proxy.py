@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.settings import MIB, Settings
-from app.web.encoded import encoded_bytes
-from app.web.upload import ENVELOPE_BYTES
-from tests import samples
+from clearcut.settings import MIB, Settings
+from clearcut.web.request.encoded import encoded_bytes
+from clearcut.web.request.upload import ENVELOPE_BYTES
 from tests.live.conftest import metric
-from tests.live.proxies import CADDY, NGINX, caddy, free_port, nginx
-from tests.served import Server, served
+from tests.support import samples
+from tests.support.proxies import CADDY, NGINX, caddy, free_port, nginx
+from tests.support.served import Server, served
 
 pytestmark = pytest.mark.live
 needs_nginx = pytest.mark.skipif(not Path("/usr/sbin/nginx").exists(), reason="nginx is not installed (nginx-light)")

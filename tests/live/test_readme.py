@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.readme import PAGES, README, ROOT
-from tests.served import environment
+from tests.support.served import environment
+from tests.tools.readme import PAGES, README, ROOT
 
 CURL = "curl "
 URL = "http://127.0.0.1:8080"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import __version__
-from app.inference.choice import has_vnni
-from app.inference.manifest import MANIFEST, models_folder, read_manifest
-from tests import samples
+from clearcut import __version__
+from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
+from clearcut.inference.startup.precision import has_vnni
 from tests.live.conftest import speaking_to
-from tests.live.wire import Wire, request
-from tests.served import ROOT, refused, served
+from tests.support import samples
+from tests.support.served import ROOT, refused, served
+from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
 
@@ -98,7 +98,12 @@ def test_a_port_that_is_taken():
 
 def test_help_and_version_do_not_start_anything():
     said = subprocess.run(
-        [sys.executable, "-m", "app", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "clearcut", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert said.stdout.strip() == __version__
 

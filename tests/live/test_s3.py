@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import settings
-from app.blobs.bucket import bucket_blobs
-from app.blobs.opening import blob_store
-from app.blobs.store import CHUNK_BYTES
-from app.errors import StartupError, StorageFull
-from tests.live.senders import outside
-from tests.served import served
+from clearcut import settings
+from clearcut.errors import StartupError, StorageFull
+from clearcut.storage.base import CHUNK_BYTES
+from clearcut.storage.factory import blob_store
+from clearcut.storage.s3 import bucket_blobs
+from tests.support.senders import outside
+from tests.support.served import served
 
 HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
 pytestmark = [

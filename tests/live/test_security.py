@@ -9,12 +9,12 @@ import socket
 import httpx
 import pytest
 
-from app.access.keys import digest_of, new_key
-from tests import samples
-from tests.live.accounts import PICTURE, Accounts
+from clearcut.accounts.keys import hash_key, new_key
 from tests.live.conftest import speaking_to
-from tests.live.wire import Wire, multipart
-from tests.served import refused, served, started
+from tests.support import samples
+from tests.support.accounts import PICTURE, Accounts
+from tests.support.served import refused, served, started
+from tests.support.wire import Wire, multipart
 
 pytestmark = pytest.mark.live
 
@@ -99,7 +99,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
     accounts.ledger.revoke(gone.split("_")[1])
     _, unknown = new_key()
     secrets = [CANARY, *(each[-43:] for each in (key, gone, unknown))]
-    secrets += [digest_of(each).hex() for each in (key, gone)]
+    secrets += [hash_key(each).hex() for each in (key, gone)]
     body, kind = multipart(PICTURE, {"format": CANARY}, filename=f"{CANARY}.png")
     shown = []
     with (

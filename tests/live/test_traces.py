@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from tests import samples
-from tests.live.collector import Collector, collecting
 from tests.live.conftest import speaking_to
-from tests.served import ROOT, Server, refused, served
+from tests.support import samples
+from tests.support.collector import Collector, collecting
+from tests.support.served import ROOT, Server, environment, refused, served
 
 pytestmark = pytest.mark.live
 
@@ -167,9 +167,16 @@ def test_off_it_costs_nothing_and_a_callers_trace_is_logged(server, client):
     assert answer.status_code == 200
     assert "traceresponse" not in answer.headers
     assert server.event("request", request_id="off-1")["trace_id"] == trace
-    code = "import sys; from app.server import run; from app.service import build; from app.settings import Settings; "
+    code = "import sys; from clearcut.server.runner import run; from clearcut.service import build; "
+    code += "from clearcut.settings import Settings; "
     code += "build(Settings()); print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))])"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stdout == "[]\n"

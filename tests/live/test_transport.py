@@ -14,10 +14,10 @@ from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from tests import samples
 from tests.live.conftest import metric, until_metric
-from tests.live.wire import Wire, multipart, request
-from tests.served import served
+from tests.support import samples
+from tests.support.served import served
+from tests.support.wire import Wire, multipart, request
 
 pytestmark = pytest.mark.live
 

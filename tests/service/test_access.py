@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from app.access.charges import Idempotency
-from app.access.keys import Quotas, digest_of, id_of, new_key, opens
-from app.access.ledger import Ledger
-from app.access.replay import Replays
-from app.access.tables import open_engine
-from app.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
-from tests.fakes import Stage, on_stage, until
+from clearcut.accounts.idempotency import IdempotencyCache
+from clearcut.accounts.keys import Quotas, hash_key, new_key, parse_key_id, verify_key
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
+from clearcut.accounts.types import Idempotency
+from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
 from tests.service.test_contract import picture
+from tests.support.fakes import Stage, on_stage, until
 
 MONTH_S = 32 * 24 * 3600
 
@@ -74,12 +74,12 @@ def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
 
 def test_a_key_has_its_shape_and_only_its_digest_is_kept(ledger, tmp_path):
     key = ledger.create("shop", "unlimited", 0, Quotas())
-    assert key.startswith(f"clc_{id_of(key)}_")
-    account = ledger.find(id_of(key))
-    assert opens(key, account)
-    assert not opens(key[:-1] + ("A" if key[-1] != "A" else "B"), account)
-    assert not opens(key, None)
-    assert account.digest == digest_of(key)
+    assert key.startswith(f"clc_{parse_key_id(key)}_")
+    account = ledger.find(parse_key_id(key))
+    assert verify_key(key, account)
+    assert not verify_key(key[:-1] + ("A" if key[-1] != "A" else "B"), account)
+    assert not verify_key(key, None)
+    assert account.digest == hash_key(key)
     ledger.close()
     secret = key.split("_", 2)[2].encode()  # which may have one of its own
     assert not any(secret in path.read_bytes() for path in tmp_path.iterdir())
@@ -93,7 +93,7 @@ def test_keys_are_new_each_time():
     "key", ["", "clc_", "clc_short_x", "pk_123", "clc_abcdefghijkm_" + "x" * 42, "clc_" + "é" * 56]
 )
 def test_what_is_no_key_has_no_id(key):
-    assert id_of(key) is None
+    assert parse_key_id(key) is None
 
 
 def test_every_place_for_a_key(url, ledger):
@@ -122,7 +122,7 @@ def test_every_place_for_a_key(url, ledger):
 )  # fmt: skip
 def test_refusals_in_every_dialect(url, ledger, path, unknown, revoked, spent):
     gone = ledger.create("gone", "unlimited", 0, Quotas())
-    ledger.revoke(id_of(gone))
+    ledger.revoke(parse_key_id(gone))
     empty = ledger.create("empty", "prepaid", 0, Quotas())
 
     async def scenario(on: Stage):
@@ -150,7 +150,7 @@ def test_a_revocation_is_felt_at_once_where_credits_are_taken(url, ledger):
 
     async def scenario(on: Stage):
         first = await send(on, key)
-        await asyncio.to_thread(ledger.revoke, id_of(key))
+        await asyncio.to_thread(ledger.revoke, parse_key_id(key))
         return first, await send(on, key)
 
     first, second = on_stage(scenario, database_url=url, key_cache_s="300")
@@ -182,7 +182,7 @@ def test_only_a_success_costs_a_credit(url, ledger):
     answers, me = on_stage(scenario, database_url=url)
     assert [answer.status_code for answer in answers] == [200, 400, 400, 400]
     assert answers[0].headers["x-credits-charged"] == "1"
-    assert me == {"organizationId": id_of(key), "plan": "prepaid", "maxCredits": 3, "usedCredits": 1,
+    assert me == {"organizationId": parse_key_id(key), "plan": "prepaid", "maxCredits": 3, "usedCredits": 1,
                   "autoRechargeThreshold": None}  # fmt: skip
     assert states(url)["charged"] == 1
 
@@ -275,7 +275,7 @@ def test_credits_for_exactly_half(url, ledger):
 
 
 def test_a_month_has_its_own_credits(ledger, clock):
-    key_id = id_of(ledger.create("shop", "monthly", 1, Quotas()))
+    key_id = parse_key_id(ledger.create("shop", "monthly", 1, Quotas()))
     assert ledger.settle(ledger.open(key_id, 1, 0, None))
     with pytest.raises(PaymentRequired):
         ledger.open(key_id, 1, 0, None)
@@ -288,7 +288,7 @@ def test_a_month_has_its_own_credits(ledger, clock):
 
 
 def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
-    key_id = id_of(ledger.create("shop", "prepaid", 1, Quotas()))
+    key_id = parse_key_id(ledger.create("shop", "prepaid", 1, Quotas()))
     lost = ledger.open(key_id, 1, 0, None)
     with pytest.raises(PaymentRequired):
         ledger.open(key_id, 1, 0, None)
@@ -302,7 +302,7 @@ def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
 
 
 def test_set_credits_counts_from_now(ledger):
-    key_id = id_of(ledger.create("shop", "prepaid", 0, Quotas()))
+    key_id = parse_key_id(ledger.create("shop", "prepaid", 0, Quotas()))
     assert ledger.set_credits(key_id, "prepaid", 2)
     ledger.settle(ledger.open(key_id, 1, 0, None))
     assert ledger.usage(key_id).left == 1
@@ -426,7 +426,7 @@ def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledg
         first = await send(on, key, headers=again)
         quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
         runs = on.service.cutouts
-        on.service.replays = Replays(0)  # as if the response had been evicted
+        on.service.replays = IdempotencyCache(0)  # as if the response had been evicted
         worked = await send(on, key, headers=again)
         await settled(on)
         return first, quoted, worked, runs
@@ -500,7 +500,7 @@ def test_two_keys_may_use_the_same_idempotency_key(url, ledger):
 
 
 def test_after_a_day_an_idempotency_key_is_new(ledger, clock):
-    key_id = id_of(ledger.create("shop", "unlimited", 0, Quotas()))
+    key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
     first = ledger.open(key_id, 1, 0, Idempotency("a", "1"))
     with pytest.raises(IdempotencyConflict):
         ledger.open(key_id, 1, 0, Idempotency("a", "1"))
@@ -513,7 +513,7 @@ def test_after_a_day_an_idempotency_key_is_new(ledger, clock):
 
 
 def test_a_dead_request_gives_its_idempotency_key_up(ledger, clock):
-    key_id = id_of(ledger.create("shop", "unlimited", 0, Quotas()))
+    key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
     ledger.open(key_id, 1, 0, Idempotency("a", "1"))
     clock.now += 71
     assert not ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
@@ -540,7 +540,7 @@ def test_stored_response_is_copied_on_the_pool(url, ledger, monkeypatch):
         threads.append(threading.current_thread().name)
         return bytes(data)
 
-    monkeypatch.setattr("app.web.work.bytes", copy, raising=False)
+    monkeypatch.setattr("clearcut.web.sync_handler.bytes", copy, raising=False)
 
     async def scenario(on: Stage):
         return await send(on, key, headers={"idempotency-key": "order-17"})

@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from app import settings
-from app.access.keys import Quotas
-from app.access.ledger import Ledger
-from app.access.tables import open_engine
-from app.blobs.opening import blob_store
-from app.errors import StartupError
-from tests.fakes import Stage, on_stage, until
-from tests.hosts import host
+from clearcut import settings
+from clearcut.accounts.keys import Quotas
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
+from clearcut.errors import StartupError
+from clearcut.storage.factory import blob_store
 from tests.service.test_contract import decoded, picture
+from tests.support.fakes import Stage, on_stage, until
+from tests.support.hosts import host
 
 REMOVE, REMOVEBG, REMBG, PHOTOROOM = "/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment"
 FIELDS = {REMOVE: "image_url", REMOVEBG: "image_url", REMBG: "url", PHOTOROOM: "image_url"}
@@ -256,7 +256,7 @@ def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_
 
 
 def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "app.fetch.fetcher", None)
+    monkeypatch.setitem(sys.modules, "clearcut.fetch.client", None)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
         on_stage(None, fetch="on")

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import Message
 
-from app.access.keys import Quotas, id_of
-from app.access.ledger import Ledger
-from app.access.tables import open_engine
-from app.web import middleware
-from tests.fakes import Stage, on_stage, stage, until
-from tests.hosts import host
+from clearcut.accounts.keys import Quotas, parse_key_id
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
+from clearcut.web import middleware
 from tests.service.test_contract import picture
+from tests.support.fakes import Stage, on_stage, stage, until
+from tests.support.hosts import host
 
 NEVER = 10**9
 CREDITS = 1000
@@ -144,7 +144,7 @@ def test_disconnect_after_first_byte_is_charged(accounts, variants):
 
     on_stage(scenario, database_url=url)
     assert states(url) == {"charged": 3}
-    assert ledger.usage(id_of(key)).left == 0
+    assert ledger.usage(parse_key_id(key)).left == 0
 
 
 @pytest.mark.parametrize("asks", range(6))
@@ -159,7 +159,7 @@ def test_disconnect_before_first_byte_is_not_charged(accounts, asks):
         return client
 
     client = on_stage(scenario, database_url=url)
-    used = ledger.usage(id_of(key)).used
+    used = ledger.usage(parse_key_id(key)).used
     assert used == (1 if client.got else 0)
     assert states(url) == ({"charged": 1} if client.got else {"released": 1})
 
@@ -307,6 +307,6 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
         asyncio.run(run())
     finally:
         middleware._PIECE_BYTES = pieces
-    used = ledger.usage(id_of(key)).used
+    used = ledger.usage(parse_key_id(key)).used
     ledger.close()
     assert used == len(cutouts)

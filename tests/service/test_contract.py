@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import on_stage
+from tests.support.fakes import on_stage
 
 SUBJECT = (240, 160, 90)
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.fakes import Stage, on_stage
 from tests.service.test_contract import SUBJECT, decoded, picture
+from tests.support.fakes import Stage, on_stage
 
 REMOVEBG, REMBG, PHOTOROOM = "/v1.0/removebg", "/api/remove", "/v1/segment"
 BOX = {"left": 20, "top": 15, "width": 40, "height": 30}

@@ -5,10 +5,10 @@ import re
 import jsonschema_rs
 import pytest
 
-from app.errors import ClearcutError
-from app.web.app import DIALECTS, create_app
-from tests.fakes import BrightIsSubject, Stage, on_stage, serving
-from tests.readme import _classes
+from clearcut.errors import ClearcutError
+from clearcut.web.app import DIALECTS, create_app
+from tests.support.fakes import BrightIsSubject, Stage, on_stage, serving
+from tests.tools.readme import _classes
 
 
 def get(path):

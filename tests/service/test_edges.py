@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from app import settings as app_settings
-from app.errors import StartupError
-from app.inference.edges import EdgeNetwork
-from app.inference.plan import Plan
-from app.lifecycle import State
-from app.service import Served, build
-from tests.fakes import ENTRY, BrightIsSubject
+from clearcut import settings as app_settings
+from clearcut.errors import StartupError
+from clearcut.inference.edge_model import OnnxEdgeModel
+from clearcut.inference.startup.autotune import ExecutionPlan
+from clearcut.lifecycle import State
+from clearcut.service import ServedModel, build
+from tests.support.fakes import ENTRY, BrightIsSubject
 
 
 def service_with(edges: bool):
-    plan = Plan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
+    plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
     entry = replace(ENTRY, edges=edges)
-    return build(app_settings.load({}), load=lambda: Served(entry, [BrightIsSubject()], plan))
+    return build(app_settings.load({}), load=lambda: ServedModel(entry, [BrightIsSubject()], plan))
 
 
 @pytest.mark.parametrize("edges", [True, False])
@@ -26,7 +26,7 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
         service = service_with(edges)
         await service.start()
         try:
-            assert isinstance(service.pipeline.edges, EdgeNetwork) is edges
+            assert isinstance(service.pipeline.edges, OnnxEdgeModel) is edges
             assert service.pipeline.moderator is None
             assert service.served.facts["edges"] == ("yes" if edges else "no")
         finally:
@@ -36,10 +36,10 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
 
 
 def test_a_damaged_file_is_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged() -> EdgeNetwork:
+    def damaged() -> OnnxEdgeModel:
         raise StartupError("Edge model: damaged")
 
-    monkeypatch.setattr("app.service.load_edges", damaged)
+    monkeypatch.setattr("clearcut.service.load_edge_model", damaged)
 
     async def run() -> None:
         service = service_with(True)

@@ -7,9 +7,9 @@ import json
 import pytest
 from PIL import Image
 
-from app.errors import ClearcutError
-from tests.fakes import Stage, on_stage, until
+from clearcut.errors import ClearcutError
 from tests.service.test_contract import picture
+from tests.support.fakes import Stage, on_stage, until
 
 
 def ask(method="POST", path="/v1/remove", start=True, environ=None, **kwargs):

@@ -3,9 +3,9 @@ import io
 import json
 import logging
 
-from app.logs import JsonFormatter
-from tests.fakes import Stage, on_stage
+from clearcut.observability.logging import JsonFormatter
 from tests.service.test_contract import picture
+from tests.support.fakes import Stage, on_stage
 
 SERIES = (
     "clearcut_requests_total", "clearcut_request_seconds_bucket", "clearcut_stage_seconds_bucket",

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from app import pipeline
-from tests.fakes import on_stage
+from clearcut import pipeline
 from tests.service.test_contract import decoded, picture
+from tests.support.fakes import on_stage
 
 WIDE = {"crop": "true", "padding": "2000px"}
 """An image of 64 x 48 pixels with this is larger than 16 megapixels."""

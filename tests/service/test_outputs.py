@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.blobs.folder import FolderBlobs
-from app.blobs.links import Outputs, sign_url
-from app.web.outputs import byte_range
-from tests.fakes import Stage, on_stage
+from clearcut.storage.local import FolderBlobs
+from clearcut.storage.signed_urls import OutputLinks, sign_url
+from clearcut.web.outputs import byte_range
+from tests.support.fakes import Stage, on_stage
 
 SECRETS = (b"a secret of at least sixteen",)
 DATA = os.urandom(700_000)
@@ -21,7 +21,7 @@ def with_output(tmp_path, scenario, **environ):
     async def run(on: Stage):
         store = FolderBlobs(tmp_path, 10_000_000)
         store.put(KEY, DATA, "image/png", time.time() + 3600)
-        on.service.outputs = Outputs(store, SECRETS)
+        on.service.outputs = OutputLinks(store, SECRETS)
         return await scenario(on, sign_url("", KEY, time.time() + 3600, SECRETS))
 
     return on_stage(run, **environ)

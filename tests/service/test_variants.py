@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import Stage, on_stage
 from tests.service.test_contract import SUBJECT, decoded, picture, send
+from tests.support.fakes import Stage, on_stage
 
 
 def ask(variants, headers=None, **data):

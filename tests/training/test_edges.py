@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is installed for training only")
 
-from app.imaging.guided import upsample  # noqa: E402
 from benchmarks.matting_metrics import gradient_magnitude  # noqa: E402
+from clearcut.imaging.matting.guided_filter import upsample  # noqa: E402
 from models.training.edge_data import fitted  # noqa: E402
 from models.training.edge_losses import gradient, loss_of  # noqa: E402
 from models.training.edge_network import EdgeNetwork, export, exported  # noqa: E402

@@ -14,7 +14,7 @@ from benchmarks import quality
 from benchmarks.metrics import Scores
 from benchmarks.quality import Column, Photo, alpha_of, at_640, level_groups, measure, sheet, texture_crops
 from models.training.evaluate import by_group
-from tests.served import served
+from tests.support.served import served
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from app.inference.files import load_model
-from app.inference.golden import golden_input
-from app.inference.manifest import read_manifest
+from clearcut.inference.manifest import read_manifest
+from clearcut.inference.model_files import load_model
+from clearcut.inference.startup.self_test import golden_input
 from models.training.graphs import compact, expanded, half, mirrored
 from models.training.quantise import Quantiser, compare, pictures_of, run_all
 from models.training.variants import rewritten, variant_lines

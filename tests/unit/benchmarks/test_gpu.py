@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.inference.session import OutOfDeviceMemory
 from benchmarks.gpu import curve
+from clearcut.inference.session import OutOfDeviceMemory
 
 
 class Fake:

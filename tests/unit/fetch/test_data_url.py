@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidOption, TooManyBytes
-from app.fetch.data_url import data_url, from_base64, is_data_url
+from clearcut.errors import InvalidOption, TooManyBytes
+from clearcut.fetch.data_url import decode_base64, decode_data_url, is_data_url
 
 
 @given(st.binary(max_size=300), st.sampled_from(["image/png", "", "image/jpeg;charset=x", "text/plain"]))
 def test_what_was_put_in_comes_out(data, kind):
     text = base64.b64encode(data).decode()
-    assert data_url(f"data:{kind};base64,{text}", field="image", max_bytes=300) == data
-    assert data_url(f"DATA:{kind};BASE64,{text}", field="image", max_bytes=300) == data
-    assert from_base64(text, field="image", max_bytes=300) == data
+    assert decode_data_url(f"data:{kind};base64,{text}", field="image", max_bytes=300) == data
+    assert decode_data_url(f"DATA:{kind};BASE64,{text}", field="image", max_bytes=300) == data
+    assert decode_base64(text, field="image", max_bytes=300) == data
 
 
 @given(st.binary(min_size=100, max_size=3000))
 def test_line_ends_are_let_go(data):
     wrapped = base64.encodebytes(data).decode()
-    assert from_base64(wrapped, field="image", max_bytes=len(data)) == data
-    assert from_base64(wrapped.replace("\n", "\r\n"), field="image", max_bytes=len(data)) == data
+    assert decode_base64(wrapped, field="image", max_bytes=len(data)) == data
+    assert decode_base64(wrapped.replace("\n", "\r\n"), field="image", max_bytes=len(data)) == data
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_line_ends_are_let_go(data):
 )  # fmt: skip
 def test_what_is_no_data_url_is_refused(text):
     with pytest.raises(InvalidOption) as caught:
-        data_url(text, field="input.image", max_bytes=1000)
+        decode_data_url(text, field="input.image", max_bytes=1000)
     assert caught.value.field == "input.image"
     assert "'input.image'" in caught.value.details
 
 
 def test_the_cap_is_on_what_is_inside():
     exact = base64.b64encode(b"x" * 1000).decode()
-    assert len(from_base64(exact, field="image", max_bytes=1000)) == 1000
+    assert len(decode_base64(exact, field="image", max_bytes=1000)) == 1000
     for size in (1001, 1002, 1003, 5000, 10_000_000):
         with pytest.raises(TooManyBytes) as caught:
-            from_base64(base64.b64encode(b"x" * size).decode(), field="image", max_bytes=1000)
+            decode_base64(base64.b64encode(b"x" * size).decode(), field="image", max_bytes=1000)
         assert caught.value.field == "image"
 
 

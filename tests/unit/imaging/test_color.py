@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from app.imaging import matrix_profile
-from app.imaging.color import gamma_table
-from app.imaging.decode import decode
-from app.imaging.probe import probe
-from app.imaging.types import ProbeLimits
-from tests import samples
+from clearcut.imaging import icc_matrix
+from clearcut.imaging.color import gamma_table
+from clearcut.imaging.decode import decode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ProbeLimits
+from tests.support import samples
 
 RED = (200, 60, 60)
 P3_RED_IN_SRGB = (217, 42, 52)
@@ -179,7 +179,7 @@ def test_simple_profiles_agree_with_the_general_engine(curve: str, primaries: tu
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
     )
     expected = np.asarray(engine.apply(Image.fromarray(photo))).astype(int)
-    simple = matrix_profile.parse(profile)
+    simple = icc_matrix.parse(profile)
     assert simple is not None
     got = photo.copy()
     simple.convert(got)
@@ -190,13 +190,13 @@ def test_simple_profiles_agree_with_the_general_engine(curve: str, primaries: tu
 
 def test_what_is_no_simple_profile_is_left_to_the_engine() -> None:
     whole = samples.icc_rgb()
-    assert matrix_profile.parse(whole) is not None
-    assert matrix_profile.parse(samples.icc_grey(samples.gamma_curve(1.0))) is None
-    assert matrix_profile.parse(samples.icc_cmyk()) is None
-    assert matrix_profile.parse(whole.replace(b"gTRC", b"xTRC")) is None
-    assert matrix_profile.parse(whole.replace(b"desc", b"A2B0", 1)) is None
+    assert icc_matrix.parse(whole) is not None
+    assert icc_matrix.parse(samples.icc_grey(samples.gamma_curve(1.0))) is None
+    assert icc_matrix.parse(samples.icc_cmyk()) is None
+    assert icc_matrix.parse(whole.replace(b"gTRC", b"xTRC")) is None
+    assert icc_matrix.parse(whole.replace(b"desc", b"A2B0", 1)) is None
     for length in range(0, len(whole) - 1, 7):
-        parsed = matrix_profile.parse(whole[:length])
+        parsed = icc_matrix.parse(whole[:length])
         assert parsed is None or np.isfinite(parsed.matrix).all()
 
 
@@ -204,7 +204,7 @@ def test_what_is_no_simple_profile_is_left_to_the_engine() -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_curve_is_too_wild(kind: int, values: list[int]) -> None:
     body = b"para" + struct.pack(">IHH7i", 0, kind, 0, *values)
-    simple = matrix_profile.parse(samples.icc_rgb(curve=body))
+    simple = icc_matrix.parse(samples.icc_rgb(curve=body))
     if simple is not None:
         pixels = samples.corners(4, 4)
         simple.convert(pixels)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.imaging import blend
-from app.imaging.compose import compose
-from app.imaging.options import Length, Padding, RemoveOptions
-from app.imaging.types import Box, DecodedImage, Matte
-from tests import samples
+from clearcut.imaging.compose import compose
+from clearcut.imaging.compositing import blend
+from clearcut.imaging.options import Length, Padding, RemoveOptions
+from clearcut.imaging.types import Box, DecodedImage, Matte
+from tests.support import samples
 
 
 def scene(name: samples.Photo = "coffee", width: int = 301, height: int = 203) -> tuple[DecodedImage, Matte]:
@@ -202,7 +202,7 @@ def test_tiny_pictures_are_no_special_case_to_the_library(width: int, height: in
     rgb = generator.integers(0, 256, (height, width, 3), np.uint8)
     alpha = generator.choice(np.array([0, 0, 60, 200, 255], np.uint8), (height, width))
     alpha[0, 0] = 0
-    pixels = blend.straight(rgb, alpha)
+    pixels = blend.to_rgba(rgb, alpha)
     np.testing.assert_array_equal(pixels[:, :, 3], alpha)
     np.testing.assert_array_equal(pixels[:, :, :3], np.where(alpha[:, :, None] == 0, 0, rgb))
     np.testing.assert_array_equal(blend.flatten(rgb, alpha, (9, 99, 199, 255)), over(rgb, alpha, (9, 99, 199)))

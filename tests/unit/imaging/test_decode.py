@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.errors import CorruptImage
-from app.imaging.decode import decode
-from app.imaging.probe import probe
-from app.imaging.types import DecodedImage, ImageHeader, ProbeLimits
-from tests import samples
+from clearcut.errors import CorruptImage
+from clearcut.imaging.decode import decode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import DecodedImage, ImageHeader, ProbeLimits
+from tests.support import samples
 
 LIMITS = ProbeLimits()
 CORNERS = samples.corners(48, 32)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import InvalidOption
-from app.imaging.encode import encode
-from app.imaging.probe import probe
-from app.imaging.types import Cutout, EncodedImage, ProbeLimits
-from tests import samples
+from clearcut.errors import InvalidOption
+from clearcut.imaging.encode import encode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import Cutout, EncodedImage, ProbeLimits
+from tests.support import samples
 
 MEDIA = {"png": ("image/png", "PNG"), "jpg": ("image/jpeg", "JPEG"), "webp": ("image/webp", "WEBP")}
 PHOTO = samples.photo("rocket")

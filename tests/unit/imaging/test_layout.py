@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.errors import InvalidOption
-from app.imaging.layout import MAX_CANVAS, Layout, plan
-from app.imaging.options import Length, Padding, RemoveOptions
-from app.imaging.types import Box
+from clearcut.errors import InvalidOption
+from clearcut.imaging.layout import MAX_CANVAS, Layout, plan_layout
+from clearcut.imaging.options import Length, Padding, RemoveOptions
+from clearcut.imaging.types import Box
 
 SUBJECT = Box(40, 30, 20, 60)
 
@@ -17,7 +17,7 @@ def padding(value: float, relative: bool = False) -> Padding:
 
 
 def laid(size: tuple[int, int] = (200, 100), subject: Box | None = SUBJECT, **options: object) -> Layout:
-    return plan(*size, subject, RemoveOptions(**options))  # type: ignore[arg-type]
+    return plan_layout(*size, subject, RemoveOptions(**options))  # type: ignore[arg-type]
 
 
 def test_full_size_is_the_whole_frame_as_it_is() -> None:
@@ -157,7 +157,7 @@ def cases(draw: st.DrawFn) -> tuple[int, int, Box | None, RemoveOptions]:
 def plan_or_field(width: int, height: int, subject: Box | None, options: RemoveOptions) -> tuple[Layout | None, str]:
     """The layout, or None and the option that is refused."""
     try:
-        return plan(width, height, subject, options), ""
+        return plan_layout(width, height, subject, options), ""
     except InvalidOption as exc:
         return None, str(exc.field)
 
@@ -172,7 +172,7 @@ def test_every_layout_stays_within_the_frame_and_the_canvas(
     layout, refused = plan_or_field(width, height, subject, options)
     if layout is None:  # of a long picture a side of 400 can be too much, or a crop in some ratio
         assert getattr(options, refused)
-        wanted = plan(width, height, subject, options, 10**12)
+        wanted = plan_layout(width, height, subject, options, 10**12)
         assert wanted.width * wanted.height > MAX_CANVAS
         return
     assert layout.source.left >= 0

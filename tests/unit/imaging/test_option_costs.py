@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.imaging import backdrop, blend
-from app.imaging.shadow import contact_shadow
-from app.imaging.types import Matte
+from clearcut.imaging.compositing import background, blend
+from clearcut.imaging.compositing.shadow import contact_shadow
+from clearcut.imaging.types import Matte
 
 MIB = 1024 * 1024
 
@@ -39,7 +39,7 @@ def test_overlay_memory_is_bounded_for_any_matte(pattern):
         alpha[:] = 0
         alpha[::2, ::2] = 255
     rgb = np.full((1400, 1400, 3), 90, np.uint8)
-    assert peak_growth(lambda: backdrop.overlay(rgb, alpha)) < 20 * alpha.size
+    assert peak_growth(lambda: background.overlay(rgb, alpha)) < 20 * alpha.size
 
 
 @pytest.mark.parametrize("side", [300, 900, 1300, 2000])
@@ -48,10 +48,10 @@ def test_overlay_outline_matches_drawn_contours(side):
     alpha[: side // 8] = 255  # the border of the image is outlined, too
     drawn = rgb.copy()
     subject = alpha >= 128
-    drawn[subject] = cv2.addWeighted(rgb, 0.5, np.full_like(rgb, backdrop.TINT), 0.5, 0)[subject]
+    drawn[subject] = cv2.addWeighted(rgb, 0.5, np.full_like(rgb, background.TINT), 0.5, 0)[subject]
     contours, _ = cv2.findContours(subject.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, contours, -1, backdrop.TINT, max(1, side // 400))
-    assert (backdrop.overlay(rgb, alpha) != drawn).any(axis=2).mean() < 0.002
+    cv2.drawContours(drawn, contours, -1, background.TINT, max(1, side // 400))
+    assert (background.overlay(rgb, alpha) != drawn).any(axis=2).mean() < 0.002
 
 
 def test_shadow_blur_does_not_widen_with_the_image(monkeypatch):
@@ -88,7 +88,7 @@ def test_blur_backdrop_uses_no_kernel_that_grows_with_the_image(monkeypatch):
     rgb = np.full((8, 8000, 3), 90, np.uint8)
     alpha = np.zeros((8, 8000), np.uint8)
     alpha[:, 4000:4100] = 255
-    blurred = backdrop.blurred(rgb, Matte(alpha, rgb, None, 1.0, 0.0))
+    blurred = background.blur_background(rgb, Matte(alpha, rgb, None, 1.0, 0.0))
     assert max(areas) <= 100
     assert (blurred == 90).all()
 
@@ -103,6 +103,6 @@ def test_onto_over_one_alpha_equals_the_general_formula(under):
     share = alpha + (255 - alpha) * under / 255
     colour = (level * alpha + behind * (255 - alpha) * (under / 255)) / np.maximum(share, 1e-6)
     expected = np.where(share > 0, (colour + 0.5).astype(np.uint8), 0)
-    found = blend.onto(front, back)[0]
+    found = blend.alpha_over(front, back)[0]
     assert (found[:, 3] == share).all()
     assert (found[:, :3] == expected[:, None]).all()

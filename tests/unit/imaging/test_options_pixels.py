@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.errors import InvalidOption
-from app.imaging import backdrop, blend
-from app.imaging.compose import compose
-from app.imaging.edit import edit
-from app.imaging.encode import encode
-from app.imaging.fill import extend
-from app.imaging.options import Length, Padding, RemoveOptions, Roi
-from app.imaging.refine import subject_box
-from app.imaging.shadow import contact_shadow
-from app.imaging.types import Cutout, DecodedImage, Matte
+from clearcut.errors import InvalidOption
+from clearcut.imaging.compose import compose
+from clearcut.imaging.compositing import background, blend
+from clearcut.imaging.compositing.inpaint import extend
+from clearcut.imaging.compositing.shadow import contact_shadow
+from clearcut.imaging.edit import edit
+from clearcut.imaging.encode import encode
+from clearcut.imaging.matting.refine import subject_box
+from clearcut.imaging.options import Length, Padding, RemoveOptions, Roi
+from clearcut.imaging.types import Cutout, DecodedImage, Matte
 
 BLUE, RED = (20, 40, 220), (230, 30, 10)
 
@@ -99,7 +99,7 @@ def test_no_edit_is_no_work():
 
 def test_blur_has_no_trace_of_the_subject_outside_it():
     image, matte = scene(300, 200)
-    behind = backdrop.blurred(image.rgb, matte).astype(int)
+    behind = background.blur_background(image.rgb, matte).astype(int)
     assert np.abs(behind - BLUE).max() <= 3
     naive = cv2.GaussianBlur(image.rgb, (0, 0), 15 * 300 / 1024).astype(int)
     assert np.abs(naive - BLUE)[matte.alpha == 0].max() > 20  # what blurring the picture itself would have done
@@ -185,10 +185,10 @@ def test_onto_is_exact_at_the_ends():
     front = np.zeros((2, 2, 4), np.uint8)
     front[0, 0] = (10, 20, 30, 255)
     back = np.full((2, 2, 4), (200, 100, 50, 255), np.uint8)
-    out = blend.onto(front, back)
+    out = blend.alpha_over(front, back)
     assert tuple(out[0, 0]) == (10, 20, 30, 255)
     assert (out[1] == back[1]).all()
-    assert not blend.onto(front, np.zeros_like(back))[1].any()
+    assert not blend.alpha_over(front, np.zeros_like(back))[1].any()
 
 
 def test_extend_keeps_what_is_known_and_fills_the_rest_from_it():

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.imaging.prepare import normalise, prepare
-from app.imaging.types import DecodedImage, Geometry, InputSpec
-from tests import samples
+from clearcut.imaging.prepare import normalise, prepare
+from clearcut.imaging.types import DecodedImage, Geometry, InputSpec
+from tests.support import samples
 
 IMAGENET = InputSpec(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = InputSpec(64, (0, 0, 0), (1, 1, 1))

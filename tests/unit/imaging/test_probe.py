@@ -5,11 +5,11 @@ import struct
 import numpy as np
 import pytest
 
-from app.errors import CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
-from app.imaging.probe import probe
-from app.imaging.types import ImageHeader, ProbeLimits
-from tests import samples
-from tests.bombs import jpeg_scan_bomb
+from clearcut.errors import CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ImageHeader, ProbeLimits
+from tests.support import samples
+from tests.support.bombs import jpeg_scan_bomb
 
 LIMITS = ProbeLimits()
 PIXELS = samples.corners(48, 32)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.errors import ClearcutError
-from app.imaging import jpeg_walk, png_walk, webp_walk
-from app.imaging.decode import decode
-from app.imaging.probe import probe
-from app.imaging.types import ProbeLimits
-from tests import bombs
+from clearcut.errors import ClearcutError
+from clearcut.imaging.decode import decode
+from clearcut.imaging.formats import jpeg_segments, png_chunks, webp_chunks
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ProbeLimits
+from tests.support import bombs
 
 LIMITS = ProbeLimits()
 
@@ -21,7 +21,7 @@ LIMITS = ProbeLimits()
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each segment or chunk that a walker looks at."""
     seen: list[int] = []
-    for module, name in ((jpeg_walk, "segments"), (png_walk, "chunks"), (webp_walk, "chunks")):
+    for module, name in ((jpeg_segments, "segments"), (png_chunks, "chunks"), (webp_chunks, "chunks")):
         walk = getattr(module, name)
 
         def counted(view: memoryview, walk: object = walk) -> Iterator[object]:

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.errors import CorruptImage, InputError
-from app.imaging.decode import decode
-from app.imaging.probe import probe
-from app.imaging.types import ImageHeader, ProbeLimits
-from tests import samples
+from clearcut.errors import CorruptImage, InputError
+from clearcut.imaging.decode import decode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ImageHeader, ProbeLimits
+from tests.support import samples
 
 LIMITS = ProbeLimits()
 PIXELS = samples.corners(24, 16)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import DeadlineExceeded, Draining, Failed, InternalError, Overloaded
-from app.inference.batcher import Batcher
-from app.inference.types import F32, Engine, FatalEngineError, Inference
+from clearcut.errors import DeadlineExceeded, Draining, Failed, InternalError, Overloaded
+from clearcut.inference.batcher import Batcher
+from clearcut.inference.types import F32, Engine, FatalEngineError, Inference
 
 SIDE = 4
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import StartupError
-from app.inference.choice import has_vnni
-from app.inference.files import Model, load_model
-from app.inference.golden import check_golden, golden_input
-from app.inference.manifest import Precision, models_folder, read_manifest
-from app.inference.session import OnnxEngine
+from clearcut.errors import StartupError
+from clearcut.inference.manifest import Precision, models_folder, read_manifest
+from clearcut.inference.model_files import ModelFile, load_model
+from clearcut.inference.session import OnnxEngine
+from clearcut.inference.startup.precision import has_vnni
+from clearcut.inference.startup.self_test import check_golden, golden_input
 
 from .conftest import ModelMaker
 
@@ -59,7 +59,7 @@ def test_the_variants_see_what_fp32_sees(precision: Precision) -> None:
     assert np.abs((both[0] + turned) / 2 - both[1]).mean() < 0.02
 
 
-def warmed(model: Model) -> OnnxEngine:
+def warmed(model: ModelFile) -> OnnxEngine:
     engine = OnnxEngine(model, "cpu", 1)
     engine.warm(golden_input(model.entry.input)[None])
     return engine

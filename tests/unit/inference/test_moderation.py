@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from app.errors import StartupError
-from app.inference.moderation import load_moderator
+from clearcut.errors import StartupError
+from clearcut.inference.moderation import load_moderator
 
 SIDE = 16
 

@@ -8,13 +8,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from app.errors import StartupError
-from app.inference import providers, session
-from app.inference.bound import is_better
-from app.inference.files import load_model
-from app.inference.providers import GpuOptions, choose_device
-from app.inference.session import OnnxEngine, OutOfDeviceMemory
-from app.inference.types import F32, FatalEngineError
+from clearcut.errors import StartupError
+from clearcut.inference import providers, session
+from clearcut.inference.io_binding import is_better
+from clearcut.inference.model_files import load_model
+from clearcut.inference.providers import GpuOptions, choose_device
+from clearcut.inference.session import OnnxEngine, OutOfDeviceMemory
+from clearcut.inference.types import F32, FatalEngineError
 
 from .conftest import FLAT, NAN, SIDE, ModelMaker
 
@@ -123,7 +123,7 @@ def test_a_build_without_the_provider_says_so(models: ModelMaker, monkeypatch: p
 
 def test_landing_on_the_cpu_refuses_to_start(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Driver and libraries look fine, and the runtime still falls back, which it does without an error."""
-    monkeypatch.setattr(session, "missing", lambda device: None)
+    monkeypatch.setattr(session, "unavailable_reason", lambda device: None)
     monkeypatch.setattr(session, "provider_list", lambda *_: ["CPUExecutionProvider"])
     with pytest.raises(StartupError, match="'cuda' was asked for and the runtime fell back to CPUExecutionProvider"):
         OnnxEngine(load_model("tiny", models()), "cuda", 1)
@@ -173,7 +173,7 @@ def test_memory_that_cannot_be_bound_is_said_and_done_without(
     def refuse(*_: object) -> None:
         raise RuntimeError("no such device")
 
-    monkeypatch.setattr(session, "Bound", refuse)
+    monkeypatch.setattr(session, "IOBinding", refuse)
     engine = OnnxEngine(load_model("tiny", models()), "cpu", 1, bind=True)
     engine.warm(batch(0))
     assert engine.bound == frozenset()

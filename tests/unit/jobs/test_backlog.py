@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import Overloaded, RateLimited
-from app.jobs.acceptance import Backlog
-from app.jobs.nodes import Counts
-from app.jobs.order import ANONYMOUS
+from clearcut.errors import Overloaded, RateLimited
+from clearcut.jobs.acceptance import Backlog
+from clearcut.jobs.models import ANONYMOUS
+from clearcut.jobs.nodes import JobCounts
 
 
 def accept(backlog, account):
@@ -30,7 +30,7 @@ def test_accounts_leave_places_for_others():
 
 def test_jobs_counted_on_all_nodes_belong_to_the_share():
     backlog = Backlog(100)
-    backlog.counted(Counts(waiting=75, at_work=2, by_partition={"a": 70, "b": 5}))
+    backlog.counted(JobCounts(waiting=75, at_work=2, by_partition={"a": 70, "b": 5}))
     assert accept(backlog, "a") == (1, RateLimited)
     assert accept(backlog, "b")[1] is RateLimited
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from app.access.limits import AtWork
-from app.blobs.folder import FolderBlobs
-from app.errors import FetchFailed, RateLimited, Unavailable
-from app.imaging.options import RemoveOptions
-from app.jobs import steps
-from app.jobs.lane import Lane
-from app.jobs.order import Order, Outcome, input_key
-from app.jobs.steps import JobSteps
-from app.metrics import Metrics
+from clearcut.admission.limits import ActiveRequests
+from clearcut.errors import FetchFailed, RateLimited, Unavailable
+from clearcut.imaging.options import RemoveOptions
+from clearcut.jobs import steps
+from clearcut.jobs.models import JobSpec, Outcome, input_key
+from clearcut.jobs.steps import JobSteps
+from clearcut.jobs.throttle import JobThrottle
+from clearcut.observability.metrics import Metrics
+from clearcut.storage.local import FolderBlobs
 
-ORDER = Order(
+ORDER = JobSpec(
     dialect="apiframe", options=RemoveOptions(), field="image", accepted=0.0, base="http://here", request_id="req_1",
     fingerprint=64 * "0", account="a", cost=1, url="https://example.com/a.jpg",
 )  # fmt: skip
@@ -51,7 +51,7 @@ class Faulty:
 
 def made(access: Faulty, blobs: Any, fetcher: Faulty, ttl_s: float = 60.0) -> JobSteps:
     any_: Any = None
-    lane = Lane(AtWork(), width=1, room=1)
+    lane = JobThrottle(ActiveRequests(), width=1, room=1)
     ends: list[float] = []
     return JobSteps(
         any_, access, blobs, fetcher, Metrics(), lane, ttl_s, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
     monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
     made_here, tried = made(Faulty(), Faulty(), Faulty()), 0
 
-    async def cut_out(job_id: str, order: Order) -> Outcome:
+    async def cut_out(job_id: str, order: JobSpec) -> Outcome:
         nonlocal tried
         tried += 1
         if tried <= exceeded:

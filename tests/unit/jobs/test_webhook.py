@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.errors import FetchFailed, StartupError
-from app.fetch.fetcher import Fetcher
-from app.fetch.rules import Entry, FetchRules
-from app.jobs.webhook import account_secret, delays, deliver, headers, secrets_for, signing_key
-from tests.unit.fetch.servers import bytes_of, redirect, serving
+from clearcut.errors import FetchFailed, StartupError
+from clearcut.fetch.client import FetchClient
+from clearcut.fetch.policy import FetchPolicy, HostRule
+from clearcut.jobs.webhook import account_secret, deliver, retry_delays, secrets_for, signing_key, webhook_headers
+from tests.support.http_servers import bytes_of, redirect, serving
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()
@@ -35,7 +35,7 @@ TEXT = st.text(st.characters(codec="utf-8"))
 )
 def test_another_implementation_verifies_what_we_sign(payload, message_id):
     body = json.dumps(payload, ensure_ascii=False).encode()
-    fields = headers(body, message_id=message_id, secrets=[SECRET], timestamp=now())
+    fields = webhook_headers(body, message_id=message_id, secrets=[SECRET], timestamp=now())
     assert Webhook(SECRET).verify(body, fields) == payload
 
 
@@ -43,7 +43,7 @@ def test_another_implementation_verifies_what_we_sign(payload, message_id):
 def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
     body = b'{"a":1}'
     at = now() - int(timedelta(minutes=6).total_seconds()) if spoilt == "old" else now()
-    fields = headers(body, message_id="msg_1", secrets=[SECRET], timestamp=at)
+    fields = webhook_headers(body, message_id="msg_1", secrets=[SECRET], timestamp=at)
     if spoilt == "id":
         fields["webhook-id"] = "msg_2"
     if spoilt == "timestamp":
@@ -55,7 +55,9 @@ def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
 def test_account_secret_verifies_only_its_own_webhooks():
     body = b'{"a":1}'
     mine, others = account_secret(SECRET, "a" * 12), account_secret(SECRET, "b" * 12)
-    fields = headers(body, message_id="msg_1", secrets=secrets_for(SECRET, "a" * 12, shared=False), timestamp=now())
+    fields = webhook_headers(
+        body, message_id="msg_1", secrets=secrets_for(SECRET, "a" * 12, shared=False), timestamp=now()
+    )
     assert Webhook(mine).verify(body, fields) == {"a": 1}
     for secret in (others, SECRET):
         with pytest.raises(WebhookVerificationError):
@@ -66,7 +68,7 @@ def test_shared_signature_still_verifies():
     """Receivers that use the service's secret go on working while the setting is on."""
     body = b'{"a":1}'
     secrets = secrets_for(SECRET, "a" * 12, shared=True)
-    fields = headers(body, message_id="msg_1", secrets=secrets, timestamp=now(), account="a" * 12)
+    fields = webhook_headers(body, message_id="msg_1", secrets=secrets, timestamp=now(), account="a" * 12)
     assert fields["webhook-account"] == "a" * 12
     for secret in (account_secret(SECRET, "a" * 12), SECRET):
         assert Webhook(secret).verify(body, fields) == {"a": 1}
@@ -78,7 +80,7 @@ def test_webhook_without_account_uses_the_service_secret():
 
 
 def test_without_a_secret_there_is_no_signature():
-    assert "webhook-signature" not in headers(b"{}", message_id="msg_1", secrets=[], timestamp=1)
+    assert "webhook-signature" not in webhook_headers(b"{}", message_id="msg_1", secrets=[], timestamp=1)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def delivering(answer, url=None, **options):
             await answer(head, reader, writer)
 
         async with serving(noted) as (port, _):
-            fetcher = Fetcher(FetchRules(allow=(Entry("127.0.0.1", port=port),)))
+            fetcher = FetchClient(FetchPolicy(allow=(HostRule("127.0.0.1", port=port),)))
             payload = {"jobId": "j1", "name": "Zoë", "n": 1.5}
             where = url or f"http://127.0.0.1:{port}/hook"
             return await deliver(fetcher, where, payload, message_id="msg_1", secrets=[SECRET], **options), heard
@@ -154,10 +156,10 @@ def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
 
 
 def test_waits_grow_to_an_hour_and_end():
-    waits = list(delays(10, random.Random(1)))
+    waits = list(retry_delays(10, random.Random(1)))
     assert len(waits) == 9
     for number, wait in enumerate(waits):
         least = min(5 * 4**number, 3600)
         assert least <= wait <= least * 1.2
     assert 4 * 3600 < sum(waits) < 6 * 3600
-    assert list(delays(1)) == []
+    assert list(retry_delays(1)) == []

@@ -1,0 +1,1 @@
+"""Backgrounds, shadows and blending."""

@@ -1,0 +1,1 @@
+"""Container formats: signatures, header limits, metadata and writers."""

@@ -1,0 +1,138 @@
+"""The chunks of a PNG file (W3C PNG, third edition, sections 5 and 11), walked without inflating pixels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from clearcut.errors import CorruptImage, SuspiciousStructure, UnsupportedFormat
+from clearcut.imaging.types import ImageHeader, ProbeLimits
+
+from . import exif
+from .dimensions import check_dimensions
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_DATA = frozenset({b"IDAT", b"fdAT", b"fcTL"})
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_HONEST_DATA_CHUNK = 1024
+"""Bytes of an image data chunk below which, on average over a long file, no encoder in use goes (libpng: 8192)."""
+_DEFLATE_BEST = 1032
+"""Most bytes that one deflated byte can stand for (RFC 1951: 258 for two bits)."""
+
+
+class Chunk(NamedTuple):
+    kind: bytes
+    start: int
+    """First byte of the payload."""
+    end: int
+
+
+class Ihdr(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour_type: int
+    interlaced: bool
+
+
+def chunks(view: memoryview) -> Iterator[Chunk]:
+    """Every chunk up to and including IEND, lazily. Checksums are left to the decoder.
+
+    Raises:
+        CorruptImage: a chunk leaves the file, or there is no IEND.
+    """
+    at = 8
+    while True:
+        if at + 12 > len(view):
+            raise CorruptImage("The PNG is truncated: it ends before its IEND chunk")
+        (length,) = struct.unpack_from(">I", view, at)
+        kind = bytes(view[at + 4 : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(view):
+            raise CorruptImage("The PNG is truncated inside a chunk")
+        yield Chunk(kind, at + 8, end)
+        if kind == b"IEND":
+            return
+        at = end + 4
+
+
+def read_ihdr(view: memoryview) -> Ihdr:
+    """The header chunk.
+
+    Raises:
+        CorruptImage: it is missing, its checksum is wrong, or its fields contradict the specification.
+    """
+    first = next(chunks(view))
+    if first.kind == b"CgBI":
+        raise UnsupportedFormat("Apple's private PNG variant (CgBI)")
+    if first.kind != b"IHDR" or first.end - first.start != 13:
+        raise CorruptImage("The PNG does not start with a header chunk")
+    if zlib.crc32(view[first.start - 4 : first.end]) != struct.unpack_from(">I", view, first.end)[0]:
+        raise CorruptImage("The PNG's header has an invalid checksum")
+    width, height, depth, colour_type, compression, filtering, interlace = struct.unpack_from(
+        ">IIBBBBB", view, first.start
+    )
+    if depth not in _DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
+        raise CorruptImage("The PNG's header is not valid")
+    return Ihdr(width, height, depth, colour_type, bool(interlace))
+
+
+def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+    """The header of a PNG. Animated: the frames that it claims.
+
+    Raises:
+        CorruptImage: also when the compressed data cannot possibly unfold to the size claimed.
+        SuspiciousStructure: more chunks than ``limits`` allow, or image data in splinters.
+        TooManyPixels, UnsupportedFormat.
+    """
+    ihdr = read_ihdr(view)
+    check_dimensions(ihdr.width, ihdr.height, limits)
+    has_alpha = ihdr.colour_type in (4, 6)
+    orientation = frames = 1
+    others = data_chunks = data_bytes = idat_bytes = 0
+    for chunk in chunks(view):
+        size = chunk.end - chunk.start
+        if chunk.kind in _DATA:
+            data_chunks += 1
+            data_bytes += size
+            idat_bytes += size if chunk.kind == b"IDAT" else 0
+            if data_chunks > limits.max_segments + data_bytes // _HONEST_DATA_CHUNK:
+                raise SuspiciousStructure("The PNG's image data has too many chunks")
+            continue
+        others += 1
+        if others > limits.max_segments:
+            raise SuspiciousStructure(f"The PNG has more than {limits.max_segments} chunks")
+        if chunk.kind == b"tRNS":
+            has_alpha = True
+        elif chunk.kind == b"eXIf":
+            orientation = exif.orientation(view[chunk.start : chunk.end])
+        elif chunk.kind == b"acTL" and size == 8:
+            frames = max(1, min(struct.unpack_from(">I", view, chunk.start)[0], limits.max_segments))
+    if not idat_bytes:
+        raise CorruptImage("The PNG contains no image")
+    unfolded = ihdr.width * ihdr.height * ihdr.depth * _CHANNELS[ihdr.colour_type] // 8
+    if unfolded > idat_bytes * _DEFLATE_BEST:
+        raise CorruptImage("The PNG contains too little data for the size in its header")
+    return ImageHeader("png", ihdr.width, ihdr.height, orientation=orientation, has_alpha=has_alpha, frames=frames)
+
+
+def pixels_only(view: memoryview) -> memoryview:
+    """The same picture without any chunk but those that its pixels need; ``view`` itself if it has no others.
+
+    libpng inflates every compressed text chunk, up to 8 MB each: a flood of them within all our limits costs it half
+    a minute. What is not handed to a decoder cannot hurt it. Of an APNG the default image remains.
+    """
+    spans: list[list[int]] = [[0, 8]]
+    for chunk in chunks(view):
+        if chunk.kind not in _PIXELS:
+            continue
+        if spans[-1][1] == chunk.start - 8:
+            spans[-1][1] = chunk.end + 4
+        else:
+            spans.append([chunk.start - 8, chunk.end + 4])
+    if len(spans) == 1:
+        return view
+    return memoryview(b"".join(view[start:end] for start, end in spans))

@@ -1,0 +1,106 @@
+"""The RIFF chunks of a WebP file (RFC 9649), walked without decoding."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from clearcut.errors import CorruptImage, SuspiciousStructure
+from clearcut.imaging.types import ImageHeader, ProbeLimits
+
+from . import exif
+from .dimensions import check_dimensions
+
+_ANIMATION, _ALPHA = 0x02, 0x10
+"""Flags of the VP8X chunk (RFC 9649 section 2.7)."""
+
+
+class Chunk(NamedTuple):
+    kind: bytes
+    start: int
+    end: int
+
+
+def chunks(view: memoryview) -> Iterator[Chunk]:
+    """Every chunk of the RIFF container, lazily; bytes behind the container's own length are ignored.
+
+    Raises:
+        CorruptImage: the container or a chunk leaves the file.
+    """
+    if len(view) < 12:
+        raise CorruptImage("The WebP is truncated inside its header")
+    end = 8 + struct.unpack_from("<I", view, 4)[0]
+    if end > len(view):
+        raise CorruptImage("The WebP is truncated: it is shorter than its header says")
+    at = 12
+    while at + 8 <= end:
+        kind, length = struct.unpack_from("<4sI", view, at)
+        if at + 8 + length > end:
+            raise CorruptImage("The WebP is truncated inside a chunk")
+        yield Chunk(kind, at + 8, at + 8 + length)
+        at += 8 + length + (length & 1)
+
+
+def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+    """The header of a WebP. Animated: the frames counted.
+
+    Raises:
+        CorruptImage: also when the canvas and the picture on it differ in size.
+        SuspiciousStructure: more chunks than ``limits`` allow.
+        TooManyPixels.
+    """
+    canvas: tuple[int, int] | None = None
+    picture: tuple[int, int] | None = None
+    has_alpha = animated = False
+    orientation = 1
+    frames = 0
+    for count, chunk in enumerate(chunks(view)):
+        if count >= limits.max_segments:
+            raise SuspiciousStructure(f"The WebP has more than {limits.max_segments} chunks")
+        body = view[chunk.start : chunk.end]
+        if count == 0 and chunk.kind == b"VP8X":
+            if len(body) < 10:
+                raise CorruptImage("The WebP has an incomplete header")
+            has_alpha, animated = bool(body[0] & _ALPHA), bool(body[0] & _ANIMATION)
+            canvas = 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+            check_dimensions(*canvas, limits)
+        elif chunk.kind in (b"VP8 ", b"VP8L") and picture is None:
+            width, height, alpha = _lossy(body) if chunk.kind == b"VP8 " else _lossless(body)
+            picture = width, height
+            has_alpha = has_alpha or alpha
+            check_dimensions(*picture, limits)
+        elif chunk.kind == b"ANMF":
+            frames += 1
+        elif chunk.kind == b"EXIF":
+            orientation = exif.orientation(body)
+    size = canvas or picture
+    if size is None or (picture is None and not (animated and frames)):
+        raise CorruptImage("The WebP contains no image")
+    if not animated and picture != size:
+        raise CorruptImage("The WebP's header and its image differ in size")
+    return ImageHeader("webp", *size, orientation=orientation, has_alpha=has_alpha, frames=max(1, frames))
+
+
+def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
+    """The embedded profile, or None."""
+    for chunk in chunks(view):
+        if chunk.kind == b"ICCP" and chunk.end - chunk.start <= max_bytes:
+            return bytes(view[chunk.start : chunk.end])
+    return None
+
+
+def _lossy(body: memoryview) -> tuple[int, int, bool]:
+    """Size from a VP8 key frame header (RFC 6386 section 9.1)."""
+    if len(body) < 10 or body[0] & 1 or bytes(body[3:6]) != b"\x9d\x01\x2a":
+        raise CorruptImage("The WebP's image data has an invalid start")
+    width, height = struct.unpack_from("<HH", body, 6)
+    return width & 0x3FFF, height & 0x3FFF, False
+
+
+def _lossless(body: memoryview) -> tuple[int, int, bool]:
+    """Size and alpha bit from a VP8L header (RFC 9649 section 3.4)."""
+    if len(body) < 5 or body[0] != 0x2F:
+        raise CorruptImage("The WebP's image data has an invalid start")
+    (bits,) = struct.unpack_from("<I", body, 1)
+    return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)

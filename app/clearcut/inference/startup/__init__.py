@@ -1,0 +1,1 @@
+"""Loading a model: choice of precision, autotuning, self-test and the cache of earlier measurements."""

@@ -1,0 +1,47 @@
+"""A progress bar on a terminal; elsewhere nothing, as a log wants no bars."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+WIDTH = 30
+EVERY_S = 0.1
+
+
+class ProgressBar:
+    """Draws itself over its own line on ``out``, if that is a terminal."""
+
+    def __init__(self, label: str, out: TextIO = sys.stderr) -> None:
+        self._label = label
+        self._out = out
+        self._tty = out.isatty()
+        self._begun = time.monotonic()
+        self._start: int | None = None
+        self._drawn = 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """``done`` of ``total`` bytes are there."""
+        if self._start is None:
+            self._start = done
+        now = time.monotonic()
+        if not self._tty or (now - self._drawn < EVERY_S and done != total):
+            return
+        self._drawn = now
+        rate = (done - self._start) / 1e6 / max(now - self._begun, 1e-3)
+        self._out.write(f"\r{line(self._label, done, total)} {rate:.1f} MB/s\x1b[K")
+        self._out.flush()
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._tty and self._drawn:
+            self._out.write("\n")
+
+
+def line(label: str, done: int, total: int | None) -> str:
+    """The bar as text, without its rate."""
+    if not total:
+        return f"{label} {done / 1e6:.1f} MB"
+    bar = ("#" * (WIDTH * done // total)).ljust(WIDTH, ".")
+    return f"{label} [{bar}] {100 * done // total:3d}% {done / 1e6:.1f}/{total / 1e6:.1f} MB"

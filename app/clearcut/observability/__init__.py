@@ -1,0 +1,1 @@
+"""Metrics, request timing, tracing and logging."""

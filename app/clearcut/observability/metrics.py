@@ -1,0 +1,136 @@
+"""Every Prometheus series: its name, its help text, its labels and its buckets.
+
+Labels are bounded: route template, status, error code or reason, output format, stage name. Never a raw path, a
+request id or a key. One ``Metrics`` object a service, with a registry of its own, so that two services (in tests) do
+not share counters.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    exposition,
+)
+
+from clearcut import __version__
+
+_LATENCY = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 4, 6, 10, 15, 30, 60)
+_STAGE = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4, 8, 16, 30)
+_JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
+_BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_MEGAPIXELS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 50)
+_BYTES = (10e3, 30e3, 100e3, 300e3, 1e6, 3e6, 10e6, 20e6, 50e6, 100e6)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        ProcessCollector(registry=r)  # RSS, CPU, descriptors, start time
+        PlatformCollector(registry=r)
+
+        self.requests = Counter(
+            "clearcut_requests", "Responses sent, by route template, status, error code and output format.",
+            ["route", "status", "code", "format"], registry=r,
+        )  # fmt: skip
+        self.request_seconds = Histogram(
+            "clearcut_request_seconds",
+            "Time from the first byte of a request until its response is written to the socket.",
+            ["route"], buckets=_LATENCY, registry=r,
+        )  # fmt: skip
+        self.stage_seconds = Histogram(
+            "clearcut_stage_seconds", "Time in each pipeline stage. Stage names are those of Server-Timing.",
+            ["stage"], buckets=_STAGE, registry=r,
+        )  # fmt: skip
+        self.batch_size = Histogram(
+            "clearcut_batch_size", "Images in one model run, without padding.", buckets=_BATCH, registry=r
+        )
+        self.batch_seconds = Histogram(
+            "clearcut_batch_seconds", "Duration of one model run.", ["bucket"], buckets=_STAGE, registry=r
+        )
+        self.rejected = Counter(
+            "clearcut_rejected", "Requests rejected before processing, by reason.", ["reason"], registry=r
+        )
+        self.charges = Counter(
+            "clearcut_charges",
+            "Requests that cost credits, by outcome: charged, released without a charge, or repeated for free.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
+        self.cancelled = Counter(
+            "clearcut_cancelled", "Requests cancelled because the client closed the connection, by pipeline stage.",
+            ["stage"], registry=r,
+        )  # fmt: skip
+        self.expired = Counter(
+            "clearcut_expired", "Requests that exceeded their deadline, by pipeline stage.", ["stage"], registry=r
+        )
+        self.queue_dropped = Counter(
+            "clearcut_queue_dropped", "Images removed from the model queue without a run, by reason.",
+            ["reason"], registry=r,
+        )  # fmt: skip
+        self.fetches = Counter(
+            "clearcut_fetches",
+            "Outgoing requests to URLs of callers, by outcome: done, refused by the rules, or failed.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
+        self.input_megapixels = Histogram(
+            "clearcut_input_megapixels", "Size of accepted images, megapixels.", buckets=_MEGAPIXELS, registry=r
+        )
+        self.input_bytes = Histogram(
+            "clearcut_input_bytes", "Size of accepted uploads, bytes.", buckets=_BYTES, registry=r
+        )
+        self.output_bytes = Histogram(
+            "clearcut_output_bytes", "Size of returned images, bytes.", buckets=_BYTES, registry=r
+        )
+
+        self.ready = Gauge("clearcut_ready", "1 while /readyz returns 200.", registry=r)
+        self.jobs = Counter(
+            "clearcut_jobs", "Finished jobs, by API and outcome: completed or the reason of the failure.",
+            ["dialect", "outcome"], registry=r,
+        )  # fmt: skip
+        self.job_seconds = Histogram(
+            "clearcut_job_seconds", "Time from the acceptance of a job to its end.", buckets=_JOB, registry=r
+        )
+        self.jobs_accepted = Counter("clearcut_jobs_accepted", "Accepted jobs, by API.", ["dialect"], registry=r)
+        self.webhook_attempts = Counter(
+            "clearcut_webhook_attempts",
+            "Webhook calls, by outcome: delivered, refused by the receiver, or unreachable.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
+        self.event_loop_lag = Gauge(
+            "clearcut_event_loop_lag_seconds", "Delay of the last heartbeat of the event loop.", registry=r
+        )
+        self._build = Info("clearcut_build", "Version of the service and of Python.", registry=r)
+        self._build.info({"version": __version__, "python": platform.python_version()})
+        self._model = Info("clearcut_model", "The model in use.", registry=r)
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Register a gauge that is read when scraped."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+    def model(self, facts: dict[str, str]) -> None:
+        self._model.info(facts)
+
+    # BatchObserver: called from the inference threads; prometheus_client's series are safe to use from any thread.
+    def batch_done(self, size: int, bucket: int, run_s: float) -> None:
+        self.batch_size.observe(size)
+        self.batch_seconds.labels(str(bucket)).observe(run_s)
+
+    def entry_dropped(self, reason: str) -> None:
+        self.queue_dropped.labels(reason).inc()
+
+    def fetch_ended(self, outcome: str) -> None:
+        self.fetches.labels(outcome).inc()
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """(body, content type): OpenMetrics when the scraper asks for it, else the Prometheus text format."""
+        encode, content_type = exposition.choose_encoder(accept)
+        return encode(self.registry), content_type

@@ -1,0 +1,1 @@
+"""The HTTP server process: uvicorn, signals, limits of the HTTP protocol."""

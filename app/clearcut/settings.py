@@ -1,0 +1,337 @@
+"""Every ``CLEARCUT_*`` variable, declared once: name, type, default, bounds and description.
+
+The environment is read when ``load()`` is called, never at import. The table in
+``docs/configuration.md`` is generated from this file (``make docs``) and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from .errors import StartupError
+
+PREFIX = "CLEARCUT_"
+MIB = 1024 * 1024
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    # listening sockets
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. A public address needs API keys (`CLEARCUT_DATABASE_URL`) or "
+        "`CLEARCUT_ALLOW_ANONYMOUS=true`.",
+    )
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0 selects a free port and logs it.")
+    allow_anonymous: bool = Field(
+        False,
+        description="Serve requests without an API key, on a public address or together with requests that have a key.",
+    )
+    cors_origins: str = Field(
+        "", description="Comma-separated browser origins that may call the API, or `*`. Empty: CORS is off."
+    )
+
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Serve `/metrics` on this port instead of the main port. 0 selects a free port and logs it.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`. Requests to it need no API key."
+    )
+
+    # accounts and rate limits
+    database_url: str = Field(
+        "",
+        description="Database of API keys and credits: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no "
+        "accounts.",
+    )
+    key_cache_s: float = Field(
+        5, ge=0, le=300, description="API-key cache TTL, seconds. Revocations take effect within this time."
+    )
+    requests_per_minute: int = Field(
+        0, ge=0, description="Maximum requests per minute for each key; further requests get 429. 0: no limit."
+    )
+    megapixels_per_minute: int = Field(
+        0, ge=0, description="Maximum megapixels per minute for each key; further requests get 429. 0: no limit."
+    )
+    concurrent: int = Field(
+        0, ge=0, description="Maximum concurrent requests for each key; further requests get 429. 0: no limit."
+    )
+    limits_url: str = Field(
+        "",
+        description="`redis://…` or `valkey://…`: store of rate limits that several nodes share. Empty: each node"
+        " counts alone.",
+    )
+    replay_mb: int = Field(
+        64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, MiB."
+    )
+
+    # model
+    model: str = Field("clearcut-m", description="Name of the model in the manifest.")
+    model_dir: Path | None = Field(None, description="Second folder to search for the model file, after `models/`.")
+    device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
+        "auto",
+        description="Execution provider. With any value but `auto` the service does not start if the provider is "
+        "missing.",
+    )
+
+    cuda_graphs: bool = Field(
+        False, description="Run each batch size as a CUDA graph. This can lower the latency of single images on a GPU."
+    )
+    tensorrt_cache: Path | None = Field(
+        None,
+        description="Folder for TensorRT engines (`make tensorrt-cache`). Empty: engines are built at each start,"
+        " which takes minutes.",
+    )
+    plan_cache: Path | None = Field(
+        None,
+        description="Folder that stores the results of the start-up measurement for a month. Empty: measured at "
+        "each start.",
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="Model file to run. `auto` uses 16-bit floats on a GPU, 8-bit integers on a CPU with VNNI if "
+        "they are fast there, and 32-bit floats otherwise. With any other value the service does not "
+        "start if the model has no such file.",
+    )
+    model_mirror: str = Field(
+        "",
+        description="Base URL from which `python -m clearcut models pull` downloads model files by name, instead of "
+        "their publishers' URLs. The service itself downloads nothing.",
+    )
+
+    # input limits, checked before the work they limit
+    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Maximum size of an uploaded image, bytes.")
+    max_megapixels: float = Field(
+        50,
+        gt=0,
+        le=500,
+        description="Maximum input size, megapixels, read from the image header. An output larger than its input "
+        "is limited to the same value, and to 50.",
+    )
+    max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, pixels.")
+    max_scans: int = Field(
+        64,
+        ge=1,
+        le=10_000,
+        description="Maximum number of scans in a progressive JPEG. Each scan needs another pass over the image.",
+    )
+    max_segments: int = Field(
+        1_000,
+        ge=16,
+        le=1_000_000,
+        description="Maximum number of chunks or segments in a file. Large numbers of them cost seconds of parsing.",
+    )
+
+    # concurrency and timeouts
+    slots: int = Field(
+        64, ge=1, le=4096, description="Maximum concurrent requests; further requests get 503 with Retry-After."
+    )
+    inflight_megapixels: float = Field(
+        0,
+        ge=0,
+        description="Maximum decoded megapixels in memory at once; further requests wait. 0: a quarter of the "
+        "memory limit.",
+    )
+    deadline_s: float = Field(
+        60,
+        gt=0,
+        le=600,
+        description="Maximum time from the first byte of a request to its response, seconds; then 504.",
+    )
+    body_stall_s: float = Field(
+        10,
+        gt=0,
+        le=600,
+        description="Maximum pause within a request body, seconds; then 408. Clients must also read responses at "
+        "8 KiB/s or more, averaged over this time.",
+    )
+
+    # URLs in requests
+    fetch: bool = Field(
+        False,
+        description="Accept image URLs (`image_url`, `url`, `bg_image_url`) on the synchronous routes. Jobs "
+        "always accept URLs.",
+    )
+    fetch_allow: str = Field(
+        "",
+        description="Comma-separated hosts, `host:port`, `.domain` or networks that may be private and may use "
+        "http. An entry with a port allows that port.",
+    )
+    fetch_deny: str = Field(
+        "",
+        description="Comma-separated hosts, `host:port`, `.domain` or networks that are never connected to. `*` "
+        "denies everything that `CLEARCUT_FETCH_ALLOW` does not name.",
+    )
+    fetch_http: bool = Field(False, description="Also allow plain `http://` URLs for images and webhooks.")
+    fetch_timeout_s: float = Field(
+        15, gt=0, le=300, description="Timeout of one download, from the name lookup to the last byte, seconds."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Each account has a "
+        "secret derived from it (`python -m clearcut jobs webhook-secret`). Empty: webhooks are not "
+        "signed.",
+    )
+    webhook_shared_signature: bool = Field(
+        True,
+        description="Add a second signature, made with `CLEARCUT_WEBHOOK_SECRET` itself, to the webhooks of "
+        "accounts. Set to `false` once all receivers use their account's secret.",
+    )
+
+    # stored inputs and outputs
+    data_dir: Path = Field(
+        Path("clearcut-data"), description="Folder for stored inputs, outputs and jobs. Created when needed."
+    )
+    blobs: str = Field(
+        "", description="`s3://bucket/prefix`: store inputs and outputs there. Empty: in `CLEARCUT_DATA_DIR`."
+    )
+    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="Lifetime of stored outputs, seconds.")
+    blob_quota_mb: int = Field(
+        10_240,
+        ge=1,
+        description="Maximum size of all stored inputs and outputs, MiB; then new jobs get 503 with Retry-After.",
+    )
+    signing_secret: SecretStr | None = Field(
+        None,
+        description="Signs the URLs of outputs. Use the same value on all nodes. In a comma-separated list the "
+        "first secret signs and all secrets verify. Empty: a random secret, stored in "
+        "`CLEARCUT_DATA_DIR`.",
+    )
+    public_url: str = Field(
+        "", description="Base URL of this service in the URLs of outputs. Empty: taken from each request."
+    )
+
+    # jobs (asynchronous APIs)
+    jobs: Literal["off", "sqlite", "postgresql"] = Field(
+        "off",
+        description="Enables the asynchronous APIs and selects the queue. `sqlite`: a file in "
+        "`CLEARCUT_DATA_DIR`, for one process. `postgresql`: for several processes.",
+    )
+    jobs_url: str = Field(
+        "", description="`postgresql://…` for `CLEARCUT_JOBS=postgresql`. Empty: the value of `CLEARCUT_DATABASE_URL`."
+    )
+    jobs_waiting: int = Field(
+        10_000, ge=1, description="Maximum number of waiting jobs; further jobs get 503 with Retry-After."
+    )
+    eachlabs_per_minute: int = Field(
+        100, ge=0, description="each::labs API: maximum predictions per minute for each key; then 429. 0: no limit."
+    )
+    eachlabs_concurrent: int = Field(
+        10, ge=0, description="each::labs API: maximum unfinished predictions for each key; then 429. 0: no limit."
+    )
+
+    # inference
+    workers: int = Field(
+        0, ge=0, le=256, description="Threads for decoding and encoding. 0: one for each CPU of the quota."
+    )
+    lanes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Number of parallel model sessions. 0: measured at start on a CPU, 1 on a GPU.",
+    )
+    intra_op_threads: int = Field(
+        0, ge=0, le=256, description="Threads of one model session. 0: measured together with `CLEARCUT_LANES`."
+    )
+    buckets: str = Field(
+        "",
+        pattern=r"^([1-9]\d{0,2}(,[1-9]\d{0,2})*)?$",
+        description="Batch sizes to prepare, such as `1,2,4,8`. Empty: measured at start.",
+    )
+    max_delay_ms: float = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="Maximum time that a batch waits for requests that are being received, milliseconds.",
+    )
+    watchdog_s: float = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="Maximum duration of one model run, seconds. After that the process exits with code 1.",
+    )
+
+    # traces
+    otel_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^@\s]+)?$",
+        description="`http://collector:4318`: send traces there as OTLP over HTTP, with the headers in "
+        "`OTEL_EXPORTER_OTLP_HEADERS`. Empty: no traces.",
+    )
+    otel_sample: float = Field(
+        1, ge=0, le=1, description="Share of requests to trace, unless the `traceparent` of the request decides."
+    )
+
+    # shutdown
+    drain_delay_s: float = Field(
+        0,
+        ge=0,
+        le=120,
+        description="Time after SIGTERM in which `/readyz` returns 503 and requests are still accepted, seconds.",
+    )
+    drain_timeout_s: float = Field(
+        65, gt=0, le=900, description="Maximum time after that delay for accepted requests to finish, seconds."
+    )
+
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        return tuple(int(size) for size in self.buckets.split(",")) if self.buckets else ()
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum severity of log lines."
+    )
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment; all faults are reported together, each naming its variable.
+
+    Raises:
+        StartupError: a variable is malformed, out of range, or unknown (with a suggestion).
+    """
+    settings, faults = read(environ)
+    if faults:
+        raise StartupError("; ".join(faults))
+    return settings
+
+
+def read(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+    """(the settings, with the default wherever a variable is at fault; the faults, each naming its variable)."""
+    env = os.environ if environ is None else environ
+    given = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in env.items()
+        if name.upper().startswith(PREFIX) and value != ""
+    }
+    faults = [
+        f"{PREFIX}{name.upper()}: unknown setting{_hint(name)}" for name in given if name not in Settings.model_fields
+    ]
+    known = {name: value for name, value in given.items() if name in Settings.model_fields}
+    try:
+        return Settings.model_validate(known), faults
+    except ValidationError as exc:
+        wrong = {str(err["loc"][0]) for err in exc.errors()}
+        faults += [
+            f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']}{_got(str(err['loc'][0]), err['input'])}"
+            for err in exc.errors()
+        ]
+    return Settings.model_validate({name: value for name, value in known.items() if name not in wrong}), faults
+
+
+def _got(name: str, value: object) -> str:
+    """The value that was given, unless it is a secret or may hold a password."""
+    return "" if "secret" in name or name.endswith(("_url", "_endpoint")) else f" (got {value!r})"
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""

@@ -1,0 +1,176 @@
+"""A blob store in a local folder: one file a blob, its facts in the first line, its expiry as the file's time.
+
+A file is written under another name, flushed to the disk and then renamed, so that a crash leaves all of it or
+nothing; the sweep finds expired files by their time alone, without opening them. Only the owner may read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .base import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
+from .quota import QuotaUsage
+
+_TEMPORARY = ".part-"
+_ORPHAN_S = 3600.0
+"""A temporary file of this age belongs to no ``put`` that is still going on."""
+_RECOUNT_S = 10.0
+_HEAD_BYTES = 512
+
+
+class FolderBlobs:
+    """Blobs below ``folder``, which is made when needed. Several processes may share it.
+
+    Args:
+        quota_bytes: of all blobs together; other processes' share is counted anew every ten seconds.
+        clock: Unix time.
+    """
+
+    def __init__(self, folder: Path, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._usage = QuotaUsage(quota_bytes)
+        self._counted = float("-inf")
+
+    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
+        path = self._path(key)
+        view = memoryview(data).cast("B")
+        etag = hashlib.sha256(view).hexdigest()[:32]
+        stat = Stat(len(view), check_media_type(media_type), expires_at, etag)
+        head = json.dumps([stat.size, stat.media_type, stat.expires_at, stat.etag]).encode() + b"\n"
+        self._reserve(key, len(head) + len(view))
+        self._make(path.parent)
+        temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(head)
+                file.write(view)
+                file.flush()
+                os.utime(file.fileno(), (expires_at, expires_at))
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            self._counted = float("-inf")
+            raise
+        _flush_folder(path.parent)
+        return stat
+
+    def get(self, key: str) -> Blob:
+        stat, file = self._open(key)
+        with file:
+            return Blob(file.read(), stat)
+
+    def stat(self, key: str) -> Stat:
+        stat, file = self._open(key)
+        file.close()
+        return stat
+
+    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        _, file = self._open(key)
+        return _pieces(file, start, end)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return
+        with self._lock:
+            self._usage.remove(key, size)
+
+    def sweep(self, now: float) -> int:
+        removed = 0
+        for entry in self._entries():
+            temporary = entry.name.startswith(_TEMPORARY)
+            try:
+                if entry.stat().st_mtime <= (now - _ORPHAN_S if temporary else now):
+                    os.unlink(entry.path)
+                    removed += 1
+            except FileNotFoundError:
+                continue  # another process sweeps too
+        self._counted = float("-inf")
+        return removed
+
+    def require_space(self, key: str) -> None:
+        with self._lock:
+            self._recount()
+            self._usage.require(key, 1)
+
+    def _reserve(self, key: str, size: int) -> None:
+        with self._lock:
+            self._recount()
+            self._usage.require(key, size)
+            self._usage.add(key, size)
+
+    def _recount(self) -> None:
+        if time.monotonic() - self._counted >= _RECOUNT_S:
+            self._usage.recount(self._sizes())
+            self._counted = time.monotonic()
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        for entry in self._entries():
+            with suppress(FileNotFoundError):
+                yield entry.name, entry.stat().st_size
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        try:
+            shards = [shard.path for shard in os.scandir(self._folder) if shard.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return
+        for shard in shards:
+            with os.scandir(shard) as entries:
+                yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
+
+    def _path(self, key: str) -> Path:
+        return self._folder / hashlib.sha256(check_key(key).encode()).hexdigest()[:2] / key
+
+    def _make(self, shard: Path) -> None:
+        """What was put must be found after a power cut, and so must the folders that lead to it."""
+        for folder in (shard.parent, shard):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _flush_folder(folder.parent)
+
+    def _open(self, key: str) -> tuple[Stat, BinaryIO]:
+        """The file, at the first byte of the blob."""
+        try:
+            file = self._path(key).open("rb")
+        except (FileNotFoundError, ValueError):  # a malformed key has no blob
+            raise KeyError(key) from None
+        try:
+            stat = Stat(*json.loads(file.readline(_HEAD_BYTES)))
+            if stat.expires_at <= self._clock():
+                raise KeyError(key)
+        except BaseException:
+            file.close()
+            raise
+        return stat, file
+
+
+def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start, os.SEEK_CUR)
+        while start < end and (piece := file.read(min(CHUNK_BYTES, end - start))):
+            start += len(piece)
+            yield piece
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,186 @@
+"""A blob store in an S3-compatible bucket, through s3fs.
+
+A blob with the key K that expires at E is the object ``prefix/K/E~type~subtype``: one listing below ``prefix/K/`` tells
+everything of it, and a sweep finds what has expired by names alone, without asking after each object. Credentials,
+region and endpoint are botocore's own (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and their kin), never settings here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from clearcut.errors import StartupError, Unavailable
+
+from .base import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
+from .quota import QuotaUsage
+
+_NAME = re.compile(r"(\d{1,12})~([a-z0-9.+-]+)~([a-z0-9.+-]+)")
+_RECOUNT_S = 60.0
+
+log = logging.getLogger("clearcut")
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """What botocore raises of a server that is away, in the service's words.
+
+    Raises:
+        Unavailable: it is, or refuses us.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as exc:
+        log.error("the bucket failed", extra={"fields": {"error": type(exc).__name__}})
+        raise Unavailable("The storage for inputs and outputs cannot be reached", retry_after=5) from None
+
+
+class BucketBlobs:
+    """Blobs below ``root`` (bucket/prefix) of a file system of fsspec's.
+
+    Args:
+        quota_bytes: of all blobs together; what other nodes put there is counted anew every minute.
+        clock: Unix time.
+    """
+
+    def __init__(self, files: Any, root: str, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._files = files
+        self._root = root.rstrip("/")
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._usage = QuotaUsage(quota_bytes)
+        self._counted = float("-inf")
+
+    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
+        folder = self._folder(key)
+        name = f"{math.ceil(expires_at)}~{check_media_type(media_type).replace('/', '~')}"
+        size = memoryview(data).nbytes
+        earlier = self._objects(folder)
+        self._reserve(key, size)
+        path = f"{folder}/{name}"
+        try:
+            with _asking():
+                self._files.pipe_file(path, bytes(data), ContentType=media_type)
+                facts = self._files.info(path)
+        except BaseException:
+            self._counted = float("-inf")
+            raise
+        self._remove([old for old in earlier if old != path])
+        return self._stat(path, facts)
+
+    def get(self, key: str) -> Blob:
+        path, stat = self._find(key)
+        return Blob(self._read(key, path, None, None), stat)
+
+    def stat(self, key: str) -> Stat:
+        return self._find(key)[1]
+
+    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        path, _ = self._find(key)
+        return self._pieces(key, path, start, end)
+
+    def delete(self, key: str) -> None:
+        self._remove(self._objects(self._folder(key)))
+        self._counted = float("-inf")
+
+    def sweep(self, now: float) -> int:
+        expired = [path for path in self._objects(self._root) if self._expiry(path) <= now]
+        self._remove(expired)
+        self._counted = float("-inf")
+        return len(expired)
+
+    def require_space(self, key: str) -> None:
+        with self._lock:
+            self._recount()
+            self._usage.require(key, 1)
+
+    def _reserve(self, key: str, size: int) -> None:
+        with self._lock:
+            self._recount()
+            self._usage.require(key, size)
+            self._usage.add(key, size)
+
+    def _recount(self) -> None:
+        if time.monotonic() - self._counted >= _RECOUNT_S:
+            objects = self._objects(self._root)
+            self._usage.recount((path.split("/")[-2], int(facts["size"])) for path, facts in objects.items())
+            self._counted = time.monotonic()
+
+    def _pieces(self, key: str, path: str, start: int, end: int) -> Iterator[bytes]:
+        for begin in range(start, end, CHUNK_BYTES):
+            yield self._read(key, path, begin, min(begin + CHUNK_BYTES, end))
+
+    def _read(self, key: str, path: str, start: int | None, end: int | None) -> bytes:
+        try:
+            with _asking():
+                return bytes(self._files.cat_file(path, start=start, end=end))
+        except FileNotFoundError:  # swept since it was found
+            raise KeyError(key) from None
+
+    def _find(self, key: str) -> tuple[str, Stat]:
+        try:
+            objects = self._objects(self._folder(key))
+        except ValueError:  # a malformed key has no blob
+            raise KeyError(key) from None
+        if not objects:
+            raise KeyError(key)
+        path = max(objects, key=self._expiry)
+        stat = self._stat(path, objects[path])
+        if stat.expires_at <= self._clock():
+            raise KeyError(key)
+        return path, stat
+
+    def _objects(self, folder: str) -> dict[str, Any]:
+        """Our objects below a folder with their facts, always as they are now."""
+        with _asking():
+            found = self._files.find(folder, detail=True, refresh=True)
+        return {path: facts for path, facts in found.items() if _NAME.fullmatch(path.rpartition("/")[2])}
+
+    def _remove(self, paths: list[str] | dict[str, Any]) -> None:
+        for path in paths:
+            try:
+                with _asking():
+                    self._files.rm_file(path)
+            except FileNotFoundError:
+                continue  # another node was first
+
+    def _folder(self, key: str) -> str:
+        return f"{self._root}/{check_key(key)}"
+
+    def _expiry(self, path: str) -> float:
+        return float(path.rpartition("/")[2].partition("~")[0])
+
+    def _stat(self, path: str, facts: Any) -> Stat:
+        expires, kind, subtype = path.rpartition("/")[2].split("~")
+        etag = re.sub(r"[^A-Za-z0-9-]", "", str(facts.get("ETag", "")))
+        return Stat(int(facts["size"]), f"{kind}/{subtype}", float(expires), etag)
+
+
+def bucket_blobs(address: str, quota_bytes: int) -> BucketBlobs:
+    """The store at ``s3://bucket/prefix``; asks for the bucket once.
+
+    Raises:
+        StartupError: s3fs is not installed, or the bucket cannot be listed.
+    """
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?", address):
+        raise StartupError("CLEARCUT_BLOBS: expected s3://bucket or s3://bucket/prefix")
+    try:
+        import s3fs
+    except ImportError:
+        raise StartupError("CLEARCUT_BLOBS needs s3fs: pip install '.[s3]'") from None
+    files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+    root = address.removeprefix("s3://").rstrip("/")
+    bucket, _, prefix = root.partition("/")
+    try:
+        files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except Exception as exc:  # whatever botocore raises: a name, a network or a permission is at fault
+        raise StartupError(f"CLEARCUT_BLOBS={address} cannot be listed: {type(exc).__name__}: {exc}") from None
+    return BucketBlobs(files, root, quota_bytes)

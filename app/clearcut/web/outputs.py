@@ -1,0 +1,134 @@
+"""``GET /outputs/{key}``: an output of a job, for whoever has its signed address. Ranges and ETags as in RFC 9110."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from clearcut.errors import InvalidSignature, OutputExpired, OutputNotFound, Overloaded, RangeNotSatisfiable
+from clearcut.service import Service
+from clearcut.storage.base import Stat
+from clearcut.storage.signed_urls import verify
+from clearcut.web.apis.poof import DIALECT
+
+from .context import RequestContext
+from .json_schema import INTEGER, TEXT
+from .openapi import FILE, IMAGES, error_response, get_operation
+
+_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d{0,18})[ \t]*-[ \t]*(\d{0,18})[ \t]*", re.IGNORECASE)
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
+
+
+def routes(service: Service) -> list[Route]:
+    async def output(request: Request) -> Response:
+        outputs = service.outputs
+        if outputs is None:
+            raise OutputNotFound("This service keeps no outputs")
+        key, query, now = request.path_params["key"], request.query_params, time.time()
+        verify(key, query.get("expires", ""), query.get("signature", ""), outputs.secrets, now)
+        exchange = RequestContext.of(request)
+        exchange.held.enter_context(service.downloads.enter())
+        try:
+            stat = await asyncio.to_thread(outputs.store.stat, key)
+            headers = _headers(stat, now)
+            if _matches(request.headers.get("if-none-match", ""), stat.etag):
+                return Response(status_code=304, headers=headers)
+            wanted = None
+            if request.headers.get("if-range", f'"{stat.etag}"') == f'"{stat.etag}"':
+                wanted = byte_range(request.headers.get("range", ""), stat.size)
+            start, end = wanted or (0, stat.size)
+            headers |= {"Content-Type": stat.media_type, "Content-Length": str(end - start)}
+            if wanted is not None:
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{stat.size}"
+            status = 206 if wanted is not None else 200
+            if request.method == "HEAD":
+                return Response(status_code=status, headers=headers)
+            pieces = await asyncio.to_thread(outputs.store.open_range, key, start, end)
+        except KeyError:
+            raise OutputNotFound("It is not kept any more, or never was") from None
+        exchange.facts |= {"media_type": stat.media_type, "bytes_out": end - start}
+        return _Pieces(pieces, status, headers)
+
+    return [Route("/outputs/{key}", output, methods=["GET"])]
+
+
+def paths() -> dict[str, Any]:
+    """For the OpenAPI document."""
+    file = {kind: {"schema": FILE} for kind in (*IMAGES, "application/zip")}
+    described = {name: {"schema": TEXT} for name in ("ETag", "Accept-Ranges", "Content-Disposition")}
+    answers: dict[str, Any] = {
+        "200": {"description": "The output", "headers": described, "content": file},
+        "206": {"description": "The part that Range asks for", "headers": described, "content": file},
+        "304": {"description": "As If-None-Match has it already"},
+    }
+    for kind in (InvalidSignature, OutputNotFound, OutputExpired, RangeNotSatisfiable, Overloaded):
+        answers[str(kind.status)] = error_response(kind.message, DIALECT)
+    item = get_operation("An output of a job, by its signed address", "Outputs", DIALECT, answers, keyed=False)
+    item["get"]["parameters"] = [
+        {"name": "key", "in": "path", "required": True, "schema": TEXT},
+        {"name": "expires", "in": "query", "description": "Unix time.", "schema": INTEGER},
+        {"name": "signature", "in": "query", "schema": TEXT},
+        {"name": "Range", "in": "header", "description": "One range of bytes.", "schema": TEXT},
+    ]
+    return {"/outputs/{key}": item}
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """(first byte, byte after the last); None for the whole: no range, several, or one that is none.
+
+    Raises:
+        RangeNotSatisfiable: it begins beyond the end.
+    """
+    found = _RANGE.fullmatch(header.strip())
+    if found is None or not (found[1] or found[2]):
+        return None
+    if not found[1]:  # the last so many
+        length = int(found[2])
+        if length == 0 or size == 0:
+            raise RangeNotSatisfiable(size)
+        return max(0, size - length), size
+    first, last = int(found[1]), int(found[2]) if found[2] else size - 1
+    if found[2] and last < first:
+        return None
+    if first >= size:
+        raise RangeNotSatisfiable(size)
+    return first, min(last + 1, size)
+
+
+def _headers(stat: Stat, now: float) -> dict[str, str]:
+    """Of every answer that is not an error. Nothing in the file can act in a browser: no sniffing, no scripts."""
+    return {
+        "ETag": f'"{stat.etag}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={max(0, int(stat.expires_at - now))}",
+        "Content-Disposition": f'inline; filename="cutout.{_EXTENSIONS.get(stat.media_type, "bin")}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+def _matches(header: str, etag: str) -> bool:
+    """Whether If-None-Match has it, weakly compared."""
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or f'"{etag}"' in tags
+
+
+class _Pieces(Response):
+    """A body that is read on a thread while it is sent."""
+
+    def __init__(self, pieces: Iterator[bytes], status: int, headers: dict[str, str]) -> None:
+        super().__init__(status_code=status, headers=headers)
+        self._iterator = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while (piece := await asyncio.to_thread(next, self._iterator, b"")) != b"":
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

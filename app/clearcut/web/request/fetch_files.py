@@ -1,0 +1,30 @@
+"""Files that a request names by address: fetched before anything else is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from clearcut.errors import DeadlineExceeded
+from clearcut.observability.timing import RequestTiming
+
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from clearcut.fetch.client import FetchClient
+
+
+async def fetch_files(fetcher: FetchClient, upload: Upload, trace: RequestTiming) -> None:
+    """Put the files behind the upload's addresses beside the others.
+
+    Raises:
+        AddressRefused, FetchFailed, TooManyBytes: one of them cannot be had; names its field.
+        DeadlineExceeded: the request's time is over.
+    """
+    with trace.stage("fetch"):
+        try:
+            async with asyncio.timeout(trace.remaining()):
+                for role, (name, url) in upload.addresses.items():
+                    upload.files[role] = (await fetcher.get(url, field=name)).data
+        except TimeoutError:
+            raise DeadlineExceeded("fetch") from None

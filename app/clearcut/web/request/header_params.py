@@ -1,0 +1,33 @@
+"""Headers with parameters, such as Content-Type and Content-Disposition, under caps."""
+
+from __future__ import annotations
+
+from python_multipart.multipart import parse_options_header
+
+from clearcut.errors import MalformedBody
+
+MAX_CONTENT_TYPE_BYTES = 1024
+MAX_PARAMETERS = 64
+
+
+def parse_content_type(value: str | None) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return (media type in lower case, parameters) of a Content-Type header; empty if there is none.
+
+    Raises:
+        MalformedBody: it is longer than 1,024 bytes, or has more than 64 parameters.
+    """
+    if value is not None and len(value) > MAX_CONTENT_TYPE_BYTES:
+        raise MalformedBody(f"The Content-Type header is longer than {MAX_CONTENT_TYPE_BYTES} bytes")
+    return parse_parameters(value or "", "Content-Type")
+
+
+def parse_parameters(value: str | bytes, header: str) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return (value in lower case, parameters). The time grows with the number of parameters, so that is limited.
+
+    Raises:
+        MalformedBody: there are more than 64 parameters.
+    """
+    data = value.encode("latin-1") if isinstance(value, str) else value
+    if data.count(b";") > MAX_PARAMETERS:
+        raise MalformedBody(f"The {header} header has more than {MAX_PARAMETERS} parameters")
+    return parse_options_header(data)

@@ -1,0 +1,167 @@
+"""Hostile files: small to send, and dear to whoever believes them. Each maker returns the bytes of one file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from . import samples
+
+MIB = 1 << 20
+
+
+def jpeg_scan_bomb(scans: int = 1000, side: int = 4096) -> bytes:
+    """A legal progressive JPEG whose last refinement scan comes again and again; each costs a pass over the picture."""
+    data = samples.jpeg(np.full((side, side), 128, np.uint8), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * scans + b"\xff\xd9"
+
+
+def jpeg_scan_bomb_behind_comment(scans: int = 1000) -> bytes:
+    """The same, with an end-of-image marker inside a comment before the extra scans: a naive count stops there."""
+    data = samples.jpeg(np.full((256, 256), 128, np.uint8), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + b"\xff\xfe\x00\x04\xff\xd9" + data[last:-2] * scans + b"\xff\xd9"
+
+
+def jpeg_segment_flood(size: int = 10 * MIB) -> bytes:
+    """Empty comments."""
+    data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
+    return data[:2] + b"\xff\xfe\x00\x02" * (size // 4) + data[2:]
+
+
+def jpeg_fill_flood(size: int = 10 * MIB) -> bytes:
+    """Fill bytes before the first segment."""
+    data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
+    return data[:2] + b"\xff" * size + data[2:]
+
+
+def jpeg_stuffing_flood(size: int = 20 * MIB) -> bytes:
+    """Entropy-coded data of nothing but stuffed bytes: every second byte looks like a marker."""
+    data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
+    return data[:-2] + b"\xff\x00" * (size // 2) + b"\xff\xd9"
+
+
+def jpeg_two_frames() -> bytes:
+    """A second frame header, of another size than the one that was checked."""
+    data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
+    at = data.index(b"\xff\xc0")
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    frame = bytearray(data[at : at + 2 + length])
+    frame[5:9] = struct.pack(">HH", 60_000, 60_000)
+    return data[:at] + data[at : at + 2 + length] + bytes(frame) + data[at + 2 + length :]
+
+
+def jpeg_huge_claim() -> bytes:
+    data = bytearray(samples.jpeg(np.zeros((8, 8, 3), np.uint8)))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 65_535, 65_535)
+    return bytes(data)
+
+
+def _png(width: int, height: int, data_chunks: list[bytes], before: bytes = b"") -> bytes:
+    ihdr = samples.png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = b"".join(samples.png_chunk(b"IDAT", part) for part in data_chunks)
+    return b"\x89PNG\r\n\x1a\n" + ihdr + before + body + samples.png_chunk(b"IEND", b"")
+
+
+def png_huge_claim(side: int = 65_535) -> bytes:
+    return _png(side, side, [zlib.compress(bytes(100))])
+
+
+def png_empty_promise(side: int = 7000) -> bytes:
+    """Within every limit, and a few bytes of data for 147 MB of pixels."""
+    return _png(side, side, [zlib.compress(bytes(100))])
+
+
+def png_chunk_flood(size: int = 10 * MIB) -> bytes:
+    """Empty text chunks."""
+    chunk = samples.png_chunk(b"tEXt", b"")
+    return _png(1, 1, [zlib.compress(bytes(4))], before=chunk * (size // len(chunk)))
+
+
+def png_splinters(side: int = 1024, part: int = 4) -> bytes:
+    """Image data in chunks of four bytes."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, 3 * side), np.uint8)
+    packed = zlib.compress(np.pad(noise, ((0, 0), (1, 0))).tobytes(), 1)
+    return _png(side, side, [packed[at : at + part] for at in range(0, len(packed), part)])
+
+
+def png_text_bomb(size: int = 512 * MIB) -> bytes:
+    """A compressed text chunk that inflates to ``size``."""
+    return _png(1, 1, [zlib.compress(bytes(4))], before=samples.png_chunk(b"zTXt", b"k\x00\x00" + _zeros(size)))
+
+
+def png_text_flood(count: int = 900, size: int = 7_900_000) -> bytes:
+    """Many compressed text chunks, each below the size at which libpng would give up on it."""
+    chunk = samples.png_chunk(b"zTXt", b"k\x00\x00" + zlib.compress(bytes(size), 9))
+    return _png(1, 1, [zlib.compress(bytes(4))], before=chunk * count)
+
+
+def png_profile_bomb(size: int = 512 * MIB) -> bytes:
+    """A colour profile that inflates to ``size``."""
+    return _png(1, 1, [zlib.compress(bytes(4))], before=samples.png_chunk(b"iCCP", b"k\x00\x00" + _zeros(size)))
+
+
+def webp_chunk_flood(size: int = 10 * MIB) -> bytes:
+    picture = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
+    body = b"WEBP" + picture + b"JUNK\x00\x00\x00\x00" * (size // 8)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_huge_claim() -> bytes:
+    canvas = (16_777_215).to_bytes(3, "little")
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas + canvas
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_lying() -> bytes:
+    """A canvas that passes the limits around a picture of another size."""
+    picture = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
+    side = (7000).to_bytes(3, "little")
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side + picture
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def exif_directory_bomb() -> bytes:
+    """An EXIF directory that claims 65,535 entries and points at itself."""
+    data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
+    tiff = b"II*\x00" + struct.pack("<IH", 8, 65_535) + struct.pack("<HHII", 0x010F, 4, 1, 8) * 5000
+    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\x00\x00" + tiff
+    return data[:2] + segment + data[2:]
+
+
+def _zeros(size: int) -> bytes:
+    deflater = zlib.compressobj(9)
+    block = bytes(MIB)
+    return b"".join(deflater.compress(block) for _ in range(size // MIB)) + deflater.flush()
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "jpeg scans": (jpeg_scan_bomb, "suspicious_structure"),
+    "jpeg scans behind a comment": (jpeg_scan_bomb_behind_comment, "suspicious_structure"),
+    "jpeg segments": (jpeg_segment_flood, "suspicious_structure"),
+    "jpeg fill bytes": (jpeg_fill_flood, "suspicious_structure"),
+    "jpeg two frames": (jpeg_two_frames, "suspicious_structure"),
+    "jpeg 65535 x 65535": (jpeg_huge_claim, "too_many_pixels"),
+    "png 65535 x 65535": (png_huge_claim, "too_many_pixels"),
+    "png empty promise": (png_empty_promise, "corrupt_image"),
+    "png chunks": (png_chunk_flood, "suspicious_structure"),
+    "png splinters": (png_splinters, "suspicious_structure"),
+    "webp chunks": (webp_chunk_flood, "suspicious_structure"),
+    "webp 16777216 x 16777216": (webp_huge_claim, "too_many_pixels"),
+    "webp lying canvas": (webp_lying, "corrupt_image"),
+}
+"""Name: (maker, the ``reason`` of the error that ``probe`` raises)."""
+
+HARMLESS: dict[str, Callable[[], bytes]] = {
+    "jpeg stuffed bytes": jpeg_stuffing_flood,
+    "png text inflating to 512 MiB": png_text_bomb,
+    "png 900 texts inflating to 8 MB each": png_text_flood,
+    "png profile inflating to 512 MiB": png_profile_bomb,
+    "exif directory": exif_directory_bomb,
+}
+"""What is defused by never paying for it: these decode, at the cost of the small picture that they hold."""

@@ -1,0 +1,101 @@
+"""A model that needs no network: bright is subject. For tests of the service around it, and of faults."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import numpy as np
+
+from clearcut import settings as app_settings
+from clearcut.imaging.types import InputSpec
+from clearcut.inference.manifest import ModelEntry
+from clearcut.inference.startup.autotune import ExecutionPlan
+from clearcut.service import ServedModel, Service, build
+from clearcut.web.app import create_app
+
+SIDE = 64
+ENTRY = ModelEntry(
+    name="fake",
+    file="fake.onnx",
+    sha256="0" * 64,
+    licence="none",
+    source="tests",
+    input=InputSpec(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    output="probability",
+    batch_min=1,
+    batch_max=8,
+    golden=None,
+)
+
+
+class BrightIsSubject:
+    """f32[n,3,S,S] -> f32[n,S,S]: 1 where the picture is brighter than mid-grey. ``gate`` holds runs while cleared."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.fault: BaseException | None = None
+
+    def run(self, batch):
+        self.entered.set()
+        self.gate.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        return (batch.mean(axis=1) > 0).astype(np.float32)
+
+
+def serving(engine: BrightIsSubject, **environ: str) -> Service:
+    plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
+    settings = app_settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    return build(settings, load=lambda: ServedModel(ENTRY, [engine], plan))
+
+
+class Stage:
+    """A started service with its application and a client that speaks ASGI to it."""
+
+    def __init__(self, service: Service, engine: BrightIsSubject) -> None:
+        self.service = service
+        self.engine = engine
+        self.app = create_app(service)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://clearcut")
+
+    async def post(self, content: bytes, **query: str) -> httpx.Response:
+        return await self.client.post(
+            "/v1/remove", content=content, params=query, headers={"content-type": "image/png"}
+        )
+
+
+@asynccontextmanager
+async def stage(*, start: bool = True, **environ: str):
+    engine = BrightIsSubject()
+    on = Stage(serving(engine, **environ), engine)
+    if start:
+        await on.service.start()
+    try:
+        yield on
+    finally:
+        engine.gate.set()
+        await on.client.aclose()
+        await on.service.stop()
+
+
+def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> object:
+    """Run ``scenario`` against a started service; ``start=False`` leaves it in STARTING."""
+
+    async def run():
+        async with stage(**environ) as on:
+            return await scenario(on)
+
+    return asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let the loop turn until ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)

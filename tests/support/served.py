@@ -1,0 +1,204 @@
+"""The real server as a subprocess, for live tests, the published clients, the demo and the benchmarks.
+
+``served(slots="4")`` starts ``python -m clearcut serve`` with ``CLEARCUT_SLOTS=4`` on a free port and waits until it is
+ready. The child sees a minimal environment, so that nothing on the developer's machine changes what is tested. What
+it logs is read by a thread of its own: a full pipe would stop the server, and a test waits for events in the log
+instead of sleeping.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60.0
+"""Patience with a start; it takes about a second, and much longer on a machine that is busy with other things."""
+STOP_S = 60.0
+
+
+def environment(**environ: str) -> dict[str, str]:
+    """``slots="4"`` becomes ``CLEARCUT_SLOTS=4``, ``AWS_REGION="x"`` stays; besides what no process can do without."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept["PYTHONPATH"] = str(ROOT / "app")
+    return kept | {name if name.isupper() else f"CLEARCUT_{name.upper()}": each for name, each in environ.items()}
+
+
+def command() -> list[str]:
+    return [sys.executable, "-m", "clearcut", "serve"]
+
+
+def refused(seconds: float = START_S, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a server that is expected to end by itself; what it said and its exit code."""
+    given = environment(**{"port": "0", **environ})
+    return subprocess.run(command(), cwd=ROOT, env=given, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+class Server:
+    """A running ``python -m clearcut serve``, or ``run`` in its place; ``around`` is put before it, such as prlimit."""
+
+    def __init__(
+        self,
+        *,
+        run: Sequence[str] | None = None,
+        around: Sequence[str] = (),
+        beside: Mapping[str, str] = MappingProxyType({}),
+        cwd: Path = ROOT,
+        **environ: str,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*around, *(run or command())],
+            cwd=cwd,
+            env={**environment(**{"port": "0", **environ}), **beside},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # a Ctrl-C at the tests' terminal is for the tests, which then stop it properly
+        )
+        self.log: list[dict[str, Any]] = []
+        """Every line so far, parsed; a line that is not JSON is ``{"event": "not json", "line": …}``."""
+        self.errors: list[str] = []
+        """Lines on standard error."""
+        self.host = "127.0.0.1"
+        self.port = 0
+        self._news = threading.Condition()
+        self._ended = False
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._pipes: list[IO[str]] = [self.process.stdout, self.process.stderr]
+        self._readers = [
+            threading.Thread(target=self._read_log, args=(self.process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self.process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def facts(self) -> psutil.Process:
+        """The process as the system sees it: memory, descriptors, threads."""
+        return psutil.Process(self.process.pid)
+
+    def _read_log(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = {"event": "not json", "line": line.rstrip("\n")}
+            with self._news:
+                self.log.append(entry)
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def _read_errors(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            self.errors.append(line.rstrip("\n"))
+
+    def event(self, name: str, seconds: float = START_S, **fields: Any) -> dict[str, Any]:
+        """The first log line with this event and these fields, waited for.
+
+        Raises:
+            AssertionError: the process ended, or the time passed, without it.
+        """
+
+        def found() -> dict[str, Any] | None:
+            wanted = {"event": name, **fields}
+            return next((line for line in self.log if wanted.items() <= line.items()), None)
+
+        with self._news:
+            self._news.wait_for(lambda: found() is not None or self._ended, seconds)
+            line = found()
+        if line is None:
+            raise AssertionError(f"no {name!r} {fields or ''} in the log.\n{self.transcript()}")
+        return line
+
+    def listening(self) -> Server:
+        self.port = self.event("listening")["port"]
+        return self
+
+    def ready(self) -> Server:
+        self.event("ready")
+        return self
+
+    def transcript(self) -> str:
+        """The end of what it said, for a failure's message."""
+        said = [json.dumps(line) for line in self.log[-20:]] + self.errors[-40:]
+        return f"exit code so far: {self.process.poll()}\n" + "\n".join(said)
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self, seconds: float = STOP_S) -> int:
+        """Wait for it to end by itself.
+
+        Raises:
+            AssertionError: it did not within ``seconds``.
+        """
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds:g} s\n{self.transcript()}") from None
+        self._close()
+        return code
+
+    def stop(self, seconds: float = STOP_S) -> int:
+        """SIGTERM, then the exit code."""
+        if self.process.poll() is None:
+            self.signal()
+        return self.exit_code(seconds)
+
+    def kill(self) -> None:
+        """End it whatever state it is in; does nothing when it has ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(STOP_S)
+        self._close()
+
+    def _close(self) -> None:
+        for reader in self._readers:
+            reader.join(STOP_S)
+        for pipe in self._pipes:
+            pipe.close()
+
+
+@contextmanager
+def started(**environ: Any) -> Iterator[Server]:
+    """A server that has only just been started: it may not be listening yet. Killed at the end if still there."""
+    server = Server(**environ)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def served(**environ: Any) -> Iterator[Server]:
+    """A server that is ready; at the end it is told to stop and must do so with exit code 0, unless it has ended."""
+    with started(**environ) as server:
+        server.listening().ready()
+        yield server
+        if server.process.poll() is None:
+            code = server.stop()
+            assert code == 0, server.transcript()

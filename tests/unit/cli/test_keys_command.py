@@ -1,0 +1,46 @@
+import pytest
+
+from clearcut.__main__ import main
+from clearcut.accounts.keys import parse_key_id
+from clearcut.accounts.ledger import Ledger
+from clearcut.accounts.schema import open_engine
+
+
+@pytest.fixture
+def keys(tmp_path, monkeypatch, capsys):
+    """``keys("list")``: (exit code, what was printed)."""
+    monkeypatch.setenv("CLEARCUT_DATABASE_URL", f"sqlite:///{tmp_path}/a.db")
+
+    def run(*arguments):
+        code = main(["keys", *arguments])
+        return code, capsys.readouterr().out.strip()
+
+    return run
+
+
+def test_create_list_set_credits_revoke(keys, tmp_path):
+    _, key = keys("create", "the shop", "--monthly", "50", "--concurrent", "2")
+    assert parse_key_id(key)
+    _, line = keys("list")
+    assert line.split("\t") == [parse_key_id(key), "valid", "monthly", "0 of 50 used", "the shop"]
+    assert key.split("_", 2)[2] not in line  # a secret may hold "_" itself
+    assert keys("set-credits", key, "--prepaid", "7")[0] == 0
+    assert "prepaid\t0 of 7 used" in keys("list")[1]
+    assert keys("set-credits", parse_key_id(key))[0] == 0
+    assert "unlimited\t0 used" in keys("list")[1]
+    assert keys("revoke", parse_key_id(key))[0] == 0
+    assert "revoked" in keys("list")[1]
+    ledger = Ledger(open_engine(f"sqlite:///{tmp_path}/a.db", 1), 0)
+    assert ledger.find(parse_key_id(key)).quotas.concurrent == 2
+    ledger.close()
+
+
+def test_what_is_not_there_is_said(keys, monkeypatch):
+    assert keys("revoke", "nobody")[0] == 1
+    monkeypatch.delenv("CLEARCUT_DATABASE_URL")
+    assert keys("list")[0] == 1
+
+
+def test_a_number_that_is_none(keys):
+    with pytest.raises(SystemExit):
+        keys("create", "x", "--prepaid", "-1")

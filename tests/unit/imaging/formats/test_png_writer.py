@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import threading
+import zlib
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from clearcut.imaging.formats import png_writer
+from clearcut.imaging.formats.png_chunks import chunks
+from clearcut.imaging.formats.png_writer import encode_png
+from tests.support import samples
+
+
+def pictures() -> dict[str, np.ndarray]:
+    photo = samples.photo("astronaut")
+    alpha = samples.disc(*photo.shape[:2])
+    noise = np.random.default_rng(1).integers(0, 256, (700, 900, 4), np.uint8)
+    cases = {"photo": photo, "rgba": np.dstack([photo, alpha]), "grey": alpha[:, :, None], "noise": noise}
+    for channels in (1, 3, 4):
+        for width, height in ((1, 1), (16_384, 1), (1, 16_384), (5, 3)):
+            cases[f"{width}x{height}x{channels}"] = noise.reshape(-1)[: width * height * channels].reshape(
+                height, width, channels
+            )
+    return cases
+
+
+PICTURES = pictures()
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def deflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "zlib":
+        monkeypatch.setattr(png_writer, "_deflate", zlib)
+    else:
+        pytest.importorskip("isal")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_round_trip_through_two_other_decoders(name: str, deflate: str) -> None:
+    pixels = PICTURES[name]
+    data = encode_png(pixels)
+    with Image.open(BytesIO(data), formats=["PNG"]) as opened:
+        opened.load()
+        by_pillow = np.asarray(opened).reshape(pixels.shape)
+    np.testing.assert_array_equal(by_pillow, pixels)
+    by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert by_opencv is not None
+    if pixels.shape[2] > 1:
+        order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        by_opencv = cv2.cvtColor(by_opencv, order)
+    np.testing.assert_array_equal(by_opencv.reshape(pixels.shape), pixels)
+
+
+def test_the_file_holds_these_chunks_with_right_checksums_and_nothing_else() -> None:
+    view = memoryview(encode_png(PICTURES["rgba"]))
+    found = list(chunks(view))
+    assert [chunk.kind for chunk in found] == [b"IHDR", b"sRGB", b"IDAT", b"IEND"]
+    assert found[-1].end + 4 == len(view)
+    for chunk in found:
+        checksum = int.from_bytes(view[chunk.end : chunk.end + 4], "big")
+        assert checksum == zlib.crc32(view[chunk.start - 4 : chunk.end])
+
+
+def test_smaller_than_a_library_at_the_same_effort() -> None:
+    pixels = PICTURES["rgba"].copy()
+    pixels[pixels[:, :, 3] == 0] = 0
+    assert len(encode_png(pixels)) < 1.1 * len(samples.png(pixels))
+
+
+def test_other_threads_run_meanwhile() -> None:
+    pixels = np.dstack([samples.photo("astronaut", 2400, 2400), np.full((2400, 2400), 255, np.uint8)])
+    turns = 0
+    done = threading.Event()
+
+    def spin() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    try:
+        before = turns
+        encode_png(pixels)
+        gained = turns - before
+    finally:
+        done.set()
+        spinner.join()
+    assert gained > 1000  # a few, if the call kept the interpreter to itself

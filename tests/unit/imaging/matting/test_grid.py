@@ -1,0 +1,58 @@
+"""Cells, and how a matte is read on them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from clearcut.imaging.matting.grid import grid_step, sample_at_cells
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "values", "step"),
+    [
+        (300, 400, 320, 1),
+        (900, 1200, 320, 5),
+        (3000, 4000, 320, 18),
+        (4000, 3000, 0, 18),
+        (900, 1200, 1024, 2),
+        (200, 1600, 320, 3),
+        (1600, 100, 320, 2),
+        (64, 16384, 320, 5),
+        (3000, 16384, 320, 46),
+        (1, 16384, 320, 1),
+        (5, 5, 320, 1),
+    ],
+)
+def test_cells_follow_the_longer_side_but_are_no_taller_than_a_long_picture_bears(
+    height: int, width: int, values: int, step: int
+) -> None:
+    assert grid_step(height, width, values) == step
+
+
+def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
+    """f64[cells,side]: what each cell along a picture's side takes of the values along it.
+
+    Linear between the two next to its centre; the mean of those it covers where each covers two or more.
+    """
+    scale = step * side / pixels
+    if scale < 2:
+        centres = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, side - 1)
+        return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(side)))
+    begin = (np.arange(cells) * scale)[:, None]
+    shared = np.minimum(begin + scale, np.arange(1, side + 1)) - np.maximum(begin, np.arange(side))
+    return np.maximum(0, shared) / scale
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7), (1, 300), (300, 1), (64, 900)],
+)
+def test_the_matte_is_read_at_the_centres_of_the_cells(height: int, width: int) -> None:
+    """Of all cells, those excepted that hang over the frame: of these some repeat their neighbours."""
+    values = cv2.GaussianBlur(np.random.default_rng(3).random((320, 300), np.float32), (0, 0), 2)
+    step = grid_step(height, width)
+    found = sample_at_cells(values, step, height, width)
+    assert found.shape == (-(-height // step), -(-width // step))
+    down, across = reading(len(found), step, height, 320), reading(found.shape[1], step, width, 300)
+    inside = np.s_[: height // step, : width // step]
+    np.testing.assert_allclose(found[inside], (down @ values @ across.T)[inside], atol=1e-3)

@@ -1,0 +1,103 @@
+"""Places shared by accounts: a flood of one account does not delay another one's turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearcut.jobs.fair_limiter import FairLimiter
+
+
+async def settle():
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_accounts_get_places_in_turn():
+    async def scenario():
+        limiter, order = FairLimiter(1, 1), []
+
+        async def use(account):
+            async with limiter.place(account):
+                order.append(account)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(use(account) for account in "aaaaab"))
+        return order
+
+    assert asyncio.run(scenario()) == list("abaaaa")
+
+
+def test_one_account_leaves_places_for_others():
+    async def scenario():
+        limiter, leave = FairLimiter(4, 2), asyncio.Event()
+        held = Counter()
+
+        async def use(account):
+            async with limiter.place(account):
+                held[account] += 1
+                await leave.wait()
+
+        tasks = [asyncio.create_task(use(account)) for account in "aaaab"]
+        await settle()
+        now = dict(held)
+        leave.set()
+        await asyncio.gather(*tasks)
+        return now, held
+
+    assert asyncio.run(scenario()) == ({"a": 2, "b": 1}, {"a": 4, "b": 1})
+
+
+def test_reserve_leaves_places_while_others_hold_theirs_for_long():
+    async def scenario():
+        limiter, leave = FairLimiter(32, 8, reserve=True), asyncio.Event()
+        held = Counter()
+
+        async def use(account):
+            async with limiter.place(account):
+                held[account] += 1
+                await leave.wait()
+
+        tasks = [asyncio.create_task(use(account)) for account in 8 * "a" + 8 * "b" + 8 * "c" + 8 * "d" + "ef"]
+        await settle()
+        now = dict(held)
+        leave.set()
+        await asyncio.gather(*tasks)
+        return now, held.total()
+
+    assert asyncio.run(scenario()) == ({"a": 8, "b": 8, "c": 8, "d": 6, "e": 1, "f": 1}, 34)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["use", "cancel", "cancel late"])), max_size=30))
+def test_cancelled_waiters_lose_no_place(uses):
+    async def scenario():
+        limiter, most, now = FairLimiter(3, 2), Counter(), Counter()
+
+        async def use(account):
+            async with limiter.place(account):
+                now[account] += 1
+                most[account] = max(most[account], now[account])
+                most["all"] = max(most["all"], now.total())
+                try:
+                    await asyncio.sleep(0)
+                finally:
+                    now[account] -= 1
+
+        tasks = [(asyncio.create_task(use(account)), how) for account, how in uses]
+        for _ in range(2):
+            for task, how in tasks:
+                if how == "cancel":
+                    task.cancel()
+            await asyncio.sleep(0)
+        for task, how in tasks:
+            if how == "cancel late":
+                task.cancel()
+        await asyncio.gather(*(task for task, _ in tasks), return_exceptions=True)
+        assert most["all"] <= 3
+        assert max((most[account] for account in "abc"), default=0) <= 2
+        assert (limiter._free, limiter._held.total(), limiter._waiting) == (3, 0, {})
+
+    asyncio.run(scenario())

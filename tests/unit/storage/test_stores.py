@@ -1,0 +1,242 @@
+"""Blobs in a folder: whole or not there, for their owner only, gone when expired, within the quota."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearcut.errors import StorageFull
+from clearcut.storage.base import CHUNK_BYTES
+from clearcut.storage.local import FolderBlobs
+
+HOUR = 3600.0
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def blobs(tmp_path, clock):
+    return FolderBlobs(tmp_path / "deep" / "blobs", 1_000_000, clock)
+
+
+def files(tmp_path):
+    return sorted(path for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_what_was_put_is_what_is_got(blobs):
+    for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
+        made = blobs.put("job1.png", data, "image/png", NOW + HOUR)
+        found = blobs.get("job1.png")
+        assert found.data == b"picture"
+        assert found.stat == made == blobs.stat("job1.png")
+        assert (made.size, made.media_type, made.expires_at) == (7, "image/png", NOW + HOUR)
+
+
+def test_the_etag_is_the_contents(blobs):
+    first = blobs.put("a", b"one", "image/png", NOW + HOUR)
+    assert blobs.put("b", b"one", "image/png", NOW + 2 * HOUR).etag == first.etag
+    assert blobs.put("a", b"two", "image/png", NOW + HOUR).etag != first.etag
+    assert blobs.get("a").data == b"two"
+
+
+def test_an_empty_blob_and_lines_within_one(blobs):
+    for data in (b"", b"\n", b"[1]\n\n" * 1000):
+        blobs.put("a", data, "image/png", NOW + HOUR)
+        assert blobs.get("a").data == data
+
+
+def test_a_range_is_read_in_pieces(tmp_path, clock):
+    blobs = FolderBlobs(tmp_path, 10_000_000, clock)
+    data = os.urandom(3 * CHUNK_BYTES + 7)
+    blobs.put("a", data, "image/png", NOW + HOUR)
+    assert b"".join(blobs.open_range("a", 0, len(data))) == data
+    assert b"".join(blobs.open_range("a", 5, 6)) == data[5:6]
+    pieces = list(blobs.open_range("a", 1, 2 * CHUNK_BYTES + 9))
+    assert b"".join(pieces) == data[1 : 2 * CHUNK_BYTES + 9]
+    assert max(map(len, pieces)) == CHUNK_BYTES
+    with pytest.raises(KeyError):
+        blobs.open_range("b", 0, 1)
+
+
+def test_what_is_open_stays_readable_when_it_is_deleted(blobs):
+    blobs.put("a", b"picture", "image/png", NOW + HOUR)
+    reading = blobs.open_range("a", 0, 7)
+    blobs.delete("a")
+    assert b"".join(reading) == b"picture"
+    with pytest.raises(KeyError):
+        blobs.get("a")
+    blobs.delete("a")
+
+
+def test_only_the_owner_may_read(blobs, tmp_path):
+    old = os.umask(0)
+    try:
+        blobs.put("a", b"picture", "image/png", NOW + HOUR)
+    finally:
+        os.umask(old)
+    (file,) = files(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.parent.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", ".", "..", "../a", "a/b", "/etc/passwd", "a\0b", "a\n", ".hidden", "a" * 129, "ä", "-a", "a b", "a\\b", "~"],
+)
+def test_a_key_is_no_path(blobs, tmp_path, key):
+    with pytest.raises(ValueError, match="malformed blob key"):
+        blobs.put(key, b"x", "image/png", NOW + HOUR)
+    for ask in (blobs.get, blobs.stat, lambda each: blobs.open_range(each, 0, 1)):
+        with pytest.raises(KeyError):
+            ask(key)
+    assert files(tmp_path) == []
+
+
+@given(st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9][./A-Za-z0-9_-]{0,20}", fullmatch=True))
+def test_no_key_reaches_outside(key):
+    try:
+        path = FolderBlobs(Path("/root"), 1)._path(key)
+    except ValueError:
+        return
+    assert len(path.parts) == 4
+    assert ".." not in path.parts
+    assert path.name == key
+
+
+@pytest.mark.parametrize("kind", ["", "image", "image/png; charset=x", "image/png\nX: y", "IMAGE/PNG"])
+def test_a_media_type_is_checked(blobs, kind):
+    with pytest.raises(ValueError, match="malformed media type"):
+        blobs.put("a", b"x", kind, NOW + HOUR)
+
+
+def test_expired_is_gone_at_once_and_swept_from_the_disk(blobs, tmp_path, clock):
+    blobs.put("early", b"x" * 100, "image/png", NOW + HOUR)
+    blobs.put("late", b"y" * 100, "image/png", NOW + 2 * HOUR)
+    assert blobs.sweep(clock.now) == 0
+    clock.now = NOW + HOUR
+    with pytest.raises(KeyError):
+        blobs.get("early")
+    assert len(files(tmp_path)) == 2
+    assert blobs.sweep(clock.now) == 1
+    assert [file.name for file in files(tmp_path)] == ["late"]
+    assert blobs.sweep(NOW + 2 * HOUR) == 1
+    assert files(tmp_path) == []
+
+
+def test_what_an_interrupted_put_left_is_swept_when_it_is_old(blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # as if the process had been killed there
+    with pytest.raises(KeyboardInterrupt):
+        blobs.put("a", b"x", "image/png", NOW + HOUR)
+    monkeypatch.undo()
+    (left,) = files(tmp_path)
+    written = 1_700_000_000
+    os.utime(left, (written, written))
+    assert blobs.sweep(written + HOUR / 2) == 0
+    with pytest.raises(KeyError):
+        blobs.get("a")
+    assert blobs.sweep(written + HOUR) == 1
+    assert files(tmp_path) == []
+
+
+def test_a_put_that_fails_leaves_nothing(blobs, tmp_path, monkeypatch):
+    blobs.put("a", b"before", "image/png", NOW + HOUR)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        blobs.put("a", b"after", "image/png", NOW + HOUR)
+    monkeypatch.undo()
+    assert blobs.get("a").data == b"before"
+    assert len(files(tmp_path)) == 1
+
+
+def test_a_file_and_the_folders_that_lead_to_it_are_flushed(tmp_path, clock, monkeypatch):
+    flushed = []
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), flush(file))[1])
+    FolderBlobs(tmp_path / "blobs", 10_000, clock).put("a", b"x", "image/png", NOW + HOUR)
+    (file,) = files(tmp_path)
+    for each in (file, file.parent, tmp_path / "blobs", tmp_path):
+        assert each.stat().st_ino in flushed, each
+
+
+def test_the_quota_holds(tmp_path, clock):
+    blobs = FolderBlobs(tmp_path, 10_000, clock)
+    blobs.put("a", b"x" * 6_000, "image/png", NOW + HOUR)
+    with pytest.raises(StorageFull) as caught:
+        blobs.put("b", b"x" * 6_000, "image/png", NOW + HOUR)
+    assert caught.value.status == 503
+    assert caught.value.retry_after > 0
+    assert len(files(tmp_path)) == 1
+    blobs.delete("a")
+    blobs.put("b", b"x" * 6_000, "image/png", NOW + HOUR)
+
+
+def fill(blobs, owner):
+    """Put blobs of one owner until they are refused; the reason."""
+    for number in range(100):
+        try:
+            blobs.put(f"{owner}--{number}", b"x" * 1_000, "image/png", NOW + HOUR)
+        except StorageFull as exc:
+            return exc.details
+    return None
+
+
+def test_one_owner_leaves_space_for_others(tmp_path, clock):
+    """Two owners that fill their shares leave space for a third, in this process and after a restart."""
+    blobs = FolderBlobs(tmp_path, 50_000, clock)
+    assert all("share" in fill(blobs, owner) for owner in "abab")
+    again = FolderBlobs(tmp_path, 50_000, clock)
+    assert all("share" in fill(again, owner) for owner in "ab")
+    again.put("c--first", b"x" * 2_000, "image/png", NOW + HOUR)
+    again.require_space("c--second")
+
+
+def test_another_process_counts_what_is_there_already(tmp_path, clock):
+    FolderBlobs(tmp_path, 10_000, clock).put("a", b"x" * 6_000, "image/png", NOW + HOUR)
+    other = FolderBlobs(tmp_path, 10_000, clock)
+    with pytest.raises(StorageFull):
+        other.put("b", b"x" * 6_000, "image/png", NOW + HOUR)
+    assert other.get("a").data == b"x" * 6_000
+
+
+def test_readers_see_the_old_or_the_new_and_never_a_mixture(tmp_path, clock):
+    blobs = FolderBlobs(tmp_path, 100_000_000, clock)
+    versions = {bytes([level]) * 100_000 for level in range(4)}
+    blobs.put("a", next(iter(versions)), "image/png", NOW + HOUR)
+    done = threading.Event()
+
+    def write():
+        for _ in range(25):
+            for version in versions:
+                blobs.put("a", version, "image/png", NOW + HOUR)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(blobs.get("a").data)
+    writer.join()
+    assert seen <= versions
+    assert len(files(tmp_path)) == 1

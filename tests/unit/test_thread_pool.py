@@ -1,0 +1,79 @@
+import os
+import sys
+import threading
+
+import pytest
+
+from clearcut.thread_pool import Priority, ThreadPool
+
+
+@pytest.fixture
+def held():
+    """A pool of one thread that is busy until the event is set."""
+    pool, gate, entered = ThreadPool(1), threading.Event(), threading.Event()
+
+    def occupy():
+        entered.set()
+        gate.wait(10)
+
+    pool.put(Priority.BEGIN, occupy)
+    assert entered.wait(10)
+    yield pool, gate
+    gate.set()
+    pool.shutdown()
+
+
+def test_work_nearest_to_its_answer_goes_first_and_in_order_of_arrival(held):
+    pool, gate = held
+    done = []
+    ranks = [Priority.BEGIN, Priority.FINISH, Priority.LOOK, Priority.BEGIN, Priority.FINISH]
+    futures = [pool.put(rank, lambda n=n: done.append(n)) for n, rank in enumerate(ranks)]
+    assert pool.depth == 5
+    gate.set()
+    for future in futures:
+        future.result(10)
+    assert done == [1, 4, 2, 0, 3]
+
+
+def test_cancelled_work_never_runs(held):
+    pool, gate = held
+    ran = []
+    first = pool.put(Priority.BEGIN, lambda: ran.append("first"))
+    second = pool.put(Priority.BEGIN, lambda: ran.append("second"))
+    assert first.cancel()
+    gate.set()
+    second.result(10)
+    assert ran == ["second"]
+
+
+def test_an_exception_reaches_its_own_future_and_the_thread_lives_on(held):
+    pool, gate = held
+    gate.set()
+    with pytest.raises(ZeroDivisionError):
+        pool.put(Priority.FINISH, lambda: 1 // 0).result(10)
+    assert pool.put(Priority.FINISH, lambda: 42).result(10) == 42
+
+
+def test_close_cancels_what_waits_and_what_comes(held):
+    pool, gate = held
+    waiting = pool.put(Priority.BEGIN, lambda: None)
+    pool.shutdown()
+    assert waiting.cancelled()
+    assert pool.put(Priority.BEGIN, lambda: None).cancelled()
+    gate.set()
+
+
+def test_it_is_an_executor_like_any_other(held):
+    pool, gate = held
+    gate.set()
+    assert pool.submit(divmod, 7, 2).result(10) == (3, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_threads_can_stand_back_for_others_and_only_they_do():
+    pool, other = ThreadPool(1, nice=19), ThreadPool(1)
+    own = [each.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for each in (pool, other)]
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert [future.result(10) for future in own] == [19, before]
+    pool.shutdown()
+    other.shutdown()
