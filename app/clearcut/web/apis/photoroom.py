@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import InvalidField
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import IMAGES, cutout_response, post_operation

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import InvalidField
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, identify
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema

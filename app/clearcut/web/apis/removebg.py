@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutOutput, CutoutRequest
 from clearcut.errors import InvalidField, MultipleBackgrounds, MultipleImages, NoForeground
 from clearcut.imaging.layout import plan_layout
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutOutput, CutoutRequest
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, admit, identify
 from clearcut.web.context import RequestContext
