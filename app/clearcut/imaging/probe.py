@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clearcut.errors import UnsupportedFormat
 
-from .formats.registry import detect_format
+from .formats.registry import INPUT_FORMATS, detect_format
 from .formats.unsupported import describe
 from .types import Buffer, ImageHeader, ProbeLimits
 
@@ -21,13 +21,17 @@ def probe(data: Buffer, limits: ProbeLimits) -> ImageHeader:
     Bytes after the end of the image are ignored.
 
     Raises:
-        UnsupportedFormat: no registered reader accepts the file; names the format that was detected.
+        UnsupportedFormat: no registered reader accepts the file; names the detected and the accepted formats.
         CorruptImage: the file is truncated, or the header contradicts itself or the data.
         TooManyPixels: the size is above ``limits``.
         SuspiciousStructure: more scans, segments or chunks than ``limits`` allow, or several frame headers.
     """
     view = memoryview(data).cast("B")
     found = detect_format(view)
-    if found is None or found.reader is None:
-        raise UnsupportedFormat(describe(view))
-    return found.reader.probe(view, limits)
+    try:
+        if found is None or found.reader is None:
+            raise UnsupportedFormat(describe(view))
+        return found.reader.probe(view, limits)
+    except UnsupportedFormat as exc:
+        exc.accepted = ", ".join(each.title for each in INPUT_FORMATS)
+        raise
