@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from clearcut.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
 from clearcut.settings import Settings
 
+from . import pricing
 from .keys import Account, parse_key_id, verify_key
 from .ledger import Ledger
 from .quotas import QuotaCounter
@@ -127,15 +128,18 @@ class AccountService:
                 del self._present[account.id]
 
     async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
-        """Whether the account has a credit left, or has used this Idempotency-Key before. Reserves nothing."""
+        """Return whether the account can pay for a request, or has used this Idempotency-Key before.
+
+        Reserves no credits.
+        """
         if account is None or account.plan == "unlimited":
             return True
-        ledger = self._open_ledger()
-        return await self._call(lambda: ledger.can_request(account.id, 1, idempotency_key))
+        ledger, cost = self._open_ledger(), pricing.request_price(account)
+        return await self._call(lambda: ledger.can_request(account.id, cost, idempotency_key))
 
-    async def open(self, account: Account, idempotency: Idempotency | None, cost: int = 1) -> Charge:
-        """Reserve credits; to be closed in any case. Raises as ``Ledger.open`` does."""
-        ledger = self._open_ledger()
+    async def open(self, account: Account, idempotency: Idempotency | None) -> Charge:
+        """Reserve the price of a request. Always ``close`` the charge. Raises as ``Ledger.open``."""
+        ledger, cost = self._open_ledger(), pricing.request_price(account)
         charge = await self._call(lambda: ledger.open(account.id, cost, self._concurrent(account), idempotency))
         if charge.repeats:
             self._observe("repeated")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
+from clearcut.accounts import pricing
 from clearcut.accounts.keys import Account
 from clearcut.accounts.service import AccountService
 from clearcut.errors import ClearcutError, FetchFailed, IdempotencyMismatch, Overloaded, RateLimited, Unavailable
@@ -155,7 +156,7 @@ class JobAcceptance:
                         raise IdempotencyMismatch
                     return earlier
             if account is not None:
-                order = replace(order, charge=new_charge_id())
+                order = replace(order, charge=new_charge_id(), cost=pricing.request_price(account))
             if self._access.enabled:
                 owner = account.id if account is not None else ANONYMOUS
                 order = replace(order, owner=owner_tag(owner, self._secrets[0]))
