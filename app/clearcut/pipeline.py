@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from clearcut.admission.limits import ActiveRequests, PixelBudget
+from clearcut.admission.active_requests import ActiveRequests
+from clearcut.admission.pixel_budget import PixelBudget
 from clearcut.imaging.compose import compose
 from clearcut.imaging.decode import decode
 from clearcut.imaging.edit import edit

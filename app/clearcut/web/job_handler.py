@@ -84,7 +84,7 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
     with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
-        place.claim()
+        place.reacquire()
         if wanted.url is not None and is_data_url(wanted.url):
             raise InvalidOption(wanted.field, "an https:// URL; data: URLs are not accepted here")
         order = JobSpec(

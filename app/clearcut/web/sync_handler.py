@@ -78,7 +78,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
             service.on_pool,
             fetching=service.fetcher is not None,
         )
-    place.claim()
+    place.reacquire()
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from clearcut.admission.limits import PixelBudget
+from clearcut.admission.pixel_budget import PixelBudget
 from clearcut.errors import Overloaded
 
 

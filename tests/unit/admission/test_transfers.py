@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from clearcut.admission import transfers
-from clearcut.admission.limits import Slots
+from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import Transfers
 from clearcut.errors import ClientGone, Overloaded
 

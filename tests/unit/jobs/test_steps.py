@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
 from clearcut.jobs import steps
