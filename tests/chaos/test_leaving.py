@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, until_metric
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import Server, served, started
 from tests.support.wire import Answer, Wire, request
 
@@ -109,8 +109,8 @@ def test_clients_that_hang_up_at_any_moment(accounts):
     with served(database_url=accounts.url) as server:
         crowd = Crowd(server, keys, hang_up=0.4)
         run(crowd, 12, lambda: crowd.until(150))
-        until_metric(server, "clearcut_slots_used", 0)
-        until_metric(server, "clearcut_inflight_pixels", 0)
+        wait_for_metric(server, "clearcut_slots_used", 0)
+        wait_for_metric(server, "clearcut_inflight_pixels", 0)
         charged = charged_once(accounts)
         good = crowd.good()
         assert crowd.others() == {}

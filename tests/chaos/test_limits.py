@@ -10,15 +10,15 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from tests.chaos.conftest import PICTURE, ask, refused
-from tests.live.conftest import metric, until_metric
 from tests.support import samples
 from tests.support.accounts import PICTURE as SMALL
 from tests.support.accounts import Accounts
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import served, started
-from tests.support.wire import Wire, request
+from tests.support.wire import Wire, assert_refused, request, send_request
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
+REQUEST = request(samples.jpeg(samples.photo("rocket", 400, 300)), "image/jpeg")
 PRLIMIT = shutil.which("prlimit")
 FAKETIME = shutil.which("faketime")
 needs_prlimit = pytest.mark.skipif(PRLIMIT is None, reason="prlimit (util-linux) is not installed")
@@ -28,14 +28,14 @@ needs_prlimit = pytest.mark.skipif(PRLIMIT is None, reason="prlimit (util-linux)
 def test_an_allocation_that_fails(broken, trigger, step):
     with broken(step) as server:
         server.listening().ready()
-        sound = ask(server)
+        sound = send_request(server.port, REQUEST)
         trigger.touch()
         for _ in range(3):
-            refused(ask(server), 503, "service_unavailable")
+            assert_refused(send_request(server.port, REQUEST), 503, "service_unavailable")
         assert metric(server, "clearcut_rejected_total", reason="out_of_memory") == 3
         assert metric(server, "clearcut_inflight_pixels") == 0
         trigger.unlink()
-        assert ask(server).body == sound.body
+        assert send_request(server.port, REQUEST).body == sound.body
         assert server.stop() == 0
 
 
@@ -46,11 +46,11 @@ def test_a_process_that_may_not_have_the_memory():
     large = [samples.jpeg(flat[..., :3]), samples.png(flat), samples.webp(flat[..., :3]), samples.jpeg_cmyk(flat)]
     with started(around=[PRLIMIT, "--as=1200000000"]) as server:
         server.listening().ready()
-        sound = ask(server)
+        sound = send_request(server.port, REQUEST)
         assert sound.status == 200
         for data in large:
-            refused(ask(server, request(data, "image/*")), 503, "service_unavailable")
-            assert ask(server).body == sound.body
+            assert_refused(send_request(server.port, request(data, "image/*")), 503, "service_unavailable")
+            assert send_request(server.port, REQUEST).body == sound.body
         assert metric(server, "clearcut_rejected_total", reason="out_of_memory") == len(large)
         assert server.stop() == 0
 
@@ -67,12 +67,12 @@ def test_descriptors_that_run_out():
             assert kept.answer().status == 200
             for _ in range(100):
                 open_wires.enter_context(Wire(server.port))
-            kept.send(PICTURE)
+            kept.send(REQUEST)
             assert kept.answer().status == 200
             assert server.facts.num_fds() >= 47
         for _ in range(200):
             try:
-                assert ask(server).status == 200
+                assert send_request(server.port, REQUEST).status == 200
                 break
             except ConnectionError:
                 pass
@@ -100,7 +100,7 @@ def test_a_full_disk_under_the_accounts(tiny):
     (key,) = accounts.make(1, 1000)
     message = request(SMALL, "image/png", x_api_key=key)
     with served(database_url=accounts.url) as server:
-        assert ask(server, message).status == 200
+        assert send_request(server.port, message).status == 200
         accounts.until_none_reserved()
         filler = tiny / "filler"
         with filler.open("wb", buffering=0) as file:
@@ -109,15 +109,15 @@ def test_a_full_disk_under_the_accounts(tiny):
                     file.write(bytes(4096))
             except OSError:
                 pass
-        statuses = [ask(server, message).status for _ in range(30)]
+        statuses = [send_request(server.port, message).status for _ in range(30)]
         assert 503 in statuses
         assert set(statuses) <= {200, 503}
         assert statuses[-5:] == [503] * 5
-        refused(ask(server, message), 503, "service_unavailable")
+        assert_refused(send_request(server.port, message), 503, "service_unavailable")
         assert metric(server, "clearcut_rejected_total", reason="unavailable") >= 1
         assert [line for line in server.log if line["event"] == "the accounts' database failed"]
         filler.unlink()
-        assert ask(server, message).status == 200
+        assert send_request(server.port, message).status == 200
         accounts.until_none_reserved()
         charged, answered = accounts.states()["charged"], 1 + statuses.count(200) + 1
         assert answered - statuses.count(200) <= charged <= answered
@@ -133,17 +133,17 @@ def test_a_clock_that_jumps(broken, trigger, accounts, hours):
     message = request(SMALL, "image/png", x_api_key=key)
     with broken("clock", database_url=accounts.url, deadline_s="30", body_stall_s="20") as server:
         server.listening().ready()
-        assert ask(server, message).status == 200
+        assert send_request(server.port, message).status == 200
         server.event("request", status=200)
         with Wire(server.port) as half:
             half.send(message[:-10])
-            until_metric(server, "clearcut_slots_used", 1)
+            wait_for_metric(server, "clearcut_slots_used", 1)
             trigger.write_text(hours)
             for _ in range(3):
-                assert ask(server, message).status == 200
+                assert send_request(server.port, message).status == 200
             half.send(message[-10:])
             assert half.answer().status == 200
-        until_metric(server, "clearcut_charges_total", 5)
+        wait_for_metric(server, "clearcut_charges_total", 5)
         assert accounts.states() == {"charged": 5}
         assert accounts.used([key]) == [5]
         assert metric(server, "clearcut_expired_total") == 0
@@ -160,10 +160,10 @@ def test_a_clock_that_runs_a_thousand_times_too_fast():
     beside = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1", "TZ": "UTC"}
     with started(around=[FAKETIME, "-f", "+0 x1000"], beside=beside, deadline_s="30") as server:
         server.listening().ready()
-        first = ask(server)
+        first = send_request(server.port, REQUEST)
         assert first.status == 200
         for _ in range(20):
-            assert ask(server).body == first.body
+            assert send_request(server.port, REQUEST).body == first.body
         assert metric(server, "clearcut_expired_total") == 0
         os.kill(server.facts.children()[0].pid if server.facts.children() else server.pid, 15)
         assert server.exit_code() == 0

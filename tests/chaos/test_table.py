@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.chaos.table import FAULTS
+from tests.support.fault_table import FAULTS
 
 
 def test_every_fault_has_its_test_and_every_test_its_fault():

@@ -27,13 +27,13 @@ from skimage import data
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.clients.environments import RegistryUnreachable
-from tests.clients.packages import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
-from tests.support.served import Server, served
+from tests.support.clients.poofbg import RegistryUnreachable
+from tests.support.clients.removebg import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
+from tests.support.served import ROOT, Server, served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
-HERE = Path(__file__).parent
+DRIVERS = ROOT / "tests" / "support" / "clients"
 
 
 class House:
@@ -124,7 +124,7 @@ def test_removebg_of_pypi(house, tmp_path):
         ["slow 2", house.keys["slow"], file, {"img_file_path": "slow.jpg"}],
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = [sys.executable, "-I", "-S", str(HERE / "removebg_driver.py"), str(packages)]
+    driver = [sys.executable, "-I", "-S", str(DRIVERS / "removebg_driver.py"), str(packages)]
     outcomes = json.loads(finished([*driver, house.url("/v1.0/removebg"), "plan.json"], tmp_path))
     assert outcomes == {
         "regular": "ok", "hd": "ok", "4k": "ok", "red": "ok", "text": "ok",
@@ -183,7 +183,7 @@ def test_removebg_of_npm(house, tmp_path):
         step("slow 2", key="slow too"),
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = ["node", str(HERE / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
+    driver = ["node", str(DRIVERS / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
     got = json.loads(finished(driver, tmp_path, NODE_PATH=str(modules), NODE_NO_WARNINGS="1"))
     refused = {name: answer["errors"][0]["code"] for name, answer in got.items() if "errors" in answer}
     assert refused == {
@@ -214,7 +214,7 @@ def test_removebg_of_npm(house, tmp_path):
 def test_fetch_and_form_data(house, tmp_path):
     needs("node")
     arguments = [house.server.base_url, str(house.photo), str(tmp_path), house.keys["good"]]
-    outcomes = json.loads(finished(["node", str(HERE / "fetch_driver.mjs"), *arguments], tmp_path))
+    outcomes = json.loads(finished(["node", str(DRIVERS / "fetch_driver.mjs"), *arguments], tmp_path))
     full = house.plain("/v1/remove")
     for name in ("removebg.png", "photoroom.png", "rembg.png"):
         assert outcomes[name]["status"] == 200

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
-from tests.live.conftest import until_metric
 from tests.support import samples
+from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.support.metrics import wait_for_metric
 from tests.support.served import Server, served
 from tests.support.wire import Wire, request
 
@@ -44,7 +44,7 @@ def full():
     """A server of one slot, which an upload holds that never ends; a small and slow one would lend it."""
     with served(slots="1", body_stall_s="600", deadline_s="600") as running, Wire(running.port) as holder:
         holder.send(request(bytes(15_000_000), "image/png", length=16_000_000))
-        until_metric(running, "clearcut_slots_used", 1)
+        wait_for_metric(running, "clearcut_slots_used", 1)
         yield running
 
 

@@ -9,8 +9,8 @@ import pytest
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
 from tests.support import samples
+from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
 from tests.support.served import served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]

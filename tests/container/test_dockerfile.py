@@ -10,7 +10,7 @@ import pytest
 
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.settings import PREFIX, Settings
-from tests.container.dockerfile import DOCKERFILE, in_context, read
+from tests.support.container.dockerfile import DOCKERFILE, in_context, read
 from tests.support.served import ROOT
 
 ARGUMENTS, STAGES = read()

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.container.dockerfile import Instruction, in_context, read, substituted
-from tests.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
 from tests.support import samples
+from tests.support.container.dockerfile import Instruction, in_context, read, substituted
+from tests.support.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
 from tests.support.proxies import free_port
 from tests.support.served import ROOT
 

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from clearcut.cli.check import _memory
 from clearcut.service import build
 from clearcut.settings import MIB, PREFIX, Settings
-from tests.container.dockerfile import read as read_dockerfile
-from tests.deploy.files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
+from tests.support.container.dockerfile import read as read_dockerfile
+from tests.support.deploy_files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
 from tests.support.fakes import Stage, on_stage
 
 KUBERNETES = DEPLOY / "kubernetes"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.crowds import descriptors
+from tests.support.hostile.connection_attacks import descriptors
 from tests.support.served import Server, served
 
 

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from tests.hostile.oracle import Oracle
+from tests.support.hostile import connection_attacks, corpus, http_messages
+from tests.support.hostile.oracle import Oracle
 from tests.support.wire import Wire, request
-
-from . import corpus, crowds, wires
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -39,7 +38,7 @@ def test_options(oracle):
 
 
 def test_http(oracle):
-    for message in wires.all_messages():
+    for message in http_messages.all_messages():
         oracle.message(*message)
 
 
@@ -68,7 +67,9 @@ class _OneReader:
 def test_pipelined_pictures_are_answered_in_order_and_once(server, oracle):
     with Wire(server.port) as wire:
         reader = _OneReader(wire)
-        wire.send(b"".join(request(wires.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20)))
+        wire.send(
+            b"".join(request(http_messages.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20))
+        )
         for number in range(20):
             answer = reader.answer()
             assert (answer.status, answer.headers["x-request-id"]) == (200, f"in-order-{number}")
@@ -78,13 +79,13 @@ def test_pipelined_pictures_are_answered_in_order_and_once(server, oracle):
         reader._file.close()
 
 
-@pytest.mark.parametrize("name", crowds.ATTACKS)
+@pytest.mark.parametrize("name", connection_attacks.ATTACKS)
 def test_crowds_leave_nothing_behind_and_others_are_served(server, oracle, name):
     """Slow uploads lend their slots once they are known to be slow; everything else never takes one for long."""
-    picture = request(crowds.MEDIUM, "image/jpeg")
+    picture = request(connection_attacks.MEDIUM, "image/jpeg")
     before = server.facts.num_threads()
     answers: list[int] = []
-    with crowds.under(crowds.ATTACKS[name], server.port):
+    with connection_attacks.under(connection_attacks.ATTACKS[name], server.port):
         while answers.count(200) < 40 and len(answers) < 400:
             with Wire(server.port) as wire:
                 wire.send(picture)

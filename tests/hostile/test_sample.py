@@ -9,12 +9,11 @@ from email.message import Message
 
 import pytest
 
-from tests.hostile.forms import all_forms
-from tests.hostile.oracle import Oracle
 from tests.support import samples
+from tests.support.hostile import corpus, http_messages
+from tests.support.hostile.hostile_forms import all_forms
+from tests.support.hostile.oracle import Oracle
 from tests.support.wire import Answer
-
-from . import corpus, wires
 
 pytestmark = pytest.mark.live
 
@@ -28,7 +27,7 @@ def test_a_sample_of_everything_is_answered_properly(server):
             oracle.file(item, turn + len(family))
     for each in rng.sample(list(all_forms()), 12):
         oracle.form(each, each.paths[0])
-    for message in rng.sample(list(wires.all_messages()), 12):
+    for message in rng.sample(list(http_messages.all_messages()), 12):
         oracle.message(*message)
     for _ in itertools.islice(corpus.send_options(oracle), 12):
         pass
@@ -85,7 +84,9 @@ def test_the_oracle_sees(given, path, outcome, seen):
 
 def test_the_corpora_are_large_and_always_the_same():
     counts = {family: sum(1 for _ in make()) for family, make in corpus.FILES.items()}
-    assert sum(counts.values()) + sum(1 for _ in all_forms()) + sum(1 for _ in wires.all_messages()) > 2500, counts
+    assert sum(counts.values()) + sum(1 for _ in all_forms()) + sum(1 for _ in http_messages.all_messages()) > 2500, (
+        counts
+    )
     for family in ("truncations", "mutations", "rearrangements"):
         first, again = (list(itertools.islice(corpus.FILES[family](), 200)) for _ in range(2))
         assert [(each.what, each.make()) for each in first] == [(each.what, each.make()) for each in again]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, speaking_to
 from tests.support import samples
+from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
 from tests.support.hosts import host
-from tests.support.served import ROOT, environment, served
-from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
+from tests.support.metrics import metric
+from tests.support.served import ROOT, environment, http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -44,7 +44,7 @@ def fetching(pictures):
 
 @pytest.fixture(scope="module")
 def client(fetching):
-    with speaking_to(fetching) as talking:
+    with http_client(fetching) as talking:
         yield talking
 
 

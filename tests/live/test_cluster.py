@@ -6,18 +6,9 @@ own, and skips where they are not installed. `make test-cluster` runs it.
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import httpx
 import psycopg
@@ -25,91 +16,10 @@ import pytest
 
 from clearcut.accounts.keys import parse_key_id
 from tests.support.accounts import GONE, PICTURE, Accounts, killer, send_all
-from tests.support.proxies import free_port
+from tests.support.databases import postgres, valkey
 from tests.support.served import Server, served, started
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
-
-ORDINARY_USERS = ("postgres", "nobody")
-PATIENCE_S = 40
-
-
-def binary(*names: str) -> str:
-    """The first of these programs that is there; PostgreSQL's are kept beside the path by Debian."""
-    beside = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
-    for name in names:
-        if found := shutil.which(name, path=path):
-            return found
-    pytest.skip(f"{' or '.join(names)} is not installed")
-
-
-def ordinary_user() -> dict[str, object]:
-    """For subprocess: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    entry = next(pwd.getpwnam(user) for user in ORDINARY_USERS if user in {each.pw_name for each in pwd.getpwall()})
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="clearcut-") as name:
-        if user := ordinary_user():
-            os.chown(name, user["user"], user["group"])
-        yield Path(name)
-
-
-@contextmanager
-def running(command: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=cwd, **quiet, **ordinary_user()) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
-            try:
-                process.wait(PATIENCE_S)
-            finally:
-                process.kill()
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The address of a new, empty PostgreSQL."""
-    initdb, server = binary("initdb"), binary("postgres")
-    with folder() as home:
-        data, port = home / "data", free_port()
-        make = [initdb, "--pgdata", str(data), "--username", "clearcut", "--auth", "trust", "--no-sync"]
-        subprocess.run(make, cwd=home, check=True, capture_output=True, timeout=PATIENCE_S, **ordinary_user())
-        options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(home), "-c", "fsync=off"]
-        with running([server, *options], home):
-            url = f"postgresql://clearcut@127.0.0.1:{port}/postgres"
-            until_open(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
-            yield url
-
-
-@contextmanager
-def valkey() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a new, empty Valkey or Redis, and its process."""
-    server = binary("valkey-server", "redis-server")
-    with folder() as home:
-        port = free_port()
-        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        with running(command, home) as process:
-            until_open(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), OSError)
-            yield f"redis://127.0.0.1:{port}", process
-
-
-def until_open(attempt, error: type[Exception]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return attempt()
-        except error:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 class Cluster:
@@ -200,7 +110,7 @@ def test_without_the_store_of_limits_requests_are_let_through_and_it_is_said(clu
     (key,) = cluster.accounts.make(1, 100, requests_per_minute=1)
     assert [cluster.ask(0, key).status_code for _ in range(2)] == [200, 429]
     cluster.store.terminate()
-    cluster.store.wait(PATIENCE_S)
+    cluster.store.wait(40)
     assert [cluster.ask(0, key).status_code for _ in range(2)] == [200, 200]
     cluster.nodes[0].event("rate limits cannot be counted")
 

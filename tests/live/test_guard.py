@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.live.conftest import metric, until_metric
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import served
 from tests.support.wire import Wire, multipart, request
 
@@ -120,8 +120,8 @@ def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
     whole += b"\r\n--" + boundary + b"--\r\n"
     slow.sendall(request(whole, kind))
     try:
-        until_metric(tight, "clearcut_slots_used", 1)
-        until_metric(tight, "clearcut_slots_used", 0)  # by the timer, as nothing is read
+        wait_for_metric(tight, "clearcut_slots_used", 1)
+        wait_for_metric(tight, "clearcut_slots_used", 0)  # by the timer, as nothing is read
         assert metric(tight, "clearcut_cancelled_total", stage="send") >= 1
         received = 0
         try:
@@ -184,7 +184,7 @@ def test_a_slow_reader_lends_its_slot_and_gets_its_whole_answer():
         while missing > 0 and (piece := slow.recv(1 << 20)):
             missing -= len(piece)
         assert missing == 0
-        until_metric(server, "clearcut_slots_used", 0)
+        wait_for_metric(server, "clearcut_slots_used", 0)
 
 
 def test_a_trickling_reader_is_cut_off(tight):
@@ -224,7 +224,7 @@ def test_slow_uploads_lend_their_slots_to_others_and_are_served_in_the_end():
         slow = [open_wires.enter_context(Wire(small.port)) for _ in range(2)]
         for wire in slow:
             wire.send(picture[:-10])
-        until_metric(small, "clearcut_slots_used", 2)
+        wait_for_metric(small, "clearcut_slots_used", 2)
         statuses = []
         while 200 not in statuses and len(statuses) < 5000:
             with Wire(small.port) as other:
@@ -235,7 +235,7 @@ def test_slow_uploads_lend_their_slots_to_others_and_are_served_in_the_end():
         for wire in slow:
             wire.send(picture[-10:])
             assert wire.answer().status == 200
-        until_metric(small, "clearcut_slots_used", 0)
+        wait_for_metric(small, "clearcut_slots_used", 0)
         assert metric(small, "clearcut_slow_uploads") == 0
 
 

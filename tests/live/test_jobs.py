@@ -22,10 +22,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.moderation_models import install_moderation
 from tests.support.senders import PHOTO, Outside, outside
 from tests.support.served import ROOT, Server, environment, served
 from tests.tools.readme import DOCS
-from tests.unit.inference import test_moderation
 
 pytestmark = pytest.mark.live
 
@@ -482,7 +482,7 @@ def test_a_second_process_does_not_share_the_folder(service):
 def test_a_moderation_model_refuses_and_passes(service, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
-    test_moderation.install(models, refuse="bright = 0.9")
+    install_moderation(models, refuse="bright = 0.9")
     service.outside.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
     environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
     with (

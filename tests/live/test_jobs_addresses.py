@@ -8,11 +8,10 @@ import time
 import httpx
 import pytest
 
-from tests.live.conftest import speaking_to
+from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
 from tests.support.hosts import host
 from tests.support.senders import PHOTO, outside
-from tests.support.served import served
-from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
+from tests.support.served import http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -72,7 +71,7 @@ def server(tmp_path_factory, pictures, front):
 
 @pytest.fixture(scope="module")
 def client(server):
-    with speaking_to(server) as talking:
+    with http_client(server) as talking:
         yield talking
 
 

@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.test_cluster import postgres
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.databases import postgres
 from tests.support.senders import Outside, outside
 from tests.support.served import ROOT, Server, environment
 

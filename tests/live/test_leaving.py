@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, speaking_to, until_metric
 from tests.support import samples
-from tests.support.served import Server, served, started
+from tests.support.metrics import metric, wait_for_metric
+from tests.support.served import Server, http_client, served, started
 from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 def until_unready(server: Server) -> None:
     """Ask /readyz, on a new connection each time as a balancer does, until it says 503."""
     for _ in range(2000):
-        with speaking_to(server) as probe:
+        with http_client(server) as probe:
             response = probe.get("/readyz")
         if response.status_code == 503:
             assert response.json() == {"status": "draining"}
@@ -38,7 +38,7 @@ def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
         wires = [open_wires.enter_context(Wire(server.port)) for _ in photos]
         for wire, message in zip(wires, messages, strict=True):
             wire.send(message[:-1])
-        until_metric(server, "clearcut_slots_used", 8)
+        wait_for_metric(server, "clearcut_slots_used", 8)
         server.signal()
         until_unready(server)
         with Wire(server.port) as late:
@@ -47,7 +47,7 @@ def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
             assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
             assert int(refusal.headers["retry-after"]) >= 1
             assert refusal.headers["connection"] == "close"
-        with speaking_to(server) as client:
+        with http_client(server) as client:
             assert client.get("/livez").status_code == 200
         assert metric(server, "clearcut_slots_used") == 8
         for wire, message in zip(wires, messages, strict=True):
@@ -67,7 +67,7 @@ def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
 def test_a_second_signal_does_not_wait():
     with served(drain_timeout_s="600") as server, Wire(server.port) as wire:
         wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
-        until_metric(server, "clearcut_slots_used", 1)
+        wait_for_metric(server, "clearcut_slots_used", 1)
         server.signal()
         until_unready(server)
         server.signal()
@@ -80,7 +80,7 @@ def test_a_second_signal_does_not_wait():
 def test_a_drain_that_takes_too_long_ends_with_1():
     with served(drain_timeout_s="0.2", body_stall_s="600") as server, Wire(server.port) as wire:
         wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
-        until_metric(server, "clearcut_slots_used", 1)
+        wait_for_metric(server, "clearcut_slots_used", 1)
         assert server.stop() == 1
 
 

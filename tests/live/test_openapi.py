@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import metric
+from tests.support.metrics import metric
 from tests.support.served import ROOT, Server, environment, served
 
 pytestmark = pytest.mark.live

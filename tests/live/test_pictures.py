@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from tests.live.conftest import metric, speaking_to
 from tests.support import samples
+from tests.support.metrics import metric
+from tests.support.served import http_client
 
 pytestmark = pytest.mark.live
 
@@ -237,7 +238,7 @@ def test_sixteen_at_once_each_get_their_own_picture(tight):
         for n in range(16)
     ]
     runs, pictures = (metric(tight, f"clearcut_batch_size_{part}") for part in ("count", "sum"))
-    with speaking_to(tight) as client, ThreadPoolExecutor(16) as crowd:
+    with http_client(tight) as client, ThreadPoolExecutor(16) as crowd:
         answers = list(crowd.map(lambda photo: cut_out(client, samples.png(photo)), photos))
     for photo, answer in zip(photos, answers, strict=True):
         of_its_own_photo(pixels(answer), photo)
@@ -248,7 +249,7 @@ def test_sixteen_at_once_each_get_their_own_picture(tight):
 
 def test_the_answer_is_the_same_alone_and_in_company(tight):
     data = samples.jpeg(samples.photo("chelsea"))
-    with speaking_to(tight) as client, ThreadPoolExecutor(8) as crowd:
+    with http_client(tight) as client, ThreadPoolExecutor(8) as crowd:
         alone = pixels(cut_out(client, data)).astype(int)
         together = list(crowd.map(lambda _: pixels(cut_out(client, data)).astype(int), range(8)))
     for answer in together:

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import yaml
 
-from tests.deploy.files import RULES, document, queries, rules, series_in
-from tests.live.conftest import speaking_to, until_metric
 from tests.support import samples
+from tests.support.deploy_files import RULES, document, queries, rules, series_in
+from tests.support.metrics import wait_for_metric
 from tests.support.proxies import free_port, running
-from tests.support.served import Server, served
+from tests.support.served import Server, http_client, served
 from tests.support.wire import Wire, request
 
 pytestmark = [
@@ -37,15 +37,15 @@ def bring_traffic(server: Server, metrics: int) -> None:
     """Successes, refusals of both kinds, a client that leaves."""
     private = cast(Server, SimpleNamespace(base_url=f"http://127.0.0.1:{metrics}", transcript=server.transcript))
     own, png = f"leaves-{uuid.uuid4()}", {"content-type": "image/png"}
-    until_metric(private, "clearcut_slots_used", 0)
-    with speaking_to(server) as client:
+    wait_for_metric(private, "clearcut_slots_used", 0)
+    with http_client(server) as client:
         for kind in ("png", "webp"):
             assert client.post(f"/v1/remove?format={kind}", content=PNG, headers=png).status_code == 200
         assert client.post("/v1/remove", content=b"x", headers=png).status_code == 400
         with Wire(server.port) as holder:
             # Large enough not to count as slow soon: a slow upload would lend its slot.
             holder.send(request(bytes(4_000_000), "image/png", length=5_000_000, X_Request_ID=own))
-            until_metric(private, "clearcut_slots_used", 1)
+            wait_for_metric(private, "clearcut_slots_used", 1)
             assert client.post("/v1/remove", content=PNG, headers=png).status_code == 503
     server.event("request", request_id=own)
 

@@ -19,8 +19,8 @@ from PIL import Image
 from clearcut.settings import MIB, Settings
 from clearcut.web.request.encoded import encoded_bytes
 from clearcut.web.request.upload import ENVELOPE_BYTES
-from tests.live.conftest import metric
 from tests.support import samples
+from tests.support.metrics import metric
 from tests.support.proxies import CADDY, NGINX, caddy, free_port, nginx
 from tests.support.served import Server, served
 

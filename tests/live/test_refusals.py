@@ -16,9 +16,8 @@ from PIL import Image
 from clearcut import __version__
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.inference.startup.precision import has_vnni
-from tests.live.conftest import speaking_to
 from tests.support import samples
-from tests.support.served import ROOT, refused, served
+from tests.support.served import ROOT, http_client, refused, served
 from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
@@ -41,7 +40,7 @@ def test_a_public_address_without_leave(host):
 
 
 def test_a_public_address_with_leave_is_served():
-    with served(host="0.0.0.0", allow_anonymous="true") as server, speaking_to(server) as client:
+    with served(host="0.0.0.0", allow_anonymous="true") as server, http_client(server) as client:
         assert client.get("/readyz").status_code == 200
 
 

@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from clearcut.accounts.keys import hash_key, new_key
-from tests.live.conftest import speaking_to
 from tests.support import samples
 from tests.support.accounts import PICTURE, Accounts
-from tests.support.served import refused, served, started
+from tests.support.served import http_client, refused, served, started
 from tests.support.wire import Wire, multipart
 
 pytestmark = pytest.mark.live
@@ -77,7 +76,7 @@ def test_metrics_on_a_port_of_their_own_are_nowhere_else():
             guarded(answer.headers)
             assert private.get("/v1/info").status_code == 404
             assert private.post("/v1/remove", content=PICTURE).status_code == 404
-        with speaking_to(server) as public:
+        with http_client(server) as public:
             assert public.get("/metrics").status_code == 404
             assert "/metrics" not in public.get("/openapi.json").json()["paths"]
         assert {line["host"] for line in server.log if line["event"] == "listening for metrics"} == {"127.0.0.1"}
@@ -111,7 +110,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
             signing_secret=CANARY * 4,
             log_level="debug",
         ) as server,
-        speaking_to(server) as client,
+        http_client(server) as client,
     ):
         for each in (key, gone, unknown, CANARY):
             basic = base64.b64encode(f"user:{each}".encode()).decode()

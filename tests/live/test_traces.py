@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from tests.live.conftest import speaking_to
 from tests.support import samples
 from tests.support.collector import Collector, collecting
-from tests.support.served import ROOT, Server, environment, refused, served
+from tests.support.served import ROOT, Server, environment, http_client, refused, served
 
 pytestmark = pytest.mark.live
 
@@ -38,7 +37,7 @@ STAGES = [
 def told() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
     """What the collector has after a server's whole life; the server; the answers' headers by what was asked."""
     headers = {}
-    with collecting() as collector, served(otel_endpoint=collector.url) as server, speaking_to(server) as client:
+    with collecting() as collector, served(otel_endpoint=collector.url) as server, http_client(server) as client:
 
         def ask(name: str, content: bytes = PNG, path: str = "/v1/remove", **more: str) -> None:
             sent = {**KIND, "x-request-id": name, **more}
@@ -139,13 +138,13 @@ def test_who_we_are_is_said_and_nothing_of_who_asked(told):
 def test_a_collector_that_never_answers_holds_nothing_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with served(otel_endpoint=url) as server, speaking_to(server) as client:
+        with served(otel_endpoint=url) as server, http_client(server) as client:
             assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
             assert server.stop(20) == 0
 
 
 def test_a_collector_that_is_not_there_is_logged_as_json_and_does_no_harm():
-    with served(otel_endpoint="http://127.0.0.1:1") as server, speaking_to(server) as client:
+    with served(otel_endpoint="http://127.0.0.1:1") as server, http_client(server) as client:
         assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
         assert server.stop(20) == 0
     assert not [line for line in server.log if line["event"] == "not json"]

@@ -14,8 +14,8 @@ from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from tests.live.conftest import metric, until_metric
 from tests.support import samples
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import served
 from tests.support.wire import Wire, multipart, request
 
@@ -168,7 +168,7 @@ def test_a_body_that_stops_half_way_is_given_up(tight, png, share):
         answer = wire.answer()
         assert (answer.status, answer.error()["code"]) == (408, "upload_timeout")
         assert wire.closed_by_server()
-    until_metric(tight, "clearcut_slots_used", 0)
+    wait_for_metric(tight, "clearcut_slots_used", 0)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_malformed_http_is_a_400_or_a_closed_connection_and_harms_nobody(server,
         wire.send(request(png, "image/png"))
         assert size_of(wire.answer()) == (240, 160)
     assert not [line for line in server.log if line["event"] == "unhandled" or "traceback" in line]
-    until_metric(server, "clearcut_slots_used", 0)
+    wait_for_metric(server, "clearcut_slots_used", 0)
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_a_client_that_hangs_up_gives_its_slot_back(server, moment, reset):
         if moment == "mid-download":
             assert wire.socket.recv(100).startswith(b"HTTP/1.1 200 ")
         if moment == "mid-upload":
-            until_metric(server, "clearcut_slots_used", 1)
+            wait_for_metric(server, "clearcut_slots_used", 1)
         if reset:
             wire.abort()
     line = server.event("request", request_id=own)
-    until_metric(server, "clearcut_slots_used", 0)
-    until_metric(server, "clearcut_inflight_pixels", 0)
+    wait_for_metric(server, "clearcut_slots_used", 0)
+    wait_for_metric(server, "clearcut_inflight_pixels", 0)
     if moment != "mid-download":
         assert (line["status"], line["code"]) == (499, "client_closed_request")
 
@@ -253,7 +253,7 @@ def test_a_full_house_says_so_at_once_and_when_to_come_back(png):
     with served(slots="1") as small, Wire(small.port) as holder, Wire(small.port) as other:
         held = request(samples.png(noise), "image/png")
         holder.send(held[:-1])
-        until_metric(small, "clearcut_slots_used", 1)
+        wait_for_metric(small, "clearcut_slots_used", 1)
         other.send(request(png, "image/png"))
         refusal = other.answer()
         assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")

@@ -18,18 +18,12 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.accounts.types import Idempotency
 from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
-from tests.service.test_contract import picture
+from tests.support.asgi import PNG, chunk, send_messages
+from tests.support.clock import FakeClock
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
 
 MONTH_S = 32 * 24 * 3600
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(time.time())
 
 
 @pytest.fixture
@@ -204,15 +198,13 @@ def test_a_client_that_leaves_is_not_charged(url, ledger):
     key = ledger.create("shop", "prepaid", 1, Quotas())
 
     async def scenario(on: Stage):
-        from tests.service.test_errors import PNG, _asgi, chunk
-
         on.engine.gate.clear()
 
         async def leaves():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
+        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
         on.engine.gate.set()
         await settled(on)
         return sent, await send(on, key)

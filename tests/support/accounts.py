@@ -15,9 +15,8 @@ from sqlalchemy import text
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
+from tests.support import samples
 from tests.support.served import Server
-
-from . import samples
 
 PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
 GONE = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import samples
+from tests.support import samples
 
 MIB = 1 << 20
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import schemathesis
 
-from . import samples
+from tests.support import samples
 
 PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
 FILES = ("image_file", "image", "file", "image_file_b64", "bg_image", "bg_image_file", "mask", "mask_file",

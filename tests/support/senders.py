@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from . import samples
+from tests.support import samples
 
 PHOTO = samples.jpeg(samples.photo("coffee"))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,3 +203,8 @@ def served(**environ: Any) -> Iterator[Server]:
         if server.process.poll() is None:
             code = server.stop()
             assert code == 0, server.transcript()
+
+
+def http_client(server: Server) -> httpx.Client:
+    """Return an HTTP client for this server. It ignores the proxy settings of the environment."""
+    return httpx.Client(base_url=server.base_url, timeout=60, trust_env=False)

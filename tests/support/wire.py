@@ -101,3 +101,17 @@ class Wire:
         """Close with a reset instead of a goodbye, as a crashed client or a lost network does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def send_request(port: int, message: bytes) -> Answer:
+    """Send one request on a new connection and return the response."""
+    with Wire(port) as wire:
+        wire.send(message)
+        return wire.answer()
+
+
+def assert_refused(answer: Answer, status: int, code: str) -> None:
+    """Check the status and the error code. A 503 also needs a ``Retry-After`` of 1 to 60 s."""
+    assert (answer.status, answer.error()["code"]) == (status, code)
+    if status == 503:
+        assert 1 <= int(answer.headers["retry-after"]) <= 60

@@ -5,18 +5,12 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.accounts.types import Charge, Idempotency
 from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, RateLimited
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import FakeClock
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    clock = Clock()
+    clock = FakeClock(1_800_000_000.0)
     made = Ledger(open_engine(f"sqlite:///{tmp_path}/keys.db", 1), 70, clock)
     made.test_clock = clock
     yield made

@@ -5,13 +5,7 @@ import pytest
 
 from clearcut.admission.limits import MAX_RELEASED, RETRY_AFTER_MAX, ActiveRequests, DrainRate, PixelBudget, Slots
 from clearcut.errors import Overloaded
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import FakeClock
 
 
 def test_slots_refuse_exactly_at_capacity_and_recover():
@@ -90,7 +84,7 @@ def test_leaving_waits_for_uploads_without_a_slot():
 
 
 def test_retry_after_follows_the_measured_rate():
-    clock = Clock()
+    clock = FakeClock(0.0)
     rate = DrainRate(clock)
     for _ in range(50):
         clock.now += 0.5
@@ -100,7 +94,7 @@ def test_retry_after_follows_the_measured_rate():
 
 
 def test_idle_time_does_not_slow_the_rate():
-    clock = Clock()
+    clock = FakeClock(0.0)
     rate = DrainRate(clock)
     for _ in range(20):
         clock.now += 0.1

@@ -16,11 +16,11 @@ from typing import Any
 
 from PIL import Image
 
-from tests.hostile.bases import base
-from tests.hostile.files import File
-from tests.hostile.forms import Form
-from tests.hostile.routes import ROUTES, Route
 from tests.support import samples
+from tests.support.hostile.hostile_files import File
+from tests.support.hostile.hostile_forms import Form
+from tests.support.hostile.routes import ROUTES, Route
+from tests.support.hostile.valid_files import base
 from tests.support.served import Server
 from tests.support.wire import Answer, Wire, request
 

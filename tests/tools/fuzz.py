@@ -22,8 +22,8 @@ def leg(target: str, seconds: int, corpus: str) -> None:
     """Fuzz for so long; ends the process, with an exit code other than 0 if something was found."""
     import atheris
 
-    with atheris.instrument_imports(include=["app", "python_multipart"]):
-        from tests.fuzz.targets import MAX_LEN, TARGETS
+    with atheris.instrument_imports(include=["clearcut", "python_multipart"]):
+        from tests.support.fuzz_targets import MAX_LEN, TARGETS
 
     options = [
         f"-max_total_time={seconds}",
@@ -40,7 +40,7 @@ def leg(target: str, seconds: int, corpus: str) -> None:
 
 
 def run(target: str, seconds: int) -> int:
-    from tests.fuzz.targets import TARGETS
+    from tests.support.fuzz_targets import TARGETS
 
     FOUND.mkdir(parents=True, exist_ok=True)
     inputs = 0
@@ -48,7 +48,7 @@ def run(target: str, seconds: int) -> int:
         for seed in TARGETS[target][1]():
             (Path(corpus) / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
         for begun in range(0, seconds, LEG_S):
-            command = [sys.executable, "-m", "tests.fuzz.run", target, "--corpus", corpus]
+            command = [sys.executable, "-m", "tests.tools.fuzz", target, "--corpus", corpus]
             command += ["--seconds", str(min(LEG_S, seconds - begun))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:

@@ -1,8 +1,7 @@
-"""The service with a fault built in: ``python -m tests.chaos.faulty FAULT FILE`` is ``python -m clearcut serve``
-otherwise.
+"""The service with an injected fault: ``python -m tests.support.faulty_server FAULT FILE``.
 
-The fault sleeps until FILE exists, so that the start, the warm-up and whatever a test does first are sound. Where the
-fault is a number, such as the hours by which the clock jumps, FILE holds it.
+The fault is active only while FILE exists, so startup and warm-up succeed. A fault with a parameter, such as the hours
+by which the clock jumps, reads it from FILE. Everything else is ``python -m clearcut serve``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All generated inputs by family, in a fixed order. Nothing is stored: the same seed makes the same files."""
+"""All generated inputs by family, in a fixed order. Nothing is stored: the same seed makes the same hostile_files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import random
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
-from tests.hostile.bases import MAKERS, base, kind
-from tests.hostile.files import File
-from tests.hostile.forms import all_forms
-from tests.hostile.oracle import Oracle
-
-from . import files, pieces
+from tests.support.hostile import file_mutations, hostile_files
+from tests.support.hostile.hostile_files import File
+from tests.support.hostile.hostile_forms import all_forms
+from tests.support.hostile.oracle import Oracle
+from tests.support.hostile.valid_files import MAKERS, base, kind
 
 SEED = 20_261_121
 MUTATIONS, REARRANGEMENTS = 24, 8
@@ -20,21 +19,21 @@ MUTATIONS, REARRANGEMENTS = 24, 8
 
 def truncations() -> Iterator[File]:
     for name in MAKERS:
-        for what, data in pieces.truncations(kind(name), base(name)):
+        for what, data in file_mutations.truncations(kind(name), base(name)):
             yield File(f"{name}, {what}", lambda data=data: data, "same", name)
 
 
 def mutations() -> Iterator[File]:
     rng = random.Random(SEED)
     for name in MAKERS:
-        for what, data in pieces.mutations(kind(name), base(name), rng, MUTATIONS):
+        for what, data in file_mutations.mutations(kind(name), base(name), rng, MUTATIONS):
             yield File(f"{name}, {what}", lambda data=data: data)
 
 
 def rearrangements() -> Iterator[File]:
     rng = random.Random(SEED + 1)
     for name in MAKERS:
-        for what, data in pieces.rearrangements(kind(name), base(name), rng, REARRANGEMENTS):
+        for what, data in file_mutations.rearrangements(kind(name), base(name), rng, REARRANGEMENTS):
             yield File(f"{name}, {what}", lambda data=data: data)
 
 
@@ -43,12 +42,12 @@ FILES: dict[str, Callable[[], Iterator[File]]] = {
     "truncations": truncations,
     "mutations": mutations,
     "rearrangements": rearrangements,
-    "wrong types": files.wrong_types,
-    "polyglots": files.polyglots,
-    "lying sizes": files.lying,
-    "just too large": files.just_too_large,
-    "bombs": files.all_bombs,
-    "largest allowed": files.dearest,
+    "wrong types": hostile_files.wrong_types,
+    "polyglots": hostile_files.polyglots,
+    "lying sizes": hostile_files.lying,
+    "just too large": hostile_files.just_too_large,
+    "bombs": hostile_files.all_bombs,
+    "largest allowed": hostile_files.dearest,
 }
 VALUES = (
     "",
@@ -125,7 +124,10 @@ FIELDS = {
 
 
 def send_forms(oracle: Oracle) -> Iterator[None]:
-    """Each form to one of its routes by turns. rembg's form calls its file otherwise, and is tried with files."""
+    """Send each form to one of its routes in rotation.
+
+    rembg's form has another name for its file. It is tested with files instead.
+    """
     for number, each in enumerate(all_forms()):
         oracle.form(each, each.paths[number % len(each.paths)])
         yield

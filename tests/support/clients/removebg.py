@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.clients.environments import CACHE, RegistryUnreachable, into_place
+from tests.support.clients.poofbg import CACHE, RegistryUnreachable, into_place
 
 REMOVEBG_PIP = """\
 removebg==0.04

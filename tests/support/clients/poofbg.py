@@ -72,7 +72,7 @@ def drive(folder: Path, *arguments: str) -> str:
     Raises:
         AssertionError: it failed.
     """
-    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("driver.py")), str(folder), *arguments]
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("poofbg_driver.py")), str(folder), *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(command, env=kept, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr

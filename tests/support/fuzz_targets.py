@@ -15,8 +15,8 @@ from clearcut.web.apis import photoroom, poof, rembg, removebg
 from clearcut.web.request.body import Body
 from clearcut.web.request.multipart import MAX_FIELD_BYTES
 from clearcut.web.request.upload import Upload, UploadSchema, parse_query, read_upload
-from tests.hostile import bases, corpus, pieces
-from tests.hostile.forms import BOUNDARY, KIND, all_forms
+from tests.support.hostile import corpus, file_mutations, valid_files
+from tests.support.hostile.hostile_forms import BOUNDARY, KIND, all_forms
 
 LIMITS = ProbeLimits()
 MOST = 64 * 1024
@@ -87,11 +87,11 @@ def fuzz_options(data: bytes) -> None:
 
 
 def _probe_seeds() -> Iterator[bytes]:
-    for name in bases.MAKERS:
-        data, kind = bases.base(name), bases.kind(name)
+    for name in valid_files.MAKERS:
+        data, kind = valid_files.base(name), valid_files.kind(name)
         if len(data) < MAX_LEN:
             yield data
-            yield from (changed for _, changed in pieces.rearrangements(kind, data, random.Random(1), 8))
+            yield from (changed for _, changed in file_mutations.rearrangements(kind, data, random.Random(1), 8))
 
 
 def _upload_seeds() -> Iterator[bytes]:

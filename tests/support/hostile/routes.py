@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.hostile.forms import BOUNDARY, KIND, Part, form
 from tests.support import samples
+from tests.support.hostile.hostile_forms import BOUNDARY, KIND, Part, form
 from tests.support.wire import request
 
 SMALL = samples.png(samples.photo("coffee", 48, 32))

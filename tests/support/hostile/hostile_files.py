@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image, features
 
 from tests.support import bombs, samples
-
-from . import bases, pieces
+from tests.support.hostile import file_mutations, valid_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +98,29 @@ def polyglots() -> Iterator[File]:
         "ELF": b"\x7fELF" + bytes(99),
         "a megabyte": bytes(1 << 20),
         "a PDF": b"%PDF-1.7\n%%EOF",
-        "another picture": bases.base("png"),
+        "another picture": valid_files.base("png"),
     }
     for name in ("jpeg", "png", "webp"):
         for what, tail in behind.items():
-            yield File(f"{name} before {what}", lambda name=name, tail=tail: bases.base(name) + tail, "same", name)
+            yield File(
+                f"{name} before {what}", lambda name=name, tail=tail: valid_files.base(name) + tail, "same", name
+            )
         for what, head in (
             ("GIF89a", b"GIF89a"),
             ("a PDF", b"%PDF-1.7\n"),
             ("a zip", b"PK\x03\x04"),
             ("a NUL", b"\x00"),
         ):
-            yield File(f"{what} before {name}", lambda name=name, head=head: head + bases.base(name), "bad")
-    yield File("PNG's signature on a JPEG", lambda: bases.base("png")[:8] + bases.base("jpeg"), "bad")
-    yield File("JPEG's marker on a PNG", lambda: b"\xff\xd8\xff" + bases.base("png"), "bad")
+            yield File(f"{what} before {name}", lambda name=name, head=head: head + valid_files.base(name), "bad")
+    yield File("PNG's signature on a JPEG", lambda: valid_files.base("png")[:8] + valid_files.base("jpeg"), "bad")
+    yield File("JPEG's marker on a PNG", lambda: b"\xff\xd8\xff" + valid_files.base("png"), "bad")
     page = b"\xff\xfe\x00\x1d<script>/*" + b"x" * 17
-    yield File("a page in a comment", lambda: bases.base("jpeg")[:2] + page + bases.base("jpeg")[2:], "same", "jpeg")
+    yield File(
+        "a page in a comment",
+        lambda: valid_files.base("jpeg")[:2] + page + valid_files.base("jpeg")[2:],
+        "same",
+        "jpeg",
+    )
 
 
 def lying() -> Iterator[File]:
@@ -141,17 +147,17 @@ def lying() -> Iterator[File]:
     for width, high in sizes:
 
         def png(width: int = width, high: int = high) -> bytes:
-            data = bases.base("png")
-            return pieces.mended(data[:16] + struct.pack(">II", width, high) + data[24:])
+            data = valid_files.base("png")
+            return file_mutations.mended(data[:16] + struct.pack(">II", width, high) + data[24:])
 
         def jpeg(width: int = width, high: int = high) -> bytes:
-            data = bytearray(bases.base("jpeg"))
+            data = bytearray(valid_files.base("jpeg"))
             at = data.index(b"\xff\xc0")
             data[at + 5 : at + 9] = struct.pack(">HH", high & 0xFFFF, width & 0xFFFF)
             return bytes(data)
 
         def webp(width: int = width, high: int = high) -> bytes:
-            data = bytearray(bases.base("webp alpha"))
+            data = bytearray(valid_files.base("webp alpha"))
             data[24:30] = ((width - 1) & 0xFFFFFF).to_bytes(3, "little") + ((high - 1) & 0xFFFFFF).to_bytes(3, "little")
             return bytes(data)
 
@@ -167,9 +173,9 @@ def lying() -> Iterator[File]:
         for value in values:
 
             def header(offset: int = offset, value: int = value) -> bytes:
-                data = bytearray(bases.base("png"))
+                data = bytearray(valid_files.base("png"))
                 data[offset] = value
-                return pieces.mended(bytes(data))
+                return file_mutations.mended(bytes(data))
 
             yield File(f"png header, byte {offset} is {value}", header, "bad")
 

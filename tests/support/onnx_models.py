@@ -1,8 +1,7 @@
-"""Small real ONNX models, built here, with a manifest beside them."""
+"""Small real ONNX models for tests, with the text of their manifest entries."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import pytest
 from onnx import TensorProto, helper
 
 SIDE = 16
@@ -32,26 +30,26 @@ min = 1
 max = {batch_max}
 """
 
-# The red channel, with a 1 x 1 convolution: sharp enough between the golden picture's figure and its ground.
+# Red channel, through a 1 x 1 convolution. It separates the subject of the golden image from its background.
 MEAN = [helper.make_node("Conv", ["image", "weights"], ["matte"], kernel_shape=[1, 1])]
-# As an export with its batch size baked in goes wrong: each item gets the mean over the batch.
+# Faulty export with a fixed batch size: each item gets the mean over the batch.
 MIXED = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1),
     helper.make_node("Shape", ["each"], ["shape"]),
     helper.make_node("Expand", ["mean", "shape"], ["matte"]),
 ]
-# Works for one, raises for more.
+# Raises for batches larger than 1.
 ONLY_ONE = [
     helper.make_node("Reshape", ["image", "single"], ["fixed"]),
     helper.make_node("Conv", ["fixed", "weights"], ["matte"], kernel_shape=[1, 1]),
 ]
-# Not a number wherever the picture is dark.
+# NaN for dark pixels.
 NAN = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("Log", ["each"], ["matte"]),
 ]
-# No channel axis in its answer.
+# Output without a channel axis.
 FLAT = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("Squeeze", ["each", "axis"], ["matte"]),
@@ -61,6 +59,7 @@ ModelMaker = Callable[..., Path]
 
 
 def build(nodes: list[onnx.NodeProto]) -> bytes:
+    """Return an ONNX file: f32[batch,3,SIDE,SIDE] to f32[batch,1,SIDE,SIDE], or without the channel axis for FLAT."""
     weights = np.array([1.0, 0.0, 0.0], np.float32).reshape(1, 3, 1, 1)
     constants: dict[str, npt.NDArray[Any]] = {
         "weights": weights,
@@ -79,18 +78,3 @@ def build(nodes: list[onnx.NodeProto]) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> ModelMaker:
-    """A function that puts a model and its manifest entry into a folder of its own, and returns the folder."""
-
-    def make(name: str = "tiny", nodes: list[onnx.NodeProto] = MEAN, golden: str = "", **facts: object) -> Path:
-        data = build(nodes)
-        (tmp_path / f"{name}.onnx").write_bytes(data)
-        values = {"output": "probability", "side": SIDE, "batch_max": 8, "sha256": hashlib.sha256(data).hexdigest()}
-        with (tmp_path / "manifest.toml").open("a") as manifest:
-            manifest.write(ENTRY.format(name=name, **(values | facts)) + golden)
-        return tmp_path
-
-    return make

@@ -1,4 +1,4 @@
-"""The tables of ``docs/robustness.md``, from ``benchmarks/results/`` and ``tests/chaos/table.py``."""
+"""The tables of ``docs/robustness.md``, from ``benchmarks/results/`` and ``tests/support/fault_table.py``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.table import FAULTS
+from tests.support.fault_table import FAULTS
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 TITLES = {
