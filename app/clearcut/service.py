@@ -258,7 +258,9 @@ class Service:
         watch = self.metrics.watch
         watch("clearcut_slots", "Maximum concurrent requests.", lambda: self.slots.capacity)
         watch("clearcut_slots_used", "Current concurrent requests.", lambda: self.slots.used)
-        watch("clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.slow_uploads)
+        watch(
+            "clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.slow_uploads
+        )
         watch("clearcut_inflight_pixels", "Decoded pixels in memory.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", self._pixels_capacity)
         watch("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", lambda: self.pool.depth)

@@ -14,7 +14,7 @@ async def settle():
 
 
 class Requests:
-    """Tasks that hold pixels, grow when told to, and record what they get."""
+    """Tasks that hold pixels, grow on an event, and log what they hold."""
 
     def __init__(self, capacity):
         self.budget = PixelBudget(capacity)
