@@ -66,7 +66,7 @@ def test_the_minute_is_one_minute_for_both(cluster):
 
 def test_at_once_is_at_once_on_both(cluster):
     (key,) = cluster.accounts.make(1, 100, concurrent=1)
-    elsewhere = cluster.accounts.ledger.open(parse_key_id(key), 1, 1, None)  # as another node does while it works
+    elsewhere = cluster.accounts.ledger.reserve(parse_key_id(key), 1, 1, None)  # as another node does while it works
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [429, 429]
     cluster.accounts.ledger.release(elsewhere)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]

@@ -194,7 +194,7 @@ class JobAcceptance:
         await self._check(order)
         charge = job_charge(job_id, order)
         if charge is not None:
-            await self._access.hold(charge, FIRST_LEASE_S)
+            await self._access.reserve_for_job(charge, FIRST_LEASE_S)
         try:
             await self._store(job_id, order, data)
             await self._queue.add(job_id, order)
@@ -211,7 +211,7 @@ class JobAcceptance:
             return first
         if charge is not None:
             with suppress(Unavailable):  # the job makes its reservation anew where it lapses
-                await self._access.keep(charge, LEASE_S)
+                await self._access.extend(charge, LEASE_S)
         self._backlog.accepted(partition_of(job_id, order))
         self._metrics.jobs_accepted.labels(order.dialect).inc()
         return JobView(job_id, order, "queued", None, "pending" if order.webhook is not None else None)
@@ -247,7 +247,7 @@ class JobAcceptance:
         """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""
         if (charge := job_charge(job_id, order)) is not None:
             with suppress(Unavailable):
-                await self._access.settle(charge, False)
+                await self._access.settle_job(charge, False)
         if not keep_input:
             with suppress(Unavailable, OSError):
                 await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))

@@ -113,7 +113,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
         body = await service.on_pool(lambda: bytes(response.body))
         kept = CachedResponse(response.status_code, tuple(response.raw_headers), body)
-        service.replays.keep(charge.key_id, charge.id, kept)
+        service.replays.put(charge.key_id, charge.id, kept)
     return response
 
 

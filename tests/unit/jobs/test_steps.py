@@ -39,9 +39,9 @@ class Faulty:
         if self.faults:
             raise self.faults.pop(0)
 
-    async def settle(self, charge: object, done: bool) -> None:
+    async def settle_job(self, charge: object, succeeded: bool) -> None:
         self._fail()
-        self.settled.append(done)
+        self.settled.append(succeeded)
 
     async def get(self, url: str, *, field: str) -> Any:
         self._fail()
