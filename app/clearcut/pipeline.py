@@ -60,7 +60,7 @@ T = TypeVar("T")
 TimedResult = Callable[[int], Awaitable[None]]
 StageGate = Callable[[], Awaitable[None]]
 Headers = dict[str, ImageHeader]
-"""By field; the image's own is ``image_file``."""
+"""By role: ``image``, ``background`` or ``mask``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Pipeline:
             headers = await on_pool(Priority.LOOK, partial(self._probe, job, trace))
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
-            header = headers["image_file"]
+            header = headers["image"]
             made = expected_pixels(headers, job.variants, self.limits.max_pixels, self._reduction(job, headers))
             planned = counted = max(made, header.pixels)
             if measured is not None:
@@ -218,18 +218,18 @@ class Pipeline:
     def _probe(self, job: CutoutRequest, trace: RequestTiming) -> Headers:
         with trace.stage("probe"):
             return {
-                field: _about(field, lambda data: probe(data, self.limits), data)
-                for field, data in (("image_file", job.image), ("bg_image", job.backdrop), ("mask", job.mask))
+                role: _about(role, lambda data: probe(data, self.limits), data)
+                for role, data in (("image", job.image), ("background", job.backdrop), ("mask", job.mask))
                 if data is not None
             }
 
     def _reduction(self, job: CutoutRequest, headers: Headers) -> int:
         """How many times smaller the picture is decoded; a caller's own matte goes with the whole one."""
-        return 1 if job.mask is not None else decode_reduction(headers["image_file"], job.variants, self.spec.side)
+        return 1 if job.mask is not None else decode_reduction(headers["image"], job.variants, self.spec.side)
 
     def _decode(self, job: CutoutRequest, headers: Headers, trace: RequestTiming) -> DecodedImage:
         with trace.stage("decode"):
-            image = decode(job.image, headers["image_file"], self._reduction(job, headers))
+            image = decode(job.image, headers["image"], self._reduction(job, headers))
         if job.moderate and self.moderator is not None:
             with trace.stage("moderation"):
                 label = self.moderator.refusal(prepare(image, self.moderator.entry.input).tensor)
@@ -264,7 +264,7 @@ class Pipeline:
         if job.backdrop is not None or job.mask is not None:
             with trace.stage("decode"):
                 if job.backdrop is not None:
-                    picture = _about("bg_image", lambda data: decode(data, headers["bg_image"]), job.backdrop)
+                    picture = _about("background", lambda data: decode(data, headers["background"]), job.backdrop)
                     backdrop = over_background(picture, WHITE)
                 if job.mask is not None:
                     mask = _about("mask", lambda data: decode(data, headers["mask"]), job.mask)
@@ -281,7 +281,7 @@ class Pipeline:
         return Refined(image, mattes, backdrop, made)
 
     def _outputs(self, job: CutoutRequest, headers: Headers, refined: Refined, trace: RequestTiming) -> CutoutResult:
-        header, reduced = headers["image_file"], self._reduction(job, headers)
+        header, reduced = headers["image"], self._reduction(job, headers)
         answers = []
         for wanted in job.variants:
             options = pin_output_size(wanted, header) if reduced > 1 else wanted
@@ -307,9 +307,10 @@ class Pipeline:
         return await asyncio.wrap_future(pool.put(rank, begin))
 
 
-def _about(field: str, step: Callable[[Buffer], T], data: Buffer) -> T:
-    """Do a step on another file than the picture: its errors name that file's field."""
+def _about(role: str, step: Callable[[Buffer], T], data: Buffer) -> T:
+    """Run a step on one input; its errors get the input's role."""
     try:
         return step(data)
     except ImageError as exc:
-        raise exc.about(field) from None
+        exc.role = role
+        raise

@@ -197,7 +197,7 @@ def test_an_empty_file_beside_an_address_is_no_second_picture(pictures):
 
 def test_an_address_takes_no_longer_than_the_request_may(pictures):
     async def scenario(on: Stage):
-        async def forever(url, *, field, max_bytes=None):
+        async def forever(url, *, role, max_bytes=None):
             await on.service.failed.wait()
 
         on.service.fetcher.get = forever

@@ -42,8 +42,8 @@ def test_its_schemas_are_schemas_and_its_references_lead_somewhere():
 def test_every_error_body_is_what_its_schema_says(dialect):
     for kind in _classes(ClearcutError):
         error = kind.__new__(kind)
-        ClearcutError.__init__(error, "Something about it")
-        error.field = "size"
+        ClearcutError.__init__(error, "Something about it", option="size")
+        vars(error).update(expected="a size", field="size", problem="no response", detected="TIFF", accepted="PNG")
         jsonschema_rs.validate(dialect.error_schema, dialect.error_body(error, "req_1"))
 
 

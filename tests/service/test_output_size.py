@@ -24,7 +24,7 @@ def send(data, image=None, **environ):
     ("data", "field"),
     [
         (WIDE, "padding"),
-        ({"crop": "true", "crop_margin": "2000px"}, "padding"),
+        ({"crop": "true", "crop_margin": "2000px"}, "crop_margin"),
         ({"crop": "true", "width": "3000"}, "width"),
         ({"crop": "true", "height": "3000"}, "height"),
         ({"width": "3000", "height": "3000"}, "width"),

@@ -70,29 +70,29 @@ class FetchClient:
         self._network = network
         self._ssl = ssl_context or httpcore2.default_ssl_context()
 
-    async def get(self, url: str, *, field: str, max_bytes: int | None = None) -> FetchedFile:
+    async def get(self, url: str, *, role: str, max_bytes: int | None = None) -> FetchedFile:
         """The bytes behind an address.
 
         Args:
-            field: the caller's field that holds the address, for errors.
+            role: the input that the URL is for, such as ``image``; used in errors.
             max_bytes: of the answer's body; the service's own cap unless given.
 
         Raises:
-            AddressRefused: the address, or one it redirects to, may not be fetched.
+            UrlRefused: the address, or one it redirects to, may not be fetched.
             FetchFailed: it cannot be fetched; ``temporary`` says whether that may change.
             TooManyBytes: there is more than ``max_bytes`` behind it.
         """
         begun = time.monotonic()
         most = self.rules.max_bytes if max_bytes is None else max_bytes
-        async with self._guarded(field, self.rules.timeout_s):
-            address = parse_url(url, field)
+        async with self._guarded(role, self.rules.timeout_s):
+            address = parse_url(url, role)
             for _ in range(MAX_REDIRECTS + 1):
-                found = await self._hop(address, field, most)
+                found = await self._hop(address, role, most)
                 if isinstance(found, FetchedFile):
                     break
                 address = found
             else:
-                raise FetchFailed(field, f"more than {MAX_REDIRECTS} redirects")
+                raise FetchFailed(role, f"more than {MAX_REDIRECTS} redirects")
         fields = {"host": address.host, "bytes": len(found.data), "ms": round((time.monotonic() - begun) * 1000, 2)}
         log.debug("fetched", extra={"fields": fields})
         return found
@@ -104,33 +104,33 @@ class FetchClient:
             timeout_s: for names, connection and answer together.
 
         Raises:
-            AddressRefused, FetchFailed: as ``get``, with the field ``webhook_url``.
+            UrlRefused, FetchFailed: as ``get``, with the role ``webhook``.
         """
-        field = "webhook_url"
-        async with self._guarded(field, timeout_s):
-            address = parse_url(url, field)
-            async with PinnedRequest(address, await self._checked(address, field), self._network, self._ssl) as call:
+        role = "webhook"
+        async with self._guarded(role, timeout_s):
+            address = parse_url(url, role)
+            async with PinnedRequest(address, await self._checked(address, role), self._network, self._ssl) as call:
                 return (await call.send("POST", headers, body)).status
 
-    async def check(self, url: str, *, field: str) -> None:
+    async def check(self, url: str, *, role: str) -> None:
         """Refuse an address that could not be reached under the rules; nothing is connected to.
 
         Raises:
-            AddressRefused: it may not be reached as it is now; what it leads to later is checked then.
+            UrlRefused: it may not be reached as it is now; what it leads to later is checked then.
             FetchFailed: the host name cannot be resolved at the moment.
         """
-        address = parse_url(url, field)
+        address = parse_url(url, role)
         try:
             async with asyncio.timeout(self.rules.timeout_s):
-                await self._checked(address, field)
+                await self._checked(address, role)
         except TimeoutError:
-            raise FetchFailed(field, "the host name cannot be resolved at the moment", temporary=True) from None
+            raise FetchFailed(role, "the host name cannot be resolved at the moment", temporary=True) from None
 
     async def close(self) -> None:
         """Nothing is held between calls; for whoever closes what it has opened."""
 
     @asynccontextmanager
-    async def _guarded(self, field: str, seconds: float) -> AsyncIterator[None]:
+    async def _guarded(self, role: str, seconds: float) -> AsyncIterator[None]:
         """Bound the time of what is done inside, put its errors into words, and count how it ends."""
         outcome = "failed"
         try:
@@ -141,63 +141,63 @@ class FetchClient:
             outcome = "refused"
             raise
         except TimeoutError:
-            raise FetchFailed(field, f"it took longer than {seconds:g} s", temporary=True) from None
+            raise FetchFailed(role, f"it took longer than {seconds:g} s", temporary=True) from None
         except ResponseHeadTooLong:
-            raise FetchFailed(field, "the response headers are too large") from None
+            raise FetchFailed(role, "the response headers are too large") from None
         except ssl.SSLError:
-            raise FetchFailed(field, _TLS) from None
+            raise FetchFailed(role, _TLS) from None
         except httpcore2.ConnectError as exc:
-            raise FetchFailed(field, _connecting(exc), temporary=True) from None
+            raise FetchFailed(role, _connecting(exc), temporary=True) from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException):
-            raise FetchFailed(field, "the connection was closed", temporary=True) from None
+            raise FetchFailed(role, "the connection was closed", temporary=True) from None
         except httpcore2.ProtocolError:
-            raise FetchFailed(field, "the response is incomplete or not HTTP", temporary=True) from None
+            raise FetchFailed(role, "the response is incomplete or not HTTP", temporary=True) from None
         finally:
             self._ended(outcome)
 
-    async def _hop(self, address: ParsedUrl, field: str, most: int) -> FetchedFile | ParsedUrl:
+    async def _hop(self, address: ParsedUrl, role: str, most: int) -> FetchedFile | ParsedUrl:
         """What is at one address: a body, or another address."""
-        async with PinnedRequest(address, await self._checked(address, field), self._network, self._ssl) as call:
+        async with PinnedRequest(address, await self._checked(address, role), self._network, self._ssl) as call:
             answer = await call.send("GET", {"Accept": "*/*"})
             headers = answer.headers
             if answer.status in _REDIRECTS:
                 location = single_header(headers, "location")
                 if not location:
-                    raise FetchFailed(field, "the redirect has no target")
-                return resolve_redirect(address, location, field)
+                    raise FetchFailed(role, "the redirect has no target")
+                return resolve_redirect(address, location, role)
             if answer.status != 200:
                 temporary = answer.status in (408, 425, 429) or answer.status >= 500
-                raise FetchFailed(field, f"the server returned {answer.status}", temporary=temporary)
+                raise FetchFailed(role, f"the server returned {answer.status}", temporary=temporary)
             if single_header(headers, "content-encoding").lower() not in ("", "identity"):
-                raise FetchFailed(field, "the server compressed the response without being asked to")
+                raise FetchFailed(role, "the server compressed the response without being asked to")
             declared = single_header(headers, "content-length")
             if declared.isascii() and declared.isdigit() and int(declared) > most:
-                raise TooManyBytes.of(most).about(field)
+                raise TooManyBytes(most, role=role)
             media_type = single_header(headers, "content-type").partition(";")[0].strip().lower()
-            return FetchedFile(await read_body(answer, field, most), str(address), media_type)
+            return FetchedFile(await read_body(answer, role, most), str(address), media_type)
 
-    async def _checked(self, address: ParsedUrl, field: str) -> list[str]:
+    async def _checked(self, address: ParsedUrl, role: str) -> list[str]:
         """The addresses that may be connected to: all that the name has, and every one of them checked."""
         literal = address.literal
         parts = (address.scheme, address.host, address.port)
         if (why := self.rules.refusal(*parts, [literal] if literal is not None else None)) is not None:
-            raise UrlRefused(field, why)
+            raise UrlRefused(role, why)
         if literal is not None:
             return [str(literal)]
         try:
             texts = await self._resolve(address.host, address.port)
         except socket.gaierror as exc:
             if exc.errno == socket.EAI_AGAIN:
-                raise FetchFailed(field, "the host name cannot be resolved at the moment", temporary=True) from None
-            raise UrlRefused(field, NOT_PUBLIC) from None
+                raise FetchFailed(role, "the host name cannot be resolved at the moment", temporary=True) from None
+            raise UrlRefused(role, NOT_PUBLIC) from None
         except (OSError, UnicodeError):
-            raise UrlRefused(field, NOT_PUBLIC) from None
+            raise UrlRefused(role, NOT_PUBLIC) from None
         found = [parse_ip(text) for text in dict.fromkeys(texts)]
         addresses: list[IP] = [unmap_ipv4(each) for each in found if each is not None]
         if len(addresses) != len(found) or not addresses:
-            raise UrlRefused(field, NOT_PUBLIC)
+            raise UrlRefused(role, NOT_PUBLIC)
         if (why := self.rules.refusal(*parts, addresses)) is not None:
-            raise UrlRefused(field, why)
+            raise UrlRefused(role, why)
         return [str(each) for each in addresses]
 
 

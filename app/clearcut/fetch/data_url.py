@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from clearcut.errors import InvalidOption, TooManyBytes
+from clearcut.errors import InvalidInput, TooManyBytes
 
 _HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _WRAPPING = {ord("\r"): None, ord("\n"): None}
@@ -15,7 +15,7 @@ def is_data_url(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def decode_data_url(text: str, *, field: str, max_bytes: int) -> bytearray:
+def decode_data_url(text: str, *, role: str, max_bytes: int) -> bytearray:
     """The bytes in ``data:image/png;base64,…``, whatever type it says they are.
 
     Args:
@@ -23,24 +23,24 @@ def decode_data_url(text: str, *, field: str, max_bytes: int) -> bytearray:
         max_bytes: of what is inside.
 
     Raises:
-        InvalidOption: it is no such URL in base64 (RFC 4648, with padding).
+        InvalidInput: it is no such URL in base64 (RFC 4648, with padding).
         TooManyBytes: there is more inside than ``max_bytes``.
     """
     head = _HEAD.match(text)
     if head is None:
-        raise InvalidOption(field, "a data: URL in base64, such as data:image/png;base64,iVBORw0…")
-    return decode_base64(text[head.end() :], field=field, max_bytes=max_bytes)
+        raise InvalidInput(role, "a data: URL in base64, such as data:image/png;base64,iVBORw0…")
+    return decode_base64(text[head.end() :], role=role, max_bytes=max_bytes)
 
 
-def decode_base64(text: str, *, field: str, max_bytes: int) -> bytearray:
+def decode_base64(text: str, *, role: str, max_bytes: int) -> bytearray:
     """The bytes that ``text`` holds in base64 (RFC 4648, with padding), line ends let go. Raises as
     ``decode_data_url``."""
     if len(text) > (max_bytes + 2) // 3 * 4 + max_bytes // 16 + 8:  # room for line ends, nothing else
-        raise TooManyBytes.of(max_bytes).about(field)
+        raise TooManyBytes(max_bytes, role=role)
     try:
         found = binascii.a2b_base64(text.translate(_WRAPPING).encode("ascii"), strict_mode=True)
     except (ValueError, UnicodeEncodeError):
-        raise InvalidOption(field, "a file in base64 (RFC 4648)") from None
+        raise InvalidInput(role, "a file in base64 (RFC 4648)") from None
     if len(found) > max_bytes:
-        raise TooManyBytes.of(max_bytes).about(field)
+        raise TooManyBytes(max_bytes, role=role)
     return bytearray(found)

@@ -69,7 +69,7 @@ class PinnedRequest:
         return answer
 
 
-async def read_body(answer: httpcore2.Response, field: str, most: int) -> bytearray:
+async def read_body(answer: httpcore2.Response, role: str, most: int) -> bytearray:
     """The answer's body, which has at least one byte and at most ``most``.
 
     Raises:
@@ -80,14 +80,14 @@ async def read_body(answer: httpcore2.Response, field: str, most: int) -> bytear
     async for piece in answer.aiter_stream():
         pieces += 1
         if len(data) + len(piece) > most:
-            raise TooManyBytes.of(most).about(field)
+            raise TooManyBytes(most, role=role)
         data += piece
         if pieces > _FREE_PIECES and len(data) < pieces * _MEAN_PIECE:
-            raise FetchFailed(field, "the response arrived in too many small chunks")
+            raise FetchFailed(role, "the response arrived in too many small chunks")
         if pieces % 64 == 0:
             await asyncio.sleep(0)  # many small chunks can be in memory at once, and others have the loop too
     if not data:
-        raise FetchFailed(field, "the response is empty")
+        raise FetchFailed(role, "the response is empty")
     return data
 
 

@@ -49,15 +49,15 @@ class ParsedUrl:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def parse_url(text: str, field: str) -> ParsedUrl:
+def parse_url(text: str, role: str) -> ParsedUrl:
     """The parts of an http or https address.
 
     Raises:
-        AddressRefused: it is no such address, or one that is written in a way that programs read differently.
+        UrlRefused: it is no such address, or one that is written in a way that programs read differently.
     """
 
     def refuse(why: str) -> UrlRefused:
-        return UrlRefused(field, f"{EXPECTED}; {why}")
+        return UrlRefused(role, f"{EXPECTED}; {why}")
 
     if len(text) > MAX_CHARS:
         raise refuse(f"at most {MAX_CHARS} characters")
@@ -84,11 +84,11 @@ def parse_url(text: str, field: str) -> ParsedUrl:
     return ParsedUrl(scheme, name, number, quote((path or "/") + query, safe=_TARGET_SAFE))
 
 
-def resolve_redirect(base: ParsedUrl, location: str, field: str) -> ParsedUrl:
+def resolve_redirect(base: ParsedUrl, location: str, role: str) -> ParsedUrl:
     """Where a redirect leads. Raises as ``parse_url``."""
     if any(ord(sign) <= 0x20 or sign == "\\" for sign in location):
-        raise UrlRefused(field, f"{EXPECTED}; it redirects to an invalid URL")
-    return parse_url(urljoin(str(base), location), field)
+        raise UrlRefused(role, f"{EXPECTED}; it redirects to an invalid URL")
+    return parse_url(urljoin(str(base), location), role)
 
 
 def _split(authority: str) -> tuple[str | None, str | None]:

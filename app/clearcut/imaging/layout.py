@@ -54,7 +54,9 @@ def plan_layout(
     else:
         canvas, content = _sizes(window, options)
     if canvas[0] * canvas[1] > max(max_canvas, width * height):
-        raise InvalidOption(grower(options), f"a value that keeps the output within {max_canvas / 1e6:g} megapixels")
+        raise InvalidOption(
+            enlarging_option(options), f"a value that keeps the output within {max_canvas / 1e6:g} megapixels"
+        )
     if subject is not None and (options.scale is not None or options.position is not None):
         return _stand(subject, content[0] / window.width, canvas, options)
     placed = Box((canvas[0] - content[0]) // 2, (canvas[1] - content[1]) // 2, *content)
@@ -156,8 +158,8 @@ def _axis(start: int, stop: int, extent: int, place: int, place_end: int) -> tup
     return first, last, low, max(high, low + 1)
 
 
-def grower(options: RemoveOptions) -> str:
-    """The option to blame for a canvas larger than its picture."""
+def enlarging_option(options: RemoveOptions) -> str:
+    """Return the option that makes a canvas larger than its image."""
     if options.width is not None:
         return "width"
     if options.height is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clearcut.errors import InvalidOption
 
-from .layout import MAX_CANVAS, grower, plan_layout
+from .layout import MAX_CANVAS, enlarging_option, plan_layout
 from .options import RemoveOptions
 from .types import Box, ImageHeader
 
@@ -22,14 +22,14 @@ def expected_pixels(
     """The sum of the outputs' pixels before the subject is known: exact unless the options crop to it.
 
     Args:
-        headers: of the request's files, by field.
+        headers: of the request's files, by role: ``image``, ``background``, ``mask``.
         max_pixels: of the largest image accepted; a canvas is limited to as many, and to ``MAX_CANVAS``.
         reduced: how many times smaller the image is decoded.
 
     Raises:
         InvalidOption: one of the outputs, or all together, would be too large for any subject.
     """
-    width, height = headers["image_file"].upright_size
+    width, height = headers["image"].upright_size
     return _checked(
         [_expected(width, height, each, max_pixels) for each in variants], headers, variants, max_pixels, reduced
     )
@@ -49,7 +49,7 @@ def output_pixels(
     reduced: int,
 ) -> int:
     """The sum of the outputs' pixels with the subject of each variant in its box. Otherwise as ``expected_pixels``."""
-    width, height = headers["image_file"].upright_size
+    width, height = headers["image"].upright_size
     pixels = [_exact(width, height, box, each, max_pixels) for box, each in zip(boxes, variants, strict=True)]
     return _checked(pixels, headers, variants, max_pixels, reduced)
 
@@ -87,19 +87,19 @@ def _checked(
     read for each output.
     """
     made = sum(pixels)
-    role = "variants" if len(variants) > 1 else grower(variants[0])
+    option = "variants" if len(variants) > 1 else enlarging_option(variants[0])
     if made > 2 * max_pixels:
         raise InvalidOption(
-            role, f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {made / 1e6:.1f}"
+            option, f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {made / 1e6:.1f}"
         )
     if len(variants) > 1:
-        read = headers["image_file"].pixels // reduced**2
-        read += headers["bg_image"].pixels if "bg_image" in headers else 0
+        read = headers["image"].pixels // reduced**2
+        read += headers["background"].pixels if "background" in headers else 0
         passes = [_PASSES.get(each.backdrop, 1) for each in variants]
         counted = sum(max(own, times * read) for own, times in zip(pixels, passes, strict=True))
         if counted > WORK_FACTOR * max_pixels:
             raise InvalidOption(
-                role,
+                option,
                 f"fewer outputs: each counts at least as much as the image, three times with blur or overlay, and "
                 f"{WORK_FACTOR * max_pixels / 1e6:g} megapixels are allowed; these are {counted / 1e6:.1f}",
             )

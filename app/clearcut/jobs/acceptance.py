@@ -141,7 +141,7 @@ class JobAcceptance:
             most: unfinished jobs of the dialect that the account may have; 0 is no limit.
 
         Raises:
-            AddressRefused, FetchFailed: the picture's or the webhook's address cannot be used.
+            UrlRefused, FetchFailed: the picture's or the webhook's address cannot be used.
             IdempotencyMismatch: the key stands for another order.
             PaymentRequired, PermissionDenied, RateLimited, Overloaded, StorageFull, Unavailable
         """
@@ -218,10 +218,10 @@ class JobAcceptance:
 
     async def _check(self, order: JobSpec) -> None:
         """Refuse a URL that the job could not use. A URL that may work later is accepted."""
-        for url, field in ((order.url, order.field), (order.webhook, "webhook_url")):
+        for url, role in ((order.url, "image"), (order.webhook, "webhook")):
             if url is not None:
                 try:
-                    await self._fetcher.check(url, field=field)
+                    await self._fetcher.check(url, role=role)
                 except FetchFailed as exc:
                     if not exc.temporary:
                         raise

@@ -15,7 +15,6 @@ from clearcut.accounts.service import AccountService
 from clearcut.errors import (
     ClearcutError,
     FetchFailed,
-    ImageError,
     InternalError,
     MissingImage,
     ModerationRefused,
@@ -115,7 +114,7 @@ class JobSteps(InterruptibleSteps):
         try:
             await self._persist(lambda: self._access.reserve_for_job(charge, LEASE_S))
         except ClearcutError as exc:
-            return _failed(exc)
+            return _failed(exc, order)
         return {}
 
     async def fetch(self, job_id: str, order: JobSpec) -> Step:
@@ -126,36 +125,34 @@ class JobSteps(InterruptibleSteps):
             async with AsyncExitStack() as places:  # until the image is stored and no longer in memory
                 with self._waiting():
                     await places.enter_async_context(self._fetches.place(partition_of(job_id, order)))
-                data = await self._fetched(order.url, order.field)
+                data = await self._fetched(order.url)
                 expires_at = time.time() + max(LEASE_S, self._ttl_s)
                 put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
                 await self._persist(lambda: asyncio.to_thread(put))
         except ClearcutError as exc:
-            return _failed(exc)
+            return _failed(exc, order)
         except Exception:  # a job that ended here would neither give back its credits nor call its webhook
             log.exception("a job's picture could not be fetched", extra={"fields": {"job": job_id}})
-            return _failed(InternalError())
+            return _failed(InternalError(), order)
         return {"bytes": len(data)}
 
     async def process(self, job_id: str, order: JobSpec, attempt: int) -> Step:
         """The cut-out into the store."""
         if attempt > ATTEMPTS:
             log.error("a job is given up: it was begun too often", extra={"fields": {"job": job_id}})
-            return _failed(InternalError())
+            return _failed(InternalError(), order)
         for _ in range(FAULTS):
             try:
                 return outcome_to_json(await self._persist(lambda: self._within_quota(job_id, order)))
             except KeyError:
-                return _failed(MissingImage("The picture has expired before it was worked on"))
+                return _failed(MissingImage("The image expired before the job was processed"), order)
             except InternalError:
                 log.warning("a job met a fault of ours", extra={"fields": {"job": job_id}})
             except ClearcutError as exc:
-                if isinstance(exc, ImageError) and exc.field == "image_file":
-                    exc = exc.about(order.field)
-                return _failed(exc)
+                return _failed(exc, order)
             except Exception:
                 log.exception("a job failed", extra={"fields": {"job": job_id}})
-        return _failed(InternalError())
+        return _failed(InternalError(), order)
 
     async def close(self, job_id: str, order: JobSpec, outcome: Outcome) -> None:
         """Settle credits, drop the input, count and log. A failed job's input stays for a retry, as long as outputs."""
@@ -262,11 +259,11 @@ class JobSteps(InterruptibleSteps):
             True, time.time(), seconds, key, image.media_type, image.width, image.height, moderation=moderation
         )
 
-    async def _fetched(self, url: str, field: str) -> bytearray:
+    async def _fetched(self, url: str) -> bytearray:
         until = time.monotonic() + FETCH_PATIENCE_S
         for pause in (*FETCH_PAUSES, None):
             try:
-                return (await self._fetcher.get(url, field=field)).data
+                return (await self._fetcher.get(url, role="image")).data
             except FetchFailed as exc:
                 if pause is None or not exc.temporary or time.monotonic() + (1 + JITTER) * pause > until:
                     raise
@@ -274,8 +271,8 @@ class JobSteps(InterruptibleSteps):
         raise AssertionError
 
 
-def _failed(error: ClearcutError) -> Step:
-    public = error.details or error.message
+def _failed(error: ClearcutError, order: JobSpec) -> Step:
+    public = error.describe({"image": order.field}) or error.message
     refused: Moderation | None = "refused" if isinstance(error, ModerationRefused) else None
     found = Outcome(False, time.time(), moderation=refused, status=error.status, reason=error.reason, message=public)
     return outcome_to_json(found)

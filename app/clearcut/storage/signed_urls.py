@@ -40,7 +40,7 @@ def verify(key: str, expires: str, signature: str, secrets: Sequence[bytes], now
     """Pass if we signed this and it has not expired.
 
     Raises:
-        LinkRefused: we did not.
+        InvalidSignature: we did not.
         OutputExpired: we did, and its time is over.
     """
     known = expires.isascii() and expires.isdigit() and len(expires) <= 12

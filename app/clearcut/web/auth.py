@@ -15,7 +15,7 @@ from clearcut.accounts.keys import Account
 from clearcut.accounts.quotas import MegapixelCount
 from clearcut.accounts.rate_limits import WINDOW_S, RateLimitStatus
 from clearcut.accounts.types import Charge, Idempotency
-from clearcut.errors import InvalidOption, PaymentRequired, RateLimited
+from clearcut.errors import InvalidField, PaymentRequired, RateLimited
 from clearcut.service import Service
 from clearcut.web.request.upload import Upload
 
@@ -26,6 +26,8 @@ JobExists = Callable[[Account, str], Awaitable[bool]]
 UNLIMITED = 2**31 - 1
 """Credits to tell a client that wants a number."""
 
+_DIGEST_NAMES = {"background": "bg_image"}
+"""Names of roles in digests; they must not change, so that digests stay comparable across versions."""
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -60,7 +62,7 @@ async def admit(service: Service, request: Request, has_job: JobExists | None = 
 
     Raises:
         AuthenticationError, PermissionDenied, PaymentRequired, RateLimited
-        InvalidOption: the Idempotency-Key is malformed.
+        InvalidField: the Idempotency-Key is malformed.
     """
     exchange = RequestContext.of(request)
     account = await identify(service, request)
@@ -119,7 +121,7 @@ def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:
     """Hexadecimal SHA-256 of ``start`` and of the files with their roles."""
     whole = hashlib.sha256(start)
     for role in sorted(files):
-        whole.update(role.encode() + hashlib.sha256(files[role]).digest())
+        whole.update(_DIGEST_NAMES.get(role, role).encode() + hashlib.sha256(files[role]).digest())
     return whole.hexdigest()
 
 
@@ -127,7 +129,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     """The request's Idempotency-Key, bare or as a quoted string.
 
     Raises:
-        InvalidOption: it is malformed.
+        InvalidField: it is malformed.
     """
     given = headers.get("idempotency-key", "").strip()
     if not given:
@@ -135,7 +137,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if len(given) > 1 and given[0] == given[-1] == '"':
         given = given[1:-1]
     if not _IDEMPOTENCY_KEY.fullmatch(given):
-        raise InvalidOption("Idempotency-Key", "1 to 255 printable ASCII characters")
+        raise InvalidField("Idempotency-Key", "1 to 255 printable ASCII characters")
     return given
 
 
@@ -148,7 +150,9 @@ async def _idempotency(service: Service, request: Request, upload: Upload) -> Id
 
     start = repr((words, sorted(upload.fields.items()))).encode()
     if upload.addresses:
-        start += repr(sorted(upload.addresses.items())).encode()
+        start += repr(
+            sorted((_DIGEST_NAMES.get(role, role), source) for role, source in upload.addresses.items())
+        ).encode()
     return Idempotency(given, await service.on_pool(lambda: _digest(start, upload.files)))
 
 

@@ -46,6 +46,8 @@ class RequestContext:
     span: RequestSpan | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """Further keys of the access log line: numbers and our own words only."""
+    field_names: dict[str, str] = field(default_factory=dict)
+    """The fields that this request uses, by role or option; for error bodies."""
     standings: list[RateLimitStatus] = field(default_factory=list)
     """Where the caller stands with its limits."""
     before_response: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

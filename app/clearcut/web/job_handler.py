@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from clearcut.errors import InvalidOption, JobNotFound, JobsDisabled, MissingImage
+from clearcut.errors import InvalidInput, JobNotFound, JobsDisabled, MissingImage
 from clearcut.fetch.data_url import decode_data_url, is_data_url
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
@@ -59,7 +59,7 @@ class JobHandler:
 
 
 def require_jobs(service: Service) -> JobManager:
-    """Raises JobsOff: they are."""
+    """Return the job manager; raise JobsDisabled if jobs are disabled."""
     if service.jobs is None:
         raise JobsDisabled
     return service.jobs
@@ -84,9 +84,10 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
     with jobs.door.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
+        exchange.field_names["image"] = wanted.field
         place.reacquire()
         if wanted.url is not None and is_data_url(wanted.url):
-            raise InvalidOption(wanted.field, "an https:// URL; data: URLs are not accepted here")
+            raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
         order = JobSpec(
             dialect=desk.name, options=wanted.options, field=wanted.field, accepted=time.time(),
             base=_base(request), request_id=exchange.request_id,
@@ -118,17 +119,18 @@ async def find_job(service: Service, request: Request, name: str) -> JobView:
     return job
 
 
-async def picture(service: Service, text: str | None, field: str) -> dict[str, Any]:
+async def picture(service: Service, request: Request, text: str | None, field: str) -> dict[str, Any]:
     """``url`` or ``data`` of a ``JobRequest``, from an address or a ``data:`` URL.
 
     Raises:
-        MissingImage, InvalidOption, TooManyBytes: there is none, or it is no picture in base64.
+        MissingImage, InvalidField, TooManyBytes: there is none, or it is no picture in base64.
     """
+    RequestContext.of(request).field_names["image"] = field
     if text is None:
         raise MissingImage(f"Send the URL of the image in '{field}'")
     if not is_data_url(text):
         return {"url": text}
-    inside = partial(decode_data_url, text, field=field, max_bytes=service.settings.max_bytes)
+    inside = partial(decode_data_url, text, role="image", max_bytes=service.settings.max_bytes)
     return {"data": await service.on_pool(inside)}
 
 

@@ -129,7 +129,7 @@ class RequestMiddleware:
     async def _refuse(self, error: ClearcutError, exchange: RequestContext, headers: Headers, send: Send) -> None:
         """Send the error; if the body is still on its way, take it in for a while so that the peer gets to read us."""
         dialect = exchange.dialect
-        payload = json.dumps(dialect.error_body(error, exchange.request_id)).encode()
+        payload = json.dumps(dialect.error_body(error, exchange.request_id, exchange.field_names)).encode()
         fields = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
         if error.retry_after is not None:
             fields.append((b"retry-after", str(error.retry_after).encode()))

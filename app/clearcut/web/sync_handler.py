@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearcut.accounts.idempotency import CachedResponse
-from clearcut.errors import ImageError, MethodNotAllowed, Starting
+from clearcut.errors import MethodNotAllowed, Starting
 from clearcut.pipeline import CutoutOutput, CutoutRequest, CutoutResult
 from clearcut.service import Service
 from clearcut.web.request.fetch_files import fetch_files
@@ -48,10 +48,6 @@ class SyncOperation:
     respond: Callable[[FinishedCutout], Awaitable[Response]]
 
 
-_ENGINES = {"image": "image_file", "bg_image": "bg_image"}
-"""What the engine calls the field of each file that can have an address."""
-
-
 async def handle_cutout(service: Service, request: Request, operation: SyncOperation) -> Response:
     """Answer one request.
 
@@ -79,6 +75,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
             fetching=service.fetcher is not None,
         )
     place.reacquire()
+    exchange.field_names = upload.field_names
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
@@ -89,19 +86,13 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
             await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
         await bind_fetched(service, charge, upload)
     job, ignored = read or operation.read_job(upload)
-    sources = {role: name for role, (name, _) in upload.addresses.items()}
-
     count = service.access.quotas.megapixels(account)
 
     async def measured(pixels: int) -> None:
         await count_pixels(exchange, count, pixels)
 
     async def work() -> tuple[CutoutResult, Response]:
-        try:
-            result = await pipeline.remove(job, trace, measured)
-        except ImageError as exc:  # the engine's names for the files' fields are Poof's
-            own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
-            raise exc.about(own.get(exc.field or "", exc.field or "")) from None
+        result = await pipeline.remove(job, trace, measured)
         accept = request.headers.get("accept", "")
         return result, await operation.respond(FinishedCutout(exchange, accept, upload, job, ignored, result))
 

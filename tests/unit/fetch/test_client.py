@@ -31,7 +31,7 @@ def fetching(answer, *, path="/a.png", resolve=None, max_bytes=None, **changes):
         async with serving(answer) as (port, heads):
             fetcher = FetchClient(allowing(("127.0.0.1", port), **changes), resolve)
             url = f"http://127.0.0.1:{port}{path}"
-            return await fetcher.get(url, field="image_url", max_bytes=max_bytes), heads
+            return await fetcher.get(url, role="image", max_bytes=max_bytes), heads
 
     return asyncio.run(run())
 
@@ -39,7 +39,7 @@ def fetching(answer, *, path="/a.png", resolve=None, max_bytes=None, **changes):
 def failing(answer, kind=FetchFailed, **options):
     with pytest.raises(kind) as caught:
         fetching(answer, **options)
-    assert caught.value.field == "image_url"
+    assert caught.value.role == "image"
     return caught.value
 
 
@@ -75,7 +75,7 @@ def test_a_name_server_that_changes_its_mind_is_asked_once_and_held_to_its_word(
             secret = bytes_of(ok(b"the metadata service"))
             async with serving(secret, "127.0.0.1", port) as (_, forbidden):
                 fetcher = FetchClient(allowing(("photos.example", port)), resolve)
-                found = await fetcher.get(f"http://photos.example:{port}/a.png", field="image_url")
+                found = await fetcher.get(f"http://photos.example:{port}/a.png", role="image")
                 return found, allowed, forbidden
 
     with name_server(["127.0.0.2"], ["127.0.0.1"]) as (resolve, asked):
@@ -91,11 +91,11 @@ def test_a_rebinding_name_is_connected_to_where_it_was_checked_and_refused_when_
         network = NoNetwork()
         fetcher = FetchClient(FetchPolicy(), resolve, network)
         with pytest.raises(FetchFailed) as caught:  # the test's network connects to nothing; where to is what counts
-            await fetcher.get("https://rebind.example/a.png", field="image_url")
+            await fetcher.get("https://rebind.example/a.png", role="image")
         assert caught.value.temporary
         assert network.asked == [("93.184.216.34", 443)]
         with pytest.raises(UrlRefused):
-            await fetcher.get("https://rebind.example/a.png", field="image_url")
+            await fetcher.get("https://rebind.example/a.png", role="image")
         assert network.asked == [("93.184.216.34", 443)]
 
     with name_server(["93.184.216.34"], ["127.0.0.1"]) as (resolve, asked):
@@ -107,7 +107,7 @@ def test_a_name_with_one_private_address_among_public_ones_is_not_connected_to()
     async def run(resolve):
         network = NoNetwork()
         with pytest.raises(UrlRefused):
-            await FetchClient(FetchPolicy(), resolve, network).get("https://mixed.example/", field="image_url")
+            await FetchClient(FetchPolicy(), resolve, network).get("https://mixed.example/", role="image")
         assert network.asked == []
 
     with name_server(["93.184.216.34", "10.0.0.1"]) as (resolve, _):
@@ -127,7 +127,7 @@ def test_names_that_take_their_time_keep_no_thread_of_the_services(monkeypatch):
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
         fetcher = FetchClient(FetchPolicy())
         looking = [
-            asyncio.create_task(fetcher.check(f"https://a{number}.example/", field="image_url")) for number in range(8)
+            asyncio.create_task(fetcher.check(f"https://a{number}.example/", role="image")) for number in range(8)
         ]
         for _ in looking:
             while not begun.acquire(blocking=False):  # noqa: ASYNC110 - counted on other threads
@@ -152,12 +152,12 @@ def test_a_dead_address_is_followed_by_the_next_and_never_by_more_than_four():
             fetcher = FetchClient(
                 allowing(("two.example", port)), resolving({"two.example": ["127.0.0.2", "127.0.0.1"]})
             )
-            assert (await fetcher.get(f"http://two.example:{port}/", field="image_url")).data == PICTURE
+            assert (await fetcher.get(f"http://two.example:{port}/", role="image")).data == PICTURE
         network = NoNetwork()
         many = [f"93.184.216.{last}" for last in range(1, 40)]
         with pytest.raises(FetchFailed):
             await FetchClient(FetchPolicy(), resolving({"many.example": many}), network).get(
-                "https://many.example/", field="u"
+                "https://many.example/", role="image"
             )
         assert [host for host, _ in network.asked] == many[:4]
 
@@ -173,7 +173,7 @@ def test_the_environments_proxies_are_not_asked(monkeypatch):
             monkeypatch.setenv("NO_PROXY", "")
             async with serving(bytes_of(ok(PICTURE))) as (port, heads):
                 fetcher = FetchClient(allowing(("127.0.0.1", port)))
-                found = await fetcher.get(f"http://127.0.0.1:{port}/a", field="image_url")
+                found = await fetcher.get(f"http://127.0.0.1:{port}/a", role="image")
             return found, spoken, heads
 
     found, spoken, heads = asyncio.run(run())
@@ -219,8 +219,8 @@ def test_redirects_to_what_may_not_be_fetched_are_refused(location):
                 resolve = resolving({"localhost.private": ["127.0.0.1"], "example.com": ["93.184.216.34"]})
                 network = FetchClient(allowing(("127.0.0.1", port)), resolve)
                 with pytest.raises(UrlRefused) as caught:
-                    await network.get(f"http://127.0.0.1:{port}/", field="image_url")
-            assert caught.value.field == "image_url"
+                    await network.get(f"http://127.0.0.1:{port}/", role="image")
+            assert caught.value.role == "image"
             assert len(heads) == 1
             assert secret == []
 
@@ -321,7 +321,7 @@ def test_slow_servers_have_their_time(answer):
 def test_endless_bodies_end_at_the_cap(answer):
     error = failing(answer, TooManyBytes, max_bytes=1_000_000)
     assert error.reason == "too_many_bytes"
-    assert error.field == "image_url"
+    assert error.role == "image"
 
 
 def test_a_declared_length_beyond_the_cap_is_refused_unread():
@@ -410,7 +410,7 @@ def test_the_connection_is_closed_whatever_happens():
 
         async with serving(answer) as (port, _):
             fetcher = FetchClient(allowing(("127.0.0.1", port)))
-            fetch = asyncio.create_task(fetcher.get(f"http://127.0.0.1:{port}/", field="image_url"))
+            fetch = asyncio.create_task(fetcher.get(f"http://127.0.0.1:{port}/", role="image"))
             await asyncio.sleep(0.1)
             fetch.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -437,7 +437,7 @@ def over_tls(certified, asked, ca=True):
     async def run():
         async with serving(bytes_of(ok(PICTURE)), ssl=serverside) as (port, heads):
             fetcher = FetchClient(allowing((asked, port)), resolving({asked: ["127.0.0.1"]}), ssl_context=ours)
-            found = await fetcher.get(f"https://{asked}:{port}/", field="image_url")
+            found = await fetcher.get(f"https://{asked}:{port}/", role="image")
             return found, heads[0].split(b"\r\n"), port
 
     return asyncio.run(run()), names
@@ -460,7 +460,7 @@ def test_plain_http_behind_https_fails():
     async def run():
         async with serving(bytes_of(ok(PICTURE))) as (port, _):
             fetcher = FetchClient(allowing(("127.0.0.1", port), timeout_s=0.5))
-            await fetcher.get(f"https://127.0.0.1:{port}/", field="image_url")
+            await fetcher.get(f"https://127.0.0.1:{port}/", role="image")
 
     with pytest.raises(FetchFailed):
         asyncio.run(run())
@@ -509,7 +509,7 @@ def test_a_post_is_guarded_as_a_get_is():
     ):
         with pytest.raises(UrlRefused) as caught:
             posting(silent, url)
-        assert caught.value.field == "webhook_url"
+        assert caught.value.role == "webhook"
 
 
 def test_a_post_has_its_time_and_its_head():
@@ -540,7 +540,7 @@ def test_no_secret_of_an_address_is_in_an_error_or_in_the_log(caplog):
         said += [str(error), repr(error), error.details]
     for url in ("https://hidden-user:hidden-password@example.com/", "https://10.0.0.1/hidden-path"):
         with pytest.raises(UrlRefused) as caught:
-            asyncio.run(FetchClient(FetchPolicy(), resolving({})).get(url, field="image_url"))
+            asyncio.run(FetchClient(FetchPolicy(), resolving({})).get(url, role="image"))
         said.append(str(caught.value))
     assert len(caplog.records) >= 1
     text = "\n".join(said) + "\n".join(record.getMessage() + repr(vars(record)) for record in caplog.records)

@@ -46,10 +46,10 @@ def run(scenario, answered, timeout_s=30.0):
 def test_dead_name_server_leaves_lookups_of_other_domains_free(answered):
     async def scenario(fetcher):
         calls = [
-            asyncio.create_task(fetcher.check(f"https://x{number}.dead.example/", field="url")) for number in range(64)
+            asyncio.create_task(fetcher.check(f"https://x{number}.dead.example/", role="image")) for number in range(64)
         ]
         await asyncio.sleep(0.2)
-        await fetcher.check("https://www.good.example/", field="url")
+        await fetcher.check("https://www.good.example/", role="image")
         occupied = len([host for host in answered.asked if "dead" in host])
         for call in calls:
             call.cancel()
@@ -62,7 +62,7 @@ def test_lookup_that_takes_too_long_is_a_temporary_failure(answered):
     async def scenario(fetcher):
         fetcher._resolve._timeout_s = 0.1
         with pytest.raises(FetchFailed) as caught:
-            await fetcher.check("https://dead.example/", field="url")
+            await fetcher.check("https://dead.example/", role="image")
         return caught.value
 
     error = run(scenario, answered)
@@ -73,7 +73,7 @@ def test_lookup_that_takes_too_long_is_a_temporary_failure(answered):
 def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
     async def scenario(fetcher):
         answered.set()
-        await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", field="url") for n in range(40)))
+        await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", role="image") for n in range(40)))
         await asyncio.sleep(0.05)
         return fetcher._resolve._calls, fetcher._resolve._domains
 
@@ -82,7 +82,7 @@ def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
 
 def test_cancelled_lookups_are_forgotten_once_their_threads_end(answered):
     async def scenario(fetcher):
-        calls = [asyncio.create_task(fetcher.check(f"https://x{n}.dead.example/", field="url")) for n in range(10)]
+        calls = [asyncio.create_task(fetcher.check(f"https://x{n}.dead.example/", role="image")) for n in range(10)]
         await asyncio.sleep(0.1)
         for call in calls:
             call.cancel()

@@ -26,12 +26,12 @@ def refused(url, rules=None, answers=None):
         network = NoNetwork()
         fetcher = FetchClient(rules or FetchPolicy(), resolving(answers or {}, otherwise=PUBLIC), network)
         with pytest.raises(UrlRefused) as caught:
-            await fetcher.get(url, field="image_url")
-        assert caught.value.field == "image_url"
-        assert "'image_url'" in caught.value.details
+            await fetcher.get(url, role="image")
+        assert caught.value.role == "image"
+        assert "'image_url'" in caught.value.describe({"image": "image_url"})
         assert network.asked == []
         with pytest.raises(UrlRefused):
-            await fetcher.check(url, field="image_url")
+            await fetcher.check(url, role="image")
 
     asyncio.run(ask())
 
@@ -67,7 +67,7 @@ def test_the_systems_own_resolver_says_what_localhost_is(url):
     async def ask():
         network = NoNetwork()
         with pytest.raises((UrlRefused, FetchFailed)):
-            await FetchClient(FetchPolicy(), None, network).get(url, field="image_url")
+            await FetchClient(FetchPolicy(), None, network).get(url, role="image")
         assert network.asked == []
 
     asyncio.run(ask())
@@ -78,9 +78,7 @@ def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobo
 
     async def ask(answers):
         with pytest.raises(UrlRefused) as caught:
-            await FetchClient(FetchPolicy(), resolving(answers), NoNetwork()).check(
-                "https://a.example/", field="image_url"
-            )
+            await FetchClient(FetchPolicy(), resolving(answers), NoNetwork()).check("https://a.example/", role="image")
         said.add(caught.value.details)
 
     for answers in (
@@ -109,14 +107,14 @@ def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobo
     ],
 )
 def test_what_is_plain_is_read(text, host, port, target):
-    address = parse_url(text, "image_url")
+    address = parse_url(text, "image")
     assert (address.host, address.port, address.target) == (host, port, target)
 
 
 def test_a_redirect_is_read_by_the_same_grammar():
-    base = parse_url("https://example.com/a/b?x", "image_url")
-    assert str(resolve_redirect(base, "../c", "image_url")) == "https://example.com/c"
-    assert str(resolve_redirect(base, "//other.example/c", "image_url")) == "https://other.example/c"
+    base = parse_url("https://example.com/a/b?x", "image")
+    assert str(resolve_redirect(base, "../c", "image")) == "https://example.com/c"
+    assert str(resolve_redirect(base, "//other.example/c", "image")) == "https://other.example/c"
     for location in (
         "http://user@other.example/",
         "file:///etc/passwd",
@@ -125,7 +123,7 @@ def test_a_redirect_is_read_by_the_same_grammar():
         "//a\t.b/",
     ):
         with pytest.raises(UrlRefused):
-            resolve_redirect(base, location, "image_url")
+            resolve_redirect(base, location, "image")
 
 
 @pytest.mark.parametrize(
@@ -139,9 +137,9 @@ def test_a_redirect_is_read_by_the_same_grammar():
 )  # fmt: skip
 def test_a_refusal_says_what_to_write_instead(url, words):
     with pytest.raises(UrlRefused) as caught:
-        parse_url(url, "image_url")
+        parse_url(url, "image")
     assert words in caught.value.details
-    assert caught.value.details.startswith("Invalid value for 'image_url'. Expected: a URL such as https://")
+    assert caught.value.details.startswith("Invalid value for 'image'. Expected: a URL such as https://")
 
 
 # the lists
@@ -152,7 +150,7 @@ def rules(**environ):
 
 
 def verdict(given, url, *addresses):
-    address = parse_url(url, "image_url")
+    address = parse_url(url, "image")
     parts = (address.scheme, address.host, address.port)
     return given.refusal(*parts, [ipaddress.ip_address(each) for each in addresses]) is None
 

@@ -95,7 +95,7 @@ def test_the_longest_side_of_a_format(fmt: str, limit: int) -> None:
     assert read(encode(Cutout(np.zeros((1, limit, 3), np.uint8)), fmt), fmt).shape == (1, limit, 3)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match=f"{limit}") as caught:
         encode(Cutout(np.zeros((limit + 1, 1, 3), np.uint8)), fmt)  # type: ignore[arg-type]
-    assert caught.value.field == "format"
+    assert caught.value.option == "format"
 
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])

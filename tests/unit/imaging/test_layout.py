@@ -116,7 +116,7 @@ def test_a_canvas_beyond_the_limit_is_the_callers_mistake(
 ) -> None:
     with pytest.raises(InvalidOption, match="within 50 megapixels") as caught:
         laid(size, subject=Box(0, 0, *size), **options)
-    assert caught.value.field == field
+    assert caught.value.option == field
 
 
 def test_a_huge_window_shown_small_is_fine() -> None:
@@ -159,7 +159,7 @@ def plan_or_field(width: int, height: int, subject: Box | None, options: RemoveO
     try:
         return plan_layout(width, height, subject, options), ""
     except InvalidOption as exc:
-        return None, str(exc.field)
+        return None, str(exc.option)
 
 
 @given(cases())

@@ -80,7 +80,7 @@ def test_a_roi_outside_the_picture_or_empty_is_refused(roi):
     image, matte = scene()
     with pytest.raises(InvalidOption) as caught:
         edit(matte, image, RemoveOptions(roi=roi))
-    assert caught.value.field == "roi"
+    assert caught.value.option == "roi"
 
 
 def test_reverse_keeps_the_background_and_is_its_own_inverse():
@@ -125,7 +125,7 @@ def test_image_backdrop_covers_the_canvas_centred():
 def test_image_backdrop_needs_its_picture():
     with pytest.raises(InvalidOption) as caught:
         made(RemoveOptions(backdrop="image"))
-    assert caught.value.field == "bg_image"
+    assert caught.value.role == "background"
 
 
 def test_overlay_tints_the_subject_only():

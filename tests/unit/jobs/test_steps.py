@@ -43,7 +43,7 @@ class Faulty:
         self._fail()
         self.settled.append(succeeded)
 
-    async def get(self, url: str, *, field: str) -> Any:
+    async def get(self, url: str, *, role: str) -> Any:
         self._fail()
 
     def delete(self, key: str) -> None:
@@ -72,10 +72,10 @@ def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypat
     asked: list[str] = []
 
     class Away(Faulty):
-        async def get(self, url: str, *, field: str) -> Any:
+        async def get(self, url: str, *, role: str) -> Any:
             asked.append(url)
             clock.now += answers_after_s
-            raise FetchFailed(field, "the server returned 503", temporary=True)
+            raise FetchFailed(role, "the server returned 503", temporary=True)
 
     made_here = made(Faulty(), Faulty(), Away())
 
@@ -125,7 +125,7 @@ def test_input_outlives_outputs_while_its_job_waits(tmp_path):
     blobs = FolderBlobs(tmp_path, 10_000, clock)
 
     class Host(Faulty):
-        async def get(self, url: str, *, field: str) -> Any:
+        async def get(self, url: str, *, role: str) -> Any:
             return SimpleNamespace(data=b"an image")
 
     made_here = made(Faulty(), blobs, Host(), ttl_s=3600.0)

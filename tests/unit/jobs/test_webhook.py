@@ -140,10 +140,10 @@ def test_what_goes_wrong_is_noted_and_not_raised():
 def test_a_poster_that_fails_is_an_attempt_too():
     class Broken:
         async def post(self, *_, **__):
-            raise FetchFailed("webhook_url", "the connection to the server failed", temporary=True)
+            raise FetchFailed("webhook", "the connection to the server failed", temporary=True)
 
     attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m"))
-    assert attempt.error == "Cannot fetch the URL in 'webhook_url': the connection to the server failed"
+    assert attempt.error == "Cannot fetch the URL in 'webhook': the connection to the server failed"
 
 
 def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from clearcut.errors import InvalidOption
+from clearcut.errors import InvalidInput
 from clearcut.imaging.layout import crop_pixels, place, plan_layout
 from clearcut.imaging.options import WHITE, RemoveOptions
 from clearcut.imaging.types import U8, DecodedImage, Matte
@@ -47,7 +47,7 @@ def _ground(
     match options.backdrop:
         case "image":
             if backdrop is None:
-                raise InvalidOption("bg_image", "an image file, because background_type is image")
+                raise InvalidInput("background", "an image file, because the backdrop is image")
             picture = backdrops.scale_to_cover(backdrop, width, height)
         case "blur":
             picture = _framed(backdrops.blur_background(image.rgb, matte), image, matte, options)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption
+from clearcut.errors import InvalidField
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, picture, timestamp
@@ -20,7 +20,7 @@ from clearcut.web.request.body import Body
 from clearcut.web.request.fields import Field, Parsed
 from clearcut.web.request.json_body import object_member, read_members, read_object, text_member
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport
 from .job_openapi import CREATE_STATUSES, READ_STATUSES, operation
 from .poof_options import BACKGROUND_TYPES
 
@@ -39,7 +39,7 @@ PROGRESS = {"queued": 0, "processing": 50, "completed": 100, "failed": 0}
 def _threshold(name: str, value: str) -> Parsed:
     given = parsers.number(name, value, 0, 1)
     if abs(given * STEPS - round(given * STEPS)) > 1e-6:
-        raise InvalidOption(name, "a number from 0 to 1 in steps of 0.05")
+        raise InvalidField(name, "a number from 0 to 1 in steps of 0.05")
     return {"threshold": given}
 
 
@@ -60,7 +60,7 @@ TABLES: dict[str, dict[str, Field]] = {
 
 def routes(service: Service) -> list[Route]:
     async def read(request: Request, body: Body) -> JobRequest:
-        return await _wanted(service, await read_object(service, request, body, pictures=True))
+        return await _wanted(service, request, await read_object(service, request, body, pictures=True))
 
     desk = JobHandler(NAME, read)
     if service.jobs is not None:
@@ -80,16 +80,16 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-async def _wanted(service: Service, given: dict[str, Any]) -> JobRequest:
+async def _wanted(service: Service, request: Request, given: dict[str, Any]) -> JobRequest:
     model = text_member(given, "model")
     if model not in PARAMS:
-        raise InvalidOption("model", ", ".join(PARAMS))
+        raise InvalidField("model", ", ".join(PARAMS))
     path = PARAMS[model]
     params = object_member(given, path)
     parsed = read_members(params, TABLES[model], path + ".")
     moderate = parsed.pop("moderate", False)
     field = f"{path}.image"
-    found = await picture(service, text_member(params, "image", path + "."), field)
+    found = await picture(service, request, text_member(params, "image", path + "."), field)
     webhook = text_member(given, "webhook_url") or text_member(given, "webhookUrl")
     return JobRequest(RemoveOptions(**parsed), field, **found, webhook=webhook, model=model, moderate=moderate)
 
@@ -129,11 +129,17 @@ def _result(job: JobView, url: str | None) -> dict[str, Any] | None:
     return result
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    return {"error": error.details or error.message, "code": error.code, "requestId": request_id}
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    return {"error": report.text, "code": report.error.code, "requestId": report.request_id}
 
 
-DIALECT = Dialect("apiframe", "/v2/", error_body, object_schema(error=TEXT, code=TEXT, requestId=TEXT), plain_status)
+DIALECT = Dialect(
+    "apiframe",
+    "/v2/",
+    write_error,
+    object_schema(error=TEXT, code=TEXT, requestId=TEXT),
+    field_names={"webhook": "webhook_url"},
+)
 
 
 def paths() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption, MissingImage
+from clearcut.errors import InvalidField, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job
@@ -17,7 +17,7 @@ from clearcut.web.openapi import json_response
 from clearcut.web.request.body import Body
 from clearcut.web.request.json_body import object_member, read_object, text_member
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport
 from .job_openapi import CREATE_STATUSES, READ_STATUSES, operation
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def routes(service: Service) -> list[Route]:
     async def read(request: Request, body: Body) -> JobRequest:
         given = await read_object(service, request, body, pictures=False)
         if text_member(given, "model") != MODEL:
-            raise InvalidOption("model", MODEL)
+            raise InvalidField("model", MODEL)
         url = text_member(object_member(given, "input"), "image_url", "input.")
         if url is None:
             raise MissingImage(f"Send the URL of the image in '{FIELD}'")
@@ -78,13 +78,15 @@ def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
     }
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """The request id is in the header alone, as the original has none."""
-    return {"status": "error", "message": error.message, "details": error.details or error.message}
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the error body of each::labs, which has no request id; the header has it."""
+    return {"status": "error", "message": report.error.message, "details": report.text}
 
 
 _ERROR = object_schema(status={"const": "error"}, message=TEXT, details=TEXT)
-DIALECT = Dialect("eachlabs", "/v1/prediction", error_body, _ERROR, plain_status)
+DIALECT = Dialect(
+    "eachlabs", "/v1/prediction", write_error, _ERROR, field_names={"image": FIELD, "webhook": "webhook_url"}
+)
 
 
 def paths() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption
+from clearcut.errors import InvalidField
 from clearcut.imaging.options import RemoveOptions
 from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
@@ -20,7 +20,7 @@ from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
 INTAKE = UploadSchema(
     roles={"image_file": "image"}, encoded={"image_file_b64": "image"}, addresses={"image_url": "image"}
@@ -64,22 +64,22 @@ def routes(service: Service) -> list[Route]:
 def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     """(what is asked for, names of the fields that mean nothing here)."""
     if "image_url" in upload.fields:
-        raise InvalidOption("image_url", NO_ADDRESS)
+        raise InvalidField("image_url", NO_ADDRESS)
     parsed, unknown = fields.read_fields({"size": "full"} | upload.fields, FIELDS)
     return CutoutRequest(upload.image, (RemoveOptions(**parsed),)), unknown
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
+def write_error(report: ErrorReport) -> dict[str, Any]:
     return {
-        "detail": error.details or error.message,
-        "status_code": plain_status(error),
-        "type": error.code,
-        "request_id": request_id,
+        "detail": report.text,
+        "status_code": plain_status(report.error),
+        "type": report.error.code,
+        "request_id": report.request_id,
     }
 
 
 _SCHEMA = object_schema(detail=TEXT, status_code=INTEGER, type=TEXT, request_id=TEXT)
-DIALECT = Dialect("photoroom", "/v1/segment", error_body, _SCHEMA)
+DIALECT = Dialect("photoroom", "/v1/segment", write_error, _SCHEMA, field_names={"image": "image_file"})
 
 
 def paths() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError
+from clearcut.errors import InvalidField
 from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, identify
@@ -19,7 +19,7 @@ from clearcut.web.request.upload import POOF, Upload
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect
+from .base import Dialect, ErrorReport
 from .poof_options import FIELDS, VARIANTS, remove_options, variants
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
@@ -59,17 +59,24 @@ def routes(service: Service) -> list[Route]:
     return [*(Route(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """The flat error object of the Poof contract."""
-    body = {"code": error.code, "message": error.message, "request_id": request_id}
-    if error.details:
-        body["details"] = error.details
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the flat error object of the Poof contract."""
+    body = {"code": report.error.code, "message": report.error.message, "request_id": report.request_id}
+    if report.details:
+        body["details"] = report.details
     return body
 
 
 _SCHEMA = object_schema(code=TEXT, message=TEXT, request_id=TEXT)
-DIALECT = Dialect("poof", "", error_body, _SCHEMA, lambda error: error.status)
-"""Also of every path that is no dialect's."""
+DIALECT = Dialect(
+    "poof",
+    "",
+    write_error,
+    _SCHEMA,
+    lambda error: error.status,
+    {"image": "image_file", "background": "bg_image", "mask": "mask", "backdrop": "background_type"},
+)
+"""The dialect of all paths that no other dialect owns."""
 
 
 def paths() -> dict[str, Any]:
@@ -85,11 +92,15 @@ def paths() -> dict[str, Any]:
 def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     """(what is asked for, names of the fields that mean nothing here)."""
     fields = upload.fields
-    if "bg_image" in upload.files and "background_type" not in fields:
+    if "background" in upload.files and "background_type" not in fields:
         fields = fields | {"background_type": "image"}
+    if "crop_margin" in fields:
+        upload.field_names["padding"] = "crop_margin"
     if "variants" in fields:
         every, ignored = variants(fields)
     else:
         options, ignored = remove_options(fields)
         every = [options]
-    return CutoutRequest(upload.image, tuple(every), upload.files.get("bg_image"), upload.files.get("mask")), ignored
+    if "background" not in upload.files and any(options.backdrop == "image" for options in every):
+        raise InvalidField("bg_image", "an image file, because background_type is image")
+    return CutoutRequest(upload.image, tuple(every), upload.files.get("background"), upload.files.get("mask")), ignored

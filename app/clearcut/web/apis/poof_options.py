@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from clearcut.errors import InvalidOption
+from clearcut.errors import InvalidField
 from clearcut.imaging.options import WHITE, Fit, RemoveOptions
 from clearcut.imaging.types import Channels
 from clearcut.web.request import fields, parsers
@@ -112,18 +112,18 @@ def remove_options(given: Mapping[str, str]) -> tuple[RemoveOptions, list[str]]:
     ``bg_color`` is checked always and used for opaque output only, as the contract has it.
 
     Raises:
-        InvalidOption: a value is outside its grammar or range, or two fields exclude each other; names the field.
+        InvalidField: a value is outside its grammar or range, or two fields exclude each other; names the field.
     """
     for name in ADDRESSES:
         if name in given:
-            raise InvalidOption(name, NO_ADDRESS)
+            raise InvalidField(name, NO_ADDRESS)
     if "padding" in given and "crop_margin" in given:
-        raise InvalidOption("crop_margin", "no value together with 'padding', which has the same meaning")
+        raise InvalidField("crop_margin", "no value together with 'padding', which has the same meaning")
     # background_type comes last: it decides what the other fields' background and channels mean.
     parsed, unknown = fields.read_fields(given, FIELDS, last=("background_type",))
     kind = given.get("background_type", "").lower()
     if kind == "color" and "bg_color" not in given:
-        raise InvalidOption("bg_color", "a colour, because background_type is color")
+        raise InvalidField("bg_color", "a colour, because background_type is color")
     opaque = kind in ("green", "white", "color", "blur", "overlay", "image")
     options = RemoveOptions(**parsed)
     if not (opaque or options.opaque) and options.background is not None:
@@ -135,29 +135,29 @@ def variants(given: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
     """One set of options for each of ``variants`` (a JSON list of objects), laid over the request's other fields.
 
     Raises:
-        InvalidOption: it is no list of 1 to 16 objects of texts, numbers and booleans, or one of them is at fault.
+        InvalidField: it is no list of 1 to 16 objects of texts, numbers and booleans, or one of them is at fault.
     """
     expected = f'a JSON list of 1 to {MAX_VARIANTS} objects of options, such as [{{}}, {{"size": "preview"}}]'
     try:
         listed = json.loads(given["variants"])
     except (ValueError, RecursionError):
-        raise InvalidOption("variants", expected) from None
+        raise InvalidField("variants", expected) from None
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_VARIANTS:
-        raise InvalidOption("variants", expected)
+        raise InvalidField("variants", expected)
     common = {name: value for name, value in given.items() if name != "variants"}
     every: list[RemoveOptions] = []
     ignored: list[str] = []
     for position, own in enumerate(listed):
         if not isinstance(own, dict):
-            raise InvalidOption(f"variants[{position}]", 'an object of options, such as {"size": "preview"}')
+            raise InvalidField(f"variants[{position}]", 'an object of options, such as {"size": "preview"}')
         for name, value in own.items():
             if not isinstance(value, str | int | float):
-                raise InvalidOption(f"variants[{position}].{name[:40]}", "a text, a number or a boolean")
+                raise InvalidField(f"variants[{position}].{name[:40]}", "a text, a number or a boolean")
         texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in own.items()}
         try:
             options, unknown = remove_options(common | {name: text for name, text in texts.items() if text})
-        except InvalidOption as exc:
-            raise InvalidOption(f"variants[{position}].{exc.field}", exc.expected) from None
+        except InvalidField as exc:
+            raise InvalidField(f"variants[{position}].{exc.field}", exc.expected) from None
         every.append(options)
         ignored += [name for name in unknown if name not in ignored]
     return every, ignored

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption, MissingImage
+from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
@@ -21,7 +21,7 @@ from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
 INTAKE = UploadSchema(roles={"file": "image"}, addresses={"url": "image"})
 
@@ -31,14 +31,14 @@ _TRUE, _FALSE = ("true", "1", "yes", "on", "y", "t"), ("false", "0", "no", "off"
 
 def _model(name: str, value: str) -> Parsed:
     if not _MODEL.fullmatch(value):
-        raise InvalidOption(name, "a model's name")
+        raise InvalidField(name, "a model's name")
     return {}
 
 
 def _color(name: str, value: str) -> Parsed:
     parts = [part.strip() for part in value.split(",")]
     if len(parts) not in (3, 4) or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
-        raise InvalidOption(name, "red, green, blue and alpha from 0 to 255, such as 255,255,255,255")
+        raise InvalidField(name, "red, green, blue and alpha from 0 to 255, such as 255,255,255,255")
     levels = [parsers.integer(name, part, 0, 255, "whole numbers") for part in parts]
     red, green, blue, alpha = [*levels, 255][:4]
     return {"background": (red, green, blue, alpha)}
@@ -75,7 +75,7 @@ def routes(service: Service) -> list[Route]:
 
     async def remove(request: Request) -> Response:
         if request.method != "POST" and service.fetcher is None:
-            raise InvalidOption("url", NO_ADDRESS)
+            raise InvalidField("url", NO_ADDRESS)
         return await handle_cutout(service, request, operation)
 
     return [Route("/api/remove", remove, methods=["GET", "POST"])]
@@ -89,16 +89,16 @@ def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     """(what is asked for, names of the fields that mean nothing here)."""
     given = upload.fields
     if "url" in given:
-        raise InvalidOption("url", NO_ADDRESS)
+        raise InvalidField("url", NO_ADDRESS)
     parsed, unknown = fields.read_fields(given, FIELDS)
     return CutoutRequest(upload.image, (RemoveOptions(**parsed),)), unknown + [
         name for name in MEANINGLESS if name in given
     ]
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """As rembg's framework writes it, with the code and the id beside it."""
-    return {"detail": error.details or error.message, "code": error.code, "request_id": request_id}
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the error body of rembg's framework, with the code and the request id added."""
+    return {"detail": report.text, "code": report.error.code, "request_id": report.request_id}
 
 
 def _status(error: ClearcutError) -> int:
@@ -106,7 +106,7 @@ def _status(error: ClearcutError) -> int:
 
 
 _SCHEMA = object_schema(detail=TEXT, code=TEXT, request_id=TEXT)
-DIALECT = Dialect("rembg", "/api/", error_body, _SCHEMA, _status)
+DIALECT = Dialect("rembg", "/api/", write_error, _SCHEMA, _status, {"image": "file"})
 
 _SUMMARY = "Remove the background, as rembg's server does"
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import InvalidOption, MultipleBackgrounds, MultipleImages, NoForeground
+from clearcut.errors import InvalidField, MultipleBackgrounds, MultipleImages, NoForeground
 from clearcut.imaging.layout import plan_layout
 from clearcut.imaging.options import RemoveOptions
 from clearcut.pipeline import CutoutOutput, CutoutRequest
@@ -47,9 +47,9 @@ _SHADOW = 0.5
 _MARGIN = "one, two or four lengths such as 30px or 10%; at most 500px or 50% of the subject a side"
 
 INTAKE = UploadSchema(
-    roles={"image_file": "image", "bg_image_file": "bg_image"},
+    roles={"image_file": "image", "bg_image_file": "background"},
     encoded={"image_file_b64": "image"},
-    addresses={"image_url": "image", "bg_image_url": "bg_image"},
+    addresses={"image_url": "image", "bg_image_url": "background"},
 )
 
 
@@ -185,16 +185,16 @@ def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     """(what is asked for, names of the fields that mean nothing here).
 
     Raises:
-        InvalidOption, MultipleImages, MultipleBackgrounds: the request is at fault.
+        InvalidField, MultipleImages, MultipleBackgrounds: the request is at fault.
     """
     given = upload.fields
     if "image_url" in given:
         raise MultipleImages("image", ("image_file", "image_file_b64", "image_url"))
-    backdrop = upload.files.get("bg_image")
+    backdrop = upload.files.get("background")
     if ("bg_color" in given) + ("bg_image_url" in given) + (backdrop is not None) > 1:
         raise MultipleBackgrounds("Send one of 'bg_color', 'bg_image_file' and 'bg_image_url'")
     if "bg_image_url" in given:
-        raise InvalidOption("bg_image_url", NO_ADDRESS)
+        raise InvalidField("bg_image_url", NO_ADDRESS)
     parsed, unknown = fields.read_fields({"size": "preview", "format": "auto"} | given, FIELDS, ("shadow_type",))
     opacity = parsed.pop("shadow_opacity", None)
     if opacity is not None and parsed.get("shadow"):

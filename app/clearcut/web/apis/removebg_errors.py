@@ -24,7 +24,7 @@ from clearcut.errors import (
 )
 from clearcut.web.json_schema import TEXT, object_schema
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
 _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (RegionOutside, "roi_exceeds_bounds", "ROI exceeds the image bounds"),
@@ -44,18 +44,19 @@ _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
 """(class, code, title); the first that fits counts."""
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """A list of one error; the request id is in the header alone, as the original has it."""
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return a list of one error, as remove.bg does; the request id is in the header alone."""
+    error = report.error
     code, title = next(((code, title) for kind, code, title in _CODES if isinstance(error, kind)), (None, None))
     if isinstance(error, FetchFailed):
-        backdrop = error.field == "bg_image_url"
+        backdrop = error.role == "background"
         code = "failed_bg_download" if backdrop else "failed_image_download"
         title = "Failed to download background image" if backdrop else "Failed to download image"
     elif code is None and isinstance(error, InvalidOption):
-        code, title = f"invalid_{error.field}", f"Invalid {error.field} given"
+        code, title = f"invalid_{report.field}", f"Invalid {report.field} given"
     body = {"title": title or error.message, "code": code or error.code}
-    if error.details:
-        body["detail"] = error.details
+    if report.details:
+        body["detail"] = report.details
     return {"errors": [body]}
 
 
@@ -65,4 +66,12 @@ def _status(error: ClearcutError) -> int:
 
 _ERROR = object_schema(title=TEXT, code=TEXT)
 _SCHEMA = object_schema(errors={"type": "array", "minItems": 1, "maxItems": 1, "items": _ERROR})
-DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _SCHEMA, _status, older_rate_headers=True)
+DIALECT = Dialect(
+    "remove.bg",
+    "/v1.0/",
+    write_error,
+    _SCHEMA,
+    _status,
+    {"image": "image_file", "background": "bg_image_file", "padding": "crop_margin"},
+    older_rate_headers=True,
+)

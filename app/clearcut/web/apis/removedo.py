@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, MalformedBody, MissingImage, MultipleImages, TooManyBytes
+from clearcut.errors import MalformedBody, MissingImage, MultipleImages, TooManyBytes
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, timestamp
@@ -23,7 +23,7 @@ from clearcut.web.request.json_body import MAX_JSON_BYTES
 from clearcut.web.request.multipart import FormReader
 from clearcut.web.request.upload import declared_length
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport
 from .job_openapi import CREATE_STATUSES, READ_STATUSES, operation
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def _read_form(request: Request, body: Body, most: int) -> tuple[dict[str,
     if not multipart and kind != b"application/x-www-form-urlencoded":
         raise MalformedBody("Send multipart/form-data or application/x-www-form-urlencoded")
     if (declared_length(request.headers) or 0) > cap:
-        raise TooManyBytes.of(most)
+        raise TooManyBytes(most)
     boundary = parameters.get(b"boundary", b"")
     if multipart and not boundary:
         raise MalformedBody("multipart/form-data without a boundary; let your HTTP client write the Content-Type")
@@ -109,7 +109,7 @@ async def _read_form(request: Request, body: Body, most: int) -> tuple[dict[str,
         form = FormReader(boundary, _ROLES, most) if multipart else None
         while chunk := await body.chunk():
             if body.received > cap:
-                raise TooManyBytes.of(most)
+                raise TooManyBytes(most)
             if form is None:
                 data += chunk
             else:
@@ -122,13 +122,17 @@ async def _read_form(request: Request, body: Body, most: int) -> tuple[dict[str,
     return {role: file for role, file in form.files.items() if file}, form.fields
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    said = {"error": error.message, "code": error.code, "requestId": request_id}
-    return said | ({"message": error.details} if error.details else {})
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    body = {"error": report.error.message, "code": report.error.code, "requestId": report.request_id}
+    return body | ({"message": report.details} if report.details else {})
 
 
 DIALECT = Dialect(
-    "removedo", "/api/v1/", error_body, object_schema(error=TEXT, code=TEXT, requestId=TEXT), plain_status
+    "removedo",
+    "/api/v1/",
+    write_error,
+    object_schema(error=TEXT, code=TEXT, requestId=TEXT),
+    field_names={"image": "image_file", "webhook": "webhook_url"},
 )
 
 

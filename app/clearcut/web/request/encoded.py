@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from clearcut.errors import InvalidOption, MalformedBody, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
 
 from .multipart import MAX_FIELD_BYTES, MAX_PARTS
 
@@ -28,7 +28,7 @@ def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
     """The fields of an application/x-www-form-urlencoded body; empty ones are absent.
 
     Raises:
-        MalformedBody, InvalidOption: too many fields, not UTF-8, or a field that is there twice or is too long and not
+        MalformedBody, InvalidField: too many fields, not UTF-8, or a field that is there twice or is too long and not
             in ``large``.
     """
     if data.count(b"&") >= MAX_PARTS:
@@ -41,7 +41,7 @@ def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
             if name in large:
                 value = _unescaped(raw_value).decode("ascii")
             elif len(raw_value) > 3 * MAX_FIELD_BYTES:
-                raise InvalidOption(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
+                raise InvalidField(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
             else:
                 value = unquote_plus(raw_value.decode("ascii"), errors="strict")
         except UnicodeDecodeError:
@@ -49,7 +49,7 @@ def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
         if not value:
             continue
         if name in fields:
-            raise InvalidOption(name, "one value; the field was sent more than once")
+            raise InvalidField(name, "one value; the field was sent more than once")
         fields[name] = value
     return _checked(fields, large)
 
@@ -70,7 +70,7 @@ def json_object(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
     """The members of a JSON object as text fields: booleans as ``true`` and ``false``; null and "" are absent.
 
     Raises:
-        MalformedBody, InvalidOption: it is no JSON object of at most 64 texts, numbers and booleans.
+        MalformedBody, InvalidField: it is no JSON object of at most 64 texts, numbers and booleans.
     """
     # Base64 has none of these: a body with many is no object of a few fields, and parsing it first would cost as much
     # as it likes.
@@ -102,7 +102,7 @@ def base64_file(name: str, text: str | bytearray, max_bytes: int) -> bytearray:
     """The file that ``text`` holds in base64 (RFC 4648, with padding); a ``data:`` prefix and line ends are let go.
 
     Raises:
-        InvalidOption: it is not base64.
+        InvalidField: it is not base64.
         TooManyBytes: the file is larger than ``max_bytes``.
     """
     expected = "a file in base64 (RFC 4648), percent-encoded in an urlencoded form"
@@ -114,9 +114,9 @@ def base64_file(name: str, text: str | bytearray, max_bytes: int) -> bytearray:
             data = data.translate(None, _WRAPPING)
         found = binascii.a2b_base64(data.strip(), strict_mode=True)
     except (ValueError, UnicodeEncodeError):
-        raise InvalidOption(name, expected) from None
+        raise InvalidField(name, expected) from None
     if len(found) > max_bytes:
-        raise TooManyBytes.of(max_bytes)
+        raise TooManyBytes(max_bytes)
     return bytearray(found)
 
 
@@ -124,11 +124,11 @@ def _checked(fields: dict[str, str], large: Mapping[str, str]) -> dict[str, str]
     checked = {}
     for name, value in fields.items():
         if name not in large and len(value) > MAX_FIELD_BYTES:
-            raise InvalidOption(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
+            raise InvalidField(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
         try:
             value.encode()
         except UnicodeEncodeError:  # a lone surrogate out of a JSON escape
-            raise InvalidOption(name[:64], "UTF-8 text") from None
+            raise InvalidField(name[:64], "UTF-8 text") from None
         if stripped := value.strip():
             checked[name] = stripped
     return checked

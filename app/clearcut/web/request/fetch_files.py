@@ -18,13 +18,13 @@ async def fetch_files(fetcher: FetchClient, upload: Upload, trace: RequestTiming
     """Put the files behind the upload's addresses beside the others.
 
     Raises:
-        AddressRefused, FetchFailed, TooManyBytes: one of them cannot be had; names its field.
+        UrlRefused, FetchFailed, TooManyBytes: one of them cannot be fetched.
         DeadlineExceeded: the request's time is over.
     """
     with trace.stage("fetch"):
         try:
             async with asyncio.timeout(trace.remaining()):
-                for role, (name, url) in upload.addresses.items():
-                    upload.files[role] = (await fetcher.get(url, field=name)).data
+                for role, (_, url) in upload.addresses.items():
+                    upload.files[role] = (await fetcher.get(url, role=role)).data
         except TimeoutError:
             raise DeadlineExceeded("fetch") from None

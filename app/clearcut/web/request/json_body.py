@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from clearcut.errors import InvalidOption, MalformedBody, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
 from clearcut.service import Service
 
 from .body import Body
@@ -38,11 +38,11 @@ async def read_object(service: Service, request: Request, body: Body, *, picture
     cap = MAX_JSON_BYTES + (encoded_bytes(most) if pictures else 0)
     data = bytearray()
     if (declared_length(request.headers) or 0) > cap:
-        raise TooManyBytes.of(most if pictures else cap)
+        raise TooManyBytes(most if pictures else cap)
     while chunk := await body.chunk():
         data += chunk
         if len(data) > cap:
-            raise TooManyBytes.of(most if pictures else cap)
+            raise TooManyBytes(most if pictures else cap)
     return await service.on_pool(partial(_object, data))
 
 
@@ -64,13 +64,13 @@ def text_member(body: Mapping[str, Any], name: str, path: str = "") -> str | Non
     """A member that is text; null and the empty string are absent.
 
     Raises:
-        InvalidOption: it is something else.
+        InvalidField: it is something else.
     """
     value = body.get(name)
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not _is_unicode(value):
-        raise InvalidOption(path + name, "text")
+        raise InvalidField(path + name, "text")
     return value
 
 
@@ -78,13 +78,13 @@ def object_member(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A member that is an object; one that is not there is empty.
 
     Raises:
-        InvalidOption: it is something else.
+        InvalidField: it is something else.
     """
     value = body.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidOption(name, "an object")
+        raise InvalidField(name, "an object")
     return value
 
 
@@ -92,7 +92,7 @@ def read_members(body: Mapping[str, Any], table: Table, path: str) -> dict[str, 
     """What the members that the table knows say together; the others mean nothing here.
 
     Raises:
-        InvalidOption: one is outside its grammar or range; named with ``path`` before it.
+        InvalidField: one is outside its grammar or range; named with ``path`` before it.
     """
     parsed: dict[str, Any] = {}
     for name, field in table.items():
@@ -102,11 +102,11 @@ def read_members(body: Mapping[str, Any], table: Table, path: str) -> dict[str, 
         if isinstance(value, bool):
             value = "true" if value else "false"
         if not isinstance(value, str | int | float):
-            raise InvalidOption(path + name, "text, a number or a boolean")
+            raise InvalidField(path + name, "text, a number or a boolean")
         try:
             parsed |= field.read(name, str(value))
-        except InvalidOption as exc:
-            raise InvalidOption(path + name, exc.expected) from None
+        except InvalidField as exc:
+            raise InvalidField(path + name, exc.expected) from None
     return parsed
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from python_multipart.multipart import MultipartParser
 
-from clearcut.errors import InvalidOption, MalformedBody, MultipleImages, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooManyBytes
 
 from .header_params import parse_parameters
 
@@ -37,7 +37,9 @@ class FormReader:
         max_text_bytes: int = MAX_FIELD_BYTES,
     ) -> None:
         self.files: dict[str, bytearray] = {}
-        """By role."""
+        """Contents by role."""
+        self.file_fields: dict[str, str] = {}
+        """The field of each file, by role."""
         self.fields: dict[str, str] = {}
         self.other_files: list[str] = []
         """Fields with a file that has no role here."""
@@ -75,7 +77,7 @@ class FormReader:
 
         Raises:
             python_multipart.exceptions.FormParserError: the syntax is broken.
-            MalformedBody, InvalidOption, TooManyBytes: a cap or a rule of ours is broken.
+            MalformedBody, InvalidField, TooManyBytes: a cap or a rule of ours is broken.
         """
         self._parser.write(data)
 
@@ -119,6 +121,7 @@ class FormReader:
             if role in self.files:
                 raise MultipleImages(role, [name for name, other in self._roles.items() if other == role])
             self.files[role] = self._target = bytearray()
+            self.file_fields[role] = self._name
         elif b"filename" in options or b"filename*" in options:
             self.other_files.append(self._name)  # its bytes are counted with the body and not kept
         else:
@@ -134,8 +137,8 @@ class FormReader:
             cap = self._max_text_bytes if self._name in self._large else MAX_FIELD_BYTES
         if len(target) + end - start > cap:
             if self._is_file or self._name in self._large:
-                raise TooManyBytes.of(self._max_file_bytes)
-            raise InvalidOption(self._name, f"at most {MAX_FIELD_BYTES} bytes")
+                raise TooManyBytes(self._max_file_bytes)
+            raise InvalidField(self._name, f"at most {MAX_FIELD_BYTES} bytes")
         target += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
@@ -143,16 +146,16 @@ class FormReader:
             return
         if self._name in self._large:
             if self._name in self.texts:
-                raise InvalidOption(self._name, "one value; the field was sent more than once")
+                raise InvalidField(self._name, "one value; the field was sent more than once")
             if self._target:
                 self.texts[self._name] = self._target
             return
         try:
             value = self._target.decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise InvalidOption(self._name, "UTF-8 text") from None
+            raise InvalidField(self._name, "UTF-8 text") from None
         if self._name in self.fields:
-            raise InvalidOption(self._name, "one value; the field was sent more than once")
+            raise InvalidField(self._name, "one value; the field was sent more than once")
         if value:  # an empty string is the same as an absent field
             self.fields[self._name] = value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from clearcut.errors import InvalidOption
+from clearcut.errors import InvalidField
 from clearcut.imaging.css_color import GRAMMAR, parse_color
 from clearcut.imaging.options import Length, Padding, Roi
 from clearcut.imaging.types import Color
@@ -24,7 +24,7 @@ _POSITION = "original, center, one share such as 50%, or two, across and down, s
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:
     lowered = value.lower()
     if lowered not in choices:
-        raise InvalidOption(name, ", ".join(choices))
+        raise InvalidField(name, ", ".join(choices))
     return lowered
 
 
@@ -36,18 +36,18 @@ def color(name: str, value: str) -> Color:
     try:
         return parse_color(value)
     except ValueError:
-        raise InvalidOption(name, GRAMMAR) from None
+        raise InvalidField(name, GRAMMAR) from None
 
 
 def integer(name: str, value: str, low: int, high: int, what: str = "a whole number of pixels") -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 9 and low <= int(value) <= high):
-        raise InvalidOption(name, f"{what} from {low} to {high}")
+        raise InvalidField(name, f"{what} from {low} to {high}")
     return int(value)
 
 
 def number(name: str, value: str, low: float, high: float) -> float:
     if not (value.isascii() and _NUMBER.fullmatch(value) and low <= float(value) <= high):
-        raise InvalidOption(name, f"a number from {low:g} to {high:g}")
+        raise InvalidField(name, f"a number from {low:g} to {high:g}")
     return float(value)
 
 
@@ -58,7 +58,7 @@ def crop(name: str, value: str) -> tuple[bool, tuple[int, int] | None]:
         return lowered == "true", None
     if value.isascii() and (match := _RATIO.fullmatch(value)):
         return True, (int(match[1]), int(match[2]))
-    raise InvalidOption(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
+    raise InvalidField(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
 
 
 def padding(
@@ -73,13 +73,13 @@ def padding(
             return Padding(vertical, horizontal, vertical, horizontal)
         case [top, right, bottom, left]:
             return Padding(top, right, bottom, left)
-    raise InvalidOption(name, expected)
+    raise InvalidField(name, expected)
 
 
 def roi(name: str, value: str) -> Roi:
     parts = [_length(name, part, _ROI, 1, 99_999) for part in _words(value)]
     if len(parts) != 4:
-        raise InvalidOption(name, _ROI)
+        raise InvalidField(name, _ROI)
     return Roi(*parts)
 
 
@@ -91,7 +91,7 @@ def position(name: str, value: str) -> tuple[float, float] | None:
         return 0.5, 0.5
     parts = [percent(name, part, 0, 100, _POSITION) for part in _words(value)]
     if len(parts) not in (1, 2):
-        raise InvalidOption(name, _POSITION)
+        raise InvalidField(name, _POSITION)
     return parts[0], parts[-1]
 
 
@@ -105,7 +105,7 @@ def percent(name: str, value: str, low: float, high: float, expected: str) -> fl
     """``25%`` as 0.25, within ``low`` .. ``high`` percent."""
     digits = value.removesuffix("%")
     if digits == value or not digits.isascii() or not _NUMBER.fullmatch(digits) or not low <= float(digits) <= high:
-        raise InvalidOption(name, expected)
+        raise InvalidField(name, expected)
     return float(digits) / 100
 
 
@@ -116,9 +116,9 @@ def _words(value: str) -> list[str]:
 def _length(name: str, text: str, expected: str, most_share: float, most_pixels: float) -> Length:
     match = _LENGTH.fullmatch(text) if text.isascii() else None
     if match is None:
-        raise InvalidOption(name, expected)
+        raise InvalidField(name, expected)
     value, unit = float(match[1]), match[2]
     length = Length(value / 100 if unit == "%" else value, relative=unit != "px")
     if length.value > (most_share if length.relative else most_pixels):
-        raise InvalidOption(name, expected)
+        raise InvalidField(name, expected)
     return length

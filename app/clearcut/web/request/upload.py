@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
 
-from clearcut.errors import InvalidOption, MalformedBody, MissingImage, MultipleImages, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
 
 from .body import Body
 from .encoded import base64_file, encoded_bytes, json_object, urlencoded
@@ -59,10 +59,10 @@ class UploadSchema:
 POOF = UploadSchema(
     {
         "image_file": "image", "file": "image", "image": "image",
-        "bg_image": "bg_image", "bg_image_file": "bg_image",
+        "bg_image": "background", "bg_image_file": "background",
         "mask": "mask", "mask_file": "mask",
     },
-    addresses={"url": "image", "image_url": "image", "bg_image_url": "bg_image"},
+    addresses={"url": "image", "image_url": "image", "bg_image_url": "background"},
 )  # fmt: skip
 ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
 
@@ -79,6 +79,8 @@ class Upload:
     """Fields with a file that has no role here."""
     addresses: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By role: the field and the address that a file is still to be fetched from."""
+    field_names: dict[str, str] = field(default_factory=dict)
+    """The fields that the request uses, by role or option; for error bodies."""
 
     @property
     def image(self) -> bytearray:
@@ -108,7 +110,7 @@ async def read_upload(
         fetching: whether addresses are taken; they come back in ``addresses``, not fetched yet.
 
     Raises:
-        MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
+        MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidField: the request is at fault.
         UploadTimeout, ClientGone: the body stopped arriving.
     """
     fields = parse_query(query)
@@ -117,7 +119,7 @@ async def read_upload(
     raw = kind.startswith(b"image/") or kind in (b"application/octet-stream", b"")
     cap = max_bytes if raw else ENVELOPE_BYTES + (encoded_bytes(max_bytes) if intake.encoded else max_bytes)
     if declared is not None and declared > cap:
-        raise TooManyBytes.of(max_bytes)
+        raise TooManyBytes(max_bytes)
     if kind == b"multipart/form-data":
         upload, texts = await _read_form(parameters, body, max_bytes, cap, intake)
         _one_value(upload.fields, fields)
@@ -135,6 +137,7 @@ async def read_upload(
         role = intake.encoded[name]
         if upload.files.get(role):
             raise MultipleImages(role, intake.names(role))
+        upload.field_names[role] = name
         upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes))
     if fetching:
         _take_addresses(upload, intake)
@@ -161,28 +164,29 @@ def _take_addresses(upload: Upload, intake: UploadSchema) -> None:
             raise MultipleImages(role, intake.names(role))
         upload.files.pop(role, None)  # an empty body or an empty file beside the address
         upload.addresses[role] = (name, upload.fields.pop(name))
+        upload.field_names[role] = name
 
 
 def _one_value(ours: dict[str, str], query: Mapping[str, str]) -> None:
     """Add the query's fields to the body's."""
     for name, value in query.items():
         if name in ours:
-            raise InvalidOption(name, "one value; the field is in the query string and in the form")
+            raise InvalidField(name, "one value; the field is in the query string and in the form")
         ours[name] = value
 
 
 def _no_image(upload: Upload, intake: UploadSchema, raw: bool) -> NoReturn:
     for name in intake.addresses:
         if name in upload.fields:
-            raise InvalidOption(name, NO_ADDRESS)
+            raise InvalidField(name, NO_ADDRESS)
     if raw:
         raise MissingImage("The request body is empty")
     if "image" in upload.files:
-        raise MissingImage(f"The file in field '{intake.main}' is empty")
+        raise MissingImage(f"The file in field '{upload.field_names.get('image', intake.main)}' is empty")
     seen = ", ".join(f"'{name}'" for name in upload.others)
     if seen:
         raise MissingImage(f"The file is in field {seen}; send it as '{intake.main}'")
-    raise MissingImage(None if intake.main == "image_file" else f"Send the image in field '{intake.main}'")
+    raise MissingImage
 
 
 def declared_length(headers: Mapping[str, str]) -> int | None:
@@ -196,7 +200,7 @@ def parse_query(query: bytes) -> dict[str, str]:
 
     Raises:
         MalformedBody: more than 64 of them, or not UTF-8.
-        InvalidOption: one is there twice.
+        InvalidField: one is there twice.
     """
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=False, errors="strict", max_num_fields=64)
@@ -207,7 +211,7 @@ def parse_query(query: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidOption(name, "one value; the field was sent more than once")
+            raise InvalidField(name, "one value; the field was sent more than once")
         fields[name] = value
     return fields
 
@@ -216,7 +220,7 @@ async def _read_all(body: Body, cap: int, max_bytes: int) -> bytearray:
     data = bytearray()
     while chunk := await body.chunk():
         if body.received > cap:
-            raise TooManyBytes.of(max_bytes)
+            raise TooManyBytes(max_bytes)
         data += chunk
     return data
 
@@ -232,13 +236,13 @@ async def _read_form(
         form = FormReader(boundary, intake.roles, max_bytes, intake.encoded, encoded_bytes(max_bytes))
         while data := await body.chunk():
             if body.received > cap:
-                raise TooManyBytes.of(max_bytes)
+                raise TooManyBytes(max_bytes)
             form.feed(data)
         form.finish()
     except FormParserError:
         raise MalformedBody("The multipart body is malformed") from None
     files = {role: data for role, data in form.files.items() if data or role == "image"}
-    return Upload(files, form.fields, form.other_files), dict(form.texts)
+    return Upload(files, form.fields, form.other_files, field_names=form.file_fields), dict(form.texts)
 
 
 def _wrong_type(kind: str, main: str) -> str:
