@@ -20,13 +20,13 @@ def accounts(tmp_path) -> Iterator[Accounts]:
 
 @pytest.fixture
 def trigger(tmp_path) -> Path:
-    """The built-in fault wakes when this file is made."""
+    """Return the path of the file that activates the injected fault once it exists."""
     return tmp_path / "now"
 
 
 @pytest.fixture
 def broken(trigger) -> Callable[..., AbstractContextManager[Server]]:
-    """``broken("nan", slots="4")``: a server with that fault, asleep."""
+    """Return a function that starts a server with an inactive fault: ``broken("nan", slots="4")``."""
 
     def make(fault: str, **options: str) -> AbstractContextManager[Server]:
         run = [sys.executable, "-m", "tests.support.faulty_server", fault, str(trigger)]

@@ -1,4 +1,4 @@
-"""Memory, descriptors, disk and the clock: what the service does when the system does not give what it always gave."""
+"""Exhausted memory, descriptors and disk space, and a clock that jumps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_prlimit = pytest.mark.skipif(PRLIMIT is None, reason="prlimit (util-linux)
 
 
 @pytest.mark.parametrize("step", ["decode", "refine", "encode"])
-def test_an_allocation_that_fails(broken, trigger, step):
+def test_failed_allocation_returns_503(broken, trigger, step):
     with broken(step) as server:
         server.listening().ready()
         sound = send_request(server.port, REQUEST)
@@ -40,8 +40,8 @@ def test_an_allocation_that_fails(broken, trigger, step):
 
 
 @needs_prlimit
-def test_a_process_that_may_not_have_the_memory():
-    """Of the largest pictures none is called damaged, and small ones are served as ever, before and after."""
+def test_memory_limit_returns_503_and_never_400():
+    """Images that need too much memory are never reported as damaged. Small images are served before and after."""
     flat = np.full((7000, 7000, 4), 180, np.uint8)
     large = [samples.jpeg(flat[..., :3]), samples.png(flat), samples.webp(flat[..., :3]), samples.jpeg_cmyk(flat)]
     with started(around=[PRLIMIT, "--as=1200000000"]) as server:
@@ -56,8 +56,8 @@ def test_a_process_that_may_not_have_the_memory():
 
 
 @needs_prlimit
-def test_descriptors_that_run_out():
-    """Who cannot be accepted is reset at once; who was accepted is served; then everybody again."""
+def test_exhausted_descriptors_reset_new_connections():
+    """New connections are reset at once, accepted ones are served, and then all are served again."""
     with started(around=[PRLIMIT, "--nofile=48"]) as server:
         server.listening().ready()
         before = server.facts.num_fds()
@@ -84,7 +84,7 @@ def test_descriptors_that_run_out():
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A file system of a megabyte."""
+    """Mount a file system of one megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
@@ -94,8 +94,8 @@ def tiny(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_under_the_accounts(tiny):
-    """503 while it lasts, and nothing charged for it; then on, without a restart."""
+def test_full_disk_returns_503_without_charge(tiny):
+    """Requests get 503 and are not charged while the disk is full. They succeed afterwards without a restart."""
     accounts = Accounts(f"sqlite:///{tiny}/accounts.db")
     (key,) = accounts.make(1, 1000)
     message = request(SMALL, "image/png", x_api_key=key)
@@ -127,8 +127,8 @@ def test_a_full_disk_under_the_accounts(tiny):
 
 
 @pytest.mark.parametrize("hours", ["24", "-24"])
-def test_a_clock_that_jumps(broken, trigger, accounts, hours):
-    """Deadlines, stalls and Retry-After know nothing of it; each answer is charged once."""
+def test_clock_jump_does_not_affect_deadlines(broken, trigger, accounts, hours):
+    """Deadlines, stalls and Retry-After do not depend on the wall clock. Each response is charged once."""
     (key,) = accounts.make(1, 100)
     message = request(SMALL, "image/png", x_api_key=key)
     with broken("clock", database_url=accounts.url, deadline_s="30", body_stall_s="20") as server:
@@ -149,14 +149,14 @@ def test_a_clock_that_jumps(broken, trigger, accounts, hours):
         assert metric(server, "clearcut_expired_total") == 0
         jumped = [line for line in server.log if line["event"] == "request" and line["status"] == 200]
         days = {line["time"][:10] for line in jumped}
-        assert len(days) == 2, days  # the log tells the day that the clock told
+        assert len(days) == 2, days  # the log uses the wall clock
         assert all(0 <= line["ms"] < 60_000 for line in jumped)
         assert server.stop() == 0
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
-def test_a_clock_that_runs_a_thousand_times_too_fast():
-    """The real process under faketime, whose wall clock passes an hour in seconds; the monotonic one is left alone."""
+def test_fast_wall_clock_does_not_expire_requests():
+    """The server runs under faketime. Its wall clock passes an hour in seconds, its monotonic clock is real."""
     beside = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1", "TZ": "UTC"}
     with started(around=[FAKETIME, "-f", "+0 x1000"], beside=beside, deadline_s="30") as server:
         server.listening().ready()

@@ -1,4 +1,4 @@
-"""The typed errors of Poof's clients that need accounts: 401, 402, 403 and 429, and the account call."""
+"""Typed errors of Poof's clients that need accounts: 401, 402, 403 and 429, and the account call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.live]
 
 
 @pytest.mark.parametrize("version", POOFBG)
-def test_every_error_of_an_account_is_the_clients_own_class(version, tmp_path):
+def test_account_errors_map_to_client_classes(version, tmp_path):
     try:
         environment = environment_of(version)
     except RegistryUnreachable as exc:

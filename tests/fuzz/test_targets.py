@@ -1,4 +1,4 @@
-"""The fuzzing targets hold for their own seeds, and see what they are there to see."""
+"""Fuzz targets accept their own seeds and detect failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support import fuzz_targets
 
 
 @pytest.mark.parametrize("name", fuzz_targets.TARGETS)
-def test_the_seeds_pass(name):
+def test_seeds_pass(name):
     run, seeds = fuzz_targets.TARGETS[name]
     count = 0
     for seed in seeds():
@@ -19,7 +19,7 @@ def test_the_seeds_pass(name):
     assert count >= 4
 
 
-def test_a_stray_exception_is_seen(monkeypatch):
+def test_unexpected_exception_is_detected(monkeypatch):
     def stray(*_):
         raise IndexError
 
@@ -28,7 +28,7 @@ def test_a_stray_exception_is_seen(monkeypatch):
         fuzz_targets.fuzz_probe(b"x")
 
 
-def test_a_size_beyond_the_limits_is_seen(monkeypatch):
+def test_size_beyond_limits_is_detected(monkeypatch):
     monkeypatch.setattr(fuzz_targets, "probe", lambda *_: ImageHeader("png", 16_385, 1))
     with pytest.raises(AssertionError):
         fuzz_targets.fuzz_probe(b"x")

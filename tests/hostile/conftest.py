@@ -10,7 +10,7 @@ from tests.support.served import Server, served
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """As `make serve` starts it, with the default model."""
+    """Start a server with the settings of ``make serve`` and the default model."""
     descriptors()
     with served() as running:
         yield running

@@ -1,7 +1,7 @@
 """Two service processes that share keys, credits and limits through PostgreSQL and Redis or Valkey.
 
-The test starts both stores itself, from binaries of the distribution's packages, on free ports and folders of their
-own, and skips where they are not installed. `make test-cluster` runs it.
+The test starts both stores from the distribution's packages and skips if they are not installed. `make test-cluster`
+runs it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cluster():
         database = stack.enter_context(postgres())
         limits, store = stack.enter_context(valkey())
         environ = {"database_url": database, "limits_url": limits, "slots": "256"}
-        # Both find an empty database in the same moment, and both make its tables.
+        # Both find an empty database at the same moment, and both create its tables.
         nodes = [stack.enter_context(started(**environ)) for _ in range(2)]
         for node in nodes:
             node.listening().ready()
@@ -50,7 +50,7 @@ def cluster():
         accounts.close()
 
 
-def test_credits_for_exactly_half_on_two_nodes(cluster):
+def test_two_nodes_spend_credits_exactly(cluster):
     keys = cluster.accounts.make(20, 5)
     requests = [(node.base_url, key) for key in keys * 5 for node in cluster.nodes]
     assert Counter(send_all(requests)) == {200: 100, 402: 100}
@@ -58,21 +58,21 @@ def test_credits_for_exactly_half_on_two_nodes(cluster):
     assert cluster.accounts.used(keys) == [5] * 20
 
 
-def test_the_minute_is_one_minute_for_both(cluster):
+def test_minute_limit_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 100, requests_per_minute=10)
     statuses = send_all([(node.base_url, key) for _ in range(15) for node in cluster.nodes])
     assert Counter(statuses) == {200: 10, 429: 20}
 
 
-def test_at_once_is_at_once_on_both(cluster):
+def test_concurrency_limit_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 100, concurrent=1)
-    elsewhere = cluster.accounts.ledger.reserve(parse_key_id(key), 1, 1, None)  # as another node does while it works
+    elsewhere = cluster.accounts.ledger.reserve(parse_key_id(key), 1, 1, None)  # held by another node
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [429, 429]
     cluster.accounts.ledger.release(elsewhere)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
 
 
-def test_an_idempotency_key_holds_on_the_other_node(cluster):
+def test_idempotency_key_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 1)
     first = cluster.ask(0, key, **{"idempotency-key": "order-17"})
     second = cluster.ask(1, key, **{"idempotency-key": "order-17"})
@@ -82,7 +82,7 @@ def test_an_idempotency_key_holds_on_the_other_node(cluster):
     assert cluster.ask(1, key).status_code == 402
 
 
-def test_a_revocation_holds_on_both(cluster):
+def test_revocation_applies_to_both_nodes(cluster):
     (key,) = cluster.accounts.make(1, 10)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
     cluster.accounts.ledger.revoke(parse_key_id(key))
@@ -106,7 +106,7 @@ def test_killed_node_sends_no_uncharged_cutout(cluster):
     assert cluster.accounts.used(keys) == [5] * 20
 
 
-def test_without_the_store_of_limits_requests_are_let_through_and_it_is_said(cluster):
+def test_lost_rate_limit_store_allows_requests(cluster):
     (key,) = cluster.accounts.make(1, 100, requests_per_minute=1)
     assert [cluster.ask(0, key).status_code for _ in range(2)] == [200, 429]
     cluster.store.terminate()
@@ -115,7 +115,7 @@ def test_without_the_store_of_limits_requests_are_let_through_and_it_is_said(clu
     cluster.nodes[0].event("rate limits cannot be counted")
 
 
-def test_without_the_database_it_is_503():
+def test_lost_database_returns_503():
     with postgres() as database:
         accounts = Accounts(database)
         (key,) = accounts.make(1, 1)

@@ -24,7 +24,7 @@ PATIENCE_S = 40
 
 
 def binary(*names: str) -> str:
-    """The first of these programs that is there; PostgreSQL's are kept beside the path by Debian."""
+    """Return the first installed program of these, or skip the test. Debian keeps PostgreSQL's outside PATH."""
     beside = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
     for name in names:
@@ -34,7 +34,7 @@ def binary(*names: str) -> str:
 
 
 def ordinary_user() -> dict[str, object]:
-    """For subprocess: PostgreSQL refuses to run as root."""
+    """Return subprocess options that drop root, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     entry = next(pwd.getpwnam(user) for user in ORDINARY_USERS if user in {each.pw_name for each in pwd.getpwall()})
@@ -56,7 +56,7 @@ def running(command: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            process.send_signal(signal.SIGINT)  # fast shutdown
             try:
                 process.wait(PATIENCE_S)
             finally:
@@ -65,7 +65,7 @@ def running(command: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The address of a new, empty PostgreSQL."""
+    """Start an empty PostgreSQL and yield its URL."""
     initdb, server = binary("initdb"), binary("postgres")
     with folder() as home:
         data, port = home / "data", free_port()
@@ -80,7 +80,7 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def valkey() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a new, empty Valkey or Redis, and its process."""
+    """Start an empty Valkey or Redis and yield its URL and its process."""
     server = binary("valkey-server", "redis-server")
     with folder() as home:
         port = free_port()

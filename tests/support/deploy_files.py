@@ -1,4 +1,4 @@
-"""What is in ``deploy/``, read."""
+"""The parsed files of ``deploy/``."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def dashboard() -> dict[str, Any]:
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """(panel, expression) of every query of the dashboard."""
+    """Yield (panel title, expression) of every query of the dashboard."""
     for panel in dashboard()["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
 
 
 def series_in(expression: str) -> set[str]:
-    """Names of ours, of the process's and of Prometheus' own in an expression."""
+    """Return the names of this service's, the process's and Prometheus' own series in an expression."""
     without_values = re.sub(r'"[^"]*"', '""', expression)
     return set(re.findall(r"\b(?:clearcut[\w:]*|process_\w+|up)\b", re.sub(r'=~?""', "", without_values)))

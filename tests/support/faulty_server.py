@@ -16,7 +16,7 @@ import numpy as np
 
 
 def wrapped(fault: str, awake: Callable[[], bool], run: Callable[..., Any]) -> Callable[..., Any]:
-    """``InferenceSession.run`` with a fault."""
+    """Return ``InferenceSession.run`` with a fault that is active while ``awake()`` is true."""
     calls = 0
 
     def faulty(session: Any, outputs: Any, feed: dict[str, np.ndarray], *rest: Any) -> Any:
@@ -57,7 +57,7 @@ def jumping(file: Path, real: Callable[[], float]) -> Callable[[], float]:
 
 
 def built_in(fault: str, file: Path) -> None:
-    if fault == "clock":  # before anything of the service is imported and may keep the function
+    if fault == "clock":  # before the service is imported, because a module could keep a reference to the function
         time.time = jumping(file, time.time)
         return
     import onnxruntime

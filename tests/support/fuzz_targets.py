@@ -1,4 +1,4 @@
-"""What is fuzzed: whatever the bytes are, the answer is a result within its limits or one of our own errors."""
+"""Fuzz targets. For any bytes, the code under test returns a result within its limits or raises an ``InputError``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.hostile.hostile_forms import BOUNDARY, KIND, all_forms
 LIMITS = ProbeLimits()
 MOST = 64 * 1024
 MAX_LEN = 32 * 1024
-"""Of an input that the fuzzer makes."""
+"""Largest input of the fuzzer, in bytes."""
 KINDS = (
     KIND, "image/png", "application/x-www-form-urlencoded", "application/json", "", "multipart/form-data; boundary=b",
     "application/octet-stream", "text/plain",
@@ -43,7 +43,7 @@ def fuzz_probe(data: bytes) -> None:
 
 
 def fuzz_upload(data: bytes) -> None:
-    """The first bytes choose the Content-Type, the dialect and the size of the pieces in which the rest arrives."""
+    """Fuzz upload parsing. The first bytes choose the Content-Type, the dialect and the chunk size."""
     if len(data) < 3:
         return
     kind, intake, step = KINDS[data[0] % len(KINDS)], INTAKES[data[1] % len(INTAKES)], 1 + 7 * data[2]
@@ -71,7 +71,7 @@ def fuzz_upload(data: bytes) -> None:
 
 
 def fuzz_options(data: bytes) -> None:
-    """The first byte chooses the dialect, the rest is the query string."""
+    """Fuzz option parsing. The first byte chooses the dialect, the rest is the query string."""
     if not data:
         return
     try:
@@ -122,4 +122,4 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]
     "upload": (fuzz_upload, _upload_seeds),
     "options": (fuzz_options, _option_seeds),
 }
-"""Name: (what takes the bytes, the seeds that its corpus grows from)."""
+"""Targets by name: (function of the bytes, function that yields the seed inputs)."""

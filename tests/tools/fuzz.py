@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of one target with atheris (libFuzzer): ``make fuzz SECONDS=60``.
 
-The corpus is made from the generators of tests/hostile at each run and grows in a temporary folder; nothing is stored
-but an input that breaks something, which is written to .cache/fuzz and whose path is printed. The time is spent in legs
-of a process each, over one corpus, since atheris never frees what its instrumentation of a comparison of arrays makes.
+The corpus is generated from tests/support/hostile at each run and grows in a temporary folder. Only failing inputs
+are stored, in .cache/fuzz, and their paths are printed. The time is split over several processes, because atheris
+never frees the memory of its array comparisons.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEG_S = 15
 
 
 def leg(target: str, seconds: int, corpus: str) -> None:
-    """Fuzz for so long; ends the process, with an exit code other than 0 if something was found."""
+    """Fuzz for this many seconds and exit. The exit code is not 0 if a failure was found."""
     import atheris
 
     with atheris.instrument_imports(include=["clearcut", "python_multipart"]):

@@ -15,7 +15,7 @@ TITLES = {
     "one more": "*one more client*",
     "requests given up": "cancelled requests",
 }
-"""Titles of the cases that have another name in ``hostile.json``."""
+"""Titles of cases that have another name in ``hostile.json``."""
 
 
 def _result(name: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def expensive_inputs_table() -> str:
 
 
 def option_costs_table() -> str:
-    """The options with the highest CPU time of one request of at most 9 megapixels."""
+    """Return the options with the highest CPU time of one request of at most 9 megapixels."""
     rows = [
         "| Option, with its most expensive matte | CPU time | Memory, share of the reserved | Wait of another client |",
         "|---|---|---|---|",

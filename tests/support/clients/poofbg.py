@@ -1,7 +1,7 @@
-"""An environment of its own for each published client, made once and kept in a folder that git ignores.
+"""One environment for each version of the published ``poofbg`` client, created once in a folder that git ignores.
 
-The client's packages lie in one folder, and its driver runs on an interpreter without any other: it cannot see this
-project's environment. Everything is pinned to one file by its hash.
+The client's packages are in one folder. Its driver runs on an interpreter without any other packages, so it cannot
+import this project. Every package is pinned by hash.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ POOFBG = {
     "0.2.0": "680c73cb665a3f5c3e954dae371fac74d2e8b6c525c0f30281ad17a4a9ddf973",
     "0.4.1": "369a6e8b9dcb9410f928597d30f6b2ab3e4b825bd34eacc86463b7a4029e3816",
 }
-"""Version -> sha256 of its wheel."""
+"""sha256 of the wheel by version."""
 _UNREACHABLE = ("Retrying (", "Connection", "Max retries", "from versions: none", "name resolution", "timed out")
 
 
 class RegistryUnreachable(Exception):
-    """pip could not fetch the packages; nothing is known about the client."""
+    """pip could not fetch the packages, so the client cannot be tested."""
 
 
 def environment_of(version: str) -> Path:
-    """The folder with ``poofbg`` of this version and what it needs; installed if it is not there yet.
+    """Return the folder with ``poofbg`` of this version and its dependencies. Install it if it is missing.
 
     Raises:
-        RegistryUnreachable: it is not there and cannot be fetched.
+        RegistryUnreachable: It is missing and cannot be fetched.
     """
     wanted = f"{REQUIREMENTS.read_text()}poofbg=={version} --hash=sha256:{POOFBG[version]}\n"
     state = hashlib.sha256(f"{wanted}{sys.version_info[:2]}".encode()).hexdigest()[:12]
@@ -58,7 +58,7 @@ def environment_of(version: str) -> Path:
 
 
 def into_place(made: Path, folder: Path) -> None:
-    """Move what was made to where all look for it, unless another process was quicker."""
+    """Move the new folder to its final place, unless another process already created it."""
     try:
         made.rename(folder)
     except OSError:
@@ -67,10 +67,10 @@ def into_place(made: Path, folder: Path) -> None:
 
 
 def drive(folder: Path, *arguments: str) -> str:
-    """Run the driver with nothing but the client's packages; what it printed.
+    """Run the driver with only the client's packages and return its output.
 
     Raises:
-        AssertionError: it failed.
+        AssertionError: The driver failed.
     """
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("poofbg_driver.py")), str(folder), *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -1,7 +1,7 @@
-"""Runs inside a client's environment: makes the calls of a plan with the client as published, and tells what came.
+"""Runs inside a client's environment: makes the calls of a plan with the published client and prints the results.
 
-``driver.py PACKAGES PLAN`` reads a JSON list of steps and prints a JSON object by step name. Uses nothing but the
-standard library and the client, so that it runs the same whichever version that is.
+``poofbg_driver.py PACKAGES PLAN`` reads a JSON list of steps and prints a JSON object by step name. It uses only the
+standard library and the client, so it works with every version of the client.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Environments for the clients of other APIs, beside those of ``environments.py``: PyPI's removebg, npm's remove.bg."""
+"""Environments for the published clients of remove.bg: ``removebg`` from PyPI and ``remove.bg`` from npm."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ charset-normalizer==3.5.2
 """
 REMOVEBG_NPM = "remove.bg@1.3.0"
 REMOVEBG_NPM_SHA256 = "c04fbab7a127d629b21205b7fcf78b70855bf61034fc3f5d4207a7a2aee233e9"
-"""Of its ``dist/index.js``."""
+"""sha256 of ``dist/index.js``."""
 ENDPOINT = "https://api.remove.bg/v1.0/removebg"
-"""What it calls, as a constant in that file."""
+"""Constant in that file: the URL that the client calls."""
 _PATIENCE_S = 100
 
 
 def removebg_of_pypi() -> Path:
-    """The folder with PyPI's removebg and what it needs; installed if it is not there yet.
+    """Return the folder with PyPI's removebg and its dependencies. Install it if it is missing.
 
     Raises:
-        RegistryUnreachable: it is not there and cannot be fetched.
+        RegistryUnreachable: It is missing and cannot be fetched.
     """
 
     def install(made: Path) -> None:
@@ -44,7 +44,11 @@ def removebg_of_pypi() -> Path:
 
 
 def removebg_of_npm() -> Path:
-    """The ``node_modules`` with npm's remove.bg and what it needs. Raises as ``removebg_of_pypi``."""
+    """Return the ``node_modules`` folder with npm's remove.bg. Install it if it is missing.
+
+    Raises:
+        RegistryUnreachable: It is missing and cannot be fetched.
+    """
 
     def install(made: Path) -> None:
         made.mkdir()
@@ -78,5 +82,5 @@ def _cached(name: str, install) -> Path:
 
 
 def bare() -> dict[str, str]:
-    """The environment of a client: nothing of this project."""
+    """Return the environment variables of a client, without any of this project."""
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -1,6 +1,7 @@
-"""Runs with PyPI's removebg alone: ``removebg_driver.py PACKAGES ENDPOINT PLAN`` makes the calls of a JSON plan.
+"""Runs with PyPI's removebg only: ``removebg_driver.py PACKAGES ENDPOINT PLAN`` makes the calls of a JSON plan.
 
-Each step is ``[name, key, method, arguments]``; prints a JSON object of "ok" or the status that was raised, by name.
+Each step is ``[name, key, method, arguments]``. The output is a JSON object by name: "ok" or the status that was
+raised.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Just enough of a Dockerfile's grammar to look at ours and to do what it says without a Docker engine."""
+"""A parser for the subset of the Dockerfile grammar that ``Dockerfile.cuda`` uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Instruction:
     line: int
 
     def words(self) -> list[str]:
-        """The exec form's or the shell's words."""
+        """Return the words of the exec form or of the shell form."""
         return json.loads(self.value) if self.value.startswith("[") else shlex.split(self.value)
 
 
@@ -39,7 +39,7 @@ class Stage:
         return only
 
     def environment(self, arguments: dict[str, str]) -> dict[str, str]:
-        """What its ENV says, with ARGs put in."""
+        """Return the variables of ENV with the ARGs substituted."""
         pairs = [word.split("=", 1) for each in self.all("ENV") for word in shlex.split(each.value)]
         return {name: substituted(value, arguments) for name, value in pairs}
 
@@ -49,7 +49,7 @@ def substituted(value: str, arguments: dict[str, str]) -> str:
 
 
 def read(path: Path = DOCKERFILE) -> tuple[dict[str, str], list[Stage]]:
-    """(the arguments before the first stage with their defaults, the stages)."""
+    """Return the arguments before the first stage with their defaults, and the stages."""
     arguments: dict[str, str] = {}
     stages: list[Stage] = []
     lines = iter(enumerate(path.read_text().splitlines(), 1))
@@ -72,10 +72,14 @@ def read(path: Path = DOCKERFILE) -> tuple[dict[str, str], list[Stage]]:
 
 
 def in_context(root: Path = ROOT) -> list[Path]:
-    """Files that are sent to the engine, relative to the repository: .dockerignore's last matching line decides."""
+    """Return the files of the build context, relative to the repository. The last matching .dockerignore line
+    decides.
+    """
     rules = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     kept = []
-    hidden = [each for each in root.iterdir() if each.name.startswith(".")]  # environments and caches, seldom small
+    hidden = [
+        each for each in root.iterdir() if each.name.startswith(".")
+    ]  # virtual environments and caches, usually large
     others = (path for each in root.iterdir() if each not in hidden for path in (each, *each.rglob("*")))
     for path in sorted(each for each in others if each.is_file()):
         name = path.relative_to(root).as_posix()

@@ -1,6 +1,7 @@
-"""A container's file system without an engine: an overlay over this machine's own, entered with unshare and chroot.
+"""A container's file system without a container engine: an overlay over this machine's own, entered with unshare and
+chroot.
 
-What is written lands in a folder and never on the machine. It needs root, Debian's apt and leave to mount.
+All writes go to a folder, never to the machine. This needs root, Debian's apt and permission to mount.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-"""Without /usr/local, where this machine may have a Python that the image has not."""
+"""PATH without /usr/local, where this machine may have a Python that the image lacks."""
 
 
 ELSEWHERE = "/dev/shm"
-"""Layers must not lie in one another: these lie in memory, the machine's is on the disk."""
+"""A folder on another file system than the machine's root, because overlay layers must not contain each other."""
 
 
 class Layer:
-    """A folder of changes over others, the last of which is the machine."""
+    """A folder of changes over other layers. The lowest layer is the machine's root."""
 
     def __init__(self, folder: Path, below: Sequence[Path] = ()) -> None:
         self.folder = folder
@@ -40,7 +41,7 @@ class Layer:
         volume: Path | None = None,
         read_only: bool = False,
     ) -> list[str]:
-        """The command that does ``words`` inside. ``volume`` is mounted on /data."""
+        """Return the command that runs ``words`` inside. ``volume`` is mounted on /data."""
         lower = ":".join(str(each) for each in [*([self.upper] if read_only else []), *self.below, Path("/")])
         own = "" if read_only else f",upperdir={self.upper},workdir={self.folder / 'work'}"
         merged = self.folder / "merged"
@@ -68,7 +69,7 @@ class Layer:
 
 
 def why_not() -> str | None:
-    """Why layers cannot be made here, or None."""
+    """Return why layers cannot be created on this machine, or None."""
     if os.geteuid() != 0:
         return "only root may mount"
     if not Path("/usr/bin/apt-get").exists():
@@ -80,7 +81,7 @@ def why_not() -> str | None:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the files in a folder, each counted once; links count as nothing."""
+    """Return the total size of the files in bytes. Hard links count once, symbolic links not at all."""
     seen = {}
     for root, _, names in os.walk(folder):
         for name in names:

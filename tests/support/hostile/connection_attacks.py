@@ -1,4 +1,4 @@
-"""Attacks by many connections at once, as long as a ``with`` lasts: idle, slow, half-closed, pipelined, given up."""
+"""Attacks with many connections for the duration of a ``with`` block: idle, slow, half-closed, pipelined, cancelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.wire import Wire, request
 
 MEDIUM = samples.jpeg(samples.photo("rocket", 800, 600))
 Attack = Callable[[int, threading.Event], None]
-"""(port, when to stop)"""
+"""Function of (port, stop event)."""
 
 
 @contextmanager
@@ -36,14 +36,16 @@ def under(attack: Attack, port: int, threads: int = 1) -> Iterator[None]:
 
 
 def descriptors(wanted: int = 8192) -> None:
-    """Let this process, the clients', have as many connections as the attacks take."""
+    """Raise this process's limit of file descriptors, because the attacks open many connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def _many(count: int, first: bytes, drip: Callable[[], bytes], every_s: float) -> Attack:
-    """``count`` connections that send ``first``, then ``drip()`` every so often; those that are closed come again."""
+    """Return an attack of ``count`` connections. Each sends ``first``, then ``drip()`` every ``every_s`` seconds.
+    Closed connections are opened again.
+    """
 
     def attack(port: int, stop: threading.Event) -> None:
         descriptors()
@@ -82,7 +84,7 @@ def _many(count: int, first: bytes, drip: Callable[[], bytes], every_s: float) -
 
 
 def _pipelined(port: int, stop: threading.Event) -> None:
-    """Fifty requests in one go on one connection, again and again."""
+    """Send 50 requests at once on one connection, repeatedly."""
     while not stop.is_set():
         with Wire(port) as wire, contextlib.suppress(OSError):
             wire.send(b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
@@ -92,7 +94,7 @@ def _pipelined(port: int, stop: threading.Event) -> None:
 
 
 def _half_closed(port: int, stop: threading.Event) -> None:
-    """Whole requests whose sender says at once that it will send no more."""
+    """Send whole requests and close the sending side immediately."""
     message = request(MEDIUM, "image/jpeg")
     while not stop.is_set():
         with Wire(port) as wire, contextlib.suppress(OSError, http.client.HTTPException):
@@ -102,7 +104,7 @@ def _half_closed(port: int, stop: threading.Event) -> None:
 
 
 def _given_up(port: int, stop: threading.Event) -> None:
-    """Whole requests that are reset at a random moment before their answer."""
+    """Send whole requests and reset the connection at a random moment before the response."""
     rng = random.Random(1)
     message = request(MEDIUM, "image/jpeg")
     while not stop.is_set():

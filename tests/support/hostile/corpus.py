@@ -1,4 +1,4 @@
-"""All generated inputs by family, in a fixed order. Nothing is stored: the same seed makes the same hostile_files."""
+"""All generated inputs by family, in a fixed order. The seed is constant, so nothing is stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.hostile.valid_files import MAKERS, base, kind
 
 SEED = 20_261_121
 MUTATIONS, REARRANGEMENTS = 24, 8
-"""Of each base."""
+"""Number for each valid file."""
 
 
 def truncations() -> Iterator[File]:
@@ -134,13 +134,13 @@ def send_forms(oracle: Oracle) -> Iterator[None]:
 
 
 def send_options(oracle: Oracle) -> Iterator[None]:
-    """Odd values for every dialect's fields, in the query string."""
+    """Send unusual values for every dialect's fields in the query string."""
     number = 0
     for path, names in FIELDS.items():
         for name in names:
             for value in VALUES:
                 number += 1
-                if number % 3 == 0:  # a third of the product: every field and every value come often
+                if number % 3 == 0:  # one third of the product still covers every field and every value many times
                     oracle.options(f"{path} {name}={value[:40]!r}", path, f"{name}={quote(value)}".encode())
                     yield
     for query, outcome in (

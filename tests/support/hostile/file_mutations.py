@@ -1,6 +1,6 @@
-"""Where the parts of a file begin and end, and what can be done to them; independent of the service's own walkers.
+"""Parts of image files, and functions that change them. Independent of the service's own parsers.
 
-``spans`` covers a whole good file without gaps: signature and header, then every JPEG segment or scan, PNG chunk or
+``spans`` covers a whole valid file without gaps: signature and header, then every JPEG segment or scan, PNG chunk or
 RIFF chunk.
 """
 
@@ -60,7 +60,7 @@ def _webp(data: bytes) -> Iterator[Span]:
 
 
 def truncations(kind: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Cut at every boundary, within the four bytes after it, and in the middle of every part."""
+    """Yield the file cut at every boundary, within the four bytes after it, and in the middle of every part."""
     places = {1, len(data) - 1}
     for begin, end in spans(kind, data):
         places |= {begin, begin + 3, (begin + end) // 2, end - 1}
@@ -69,7 +69,9 @@ def truncations(kind: str, data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def mutations(kind: str, data: bytes, rng: random.Random, count: int) -> Iterator[tuple[str, bytes]]:
-    """Seeded changes of one to eight bytes, three quarters of them in heads; half of the PNGs get good checksums."""
+    """Yield files with one to eight changed bytes, three quarters of them in headers. Half of the PNGs get valid
+    checksums.
+    """
     parts = spans(kind, data)
     for number in range(count):
         changed = bytearray(data)
@@ -90,7 +92,9 @@ def mutations(kind: str, data: bytes, rng: random.Random, count: int) -> Iterato
 
 
 def rearrangements(kind: str, data: bytes, rng: random.Random, count: int) -> Iterator[tuple[str, bytes]]:
-    """Parts left out, doubled, exchanged, and with lengths that lie; RIFF's own length mended in half of them."""
+    """Yield files with parts removed, duplicated, exchanged, or of a wrong length. Half of the WebPs get a valid RIFF
+    length.
+    """
     parts = [data[begin:end] for begin, end in spans(kind, data)]
     for number in range(count):
         pieces = list(parts)
@@ -125,7 +129,7 @@ def _lying(kind: str, part: bytes, rng: random.Random) -> bytes:
 
 
 def mended(png: bytes) -> bytes:
-    """With the checksum of every chunk made right, as far as the chunks can be followed."""
+    """Return the PNG with valid checksums in all chunks that can be parsed."""
     out, at = bytearray(png), 8
     while at + 12 <= len(out):
         end = at + 8 + int.from_bytes(out[at : at + 4], "big")

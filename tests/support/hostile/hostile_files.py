@@ -1,4 +1,4 @@
-"""Files that are something else, two things at once, or not of the size they claim; and the dearest honest ones."""
+"""Files of wrong types, of two types at once or of wrong sizes, and the most expensive valid files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class File:
     what: str
     make: Callable[[], bytes]
     outcome: str = "any"
-    """``good``, ``bad`` or ``any``, as for forms; ``same``: refused, or served with the very pixels of ``base``."""
+    """Expected outcome: ``good``, ``bad``, ``any``, or ``same`` (refused, or served with the pixels of ``base``)."""
     base: str = ""
 
 
@@ -91,7 +91,7 @@ def wrong_types() -> Iterator[File]:
 
 
 def polyglots() -> Iterator[File]:
-    """Good pictures with something else in front (refused) or behind (the picture, and nothing of the rest)."""
+    """Yield valid images with other data before (refused) or after (ignored) them."""
     behind = {
         "a zip": b"PK\x03\x04" + bytes(200),
         "a script": b"<script>alert(1)</script>",
@@ -124,7 +124,7 @@ def polyglots() -> Iterator[File]:
 
 
 def lying() -> Iterator[File]:
-    """Sizes that are not so: PNG's header with its checksum mended, JPEG's frame, WebP's canvas."""
+    """Yield files with wrong sizes in a PNG header with a valid checksum, in a JPEG frame or in a WebP canvas."""
     sizes = (
         (0, 0),
         (0, 80),
@@ -181,7 +181,7 @@ def lying() -> Iterator[File]:
 
 
 def just_too_large() -> Iterator[File]:
-    """Honest in everything, and a little beyond the limits: only the size that the header says tells them."""
+    """Yield valid files slightly above the limits. Only the size in the header shows it."""
     for name, encode in (("png", samples.png), ("jpeg", samples.jpeg), ("webp", samples.webp)):
         yield File(f"{name} of 50.4 MP", lambda encode=encode: encode(_flat(7100, 7100)), "bad")
     yield File("png of 16385 x 8", lambda: samples.png(_flat(16_385, 8)), "bad")
@@ -196,12 +196,12 @@ def all_bombs() -> Iterator[File]:
     for name, (maker, _) in bombs.REFUSED.items():
         yield File(name, maker, "bad")
     for name, harmless in bombs.HARMLESS.items():
-        # Of 20 MiB: as base64, or beside a second picture, it may be more than is taken.
+        # Files of 20 MiB: as base64, or beside a second image, they may exceed the limit of the body.
         yield File(name, harmless, "any" if name == "jpeg stuffed bytes" else "good")
 
 
 def dearest() -> Iterator[File]:
-    """Within every limit: flat pictures of the most pixels and sides that are served, from some kilobytes."""
+    """Yield files within every limit: flat images of the largest pixel counts and sides, in a few kilobytes."""
 
     yield File("png of 49 MP", lambda: samples.png(_flat(7000, 7000)), "good")
     yield File("png of 49 MP, transparent", lambda: samples.png(_flat(7000, 7000, 4)), "good")

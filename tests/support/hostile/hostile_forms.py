@@ -1,4 +1,4 @@
-"""Forms that no browser sends: parts by the thousand, without heads, nested, doubled, cut short and changed."""
+"""Forms that no browser sends: thousands of parts, parts without headers, nested, duplicated, truncated or changed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Form:
     body: bytes
     kind: str = KIND
     outcome: str = "any"
-    """``good``: must be served; ``bad``: must be refused; ``any``: either, properly."""
+    """Expected outcome: ``good`` must be served, ``bad`` must be refused, ``any`` allows both."""
     paths: tuple[str, ...] = ("/v1/remove", "/v1.0/removebg", "/v1/segment")
-    """Where it may be sent; what is about one dialect's fields only there."""
+    """Routes that may receive the form. Forms about one dialect's fields go only to that dialect."""
 
 
 def form(parts: Sequence[Part | bytes], boundary: bytes = BOUNDARY, end: bool = True, line: bytes = b"\r\n") -> bytes:
-    """``bytes`` stand for a part as it is, head and all."""
+    """Return a form. A part given as ``bytes`` is used unchanged, including its header."""
     out = bytearray()
     for part in parts:
         whole = part if isinstance(part, bytes) else part.head() + line * 2 + part.body

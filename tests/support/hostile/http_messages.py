@@ -1,4 +1,4 @@
-"""HTTP that is broken, doubtful or against the grain, as bytes on a connection."""
+"""Malformed, ambiguous and unusual HTTP messages as bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def chunks(data: bytes, size: int) -> bytes:
 
 
 def all_messages() -> Iterator[tuple[str, bytes, str]]:
-    """(what, bytes, outcome): ``good`` must be served, ``bad`` must be refused or hung up on."""
+    """Yield (description, bytes, outcome). ``good`` must be served, ``bad`` must be refused or disconnected."""
     yield from _lengths()
     yield from _chunked()
     yield from _heads()

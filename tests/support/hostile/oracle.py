@@ -1,4 +1,4 @@
-"""What every answer has to be, whatever was sent: a picture of the announced size, or the dialect's own refusal."""
+"""Checks of every response to a hostile input: an image of the announced size, or a refusal in the dialect's format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.wire import Answer, Wire, request
 
 REFUSALS = {400, 422}
 PUT_OFF = {503, 504}
-"""Deliberate: too much at once, or too slow. 503 says when to come back."""
+"""Statuses of temporary refusals: too many requests, or too slow. A 503 needs Retry-After."""
 _KEYS = {
     "/v1.0/": {"errors"},
     "/api/": {"detail", "code", "request_id"},
@@ -41,7 +41,7 @@ _CODECS = (
     "Unsupported marker",
     "Warning: unknown JFIF",
 )
-"""How libpng and libjpeg begin what they say on standard error, where OpenCV leaves them no other way."""
+"""First words of what libpng and libjpeg print on standard error. OpenCV offers no way to silence them."""
 _LEAKS = ("Traceback", "site-packages", ".py", "/usr/", "cv2", "libpng", "numpy", "object at")
 
 
@@ -50,13 +50,13 @@ class Cost:
     what: str
     cpu_s: float
     grown_mib: float
-    """Largest resident memory while it was worked on, over what was resident before."""
+    """Peak resident memory during the request minus resident memory before it."""
     outcome: str
 
 
 @dataclass(slots=True)
 class Oracle:
-    """Sends inputs one after the other and keeps what was wrong with the answers."""
+    """Sends inputs one after the other and records each wrong response."""
 
     server: Server
     measuring: bool = False
@@ -71,7 +71,7 @@ class Oracle:
     def __post_init__(self) -> None:
         self._known = self._pixels_of_known()
 
-    # what is sent
+    # sending
 
     def file(self, item: File, turn: int) -> None:
         route = ROUTES[turn % len(ROUTES)]
@@ -94,13 +94,15 @@ class Oracle:
         self._note(what, self.wrong(answer, path, outcome, field), answer)
 
     def message(self, what: str, data: bytes, outcome: str = "any") -> None:
-        """Bytes on a connection of their own; a closed connection is an answer too, but to ``good``.
+        """Send bytes on a new connection. A closed connection is accepted, except for ``good``.
 
-        After a refusal of ``bad`` ones nothing may follow: what comes behind is no request of its own.
+        After a refused ``bad`` message no second response may follow, because the remaining bytes are no request.
         """
         path = data.split(b" ", 2)[1].decode("latin-1") if data.count(b" ") > 1 else ""
         with Wire(self.server.port, 30) as wire:
-            with contextlib.suppress(OSError):  # refused in the middle: the refusal may be there all the same
+            with contextlib.suppress(
+                OSError
+            ):  # the server may refuse before it read everything; the response is still there
                 wire.send(data)
             try:
                 answer: Answer | None = wire.answer()
@@ -113,10 +115,10 @@ class Oracle:
                     fault = f"followed by {more[:60]!r}"
         self._note(what, fault, answer)
 
-    # how it is judged
+    # checks
 
     def wrong(self, answer: Answer | None, path: str, outcome: str = "any", field: str = "", own: bool = True) -> str:
-        """What is wrong with an answer; empty if nothing is."""
+        """Return what is wrong with a response, or an empty string."""
         if answer is None:
             return "no answer"
         if own and answer.headers["x-request-id"] != self._own:
@@ -132,7 +134,7 @@ class Oracle:
         return _wrong_refusal(answer, path, field)
 
     def still_well(self) -> None:
-        """To be asked after a family: the same pixels for a known photo, nothing held, nothing unhandled."""
+        """Check the server after a family: same pixels for a known photo, no slots in use, no unhandled errors."""
         if self._pixels_of_known() != self._known:
             self.faults.append("a known photo is answered with other pixels than before")
         end = time.monotonic() + 30
@@ -153,7 +155,7 @@ class Oracle:
             self._wire = None
 
     def rest(self) -> None:
-        """Long enough for freed memory to go back, so that the next input's growth is its own."""
+        """Wait until the allocator returned freed memory, so that the next measurement starts from a stable value."""
         time.sleep(1.3)
 
     @property
@@ -189,7 +191,7 @@ class Oracle:
         if not self.measuring:
             return self._ask(build)
         facts, rss = self.server.facts, resident_mib(self.server.pid)[0]
-        Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")  # the high-water mark begins anew
+        Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")  # resets the high-water mark
         before = cpu_seconds(self.server.pid)
         answer = self._ask(build)
         assert facts.is_running()
@@ -199,7 +201,7 @@ class Oracle:
         return answer
 
     def _ask(self, build: Any) -> Answer | None:
-        """Over a kept connection; one that was closed as idle is replaced once."""
+        """Send on the kept connection. Reconnect once if the server closed it as idle."""
         self._sent += 1
         message = build(self._own)
         for _ in range(2):
@@ -211,7 +213,7 @@ class Oracle:
                 wire.send(message)
                 answer = wire.answer()
             except (OSError, http.client.HTTPException):
-                try:  # a refusal may be there to be read although our sending broke off
+                try:  # the server may have sent a refusal although sending failed
                     answer = wire.answer()
                 except (OSError, http.client.HTTPException):
                     wire.socket.close()
@@ -238,18 +240,18 @@ def _rest(connection: socket.socket) -> bytes:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of another process, all threads, to the nanosecond (clock_getcpuclockid(3) on Linux)."""
+    """Return the CPU time of another process, all threads, in seconds (clock_getcpuclockid(3) on Linux)."""
     return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident_mib(pid: int) -> tuple[float, float]:
-    """(now, largest) in MiB."""
+    """Return the current and the peak resident memory in MiB."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(lines["VmRSS"].split()[0]) / 1024, int(lines["VmHWM"].split()[0]) / 1024
 
 
 def _without_subject(answer: Answer) -> bool:
-    """On the remove.bg route an empty cut-out is an error, which says nothing against the file."""
+    """Return whether this is remove.bg's error for an empty cut-out, which does not refuse the file."""
     return b"unknown_foreground" in answer.body
 
 

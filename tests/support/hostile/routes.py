@@ -1,4 +1,4 @@
-"""Every way into the service as requests on the wire: four dialects, forms, raw bodies, JSON, files of other roles."""
+"""Every way to send an image: four dialects, forms, raw bodies, JSON, and files of other roles."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Route:
     name: str
     path: str
     field: str
-    """The field that holds the file, as the errors should name it."""
+    """Field of the file. Errors should name it."""
     body: Callable[[bytes], tuple[bytes, str]]
-    """A file to (body, Content-Type)."""
+    """Function from a file to (body, Content-Type)."""
 
     def wire(self, file: bytes, own: str) -> bytes:
         body, kind = self.body(file)
@@ -49,4 +49,4 @@ ROUTES: tuple[Route, ...] = (
     Route("poof backdrop", "/v1/remove?format=jpg", "bg_image", _form("bg_image", _IMAGE)),
     Route("poof alias", "/v1/remove-bg?channels=alpha", "file", _form("file")),
 )
-"""Their answers are pictures; an empty cut-out on the remove.bg route is an error of its own."""
+"""Routes that respond with images. On the remove.bg route an empty cut-out is an error."""

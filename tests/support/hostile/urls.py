@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PRIVATE_LITERALS = [
-    # this host, this network, private networks, shared space, link-local, and the clouds' metadata
+    # this host, this network, private networks, shared address space, link-local, metadata services of clouds
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.1.2.3",
     "169.254.169.254", "169.254.170.2", "172.16.0.1", "172.31.255.254", "192.0.0.1", "192.0.0.192", "192.0.2.1",
     "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9", "168.63.129.16",
@@ -19,13 +19,13 @@ PRIVATE_LITERALS = [
 ]  # fmt: skip
 
 TRICKS = [
-    # IPv4 in the notations that inet_aton takes
+    # IPv4 notations that inet_aton accepts
     "https://2130706433/a", "https://0x7f000001/a", "https://017700000001/a", "https://127.1/a", "https://127.0.1/a",
     "https://0x7f.0.0.1/a", "https://0177.0.0.1/a", "https://127.0.0.01/a", "https://127.0.0.0x1/a", "https://0/a",
     "https://10.0.0.1./a", "https://127.0.0.1.0x/a", "https://1.2.3.4.5/a", "https://256.1.1.1/a", "https://0x/a",
-    # international digits, dots and letters that become ASCII
+    # international digits, dots and letters that normalize to ASCII
     "https://１２７.０.０.１/a", "https://127。0。0。1/a", "https://①②⑦.0.0.1/a", "https://℀.example/a",
-    # two readings of one text
+    # URLs that two parsers read differently
     "https://user@example.com/a", "https://user:pass@example.com/a", "https://example.com@127.0.0.1/a",
     "https://127.0.0.1#@example.com/a", "https://example.com\\@127.0.0.1/a", "https:\\\\example.com/a",
     "https://exa mple.com/a", "https://example.com\t.evil/a", "https://127.0.0.1\n/a", "https://example.com/a\r\nX: 1",
@@ -39,7 +39,7 @@ TRICKS = [
     # other schemes
     "file:///etc/passwd", "ftp://example.com/a", "gopher://example.com/a", "data:image/png;base64,AAAA",
     "jar:https://example.com!/a", "http://example.com/a", "HTTP://example.com/a", "httpsx://example.com/a",
-    # ports that speak something else
+    # ports of other protocols, and invalid ports
     "https://example.com:22/a", "https://example.com:6379/a", "https://example.com:0/a", "https://example.com:65536/a",
     "https://example.com:/a", "https://example.com:+443/a", "https://example.com:４４３/a", "https://example.com:443:80/a",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Forty good files: every format, mode, depth and orientation that the service takes. All others are made from them."""
+"""Forty valid files: every format, mode, depth and orientation that the service accepts. Other files derive from
+them.
+"""
 
 from __future__ import annotations
 
