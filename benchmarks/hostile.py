@@ -34,10 +34,10 @@ from typing import Any
 
 from benchmarks import hostile_options, report
 from benchmarks.load import Target, opened
-from tests.hostile import corpus, crowds, wires
-from tests.hostile.oracle import Oracle
-from tests.hostile.routes import ROUTES
 from tests.support import samples
+from tests.support.hostile import connection_attacks, corpus, http_messages
+from tests.support.hostile.oracle import Oracle
+from tests.support.hostile.routes import ROUTES
 from tests.support.served import Server, served
 from tests.support.wire import Wire, request
 
@@ -56,7 +56,7 @@ def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
         yield family, count
     yield "forms", sum(1 for _ in corpus.send_forms(oracle))
     yield "options", sum(1 for _ in corpus.send_options(oracle))
-    messages = list(wires.all_messages())
+    messages = list(http_messages.all_messages())
     for message in messages:
         oracle.message(*message)
     oracle.still_well()
@@ -92,10 +92,10 @@ def dearest(server: Server) -> list[dict[str, Any]]:
     return [dataclasses.asdict(each) for each in ranked[:LISTED]]
 
 
-def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], crowds.Attack]:
+def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], connection_attacks.Attack]:
     """An attack of messages that are made before it begins, as making some of them takes the machine itself."""
 
-    def prepare() -> crowds.Attack:
+    def prepare() -> connection_attacks.Attack:
         messages = list(make())
 
         def attack(port: int, stop: threading.Event) -> None:
@@ -128,12 +128,12 @@ def _forms() -> Iterator[bytes]:
         yield request(each.body, each.kind)
 
 
-ATTACKS: dict[str, Callable[[], crowds.Attack]] = {
-    "one more": _repeated(lambda: iter([request(crowds.MEDIUM, "image/jpeg")])),
+ATTACKS: dict[str, Callable[[], connection_attacks.Attack]] = {
+    "one more": _repeated(lambda: iter([request(connection_attacks.MEDIUM, "image/jpeg")])),
     **{family: _repeated(functools.partial(_files, family)) for family in corpus.FILES if family != "whole files"},
     "forms": _repeated(_forms),
-    "HTTP": _repeated(lambda: (data for _, data, _ in wires.all_messages())),
-    **{name: (lambda attack=attack: attack) for name, attack in crowds.ATTACKS.items()},  # type: ignore[misc]
+    "HTTP": _repeated(lambda: (data for _, data, _ in http_messages.all_messages())),
+    **{name: (lambda attack=attack: attack) for name, attack in connection_attacks.ATTACKS.items()},  # type: ignore[misc]
 }
 
 

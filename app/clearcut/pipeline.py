@@ -20,7 +20,8 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from clearcut.admission.limits import ActiveRequests, PixelBudget, PixelHold
+from clearcut.admission.active_requests import ActiveRequests
+from clearcut.admission.pixel_budget import PixelBudget, PixelHold
 from clearcut.imaging.libraries import memory_errors
 from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
 from clearcut.inference.batcher import Batcher

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from clearcut.accounts.idempotency import IdempotencyCache
 from clearcut.accounts.service import AccountService
 from clearcut.admission.fetch_shares import FetchShares
-from clearcut.admission.limits import PixelBudget, Slots
+from clearcut.admission.pixel_budget import PixelBudget
+from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_SHARE, Transfers
 from clearcut.imaging.libraries import disable_opencv_threads, silence_codec_stderr
 from clearcut.imaging.types import ProbeLimits
@@ -203,7 +204,7 @@ class Service:
     def count(self, result: CutoutResult, bytes_in: int) -> None:
         """Account for one finished request."""
         self.cutouts += len(result.outputs)
-        self.slots.rate.completed()
+        self.slots.rate.record_completion()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
         for output in result.outputs:
@@ -249,7 +250,9 @@ class Service:
         watch = self.metrics.watch
         watch("clearcut_slots", "Maximum concurrent requests.", lambda: self.slots.capacity)
         watch("clearcut_slots_used", "Current concurrent requests.", lambda: self.slots.used)
-        watch("clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.lent)
+        watch(
+            "clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.slow_uploads
+        )
         watch("clearcut_inflight_pixels", "Decoded pixels in memory.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", self._pixels_capacity)
         watch("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", lambda: self.pool.depth)

@@ -1,4 +1,4 @@
-"""Clients that vanish, a service stopped or killed under load: nothing accepted is lost, nothing charged twice."""
+"""Clients that disconnect, and servers stopped or killed under load: accepted work is kept and charged once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, until_metric
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import Server, served, started
 from tests.support.wire import Answer, Wire, request
 
@@ -25,7 +25,7 @@ KEYS, CREDITS = 6, 10_000
 
 
 class Crowd:
-    """Clients that go on until told to stop; every one of their requests has an id of its own."""
+    """Clients that send requests until they are stopped. Each request has its own id."""
 
     def __init__(self, server: Server, keys: list[str], hang_up: float = 0.0) -> None:
         self.server, self.keys, self.hang_up = server, keys, hang_up
@@ -36,7 +36,7 @@ class Crowd:
         self._lock = threading.Lock()
 
     def one(self, number: int) -> None:
-        """One client: connections, requests, answers, until enough."""
+        """Run one client until the crowd is stopped."""
         rng, count = random.Random(number), 0
         while not self.enough.is_set():
             count += 1
@@ -73,7 +73,7 @@ class Crowd:
             wire.abort()
 
     def good(self) -> int:
-        """Whole answers; each is a picture of the right size."""
+        """Return the number of complete responses. Each must be an image of the right size."""
         whole = [answer for answers in self.answers.values() for answer in answers if answer.status == 200]
         for answer in whole:
             assert Image.open(io.BytesIO(answer.body)).size == (600, 400)
@@ -99,18 +99,20 @@ def run(crowd: Crowd, clients: int, then: object) -> None:
 
 
 def charged_once(accounts: Accounts) -> int:
-    """Charges, all of them settled, and as many as the keys' own counts say."""
+    """Wait until all charges are settled and return their number."""
     return accounts.until_none_reserved()["charged"]
 
 
-def test_clients_that_hang_up_at_any_moment(accounts):
-    """Every whole answer is charged once; of those who hung up only who may have had all of it."""
+def test_disconnects_at_random_moments_are_charged_once(accounts):
+    """Every complete response is charged once. Disconnected clients are charged only if the response may have
+    arrived.
+    """
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url) as server:
         crowd = Crowd(server, keys, hang_up=0.4)
         run(crowd, 12, lambda: crowd.until(150))
-        until_metric(server, "clearcut_slots_used", 0)
-        until_metric(server, "clearcut_inflight_pixels", 0)
+        wait_for_metric(server, "clearcut_slots_used", 0)
+        wait_for_metric(server, "clearcut_inflight_pixels", 0)
         charged = charged_once(accounts)
         good = crowd.good()
         assert crowd.others() == {}
@@ -126,8 +128,8 @@ def test_clients_that_hang_up_at_any_moment(accounts):
         assert charged == sum(line["status"] == 200 for line in lines)
 
 
-def test_sigterm_under_load(accounts):
-    """What was accepted is answered, the rest sent elsewhere, the accounts agree to the credit, the code is 0."""
+def test_sigterm_under_load_finishes_accepted_work(accounts):
+    """Accepted requests are answered, others get 503, the ledger matches, and the exit code is 0."""
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url) as server:
         crowd = Crowd(server, keys)
@@ -147,8 +149,8 @@ def test_sigterm_under_load(accounts):
         assert sum(accounts.used(keys)) == crowd.good()
 
 
-def test_sigkill_under_load_three_times(accounts):
-    """On the same accounts: never charged without an answer, never twice; what was reserved is free afterwards."""
+def test_sigkill_under_load_charges_no_request_twice(accounts):
+    """On the same database: no charge without a response and none twice, and reservations are released."""
     keys, answered = accounts.make(KEYS, CREDITS), 0
     environ = {"database_url": accounts.url, "slots": "16"}
     for round_ in range(3):

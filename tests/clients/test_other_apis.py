@@ -1,8 +1,8 @@
-"""Published clients of remove.bg, rembg and Photoroom, and what a browser does, pointed at this service.
+"""Published clients of remove.bg, rembg and Photoroom, and browser code, with this service as the server.
 
-The clients are as published but for the address, which is a constant in both remove.bg packages: reassigned in
-Python, replaced in a copy of the one file for npm. Each option is used at least once, each class of error that an
-account can meet at least once; results are compared by pixels with what the service answers to a plain request.
+The clients are unmodified except for the URL, which is a constant in both remove.bg packages. It is reassigned in
+Python and replaced in a copy of the file for npm. Each option and each class of error of an account occurs at least
+once. Results are compared by pixels with plain requests.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from skimage import data
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.clients.environments import RegistryUnreachable
-from tests.clients.packages import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
-from tests.support.served import Server, served
+from tests.support.clients.poofbg import RegistryUnreachable
+from tests.support.clients.removebg import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
+from tests.support.served import ROOT, Server, served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
-HERE = Path(__file__).parent
+DRIVERS = ROOT / "tests" / "support" / "clients"
 
 
 class House:
@@ -49,7 +49,7 @@ class House:
         return self.server.base_url + path
 
     def plain(self, path: str = "/v1.0/removebg", **fields: str) -> np.ndarray:
-        """What a plain request gets."""
+        """Return the result of a plain request."""
         name = "file" if path.startswith("/api") else "image_file"
         answer = httpx.post(
             self.url(path), files={name: self.photo.read_bytes()}, data=fields, timeout=60, trust_env=False,
@@ -97,7 +97,7 @@ def finished(command: list[str], folder: Path, **environ: str) -> str:
 # PyPI removebg 0.4
 
 
-def test_removebg_of_pypi(house, tmp_path):
+def test_pypi_removebg_client(house, tmp_path):
     try:
         packages = removebg_of_pypi()
     except RegistryUnreachable as exc:
@@ -124,7 +124,7 @@ def test_removebg_of_pypi(house, tmp_path):
         ["slow 2", house.keys["slow"], file, {"img_file_path": "slow.jpg"}],
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = [sys.executable, "-I", "-S", str(HERE / "removebg_driver.py"), str(packages)]
+    driver = [sys.executable, "-I", "-S", str(DRIVERS / "removebg_driver.py"), str(packages)]
     outcomes = json.loads(finished([*driver, house.url("/v1.0/removebg"), "plan.json"], tmp_path))
     assert outcomes == {
         "regular": "ok", "hd": "ok", "4k": "ok", "red": "ok", "text": "ok",
@@ -142,7 +142,7 @@ def test_removebg_of_pypi(house, tmp_path):
 # npm remove.bg 1.3.0
 
 
-def test_removebg_of_npm(house, tmp_path):
+def test_npm_removebg_client(house, tmp_path):
     needs("node")
     needs("npm")
     try:
@@ -183,7 +183,7 @@ def test_removebg_of_npm(house, tmp_path):
         step("slow 2", key="slow too"),
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = ["node", str(HERE / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
+    driver = ["node", str(DRIVERS / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
     got = json.loads(finished(driver, tmp_path, NODE_PATH=str(modules), NODE_NO_WARNINGS="1"))
     refused = {name: answer["errors"][0]["code"] for name, answer in got.items() if "errors" in answer}
     assert refused == {
@@ -208,13 +208,13 @@ def test_removebg_of_npm(house, tmp_path):
     assert np.array_equal(pixels(tmp_path / "saved.png"), found["auto"])
 
 
-# a browser's fetch and FormData, under Node
+# a browser's fetch and FormData, run by Node
 
 
-def test_fetch_and_form_data(house, tmp_path):
+def test_browser_fetch_and_form_data(house, tmp_path):
     needs("node")
     arguments = [house.server.base_url, str(house.photo), str(tmp_path), house.keys["good"]]
-    outcomes = json.loads(finished(["node", str(HERE / "fetch_driver.mjs"), *arguments], tmp_path))
+    outcomes = json.loads(finished(["node", str(DRIVERS / "fetch_driver.mjs"), *arguments], tmp_path))
     full = house.plain("/v1/remove")
     for name in ("removebg.png", "photoroom.png", "rembg.png"):
         assert outcomes[name]["status"] == 200
@@ -228,7 +228,7 @@ def test_fetch_and_form_data(house, tmp_path):
     assert all(outcome["id"] for outcome in outcomes.values())
 
 
-# curl lines as the originals' documentation has them, but for the address
+# curl lines of the originals' documentation, with another URL
 
 
 CURL = {
@@ -258,31 +258,31 @@ def curl(line: str, house: House, folder: Path, key: str = "good") -> subprocess
 
 
 @pytest.mark.parametrize("name", CURL)
-def test_curl(house, tmp_path, name):
+def test_documented_curl_lines(house, tmp_path, name):
     done = curl(CURL[name], house, tmp_path)
     assert done.returncode == 0, done.stderr
     assert np.array_equal(pixels(tmp_path / "no-bg.png"), house.plain("/v1/remove"))
 
 
-def test_curl_gets_a_zip(house, tmp_path):
+def test_curl_downloads_zip(house, tmp_path):
     line = "curl -H 'X-API-Key: KEY' -F image_file=@photo.jpg -F size=auto -F format=zip -f URL/v1.0/removebg -o a.zip"
     assert curl(line, house, tmp_path).returncode == 0
     assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == ["color.jpg", "alpha.png"]
 
 
 @pytest.mark.parametrize("key", ["nobody", "empty", "revoked"])
-def test_curl_f_fails_where_the_original_would(house, tmp_path, key):
+def test_curl_fails_for_same_errors_as_original(house, tmp_path, key):
     done = curl(CURL["a file"], house, tmp_path, key)
     assert done.returncode == 22
     assert not (tmp_path / "no-bg.png").exists()
 
 
-def test_curl_f_fails_for_an_unknown_option(house, tmp_path):
+def test_curl_fails_for_unknown_option(house, tmp_path):
     line = CURL["a file"].replace("size=auto", "size=gigantic")
     assert curl(line, house, tmp_path).returncode == 22
 
 
-def test_account(house):
+def test_account_route_reports_credits(house):
     headers = {"x-api-key": house.keys["empty"]}
     answer = httpx.get(house.url("/v1.0/account"), headers=headers, timeout=60, trust_env=False)
     assert answer.json()["data"]["attributes"]["credits"]["total"] == 0

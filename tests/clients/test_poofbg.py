@@ -1,11 +1,11 @@
-"""The published Python clients of the Poof API, unmodified, with only their base URL changed.
+"""The published Python clients of the Poof API, unmodified except for their base URL.
 
-0.1.0 sends ``image_file`` and knows five options; 0.2.0 adds exact sizes, ratios, padding and the matte's own
-numbers; 0.4.1 sends ``file`` and adds URLs and videos, which this service refuses by name. Each version makes every
-call once, in an environment of its own; the tests then judge what it got: decoded pixels, attributes, error types.
+0.1.0 sends ``image_file`` and knows five options. 0.2.0 adds exact sizes, ratios, padding and the matte's statistics.
+0.4.1 sends ``file`` and adds URLs and videos, which this service refuses by name. Each version makes every call once
+in its own environment. The tests check decoded pixels, attributes and error types.
 
-``AuthError``, ``PaymentRequiredError``, ``PermissionDeniedError`` and ``RateLimitError`` stand for answers that a
-service without accounts does not give: 401, 402, 403 and 429. Any key is taken.
+``AuthError``, ``PaymentRequiredError``, ``PermissionDeniedError`` and ``RateLimitError`` (401, 402, 403, 429) do not
+occur without accounts. Every key is accepted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
-from tests.live.conftest import until_metric
 from tests.support import samples
+from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.support.metrics import wait_for_metric
 from tests.support.served import Server, served
 from tests.support.wire import Wire, request
 
@@ -41,15 +41,17 @@ def server():
 
 @pytest.fixture(scope="module")
 def full():
-    """A server of one slot, which an upload holds that never ends; a small and slow one would lend it."""
+    """Start a server whose only slot is held by an upload that never ends. The upload is large enough to keep the
+    slot.
+    """
     with served(slots="1", body_stall_s="600", deadline_s="600") as running, Wire(running.port) as holder:
         holder.send(request(bytes(15_000_000), "image/png", length=16_000_000))
-        until_metric(running, "clearcut_slots_used", 1)
+        wait_for_metric(running, "clearcut_slots_used", 1)
         yield running
 
 
 def steps_of(version: str) -> list[dict[str, Any]]:
-    """Every option at least once, each kind of source, each cause of an error."""
+    """Return calls with every option, every kind of source and every cause of an error."""
     sizes = (
         ("full", "preview", "small", "medium", "large") if version == "0.1.0" else ("full", "preview", "medium", "hd")
     )
@@ -115,7 +117,7 @@ def steps_of(version: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one version got."""
+    """Return the results of one client version."""
 
     version: str
     answers: dict[str, Any]
@@ -171,7 +173,7 @@ def write_sources(folder: Path) -> None:
 
 
 def of_versions(*versions):
-    """A test of what only these have."""
+    """Mark a test that applies only to these versions."""
     return pytest.mark.parametrize("got", versions, indirect=True, scope="module")
 
 
@@ -180,20 +182,20 @@ latest = of_versions("0.4.1")
 
 
 def box(rgba):
-    """left, top, width, height of what can be seen."""
+    """Return left, top, width and height of the visible pixels."""
     rows, columns = np.nonzero(rgba[..., 3] >= 10)
     return columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_version_under_test_is_the_one_meant(got):
+def test_installed_client_has_expected_version(got):
     assert got["version"] == got.version
 
 
 @pytest.mark.parametrize("kind", ["str", "Path", "bytes", "file", "BytesIO"])
-def test_every_kind_of_source_gives_the_cut_out(got, kind):
+def test_every_source_type_gives_cut_out(got, kind):
     photo = samples.photo("coffee")
     rgba = got.pixels(f"source {kind}")
     assert rgba.shape == (HEIGHT, WIDTH, 4)
@@ -203,7 +205,7 @@ def test_every_kind_of_source_gives_the_cut_out(got, kind):
     assert rgba[0, 0, 3] == 0
 
 
-def test_the_attributes_are_filled_in(got):
+def test_result_attributes_are_set(got):
     answer = got["source str"]
     assert answer["content_type"] == "image/png"
     assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)
@@ -214,7 +216,7 @@ def test_the_attributes_are_filled_in(got):
 
 
 @later
-def test_the_matte_tells_how_sure_it_is(got):
+def test_result_has_matte_confidence(got):
     answer = got["source str"]
     assert 0.5 < answer["matte_confidence"] <= 1
     assert 0 <= answer["matte_ambiguous_ratio"] < 0.5
@@ -232,7 +234,7 @@ def test_format(got, name, kind, media_type):
     assert got[f"format {name}"]["content_type"] == media_type
 
 
-def test_jpg_without_a_colour_is_on_white(got):
+def test_jpg_has_white_background_by_default(got):
     background = got.pixels("source str")[..., 3] == 0
     assert np.abs(got.pixels("format jpg")[background].astype(int) - 255).mean() < 3
 
@@ -246,14 +248,14 @@ def test_channels(got):
 
 
 @later
-def test_channels_alpha_is_the_matte_alone(got):
+def test_channels_alpha_returns_matte(got):
     assert np.array_equal(got.pixels("channels alpha"), got.pixels("source str")[..., 3])
 
 
 @pytest.mark.parametrize(
     ("name", "color"), [("bg hex", RED), ("bg short hex", RED), ("bg rgb()", BLUE), ("bg name", RED), ("bg jpg", RED)]
 )
-def test_background_colour(got, name, color):
+def test_background_color(got, name, color):
     background = got.pixels("source str")[..., 3] == 0
     assert np.abs(got.pixels(name)[background].astype(int) - color).mean() < (4 if name == "bg jpg" else 1e-9)
 
@@ -285,7 +287,7 @@ def test_crop(got):
 
 @pytest.mark.parametrize(("ratio", "value"), [("1:1", 1), ("4:3", 4 / 3), ("16:9", 16 / 9)])
 @later
-def test_crop_to_a_ratio_holds_the_whole_subject(got, ratio, value):
+def test_crop_to_ratio_contains_whole_subject(got, ratio, value):
     _, _, wide, high = box(got.pixels("source str"))
     cropped = got.pixels(f"crop {ratio}")
     height, width = cropped.shape[:2]
@@ -299,7 +301,7 @@ def test_crop_to_a_ratio_holds_the_whole_subject(got, ratio, value):
     ("padding", "vertical", "horizontal"), [("10%", 0.1, 0.1), ("0.1", 0.1, 0.1), ("10%,20%", 0.1, 0.2)]
 )
 @later
-def test_padding_leaves_room_around_the_subject(got, padding, vertical, horizontal):
+def test_padding_adds_margin_around_subject(got, padding, vertical, horizontal):
     _, _, wide, high = box(got.pixels("source str"))
     padded = got.pixels(f"padding {padding}")
     assert padded.shape == (high + 2 * round(vertical * high), wide + 2 * round(horizontal * wide), 4)
@@ -321,7 +323,7 @@ def test_width_and_height(got):
 def test_fit(got):
     contain, cover, down = (got.pixels(f"fit {fit}") for fit in ("contain", "cover", "scale-down"))
     assert contain.shape == cover.shape == down.shape == (700, 700, 4)
-    # 600 x 400 becomes 700 x 467 in the middle of 700 x 700; scale-down leaves it as it is
+    # 600 x 400 becomes 700 x 467 in the middle of 700 x 700; scale-down does not enlarge it
     assert not contain[:115].any()
     assert not down[:149].any()
     assert not down[:, :49].any()
@@ -335,11 +337,11 @@ def test_all_options_together(got):
 
 
 @latest
-def test_waiting_for_an_image_changes_nothing(got):
+def test_wait_option_has_no_effect(got):
     assert np.array_equal(got.pixels("wait"), got.pixels("source str"))
 
 
-def test_the_account_is_unlimited(got):
+def test_account_is_unlimited_without_accounts(got):
     account = got["me"]["value"]
     assert account.keys() == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
     assert account["maxCredits"] > account["usedCredits"] >= 5
@@ -356,42 +358,42 @@ def error_of(got, name, kind, status, code):
     return error["details"]
 
 
-def test_an_option_that_does_not_exist(got):
+def test_unknown_option_is_validation_error(got):
     assert error_of(got, "option", "ValidationError", 400, "validation_error").startswith("Invalid value for 'size'.")
     assert "'bg_color'" in error_of(got, "color", "ValidationError", 400, "validation_error")
 
 
 @later
-def test_an_option_out_of_range(got):
+def test_option_out_of_range_is_validation_error(got):
     assert "'width'" in error_of(got, "width", "ValidationError", 400, "validation_error")
     assert "'padding'" in error_of(got, "padding", "ValidationError", 400, "validation_error")
 
 
-def test_what_is_no_image(got):
+def test_non_image_is_validation_error(got):
     assert "Accepted: JPEG, PNG, WebP" in error_of(got, "no image", "ValidationError", 400, "validation_error")
     error_of(got, "empty", "ValidationError", 400, "missing_image")
 
 
-def test_an_image_too_large_in_bytes_or_pixels(got):
+def test_too_large_image_is_rejected(got):
     assert "20MB" in error_of(got, "bytes", "ValidationError", 400, "image_too_large")
     assert "megapixels" in error_of(got, "pixels", "ValidationError", 400, "image_too_large")
 
 
-def test_a_full_server(got):
+def test_full_server_is_service_unavailable(got):
     assert "slots" in error_of(got, "full", "ServerError", 503, "service_unavailable")
 
 
-def test_a_route_that_is_not_there(got):
+def test_unknown_route_is_not_found(got):
     error_of(got, "route", "PoofError", 404, "not_found")
 
 
-def test_the_clients_own_error_for_a_missing_file(got):
+def test_client_reports_missing_file_itself(got):
     assert got["error no file"]["raised"] == "FileNotFoundError"
 
 
 @latest
-def test_addresses_are_refused(got):
-    """Without a file the client sends its options as a form of another type, which is refused as a whole."""
+def test_urls_are_refused_by_name(got):
+    """Without a file the client sends its options as another form type, which the service refuses."""
     error = got["error url"]
     assert (error["raised"], error["status_code"]) == ("ValidationError", 400)
     assert "'image_file'" in error["details"]

@@ -1,4 +1,4 @@
-"""The whole hostile suite, some minutes: `make test-hostile`."""
+"""The whole hostile suite (minutes): `make test-hostile`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from tests.hostile.oracle import Oracle
+from tests.support.hostile import connection_attacks, corpus, http_messages
+from tests.support.hostile.oracle import Oracle
 from tests.support.wire import Wire, request
-
-from . import corpus, crowds, wires
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -25,26 +24,26 @@ def oracle(server):
 
 
 @pytest.mark.parametrize("family", corpus.FILES)
-def test_files(oracle, family):
+def test_hostile_files(oracle, family):
     for turn, item in enumerate(corpus.FILES[family]()):
         oracle.file(item, turn)
 
 
-def test_forms(oracle):
+def test_hostile_forms(oracle):
     assert sum(1 for _ in corpus.send_forms(oracle)) > 300
 
 
-def test_options(oracle):
+def test_hostile_options(oracle):
     assert sum(1 for _ in corpus.send_options(oracle)) > 300
 
 
-def test_http(oracle):
-    for message in wires.all_messages():
+def test_hostile_http_messages(oracle):
+    for message in http_messages.all_messages():
         oracle.message(*message)
 
 
 class _OneReader:
-    """Stands for a socket whose answers may come before they are asked for: what was read ahead is not lost."""
+    """A buffered reader over a socket. Pipelined responses may arrive early, so it keeps bytes that were read ahead."""
 
     def __init__(self, wire):
         self._file = wire.socket.makefile("rb")
@@ -53,7 +52,7 @@ class _OneReader:
         return self
 
     def close(self):
-        """An answer's end is not the connection's."""
+        """Do nothing: the connection stays open after a response."""
 
     def __getattr__(self, name):
         return getattr(self._file, name)
@@ -65,10 +64,12 @@ class _OneReader:
         return response
 
 
-def test_pipelined_pictures_are_answered_in_order_and_once(server, oracle):
+def test_pipelined_images_are_answered_in_order_once(server, oracle):
     with Wire(server.port) as wire:
         reader = _OneReader(wire)
-        wire.send(b"".join(request(wires.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20)))
+        wire.send(
+            b"".join(request(http_messages.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20))
+        )
         for number in range(20):
             answer = reader.answer()
             assert (answer.status, answer.headers["x-request-id"]) == (200, f"in-order-{number}")
@@ -78,18 +79,18 @@ def test_pipelined_pictures_are_answered_in_order_and_once(server, oracle):
         reader._file.close()
 
 
-@pytest.mark.parametrize("name", crowds.ATTACKS)
-def test_crowds_leave_nothing_behind_and_others_are_served(server, oracle, name):
-    """Slow uploads lend their slots once they are known to be slow; everything else never takes one for long."""
-    picture = request(crowds.MEDIUM, "image/jpeg")
+@pytest.mark.parametrize("name", connection_attacks.ATTACKS)
+def test_connection_attacks_do_not_block_other_clients(server, oracle, name):
+    """Slow uploads release their slots once they are known to be slow. Other attacks never hold a slot for long."""
+    picture = request(connection_attacks.MEDIUM, "image/jpeg")
     before = server.facts.num_threads()
     answers: list[int] = []
-    with crowds.under(crowds.ATTACKS[name], server.port):
+    with connection_attacks.under(connection_attacks.ATTACKS[name], server.port):
         while answers.count(200) < 40 and len(answers) < 400:
             with Wire(server.port) as wire:
                 wire.send(picture)
                 answers.append(wire.answer().status)
-            if answers[-1] == 503:  # a Retry-After is a second at least; this is less patient
+            if answers[-1] == 503:  # Retry-After is at least one second; this client retries earlier
                 time.sleep(0.05)
     assert answers.count(200) == 40, answers[-50:]
     assert set(answers) <= {200, 503}

@@ -1,4 +1,4 @@
-"""A sample of the hostile suite, and proof that its oracle sees what it is there to see."""
+"""A sample of the hostile suite, and tests of its oracle."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from email.message import Message
 
 import pytest
 
-from tests.hostile.forms import all_forms
-from tests.hostile.oracle import Oracle
 from tests.support import samples
+from tests.support.hostile import corpus, http_messages
+from tests.support.hostile.hostile_forms import all_forms
+from tests.support.hostile.oracle import Oracle
 from tests.support.wire import Answer
-
-from . import corpus, wires
 
 pytestmark = pytest.mark.live
 
 FAMILIES = ("truncations", "mutations", "rearrangements", "wrong types", "polyglots", "lying sizes")
 
 
-def test_a_sample_of_everything_is_answered_properly(server):
+def test_sample_of_hostile_inputs_is_answered_correctly(server):
     oracle, rng = Oracle(server), random.Random(1)
     for family in FAMILIES:
         for turn, item in enumerate(rng.sample(list(corpus.FILES[family]()), 6)):
             oracle.file(item, turn + len(family))
     for each in rng.sample(list(all_forms()), 12):
         oracle.form(each, each.paths[0])
-    for message in rng.sample(list(wires.all_messages()), 12):
+    for message in rng.sample(list(http_messages.all_messages()), 12):
         oracle.message(*message)
     for _ in itertools.islice(corpus.send_options(oracle), 12):
         pass
@@ -76,16 +75,18 @@ POOF = {"code": "validation_error", "message": "m", "request_id": "hostile-1", "
         ),
     ],
 )  # fmt: skip
-def test_the_oracle_sees(given, path, outcome, seen):
+def test_oracle_detects_wrong_responses(given, path, outcome, seen):
     oracle = Oracle.__new__(Oracle)
     oracle._sent = 1
     found = oracle.wrong(given, path, outcome, "image_file")
     assert (found == "") if seen == "" else (seen in found), found
 
 
-def test_the_corpora_are_large_and_always_the_same():
+def test_corpora_are_large_and_reproducible():
     counts = {family: sum(1 for _ in make()) for family, make in corpus.FILES.items()}
-    assert sum(counts.values()) + sum(1 for _ in all_forms()) + sum(1 for _ in wires.all_messages()) > 2500, counts
+    assert sum(counts.values()) + sum(1 for _ in all_forms()) + sum(1 for _ in http_messages.all_messages()) > 2500, (
+        counts
+    )
     for family in ("truncations", "mutations", "rearrangements"):
         first, again = (list(itertools.islice(corpus.FILES[family](), 200)) for _ in range(2))
         assert [(each.what, each.make()) for each in first] == [(each.what, each.make()) for each in again]

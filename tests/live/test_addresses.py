@@ -1,4 +1,4 @@
-"""The real server fetching from this machine: what is allow-listed comes; nothing else is so much as connected to."""
+"""The real server fetches from this machine: allow-listed hosts only, and it connects to nothing else."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, speaking_to
 from tests.support import samples
+from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
 from tests.support.hosts import host
-from tests.support.served import ROOT, environment, served
-from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
+from tests.support.metrics import metric
+from tests.support.served import ROOT, environment, http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -31,7 +31,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def inside():
-    """A neighbour that is not allow-listed."""
+    """Start a local server that is not allow-listed."""
     with host({"/photo.png": PHOTO, "/": SECRET}) as running:
         yield running
 
@@ -44,7 +44,7 @@ def fetching(pictures):
 
 @pytest.fixture(scope="module")
 def client(fetching):
-    with speaking_to(fetching) as talking:
+    with http_client(fetching) as talking:
         yield talking
 
 
@@ -52,7 +52,7 @@ def cut(client, url, **fields):
     return client.post("/v1/remove", json={"image_url": url, **fields})
 
 
-def test_an_allowed_picture_has_the_pixels_of_an_upload(client, pictures):
+def test_fetched_image_equals_uploaded_image(client, pictures):
     by_address = cut(client, pictures.url("/photo.png?token=hidden-token"))
     uploaded = client.post("/v1/remove", files={"image_file": PHOTO})
     assert by_address.status_code == uploaded.status_code == 200
@@ -62,8 +62,8 @@ def test_an_allowed_picture_has_the_pixels_of_an_upload(client, pictures):
     assert ours[..., 3].mean() > 10
 
 
-def test_the_whole_table_is_refused(client, inside):
-    """Every address and trick, and every spelling of a neighbour's own address and port."""
+def test_every_forbidden_url_is_refused(client, inside):
+    """Includes every spelling of a local server's own address and port."""
     port = inside.port
     spellings = [
         f"{scheme}://{name}:{port}/"
@@ -83,7 +83,7 @@ def test_the_whole_table_is_refused(client, inside):
     for url in every:
         response = cut(client, url)
         assert response.status_code == 400, (url, response.status_code)
-        if url:  # an empty field is an absent one
+        if url:  # an empty field counts as absent
             assert "image_url" in response.json()["details"] or "JSON" in response.json()["details"], (
                 url,
                 response.text,
@@ -91,7 +91,7 @@ def test_the_whole_table_is_refused(client, inside):
     assert inside.heard == []
 
 
-def test_a_redirect_into_the_house_is_not_followed(client, pictures, inside):
+def test_redirect_to_private_host_is_not_followed(client, pictures, inside):
     for number, target in enumerate((inside.url("/"), f"http://localhost:{inside.port}/", "file:///etc/passwd")):
         pictures.answers[f"/away{number}"] = (302, {"Location": target}, b"")
         response = cut(client, pictures.url(f"/away{number}"))
@@ -101,7 +101,7 @@ def test_a_redirect_into_the_house_is_not_followed(client, pictures, inside):
     assert inside.heard == []
 
 
-def test_what_is_no_picture_is_not_given_away(client, pictures):
+def test_fetched_non_image_content_is_not_revealed(client, pictures):
     pictures.answers["/page"] = (200, {"Content-Type": "image/png"}, b"secret text of an intranet page")
     response = cut(client, pictures.url("/page"))
     assert response.status_code == 400
@@ -109,7 +109,7 @@ def test_what_is_no_picture_is_not_given_away(client, pictures):
     assert "detected text" in response.json()["details"]
 
 
-def test_nothing_of_an_address_but_its_host_is_logged(fetching, client, pictures):
+def test_log_has_only_host_of_url(fetching, client, pictures):
     cut(client, pictures.url("/hidden-path?token=hidden-token"))
     cut(client, "https://hidden-user:hidden-password@example.com/")
     said = json.dumps(fetching.log) + "\n".join(fetching.errors)
@@ -117,7 +117,7 @@ def test_nothing_of_an_address_but_its_host_is_logged(fetching, client, pictures
     assert "hidden" not in said
 
 
-def test_a_fetch_is_a_stage_and_its_refusals_are_counted(fetching, client, pictures):
+def test_fetch_stage_and_refusals_are_counted(fetching, client, pictures):
     before = metric(fetching, "clearcut_stage_seconds_count", stage="fetch")
     response = cut(client, pictures.url("/photo.png"))
     assert "fetch;dur=" in response.headers["server-timing"]
@@ -129,8 +129,8 @@ def test_a_fetch_is_a_stage_and_its_refusals_are_counted(fetching, client, pictu
         assert metric(fetching, "clearcut_fetches_total", outcome=outcome) == count + 1
 
 
-def test_without_addresses_no_http_client_is_loaded():
-    """Serving as it comes needs neither the packages nor their memory."""
+def test_http_client_is_not_loaded_without_fetching():
+    """The default service needs neither these packages nor their memory."""
     code = (
         "import sys, clearcut.server.runner; from clearcut.settings import Settings; from clearcut.service "
         "import build; build(Settings()); "

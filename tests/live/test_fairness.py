@@ -1,4 +1,4 @@
-"""One account must not take what others need: slots, jobs, webhooks, storage."""
+"""One account must not use up what others need: slots, jobs, webhooks, storage."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def service(tmp_path_factory) -> Iterator[Service]:
 
 
 def begin(wire: Wire, path: str, key: str) -> None:
-    """The head of an upload and the beginning of its body; the rest does not follow."""
+    """Return the header section of an upload and the beginning of its body. The rest never follows."""
     body, kind = multipart(PICTURE)
     head = f"POST {path} HTTP/1.1\r\nHost: clearcut\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     wire.send(f"{head}x-api-key: {key}\r\n\r\n".encode() + body[:200])
@@ -80,7 +80,7 @@ def test_concurrency_limit_holds_while_a_body_arrives(service, path):
 
 
 def order(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> str:
-    """Order a job; its id."""
+    """Create a job and return its id."""
     body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.outside.base_url + path}} | more
     answer = httpx.post(
         f"{service.server.base_url}/v1/prediction/", json=body, headers={"x-api-key": key}, trust_env=False
@@ -90,7 +90,7 @@ def order(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> 
 
 
 def apiframe(service: Service, key: str, path: str, **more: str) -> str:
-    """As ``order``, with an API that has no limit of unfinished jobs."""
+    """Create a job as ``order`` does, with an API without a limit of unfinished jobs."""
     params = {"image": service.outside.base_url + path}
     body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
     url = f"{service.server.base_url}/v2/images/background-remove"
@@ -117,7 +117,7 @@ def finished(service: Service, key: str, job: str, seconds: float = 60) -> dict[
 
 def test_jobs_count_as_megapixels(service):
     (key,) = service.accounts.make(1, 5, megapixels_per_minute=1)
-    if (left := 60 - time.time() % 60) < 10:  # the count fades when the next minute begins
+    if (left := 60 - time.time() % 60) < 10:  # the count decays in the next minute
         time.sleep(left)
     assert finished(service, key, order(service, key))["status"] == "success"
     headers = {"x-api-key": key, "content-type": "image/png"}
@@ -126,7 +126,7 @@ def test_jobs_count_as_megapixels(service):
 
 
 def test_slow_urls_of_one_account_do_not_delay_others(service):
-    """The jobs of the first account wait for a server at fault, which is asked again for twenty seconds."""
+    """The jobs of the first account wait for a failing server. The service retries it for twenty seconds."""
     busy, other = service.accounts.make(2, 100)
     service.outside.statuses["/slow.jpg"] = 503
     slow = [apiframe(service, busy, "/slow.jpg") for _ in range(40)]

@@ -1,4 +1,4 @@
-"""What the server does with heads without end, peers that never send, peers that never read, and broken HTTP."""
+"""Endless headers, clients that never send, clients that never read, and malformed HTTP."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.live.conftest import metric, until_metric
+from tests.support.metrics import metric, wait_for_metric
 from tests.support.served import served
 from tests.support.wire import Wire, multipart, request
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.live
 
 
 def noise(side: int) -> bytes:
-    """A PNG that hardly compresses, bright in the middle."""
+    """Return a PNG that hardly compresses, bright in the middle."""
     pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 @pytest.mark.parametrize("pieces", [1, 20])
-def test_a_head_without_end_is_refused_soon(server, pieces):
+def test_endless_header_section_is_refused_early(server, pieces):
     with Wire(server.port) as wire:
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: ")
         sent = 0
@@ -39,7 +39,7 @@ def test_a_head_without_end_is_refused_soon(server, pieces):
     assert metric(server, "clearcut_requests_total", status="431") >= 1
 
 
-def test_too_many_headers_are_refused_with_our_body(server):
+def test_too_many_headers_get_json_error(server):
     with Wire(server.port) as wire:
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n")
         answer = wire.answer()
@@ -48,7 +48,7 @@ def test_too_many_headers_are_refused_with_our_body(server):
         assert wire.closed_by_server()
 
 
-def test_a_head_of_a_fair_size_is_served(server):
+def test_header_section_within_limit_is_served(server):
     with Wire(server.port) as wire:
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"b" * 20_000 + b"\r\n\r\n")
         assert wire.answer().status == 200
@@ -64,7 +64,7 @@ def test_a_head_of_a_fair_size_is_served(server):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-def test_broken_http_is_answered_in_json(server, broken):
+def test_malformed_http_gets_json_error(server, broken):
     with Wire(server.port) as wire:
         wire.send(broken)
         answer = wire.answer()
@@ -82,7 +82,7 @@ def test_broken_http_is_answered_in_json(server, broken):
     ],
 )
 @pytest.mark.parametrize("fault", [b"Content-Length: -1", b"X-A: 1\r\n" * 200])
-def test_refusals_before_routing_are_in_the_words_of_the_path_too(server, path, members, fault):
+def test_errors_before_routing_use_dialect_of_path(server, path, members, fault):
     with Wire(server.port) as wire:
         wire.send(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine-1\r\n" + fault + b"\r\n\r\n")
         answer = wire.answer()
@@ -91,7 +91,7 @@ def test_refusals_before_routing_are_in_the_words_of_the_path_too(server, path, 
     assert json.loads(answer.body).keys() == members
 
 
-def test_a_head_that_stalls_is_408_and_silence_is_closed(tight):
+def test_stalled_header_section_gets_408(tight):
     with Wire(tight.port) as wire, Wire(tight.port) as silent:
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-")
         answer = wire.answer()
@@ -100,14 +100,14 @@ def test_a_head_that_stalls_is_408_and_silence_is_closed(tight):
         assert silent.closed_by_server()
 
 
-def test_a_second_request_on_a_kept_connection_has_its_own_head_limit(server):
+def test_header_limit_applies_per_request(server):
     with Wire(server.port) as wire:
         for _ in range(3):
             wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * 20_000 + b"\r\n\r\n")
             assert wire.answer().status == 200
 
 
-def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
+def test_client_that_never_reads_is_disconnected(tight):
     body, kind = multipart(noise(1800))
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -120,8 +120,8 @@ def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
     whole += b"\r\n--" + boundary + b"--\r\n"
     slow.sendall(request(whole, kind))
     try:
-        until_metric(tight, "clearcut_slots_used", 1)
-        until_metric(tight, "clearcut_slots_used", 0)  # by the timer, as nothing is read
+        wait_for_metric(tight, "clearcut_slots_used", 1)
+        wait_for_metric(tight, "clearcut_slots_used", 0)  # by the timer, because nothing is read
         assert metric(tight, "clearcut_cancelled_total", stage="send") >= 1
         received = 0
         try:
@@ -135,7 +135,7 @@ def test_a_peer_that_does_not_read_holds_its_slot_and_is_cut_off(tight):
 
 
 @pytest.mark.parametrize("bytes_per_s", [24_000, 96_000])
-def test_a_steady_reader_gets_its_whole_answer(bytes_per_s):
+def test_steady_reader_gets_whole_response(bytes_per_s):
     pixels = np.random.default_rng(1).integers(0, 256, (1800, 1800, 3), dtype=np.uint8)
     mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
     photo = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
@@ -160,8 +160,8 @@ def test_a_steady_reader_gets_its_whole_answer(bytes_per_s):
         assert metric(server, "clearcut_cancelled_total", stage="send") == 0
 
 
-def test_a_slow_reader_lends_its_slot_and_gets_its_whole_answer():
-    """On a server of one slot; the answer is larger than the buffers of the connection."""
+def test_slow_reader_releases_slot_and_gets_response():
+    """On a server of one slot. The response is larger than the connection's buffers."""
     image = noise(1800)
     mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
     small = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
@@ -184,11 +184,11 @@ def test_a_slow_reader_lends_its_slot_and_gets_its_whole_answer():
         while missing > 0 and (piece := slow.recv(1 << 20)):
             missing -= len(piece)
         assert missing == 0
-        until_metric(server, "clearcut_slots_used", 0)
+        wait_for_metric(server, "clearcut_slots_used", 0)
 
 
-def test_a_trickling_reader_is_cut_off(tight):
-    """One byte at a time is progress, and holds a slot all the same."""
+def test_trickling_reader_is_disconnected(tight):
+    """One byte at a time is progress but holds a slot."""
     body, kind = multipart(noise(1800))
     boundary = kind.split("=")[1].encode()
     mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
@@ -206,7 +206,7 @@ def test_a_trickling_reader_is_cut_off(tight):
     assert metric(tight, "clearcut_cancelled_total", stage="send") == before + 1
 
 
-def test_an_expected_body_can_still_be_sent_after_the_head_in_two_pieces(server):
+def test_expect_continue_works_with_split_header_section(server):
     body, kind = multipart(noise(64))
     whole = request(body, kind)
     with Wire(server.port) as wire:
@@ -218,24 +218,24 @@ def test_an_expected_body_can_still_be_sent_after_the_head_in_two_pieces(server)
             pytest.fail("closed without an answer")
 
 
-def test_slow_uploads_lend_their_slots_to_others_and_are_served_in_the_end():
+def test_slow_uploads_release_slots_and_finish():
     picture = request(noise(32), "image/png")
     with served(slots="2") as small, ExitStack() as open_wires:
         slow = [open_wires.enter_context(Wire(small.port)) for _ in range(2)]
         for wire in slow:
             wire.send(picture[:-10])
-        until_metric(small, "clearcut_slots_used", 2)
+        wait_for_metric(small, "clearcut_slots_used", 2)
         statuses = []
         while 200 not in statuses and len(statuses) < 5000:
             with Wire(small.port) as other:
                 other.send(picture)
                 statuses.append(other.answer().status)
-        assert set(statuses) <= {503, 200}  # at first it cannot be known that they are slow
+        assert set(statuses) <= {503, 200}  # the server cannot know yet that they are slow
         assert metric(small, "clearcut_slow_uploads") >= 1
         for wire in slow:
             wire.send(picture[-10:])
             assert wire.answer().status == 200
-        until_metric(small, "clearcut_slots_used", 0)
+        wait_for_metric(small, "clearcut_slots_used", 0)
         assert metric(small, "clearcut_slow_uploads") == 0
 
 
@@ -243,7 +243,7 @@ CHUNKED = b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 
 
 def send_on(wire: Wire, data: bytes, seconds: float) -> None:
-    """Send until it fails: that takes a while, since the kernel alone buffers megabytes."""
+    """Send until it fails. That takes a while, because the kernel buffers megabytes."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         wire.send(data)
@@ -253,8 +253,8 @@ def send_on(wire: Wire, data: bytes, seconds: float) -> None:
 @pytest.mark.parametrize(
     "endless", [b"0\r\nX-A: " + b"a" * 200_000, b"0\r\n" + b"X-A: 1\r\n" * 25_000, b"3;a=" + b"a" * 200_000]
 )
-def test_trailers_and_chunk_extensions_without_end_are_refused_soon(server, endless):
-    """Nobody counts them as a body: they would be kept, or taken apart, for as long as they come."""
+def test_endless_trailers_are_refused_early(server, endless):
+    """Trailers are not counted as body, so they need their own limit."""
     with Wire(server.port) as wire:
         wire.send(CHUNKED + endless)
         with pytest.raises(ConnectionError):
@@ -262,7 +262,7 @@ def test_trailers_and_chunk_extensions_without_end_are_refused_soon(server, endl
     assert metric(server, "clearcut_requests_total", status="431") >= 1
 
 
-def test_a_trailer_is_no_header(server):
+def test_trailer_is_not_read_as_header(server):
     with Wire(server.port) as wire:
         wire.send(CHUNKED + b"0\r\nX-Request-ID: from-the-trailer\r\n\r\n")
         answer = wire.answer()
@@ -273,17 +273,17 @@ def test_a_trailer_is_no_header(server):
 
 
 @pytest.mark.parametrize(("head", "stray"), [(b"", b"\r\n"), (b"Content-Length: 9\r\n", b"x")])
-def test_stray_bytes_after_an_answer_do_not_keep_a_connection(tight, head, stray):
+def test_stray_bytes_close_connection(tight, head, stray):
     with Wire(tight.port, seconds=20) as wire:
         wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
         assert wire.answer().status == 200
         wire.send(stray)
-        while wire.socket.recv(4096):  # closed by the service, with or without a word
+        while wire.socket.recv(4096):  # closed by the service, with or without a response
             pass
 
 
-def test_a_refusal_is_not_written_into_another_answer(server):
-    """What is broken came behind two whole requests: the first answer must not be taken for theirs."""
+def test_pipelined_error_does_not_mix_with_response(server):
+    """The malformed request follows two whole requests. The first response must not be mistaken for theirs."""
     body, kind = multipart(noise(600))
     with Wire(server.port) as wire:
         wire.send(
@@ -293,11 +293,11 @@ def test_a_refusal_is_not_written_into_another_answer(server):
             assert wire.answer().headers["x-request-id"] == "first"
 
 
-def test_a_client_that_leaves_with_requests_behind_the_one_in_work_is_no_fault_of_ours(server):
+def test_disconnect_with_pipelined_requests_logs_no_error(server):
     body, kind = multipart(noise(2000))
     wire = Wire(server.port)
     wire.send(request(body, kind, X_Request_ID="left-1") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-    # Until it is in work, or done: it may be too quick for a question between the two.
+    # Wait until the request is being processed, or finished: it may be too fast to observe.
     while metric(server, "clearcut_slots_used") < 1:
         if any(line.get("request_id") == "left-1" for line in server.log):
             break
@@ -306,7 +306,7 @@ def test_a_client_that_leaves_with_requests_behind_the_one_in_work_is_no_fault_o
     assert not [line for line in server.log if line["event"] == "unhandled"]
 
 
-def test_requests_that_pile_up_on_one_connection_end_it(server):
+def test_too_many_pipelined_requests_close_connection(server):
     some = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
     with Wire(server.port) as wire:
         wire.send(50 * some)
@@ -327,8 +327,8 @@ def test_requests_that_pile_up_on_one_connection_end_it(server):
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_a_body_behind_an_offered_upgrade_is_read(pieces):
-    """As Java's HTTP client and `curl --http2` send it; the offer is declined by not being answered."""
+def test_body_after_upgrade_offer_is_read(pieces):
+    """Java's HTTP client and `curl --http2` send this. The service ignores the offer."""
     offered = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABk"}
     whole = request(noise(64), "image/png", X_Request_ID="offered-1", **offered)
     with served() as own, Wire(own.port) as wire:

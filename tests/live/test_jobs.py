@@ -1,4 +1,4 @@
-"""The asynchronous APIs as their callers use them: documented calls, with only host and key changed, to the picture."""
+"""The asynchronous APIs as their clients use them: documented calls with another host and key, up to the image."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.moderation_models import install_moderation
 from tests.support.senders import PHOTO, Outside, outside
 from tests.support.served import ROOT, Server, environment, served
 from tests.tools.readme import DOCS
-from tests.unit.inference import test_moderation
 
 pytestmark = pytest.mark.live
 
@@ -61,18 +61,18 @@ class Service:
             time.sleep(0.05)
 
     def finished(self, job_id: str, key: str | None = None) -> dict[str, Any]:
-        """Of Apiframe's, once it is."""
+        """Poll an Apiframe job until it ends."""
         return self.until(f"/v2/jobs/{job_id}", lambda body: body["status"] in ("COMPLETED", "FAILED"), key)
 
     def order(self, key: str | None = None, **more: Any) -> httpx.Response:
-        """One of Apiframe's."""
+        """Create an Apiframe job and wait for its image."""
         headers = self.auth(key) | more.pop("headers", {})
         params = {"image": self.photo} | more.pop("params", {})
         body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
         return self.client.post("/v2/images/background-remove", json=body, headers=headers)
 
     def cut_out(self, **query: str) -> np.ndarray:
-        """What the synchronous route makes of the photo."""
+        """Return the synchronous route's result for the photo."""
         headers = self.auth() | {"content-type": "image/jpeg"}
         return pixels(
             self.client.post("/v1/remove", params=query, content=PHOTO, headers=headers).raise_for_status().content
@@ -169,7 +169,7 @@ POLL = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
+def test_documented_call_returns_image(service, name, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     text = re.sub(
         r"https://(api\.apiframe\.ai|api\.eachlabs\.ai|www\.removedo\.com)", service.server.base_url, CALLS[name]
@@ -197,7 +197,7 @@ def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
     ],
     ids=lambda params: "-".join(map(str, params.values())),
 )
-def test_the_same_options_make_the_same_pixels(service, params):
+def test_jobs_and_sync_routes_give_same_pixels(service, params):
     answer = service.order(params=params)
     body = service.finished(answer.json()["jobId"])
     found = pixels(service.download(body["result"]["images"][0]).content)
@@ -215,7 +215,7 @@ def hook_of(service: Service, path: str) -> tuple[dict[str, str], dict[str, Any]
         time.sleep(0.05)
 
 
-def test_webhooks_say_what_each_api_says_and_are_signed(service):
+def test_webhooks_have_api_format_and_signature(service):
     hook = service.outside.base_url
     ids = [
         service.order(webhook_url=f"{hook}/apiframe").json()["jobId"],
@@ -257,7 +257,7 @@ def test_webhooks_say_what_each_api_says_and_are_signed(service):
     assert shown["webhookStatus"] == "sent"
 
 
-def test_a_picture_that_is_not_there_fails_costs_nothing_and_is_told(service):
+def test_missing_image_fails_job_without_charge(service):
     (key,) = service.accounts.make(1, 1)
     gone, hook = f"{service.outside.base_url}/nothing.jpg", service.outside.base_url
     job = service.order(key, params={"image": gone}, webhook_url=f"{hook}/failed").json()["jobId"]
@@ -271,13 +271,13 @@ def test_a_picture_that_is_not_there_fails_costs_nothing_and_is_told(service):
     assert service.order(key).status_code == 202, "the credit is there again"
 
 
-def test_what_is_no_picture_fails_in_the_words_of_the_synchronous_route(service):
+def test_non_image_fails_job_with_sync_error(service):
     service.outside.files["/text.jpg"] = b"this is a text and no picture, whatever it is called"
     job = service.order(params={"image": f"{service.outside.base_url}/text.jpg"}).json()["jobId"]
     assert "Accepted: JPEG, PNG, WebP" in service.finished(job)["error"]
 
 
-def test_a_webhook_is_called_again_until_it_is_taken(service):
+def test_webhook_is_retried_until_accepted(service):
     service.outside.answer = lambda path, call: 500 if path == "/again" and call == 0 else 204
     job = service.order(webhook_url=f"{service.outside.base_url}/again").json()["jobId"]
     service.finished(job)
@@ -290,7 +290,7 @@ def test_a_webhook_is_called_again_until_it_is_taken(service):
     assert [call["status"] for call in shown["webhook"]["calls"]] == [500, 204]
 
 
-def test_the_same_idempotency_key_is_the_same_job(service):
+def test_same_idempotency_key_returns_same_job(service):
     (key, other) = service.accounts.make(2, 5)
     headers = {"idempotency-key": "order-1"}
     first, second = (service.order(key, headers=headers) for _ in range(2))
@@ -305,7 +305,7 @@ def test_the_same_idempotency_key_is_the_same_job(service):
 
 
 def test_used_key_is_charged_again_once_job_is_gone(service):
-    """The queue forgets a job before the ledger forgets its charge."""
+    """The queue deletes a job before the ledger deletes its charge."""
     (key,) = service.accounts.make(1, 5)
     headers = {"idempotency-key": "order-1"}
     for format in ("png", "jpg"):
@@ -316,7 +316,7 @@ def test_used_key_is_charged_again_once_job_is_gone(service):
 
 
 def test_anonymous_job_ids_are_random(service, tmp_path):
-    """A guessed Idempotency-Key must not lead to the status, and so to the output, of another caller's job."""
+    """A guessed Idempotency-Key must not lead to the status or the output of another caller's job."""
     environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": service.outside.allow}
     body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
     with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
@@ -324,7 +324,7 @@ def test_anonymous_job_ids_are_random(service, tmp_path):
     assert len({answer.json()["predictionID"] for answer in answers}) == 2
 
 
-def test_a_job_is_its_own_accounts(service):
+def test_job_is_visible_to_its_account_only(service):
     (other,) = service.accounts.make(1, 5)
     job = service.order().json()["jobId"]
     service.finished(job)
@@ -334,7 +334,7 @@ def test_a_job_is_its_own_accounts(service):
 
 
 REFUSALS = [
-    # (what is sent to Apiframe beside a good order, status, words of the error)
+    # (fields added to a valid Apiframe request, status, words of the error)
     ({"model": "sora"}, 400, "851-bg-remove, bria-bg-remove"),
     ({"params": {"image": ""}}, 400, "lab851BgRemoveParams.image"),
     ({"params": {"threshold": 0.33}}, 400, "steps of 0.05"),
@@ -352,7 +352,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("more", "status", "words"), REFUSALS, ids=[words for _, _, words in REFUSALS])
-def test_apiframe_says_no(service, more, status, words):
+def test_apiframe_errors(service, more, status, words):
     answer = service.order(**more)
     assert answer.status_code == status, answer.text
     body = answer.json()
@@ -360,7 +360,7 @@ def test_apiframe_says_no(service, more, status, words):
     assert body["requestId"] == answer.headers["x-request-id"]
 
 
-def test_a_data_url_is_a_picture_at_apiframe_and_none_at_eachlabs(service):
+def test_data_url_is_accepted_by_apiframe_only(service):
     data = "data:image/jpeg;base64," + base64.b64encode(PHOTO).decode()
     body = service.finished(service.order(params={"image": data}).json()["jobId"])
     assert np.array_equal(pixels(service.download(body["result"]["images"][0]).content), service.cut_out())
@@ -372,7 +372,7 @@ def test_a_data_url_is_a_picture_at_apiframe_and_none_at_eachlabs(service):
     assert "input.image_url" in answer.json()["details"]
 
 
-def test_eachlabs_bounds_creates_a_minute_and_predictions_at_once(service, tmp_path):
+def test_eachlabs_rate_and_concurrency_limits(service, tmp_path):
     (busy, quick) = service.accounts.make(2, 1000)
     order = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
     environ = service.environ | {"data_dir": str(tmp_path), "eachlabs_per_minute": "5", "eachlabs_concurrent": "1"}
@@ -382,22 +382,20 @@ def test_eachlabs_bounds_creates_a_minute_and_predictions_at_once(service, tmp_p
             body = order | {"input": order["input"] | input}
             return client.post("/v1/prediction/", json=body, headers=service.auth(key))
 
-        slow = f"{service.outside.base_url}/slow.jpg"  # a server that is at fault is asked again after pauses
+        slow = f"{service.outside.base_url}/slow.jpg"  # a failing server is retried after pauses
         service.outside.statuses["/slow.jpg"] = 503
         assert create(busy, image_url=slow).status_code == 200
         answer = create(busy)
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert "unfinished jobs" in answer.json()["details"]
-        if (
-            left := 60 - time.time() % 60
-        ) < 5:  # the count is kept by the clock's minutes, and begins to fade with the next
+        if (left := 60 - time.time() % 60) < 5:  # the count is kept per clock minute and decays in the next one
             time.sleep(left)
         statuses = [create(quick, image_url="https://localhost/x").status_code for _ in range(7)]
         assert statuses == 5 * [400] + 2 * [429]
 
 
-def test_removedo_says_no_with_its_statuses(service):
+def test_removedo_errors(service):
     (spent, revoked) = service.accounts.make(1, 0) + service.accounts.make(1, 5)
     service.accounts.ledger.revoke(revoked.split("_")[1])
 
@@ -420,14 +418,14 @@ def test_removedo_says_no_with_its_statuses(service):
     assert sorted(taken.json()) == ["createdAt", "estimatedCompletionTime", "jobId", "status"]
 
 
-def test_moderation_that_is_not_configured_is_said_not_to_have_run(service):
+def test_unconfigured_moderation_is_reported_as_not_run(service):
     body = {"model": "bria-bg-remove", "briaBgRemoveParams": {"image": service.photo, "content_moderation": True}}
     answer = service.client.post("/v2/images/background-remove", json=body, headers=service.auth())
     done = service.finished(answer.json()["jobId"])
     assert (done["status"], done["result"]["moderation"]) == ("COMPLETED", "not run")
 
 
-def test_the_console_lists_shows_retries_and_purges(service):
+def test_jobs_command_lists_shows_retries_and_purges(service):
     (key,) = service.accounts.make(1, 1)
     path = f"{service.outside.base_url}/late.jpg?token=secret"
     job = service.order(key, params={"image": path}, webhook_url=f"{service.outside.base_url}/late").json()["jobId"]
@@ -453,7 +451,7 @@ def test_the_console_lists_shows_retries_and_purges(service):
     assert service.client.get(url).status_code == 404
 
 
-def test_nothing_secret_is_logged(service):
+def test_jobs_log_no_secrets(service):
     job = service.order(params={"image": f"{service.photo}?token=hush-hush"}).json()["jobId"]
     service.finished(job)
     said = json.dumps(service.server.log) + "".join(service.server.errors)
@@ -462,7 +460,7 @@ def test_nothing_secret_is_logged(service):
         assert secret not in said
 
 
-def test_where_jobs_are_off_the_routes_say_which_setting(server):
+def test_disabled_jobs_routes_name_setting(server):
     for method, path in (
         ("POST", "/v2/images/background-remove"),
         ("POST", "/v1/prediction/"),
@@ -473,16 +471,16 @@ def test_where_jobs_are_off_the_routes_say_which_setting(server):
         assert "CLEARCUT_JOBS=sqlite" in answer.text
 
 
-def test_a_second_process_does_not_share_the_folder(service):
+def test_second_process_cannot_share_folder(service):
     from tests.support.served import refused
 
     assert "another process does the jobs there" in refused(**service.environ).stderr
 
 
-def test_a_moderation_model_refuses_and_passes(service, tmp_path):
+def test_moderation_model_refuses_and_passes(service, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
-    test_moderation.install(models, refuse="bright = 0.9")
+    install_moderation(models, refuse="bright = 0.9")
     service.outside.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
     environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
     with (

@@ -1,5 +1,4 @@
-"""Addresses in the asynchronous APIs, against the real server: what may not be reached is refused at the door or fails
-the job, and is never connected to; outputs are had by signed addresses alone."""
+"""URLs in the asynchronous APIs: forbidden hosts are refused or fail the job, and outputs need signed URLs."""
 
 from __future__ import annotations
 
@@ -8,11 +7,10 @@ import time
 import httpx
 import pytest
 
-from tests.live.conftest import speaking_to
+from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
 from tests.support.hosts import host
 from tests.support.senders import PHOTO, outside
-from tests.support.served import served
-from tests.unit.fetch.test_url import PRIVATE_LITERALS, TRICKS
+from tests.support.served import http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -50,14 +48,14 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def inside():
-    """A neighbour that is not allow-listed."""
+    """Start a local server that is not allow-listed."""
     with host({"/": SECRET, "/photo.jpg": PHOTO}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def front():
-    """A host that is allow-listed and leads astray."""
+    """Start an allow-listed server that redirects to a forbidden one."""
     with host({"/photo.jpg": PHOTO}) as running:
         yield running
 
@@ -72,12 +70,12 @@ def server(tmp_path_factory, pictures, front):
 
 @pytest.fixture(scope="module")
 def client(server):
-    with speaking_to(server) as talking:
+    with http_client(server) as talking:
         yield talking
 
 
 def addresses(port):
-    """The table, and a neighbour's own address in many spellings."""
+    """Return the table, and a local server's own address in many spellings."""
     names = ("127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0")
     spellings = [f"{scheme}://{name}:{port}/photo.jpg" for scheme in ("http", "https") for name in names]
     plain = [each for each in TRICKS if each and each == each.strip() and not each.startswith("data:")]
@@ -86,7 +84,7 @@ def addresses(port):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("which", ["picture", "webhook"])
-def test_the_whole_table_is_refused_at_the_door(client, pictures, inside, dialect, which):
+def test_every_forbidden_url_is_refused_by_job_apis(client, pictures, inside, dialect, which):
     good = f"{pictures.base_url}/photo.jpg"
     every = addresses(inside.port)
     assert len(every) >= 100
@@ -117,7 +115,7 @@ def order(client, url, webhook=None):
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "https://169.254.169.254/"])
-def test_a_picture_that_redirects_into_the_house_fails_its_job(client, front, inside, where):
+def test_image_redirect_to_private_host_fails_job(client, front, inside, where):
     front.answers["/away"] = (302, {"Location": where.format(port=inside.port)}, b"")
     body = finished(client, order(client, front.url("/away?token=hidden-token")))
     assert body["status"] == "FAILED"
@@ -126,7 +124,7 @@ def test_a_picture_that_redirects_into_the_house_fails_its_job(client, front, in
     assert inside.heard == []
 
 
-def test_a_webhook_that_redirects_into_the_house_is_not_followed(client, pictures, front, inside):
+def test_webhook_redirect_is_not_followed(client, pictures, front, inside):
     front.answers["/hook"] = (307, {"Location": inside.url("/")}, b"")
     body = finished(client, order(client, f"{pictures.base_url}/photo.jpg", front.url("/hook")))
     assert body["status"] == "COMPLETED"
@@ -135,7 +133,7 @@ def test_a_webhook_that_redirects_into_the_house_is_not_followed(client, picture
     assert inside.heard == []
 
 
-def test_an_output_is_had_by_its_signed_address_alone(server, client, pictures):
+def test_output_needs_signed_url(server, client, pictures):
     body = finished(client, order(client, f"{pictures.base_url}/photo.jpg"))
     (url,) = [word for word in str(body).split("'") if "/outputs/" in word][:1]
     whole = client.get(url)

@@ -1,4 +1,4 @@
-"""Orders that come all at once, and jobs that wait for long: what was promised at the door holds."""
+"""Concurrent job requests and jobs that wait for long: limits and reservations hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.served import served
 pytestmark = pytest.mark.live
 
 SLOW = "/slow.jpg"
-"""Its server is at fault: a job that asks for it is at work for some twenty seconds."""
+"""Path of a failing server: a job that requests it runs for about twenty seconds."""
 
 
 class Crowd:
@@ -68,7 +68,7 @@ def crowd(tmp_path_factory) -> Iterator[Crowd]:
     accounts.close()
 
 
-def test_two_orders_under_one_key_at_the_same_moment_are_one_job_and_a_refusal(crowd):
+def test_concurrent_jobs_with_one_idempotency_key(crowd):
     (key,) = crowd.accounts.make(1, 1000)
     for attempt in range(5):
         order = partial(crowd.apiframe, key, idempotency=f"same-{attempt}")
@@ -78,15 +78,15 @@ def test_two_orders_under_one_key_at_the_same_moment_are_one_job_and_a_refusal(c
         assert len({each.json()["jobId"] for each in answers if each.status_code == 202}) == 1
 
 
-def test_so_many_predictions_at_once_are_no_more_when_they_come_together(crowd):
+def test_concurrent_predictions_keep_limit(crowd):
     (key,) = crowd.accounts.make(1, 1000)
     for _ in range(4):
-        assert crowd.apiframe(key, SLOW).status_code == 202  # another API's jobs are not each::labs'
+        assert crowd.apiframe(key, SLOW).status_code == 202  # jobs of another API do not count for each::labs
     statuses = Counter(each.status_code for each in at_once(24, lambda _: crowd.eachlabs(key, SLOW)))
     assert statuses == {200: 3, 429: 21}
 
 
-def test_what_a_waiting_job_has_reserved_stays_reserved(crowd):
+def test_waiting_job_keeps_reservation(crowd):
     (key,) = crowd.accounts.make(1, ACCOUNT_AT_ONCE + 4)
     for _ in range(ACCOUNT_AT_ONCE + 4):
         assert crowd.apiframe(key, SLOW).status_code == 202
@@ -97,7 +97,7 @@ def test_what_a_waiting_job_has_reserved_stays_reserved(crowd):
     assert shortest > 86_400
 
 
-def test_a_full_store_takes_no_more_orders_by_address_either(tmp_path):
+def test_full_store_refuses_url_jobs(tmp_path):
     FolderBlobs(tmp_path / "blobs", 2 * MIB).put("x", bytes(MIB), "image/png", time.time() + 3600)
     with outside() as here:
         environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": here.allow, "blob_quota_mb": "1"}
@@ -109,7 +109,7 @@ def test_a_full_store_takes_no_more_orders_by_address_either(tmp_path):
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_store_that_cannot_be_written_to_takes_no_order_and_no_credit(tmp_path):
+def test_unwritable_store_refuses_jobs_without_charge(tmp_path):
     (tmp_path / "blobs").write_bytes(b"where the store's folder would be")
     accounts = Accounts(f"sqlite:///{tmp_path}/keys.db")
     (key,) = accounts.make(1, 10)

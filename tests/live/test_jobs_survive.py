@@ -1,6 +1,6 @@
-"""Servers are killed with hundreds of jobs at work: every job is done, told and charged for, once.
+"""Servers are killed with hundreds of running jobs: every job completes, is charged and is reported once.
 
-`make test-jobs` runs it; what needs PostgreSQL skips where it is not installed.
+`make test-jobs` runs it. The part that needs PostgreSQL skips where it is not installed.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.test_cluster import postgres
 from tests.support import samples
 from tests.support.accounts import Accounts
+from tests.support.databases import postgres
 from tests.support.senders import Outside, outside
 from tests.support.served import ROOT, Server, environment
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LARGE = samples.jpeg(np.tile(samples.photo("coffee"), (3, 3, 1)))
-"""Takes longer to do than to order, so that a backlog builds up."""
+"""Image that takes longer to process than to submit, so that a backlog builds up."""
 SMALL = samples.jpeg(samples.photo("coffee")[::2, ::2])
 NEAR_A_KILL_S = 3.0
-"""A webhook that was answered and whose record the kill prevented is sent again; nothing else is."""
+"""Only webhooks this close to a kill, in seconds, may be sent twice, because the kill can lose their record."""
 
 
 @dataclass
 class Shop:
-    """Orders jobs, each with an Idempotency-Key and a webhook of its own, and checks what came of them."""
+    """Submits jobs, each with its own Idempotency-Key and webhook, and checks their results."""
 
     here: Outside
     accounts: Accounts
@@ -51,7 +51,7 @@ class Shop:
     kills: list[float] = field(default_factory=list)
 
     def order(self, server: Server, number: int) -> None:
-        """Until it is answered with 202; the server may be away."""
+        """Submit a job and retry until 202, because the server may be down."""
         address = f"{self.here.base_url}/{self.picture}?number={number}"
         order = {
             "model": "851-bg-remove",
@@ -85,7 +85,7 @@ class Shop:
             time.sleep(0.1)
 
     def check(self, server: Server) -> dict[str, object]:
-        """Every job is completed, its picture is there, its webhook came, once but around a kill; the credits."""
+        """Check that every job completed, with an image, one webhook (two only near a kill) and one charge."""
         count = len(self.jobs)
         pictures = set()
         with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False) as client:
@@ -136,7 +136,7 @@ def running(**environ: str) -> Iterator[Server]:
         server.kill()
 
 
-def test_500_jobs_and_five_kills(tmp_path: Path):
+def test_500_jobs_survive_five_kills(tmp_path: Path):
     count, chance = 500, random.Random(8)
     database = f"sqlite:///{tmp_path}/keys.db"
     with shop(database, count) as jobs, ExitStack() as stack:
@@ -145,7 +145,7 @@ def test_500_jobs_and_five_kills(tmp_path: Path):
             "fetch_allow": jobs.here.allow,
         }  # fmt: skip
         server = stack.enter_context(running(**environ))
-        # Three kills while orders come in, at moments that the test does not choose, and two while they are worked off.
+        # Three kills at random moments while jobs are submitted, and two while the backlog is processed.
         for number in range(count):
             if number in (83, 207, 391):
                 threading.Timer(0.3 * chance.random(), jobs.kill, [server]).start()
@@ -168,7 +168,7 @@ def test_500_jobs_and_five_kills(tmp_path: Path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
-def test_two_nodes_share_a_backlog_and_one_ends(tmp_path: Path, how: int):
+def test_backlog_survives_loss_of_one_of_two_nodes(tmp_path: Path, how: int):
     count = 120
     with postgres() as database, shop(database, count, "large.jpg") as jobs, ExitStack() as stack:
         environ = {
@@ -190,7 +190,7 @@ def test_two_nodes_share_a_backlog_and_one_ends(tmp_path: Path, how: int):
         assert second.stop() == 0
 
 
-def test_told_to_stop_it_goes_at_once_and_the_next_start_goes_on(tmp_path: Path):
+def test_stopped_jobs_continue_after_restart(tmp_path: Path):
     count = 60
     database = f"sqlite:///{tmp_path}/keys.db"
     with shop(database, count) as jobs, ExitStack() as stack:
@@ -211,8 +211,8 @@ def test_told_to_stop_it_goes_at_once_and_the_next_start_goes_on(tmp_path: Path)
         assert server.stop() == 0
 
 
-def test_an_idempotency_key_is_one_order_also_when_two_nodes_get_it_at_once(tmp_path: Path):
-    """With two pictures under one key the first to be kept is done, and it is that picture which is."""
+def test_idempotency_key_is_one_job_on_two_nodes(tmp_path: Path):
+    """With two images under one key, the first stored one is processed."""
     pictures = [samples.png(np.full((40 + 10 * number, 60, 3), 90, np.uint8)) for number in range(2)]
     with postgres() as database, shop(database, 100) as jobs, ExitStack() as stack:
         environ = {"jobs": "postgresql", "data_dir": str(tmp_path / "data"), "database_url": database}

@@ -1,4 +1,4 @@
-"""SIGTERM at every moment: accepted work is finished, new work is sent elsewhere, and the exit code tells the truth."""
+"""SIGTERM at every stage: accepted work finishes, new work gets 503, and the exit code is correct."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.live.conftest import metric, speaking_to, until_metric
 from tests.support import samples
-from tests.support.served import Server, served, started
+from tests.support.metrics import metric, wait_for_metric
+from tests.support.served import Server, http_client, served, started
 from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
 
 
 def until_unready(server: Server) -> None:
-    """Ask /readyz, on a new connection each time as a balancer does, until it says 503."""
+    """Request /readyz on new connections, as a load balancer does, until it returns 503."""
     for _ in range(2000):
-        with speaking_to(server) as probe:
+        with http_client(server) as probe:
             response = probe.get("/readyz")
         if response.status_code == 503:
             assert response.json() == {"status": "draining"}
@@ -30,15 +30,15 @@ def until_unready(server: Server) -> None:
     raise AssertionError(server.transcript())
 
 
-def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
-    """Their uploads lack one byte when the signal comes: they are in the house for as long as is needed."""
+def test_drain_finishes_running_and_refuses_new_requests():
+    """The uploads lack one byte when the signal arrives, so they are in progress for as long as needed."""
     photos = [samples.photo(samples.PHOTOS[n % 4], 300 + 10 * n, 200) for n in range(8)]
     messages = [request(samples.png(photo), "image/png") for photo in photos]
     with served() as server, ExitStack() as open_wires:
         wires = [open_wires.enter_context(Wire(server.port)) for _ in photos]
         for wire, message in zip(wires, messages, strict=True):
             wire.send(message[:-1])
-        until_metric(server, "clearcut_slots_used", 8)
+        wait_for_metric(server, "clearcut_slots_used", 8)
         server.signal()
         until_unready(server)
         with Wire(server.port) as late:
@@ -47,7 +47,7 @@ def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
             assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
             assert int(refusal.headers["retry-after"]) >= 1
             assert refusal.headers["connection"] == "close"
-        with speaking_to(server) as client:
+        with http_client(server) as client:
             assert client.get("/livez").status_code == 200
         assert metric(server, "clearcut_slots_used") == 8
         for wire, message in zip(wires, messages, strict=True):
@@ -64,10 +64,10 @@ def test_eight_in_flight_are_finished_while_new_ones_are_sent_elsewhere():
             socket.create_connection(("127.0.0.1", server.port), 5)
 
 
-def test_a_second_signal_does_not_wait():
+def test_second_signal_stops_immediately():
     with served(drain_timeout_s="600") as server, Wire(server.port) as wire:
         wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
-        until_metric(server, "clearcut_slots_used", 1)
+        wait_for_metric(server, "clearcut_slots_used", 1)
         server.signal()
         until_unready(server)
         server.signal()
@@ -77,32 +77,32 @@ def test_a_second_signal_does_not_wait():
         assert not [line for line in server.log if "traceback" in line]
 
 
-def test_a_drain_that_takes_too_long_ends_with_1():
+def test_drain_timeout_exits_with_1():
     with served(drain_timeout_s="0.2", body_stall_s="600") as server, Wire(server.port) as wire:
         wire.send(request(samples.png(samples.photo()), "image/png")[:-1])
-        until_metric(server, "clearcut_slots_used", 1)
+        wait_for_metric(server, "clearcut_slots_used", 1)
         assert server.stop() == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_idle_connections_do_not_hold_it_up(number):
+def test_idle_connections_do_not_delay_drain(number):
     with served(drain_timeout_s="600") as server, ExitStack() as open_wires:
         for _ in range(4):
             wire = open_wires.enter_context(Wire(server.port))
             wire.send(b"GET /livez HTTP/1.1\r\nHost: clearcut\r\n\r\n")
             assert wire.answer().status == 200
         server.signal(number)
-        assert server.exit_code(seconds=25) == 0  # well within the 30 s for which idle connections are kept
+        assert server.exit_code(seconds=25) == 0  # well within the 30 s keep-alive timeout
 
 
-def test_a_signal_during_the_start_is_heard():
+def test_signal_during_start_is_handled():
     with started() as server:
         server.listening()
         assert server.stop() == 0
         assert server.errors == []
 
 
-def test_a_drain_delay_keeps_serving_while_the_balancer_takes_note():
+def test_drain_delay_keeps_serving():
     photo = samples.png(samples.photo("coffee", 120, 80))
     with served(drain_delay_s="60", drain_timeout_s="60") as server:
         server.signal()

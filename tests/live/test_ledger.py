@@ -1,4 +1,4 @@
-"""Credits with the real server and 200 clients at once: exact, and no uncharged cut-out after a kill."""
+"""Credits with the real server and 200 concurrent clients: exact, and no uncharged cut-out after a kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def accounts(tmp_path):
     accounts.close()
 
 
-def test_credits_for_exactly_half(accounts):
+def test_200_clients_spend_credits_exactly(accounts):
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url, slots="256") as server:
         statuses = send_all([(server.base_url, key) for key in keys * EACH])
@@ -32,7 +32,7 @@ def test_credits_for_exactly_half(accounts):
 
 
 def test_kill_sends_no_uncharged_cutout(accounts):
-    """Every answer is charged, and at most the requests in work besides; then the remaining credits can be spent."""
+    """Every response is charged, plus at most the running requests. The remaining credits stay usable."""
     keys, slots = accounts.make(KEYS, CREDITS), 64
     environ = {"database_url": accounts.url, "slots": str(slots)}
     with started(**environ) as server:

@@ -1,4 +1,4 @@
-"""A short form of benchmarks/mixed_load.py; the long one is run by hand and its result is stored."""
+"""A short form of benchmarks/mixed_load.py. The long form runs by hand and stores its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.live
 SMALL = (0.15, 0.2, 0.3)
 
 
-def test_a_mixed_load_keeps_answers_apart_and_leaves_nothing_behind(monkeypatch):
+def test_mixed_load_returns_each_client_its_own_image(monkeypatch):
     monkeypatch.setattr(mixed_cases, "MEGAPIXELS", SMALL)
     with served() as server:
         result = mixed_load.measure(server, requests=150, concurrency=16, catalogue_size=10)
@@ -29,8 +29,8 @@ def test_a_mixed_load_keeps_answers_apart_and_leaves_nothing_behind(monkeypatch)
     assert result["threads"]["end"] <= result["threads"]["before"]
 
 
-def test_the_check_finds_an_answer_that_belongs_to_another_photo(server, monkeypatch):
-    """Two photos of one size, so that nothing but the picture can tell."""
+def test_load_check_detects_swapped_responses(server, monkeypatch):
+    """Two photos of one size, so that only the pixels differ."""
     monkeypatch.setattr(mixed_cases, "MEGAPIXELS", SMALL)
     mine, other = mixed_cases.photos(2, random.Random(1))
     references = mixed_load.references_of(server, [mine])
@@ -47,7 +47,7 @@ def test_the_check_finds_an_answer_that_belongs_to_another_photo(server, monkeyp
         ).startswith("original size")
 
 
-def test_the_load_tool_tells_what_it_saw(server, capsys, tmp_path):
+def test_load_tool_reports_results(server, capsys, tmp_path):
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(samples.jpeg(samples.photo("coffee", 320, 240)))
     url = f"http://{server.host}:{server.port}/v1/remove?size=preview"

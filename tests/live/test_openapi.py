@@ -1,4 +1,4 @@
-"""schemathesis against the real server: what it answers is what `/openapi.json` says, whatever it is sent."""
+"""schemathesis against the real server: every response matches `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import metric
+from tests.support.metrics import metric
 from tests.support.served import ROOT, Server, environment, served
 
 pytestmark = pytest.mark.live
@@ -22,7 +22,7 @@ WORK = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg", "/v1.0/removebg"
 
 
 def run(server: Server, folder: Path, examples: int, phases: str, keys: str = "") -> str:
-    """What it said; the test fails when it found anything."""
+    """Run schemathesis and return its output. Fail the test if it found anything."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "run",
@@ -40,13 +40,13 @@ def run(server: Server, folder: Path, examples: int, phases: str, keys: str = ""
     return done.stdout
 
 
-def test_a_short_run(server, tmp_path):
+def test_short_run_without_accounts(server, tmp_path):
     assert "23 passed" in run(server, tmp_path, 8, "fuzzing")
     for route in WORK:
         assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
 
 
-def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
+def test_short_run_with_all_kinds_of_keys(tmp_path):
     database = f"sqlite:///{tmp_path}/keys.db"
 
     def keys(*words: str) -> str:
@@ -69,7 +69,7 @@ def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1600)
-def test_a_long_run(tmp_path):
+def test_long_run(tmp_path):
     """`make test-api`"""
     with served() as server:
         said = run(server, tmp_path, 200, "examples,coverage,fuzzing")

@@ -1,4 +1,4 @@
-"""Real photos and every kind of file, through the real server, network and model, judged by decoded pixels."""
+"""Real photos and every kind of file through the real server and model. Checks use decoded pixels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from tests.live.conftest import metric, speaking_to
 from tests.support import samples
+from tests.support.metrics import metric
+from tests.support.served import http_client
 
 pytestmark = pytest.mark.live
 
@@ -29,7 +30,7 @@ def pixels(response):
 
 
 def of_its_own_photo(rgba, photo):
-    """The two promises about colour at full size: the photo's own inside, none outside."""
+    """Check the colors at full size: the photo's own inside, zero outside."""
     assert rgba.shape == (*photo.shape[:2], 4)
     assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
     assert not rgba[rgba[..., 3] == 0].any()
@@ -38,13 +39,13 @@ def of_its_own_photo(rgba, photo):
 @pytest.mark.parametrize(
     ("name", "subject", "background"),
     [
-        # rows and columns of a patch that is surely one or the other
+        # rows and columns of a patch that is surely subject or background
         ("astronaut", np.s_[60:150, 190:250], np.s_[40:120, 330:500]),
         ("chelsea", np.s_[60:200, 120:300], np.s_[30:110, 430:450]),
         ("coffee", np.s_[120:280, 220:400], np.s_[300:395, 5:60]),
     ],
 )
-def test_a_real_photo_gives_its_subject(client, name, subject, background):
+def test_real_photo_gives_its_subject(client, name, subject, background):
     photo = samples.photo(name)
     response = cut_out(client, samples.png(photo))
     rgba = pixels(response)
@@ -55,12 +56,12 @@ def test_a_real_photo_gives_its_subject(client, name, subject, background):
 
 
 @pytest.mark.parametrize("name", ["coffee", "rocket"])
-def test_corners_that_are_background_are_transparent(client, name):
+def test_background_corners_are_transparent(client, name):
     rgba = pixels(cut_out(client, samples.png(samples.photo(name))))
     assert rgba[0, 0, 3] == rgba[0, -1, 3] == 0
 
 
-def test_webp_and_jpg_answers_show_the_same_picture(client):
+def test_webp_and_jpg_outputs_match_png(client):
     photo = samples.photo("coffee")
     png = pixels(cut_out(client, samples.png(photo))).astype(int)
     webp = pixels(cut_out(client, samples.png(photo), format="webp")).astype(int)
@@ -88,7 +89,7 @@ def palette(rgb, **options):
 
 
 def kinds():
-    """name -> (file, upright picture that it shows, tolerated mean difference inside the subject)."""
+    """name -> (file, upright image, tolerated mean difference inside the subject)."""
     rgb = samples.photo("astronaut", SIDE, SIDE - 32)
     shade = grey(rgb)
     shades = np.dstack([shade] * 3)
@@ -130,7 +131,7 @@ KINDS = kinds()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_file_comes_out_as_the_picture_that_it_is(client, kind):
+def test_every_input_format_gives_correct_pixels(client, kind):
     data, picture, tolerance = KINDS[kind]
     rgba = pixels(cut_out(client, data))
     assert rgba.shape == (*picture.shape[:2], 4)
@@ -143,7 +144,7 @@ def test_every_kind_of_file_comes_out_as_the_picture_that_it_is(client, kind):
 
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_a_picture_that_was_taken_sideways_comes_out_upright(client, fmt):
+def test_rotated_photo_comes_out_upright(client, fmt):
     upright = samples.photo("astronaut", SIDE, SIDE - 32)
     stored = samples.as_stored(upright, 6)
     options = {"lossless": True} if fmt == "webp" else {}
@@ -155,14 +156,14 @@ def test_a_picture_that_was_taken_sideways_comes_out_upright(client, fmt):
     assert np.abs(rgba[inside][:, :3].astype(int) - upright[inside]).mean() < 4
 
 
-# --- nothing of the input but its pixels ---------------------------------------------------------------------------
+# --- no metadata of the input in the output --------------------------------------------------------------------------
 
 SECRET = "taken-at-home"
 XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>{SECRET}</note></x:xmpmeta>'.encode()
 
 
 def with_everything(fmt):
-    """A photo that says where, by whom and with what it was taken, in every way that its format has."""
+    """Return a photo with metadata about place, author and camera, in every form of its format."""
     tags = Image.Exif()
     tags[ExifTags.Base.Artist] = SECRET
     tags[ExifTags.Base.Orientation] = 1
@@ -190,7 +191,7 @@ def with_everything(fmt):
 
 
 def blocks(data):
-    """The names of a file's parts, as far as they could hold more than pixels."""
+    """Return the names of a file's parts that could hold more than pixels."""
     if data.startswith(b"\x89PNG"):
         at, found = 8, []
         while at < len(data):
@@ -213,7 +214,7 @@ def blocks(data):
 
 
 ALLOWED = {
-    "png": {"IHDR", "sRGB", "IDAT", "IEND"},  # sRGB: a fixed byte that names the colour space
+    "png": {"IHDR", "sRGB", "IDAT", "IEND"},  # sRGB: one byte that names the color space
     "webp": {"VP8X", "VP8", "VP8L", "ALPH"},
     "jpg": {"E0", "DB", "C0", "C2", "C4", "DD"},  # JFIF, tables, frame
 }
@@ -221,7 +222,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("wanted", ["png", "webp", "jpg"])
-def test_nothing_of_the_input_but_its_pixels_gets_into_the_output(client, fmt, wanted):
+def test_output_has_no_input_metadata(client, fmt, wanted):
     answer = cut_out(client, with_everything(fmt), format=wanted).content
     assert blocks(answer) <= ALLOWED[wanted]
     assert SECRET.encode() not in answer
@@ -230,14 +231,14 @@ def test_nothing_of_the_input_but_its_pixels_gets_into_the_output(client, fmt, w
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-def test_sixteen_at_once_each_get_their_own_picture(tight):
-    """They share batches; every other one is flipped and all have their own size, so that a mix-up shows."""
+def test_sixteen_clients_get_their_own_images(tight):
+    """The images share batches. Every other one is mirrored and each has its own size, so a mix-up is detected."""
     photos = [
         np.ascontiguousarray(samples.photo(samples.PHOTOS[n % 4], 240 + 8 * n, 200 + n)[:, :: 1 - 2 * (n // 4 % 2)])
         for n in range(16)
     ]
     runs, pictures = (metric(tight, f"clearcut_batch_size_{part}") for part in ("count", "sum"))
-    with speaking_to(tight) as client, ThreadPoolExecutor(16) as crowd:
+    with http_client(tight) as client, ThreadPoolExecutor(16) as crowd:
         answers = list(crowd.map(lambda photo: cut_out(client, samples.png(photo)), photos))
     for photo, answer in zip(photos, answers, strict=True):
         of_its_own_photo(pixels(answer), photo)
@@ -246,16 +247,16 @@ def test_sixteen_at_once_each_get_their_own_picture(tight):
     assert runs < 16, "not one run of the network had two pictures"
 
 
-def test_the_answer_is_the_same_alone_and_in_company(tight):
+def test_result_does_not_depend_on_batch(tight):
     data = samples.jpeg(samples.photo("chelsea"))
-    with speaking_to(tight) as client, ThreadPoolExecutor(8) as crowd:
+    with http_client(tight) as client, ThreadPoolExecutor(8) as crowd:
         alone = pixels(cut_out(client, data)).astype(int)
         together = list(crowd.map(lambda _: pixels(cut_out(client, data)).astype(int), range(8)))
     for answer in together:
-        assert np.abs(answer[..., 3] - alone[..., 3]).max() <= 2  # float sums in another order
+        assert np.abs(answer[..., 3] - alone[..., 3]).max() <= 2  # floating-point sums in another order
 
 
-def test_a_keep_alive_connection_serves_many_pictures(server):
+def test_keep_alive_connection_serves_many_images(server):
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False, limits=limits) as client:
         sizes = [(64 + n, 48) for n in range(5)]

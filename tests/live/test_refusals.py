@@ -1,4 +1,4 @@
-"""What it must not start with: exit code 1 and one line for the person at the console, which says what to do."""
+"""Configurations that the server must refuse: exit code 1 and one line that says what to do."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from PIL import Image
 from clearcut import __version__
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.inference.startup.precision import has_vnni
-from tests.live.conftest import speaking_to
 from tests.support import samples
-from tests.support.served import ROOT, refused, served
+from tests.support.served import ROOT, http_client, refused, served
 from tests.support.wire import Wire, request
 
 pytestmark = pytest.mark.live
@@ -36,38 +35,38 @@ def complaint(**environ):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_a_public_address_without_leave(host):
+def test_public_address_needs_allow_anonymous(host):
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in complaint(host=host)
 
 
-def test_a_public_address_with_leave_is_served():
-    with served(host="0.0.0.0", allow_anonymous="true") as server, speaking_to(server) as client:
+def test_public_address_is_served_with_allow_anonymous():
+    with served(host="0.0.0.0", allow_anonymous="true") as server, http_client(server) as client:
         assert client.get("/readyz").status_code == 200
 
 
-def test_a_setting_that_does_not_exist():
+def test_unknown_setting_is_refused():
     assert "CLEARCUT_SLOTZ: unknown setting; did you mean CLEARCUT_SLOTS?" in complaint(slotz="4")
 
 
-def test_every_setting_that_is_wrong_at_once():
+def test_all_invalid_settings_are_reported_together():
     line = complaint(port="http", slots="0", device="gpu")
     assert "CLEARCUT_PORT" in line
     assert "CLEARCUT_SLOTS" in line
     assert "CLEARCUT_DEVICE" in line
 
 
-def test_a_model_that_the_manifest_does_not_have():
+def test_unknown_model_is_refused():
     line = complaint(model="u3net")
     assert "Unknown model 'u3net'" in line
     assert "clearcut-s" in line
 
 
-def test_a_model_whose_file_is_nowhere(tmp_path):
+def test_missing_model_file_is_refused(tmp_path):
     assert "CLEARCUT_MODEL_DIR" in complaint(model="u2netp", model_dir=str(tmp_path))
 
 
-def test_a_model_file_that_is_damaged(tmp_path):
-    """The whole file but for one bit, under the name of an entry whose own file is not in the repository."""
+def test_damaged_model_file_is_refused(tmp_path):
+    """The file differs by one bit. Its manifest entry has no other copy in the repository."""
     entries = read_manifest(models_folder() / MANIFEST)
     absent = next(entry for entry in entries.values() if not (models_folder() / entry.file).exists())
     data = bytearray((models_folder() / entries["clearcut-s"].file).read_bytes())
@@ -84,11 +83,11 @@ def has_cuda() -> bool:
 
 @pytest.mark.skipif(has_cuda(), reason="this machine has an NVIDIA device")
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_a_device_that_is_not_there(device):
+def test_missing_device_is_refused(device):
     assert f"Device '{device}' was asked for and cannot be had: " in complaint(device=device)
 
 
-def test_a_port_that_is_taken():
+def test_used_port_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = complaint(port=str(port))
@@ -96,7 +95,7 @@ def test_a_port_that_is_taken():
     assert "in use" in line
 
 
-def test_help_and_version_do_not_start_anything():
+def test_help_and_version_do_not_start_server():
     said = subprocess.run(
         [sys.executable, "-m", "clearcut", "--version"],
         cwd=ROOT,
@@ -108,7 +107,7 @@ def test_help_and_version_do_not_start_anything():
     assert said.stdout.strip() == __version__
 
 
-def test_a_precision_that_the_model_has_not():
+def test_missing_precision_is_refused():
     assert "Model 'silueta' has no fp16 variant. It has: fp32" in complaint(model="silueta", precision="fp16")
 
 
@@ -116,7 +115,7 @@ def test_a_precision_that_the_model_has_not():
     "precision",
     ["fp32", pytest.param("int8", marks=pytest.mark.skipif(not has_vnni(), reason="int8 is for CPUs with VNNI"))],
 )
-def test_a_precision_by_name_is_served_and_said(precision):
+def test_named_precision_is_served(precision):
     with served(precision=precision) as server:
         info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()
         series = httpx.get(f"{server.base_url}/metrics", trust_env=False, timeout=60).text
@@ -129,7 +128,7 @@ def test_a_precision_by_name_is_served_and_said(precision):
 
 
 @pytest.mark.skipif(not (SHARED_MODELS / "u2netp.onnx").exists(), reason="the u2netp file is not at hand")
-def test_another_model_of_the_manifest_is_served_by_name():
+def test_named_model_is_served():
     photo = samples.photo("coffee")
     with served(model="u2netp", model_dir=str(SHARED_MODELS)) as server:
         info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()

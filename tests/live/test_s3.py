@@ -1,4 +1,4 @@
-"""Blobs in an S3-compatible store: `make test-s3`, which fetches s3fs and moto's server into a folder of their own."""
+"""Blobs in an S3-compatible store: `make test-s3`, which installs s3fs and moto's server into .cache/s3."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOUR = 3600.0
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
-    """An S3 server with an empty bucket."""
+    """Start an S3 server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = Path(tmp_path_factory.mktemp("moto")) / "log"
@@ -61,7 +61,7 @@ def endpoint(tmp_path_factory):
 
 @pytest.fixture
 def bucket(endpoint, monkeypatch, request):
-    """Its address; a bucket of the test's own."""
+    """Create an empty bucket for this test and return its URL."""
     given = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     for name, value in {**given, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
         monkeypatch.setenv(name, value)
@@ -71,12 +71,12 @@ def bucket(endpoint, monkeypatch, request):
 
 
 def keys(endpoint, address):
-    """What lies in the bucket, as the server itself tells it."""
+    """Return the objects in the bucket, read through the server's own API."""
     text = httpx.get(f"{endpoint}/{address.split('/')[2]}?list-type=2", trust_env=False, timeout=30).text
     return sorted(part.split("</Key>")[0] for part in text.split("<Key>")[1:])
 
 
-def test_what_was_put_is_what_is_got(bucket, endpoint):
+def test_stored_blob_is_returned(bucket, endpoint):
     blobs = bucket_blobs(bucket, 10_000_000)
     expires = time.time() + HOUR
     for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
@@ -94,7 +94,7 @@ def test_what_was_put_is_what_is_got(bucket, endpoint):
     assert keys(endpoint, bucket)[0].startswith("some/prefix/job1.png/")
 
 
-def test_another_node_sees_it_at_once(bucket):
+def test_other_node_sees_blob_immediately(bucket):
     one, two = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
     with pytest.raises(KeyError):
         two.get("a")
@@ -106,7 +106,7 @@ def test_another_node_sees_it_at_once(bucket):
     one.delete("a")
 
 
-def test_one_key_is_not_the_beginning_of_another(bucket):
+def test_key_prefixes_do_not_match_other_keys(bucket):
     blobs = bucket_blobs(bucket, 10_000_000)
     blobs.put("job1", b"one", "image/png", time.time() + HOUR)
     blobs.put("job11", b"eleven", "image/png", time.time() + HOUR)
@@ -116,7 +116,7 @@ def test_one_key_is_not_the_beginning_of_another(bucket):
         blobs.get("job1")
 
 
-def test_a_range_is_read_in_pieces(bucket):
+def test_range_is_read_in_pieces(bucket):
     blobs = bucket_blobs(bucket, 10_000_000)
     data = os.urandom(2 * CHUNK_BYTES + 9)
     blobs.put("a", data, "image/png", time.time() + HOUR)
@@ -127,7 +127,7 @@ def test_a_range_is_read_in_pieces(bucket):
 
 
 @pytest.mark.parametrize("key", ["", "..", "../a", "a/b", "/a", "a b", "ä", "a*", "a~b"])
-def test_a_key_is_no_path(bucket, key, endpoint):
+def test_key_is_not_a_path(bucket, key, endpoint):
     blobs = bucket_blobs(bucket, 10_000_000)
     with pytest.raises(ValueError, match="malformed blob key"):
         blobs.put(key, b"x", "image/png", time.time() + HOUR)
@@ -136,7 +136,7 @@ def test_a_key_is_no_path(bucket, key, endpoint):
     assert keys(endpoint, bucket) == []
 
 
-def test_expired_is_gone_at_once_and_swept_from_the_bucket(bucket, endpoint):
+def test_expired_blob_is_hidden_and_swept(bucket, endpoint):
     now = time.time()
     blobs = bucket_blobs(bucket, 10_000_000)
     blobs.put("early", b"x", "image/png", now - 5)
@@ -150,7 +150,7 @@ def test_expired_is_gone_at_once_and_swept_from_the_bucket(bucket, endpoint):
     assert keys(endpoint, bucket) == []
 
 
-def test_a_sweep_leaves_alone_what_is_not_ours(bucket, endpoint):
+def test_sweep_keeps_foreign_objects(bucket, endpoint):
     name = bucket.split("/")[2]
     httpx.put(f"{endpoint}/{name}/some/prefix/readme.txt", content=b"mine", trust_env=False).raise_for_status()
     httpx.put(f"{endpoint}/{name}/elsewhere/1~image~png", content=b"mine", trust_env=False).raise_for_status()
@@ -160,7 +160,7 @@ def test_a_sweep_leaves_alone_what_is_not_ours(bucket, endpoint):
     assert keys(endpoint, bucket) == ["elsewhere/1~image~png", "some/prefix/readme.txt"]
 
 
-def test_the_quota_holds(bucket, endpoint):
+def test_quota_is_enforced(bucket, endpoint):
     blobs = bucket_blobs(bucket, 10_000)
     blobs.put("a", b"x" * 6_000, "image/png", time.time() + HOUR)
     with pytest.raises(StorageFull):
@@ -172,7 +172,7 @@ def test_the_quota_holds(bucket, endpoint):
     blobs.put("b", b"x" * 6_000, "image/png", time.time() + HOUR)
 
 
-def test_many_threads_at_once(bucket):
+def test_many_threads_share_store(bucket):
     blobs = bucket_blobs(bucket, 100_000_000)
     wrong = []
 
@@ -191,7 +191,7 @@ def test_many_threads_at_once(bucket):
     assert wrong == []
 
 
-def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start(bucket):
+def test_missing_bucket_prevents_start(bucket):
     blobs = blob_store(settings.load({"CLEARCUT_BLOBS": bucket}))
     blobs.put("a", b"x", "image/png", time.time() + HOUR)
     assert blobs.get("a").data == b"x"
@@ -199,8 +199,8 @@ def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start
         blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
 
 
-def test_a_jobs_picture_lies_in_the_bucket_and_any_node_hands_it_out(bucket, endpoint, tmp_path):
-    """Two nodes share nothing but the bucket and the secret."""
+def test_job_output_is_served_by_any_node(bucket, endpoint, tmp_path):
+    """Two nodes share only the bucket and the secret."""
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PYTHONPATH")
     beside = {name: os.environ[name] for name in names if name in os.environ}
     common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **beside}

@@ -1,4 +1,4 @@
-"""What answers say about the server, what browsers may make of them, and where secrets must never appear."""
+"""Response headers against abuse, and places where secrets must never appear."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from clearcut.accounts.keys import hash_key, new_key
-from tests.live.conftest import speaking_to
 from tests.support import samples
 from tests.support.accounts import PICTURE, Accounts
-from tests.support.served import refused, served, started
+from tests.support.served import http_client, refused, served, started
 from tests.support.wire import Wire, multipart
 
 pytestmark = pytest.mark.live
@@ -40,25 +39,25 @@ def guarded(headers):
         ("POST", "/api/remove", 422), ("POST", "/v1/segment", 400),
     ],
 )  # fmt: skip
-def test_every_answer_is_guarded_and_has_no_banner(client, method, path, status):
+def test_every_response_has_security_headers(client, method, path, status):
     answer = client.request(method, path)
     assert answer.status_code == status
     guarded(answer.headers)
 
 
-def test_a_cut_out_is_guarded_too(client):
+def test_cut_out_has_security_headers(client):
     answer = client.post("/v1/remove", content=PICTURE, headers={"content-type": "image/png"})
     assert answer.status_code == 200
     guarded(answer.headers)
 
 
-def test_so_is_what_the_server_answers_before_the_application(server):
+def test_early_errors_have_security_headers(server):
     with Wire(server.port) as wire:
         wire.send(b"GET /readyz HTTP/9\r\n\r\n")
         guarded(wire.answer().headers)
 
 
-def test_the_page_of_the_docs_may_load_nothing_but_its_own_style(client):
+def test_docs_page_policy_allows_own_style_only(client):
     answer = client.get("/docs")
     policy = answer.headers.get_list("content-security-policy")
     assert len(policy) == 1
@@ -67,7 +66,7 @@ def test_the_page_of_the_docs_may_load_nothing_but_its_own_style(client):
     assert "<script" not in answer.text
 
 
-def test_metrics_on_a_port_of_their_own_are_nowhere_else():
+def test_separate_metrics_port_is_exclusive():
     with served(metrics_port="0") as server:
         port = server.event("listening for metrics")["port"]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as private:
@@ -77,13 +76,13 @@ def test_metrics_on_a_port_of_their_own_are_nowhere_else():
             guarded(answer.headers)
             assert private.get("/v1/info").status_code == 404
             assert private.post("/v1/remove", content=PICTURE).status_code == 404
-        with speaking_to(server) as public:
+        with http_client(server) as public:
             assert public.get("/metrics").status_code == 404
             assert "/metrics" not in public.get("/openapi.json").json()["paths"]
         assert {line["host"] for line in server.log if line["event"] == "listening for metrics"} == {"127.0.0.1"}
 
 
-def test_a_metrics_port_that_is_taken_refuses_to_start():
+def test_used_metrics_port_prevents_start():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = refused(metrics_port=str(taken.getsockname()[1]))
     assert done.returncode == 1
@@ -92,7 +91,7 @@ def test_a_metrics_port_that_is_taken_refuses_to_start():
 
 
 def test_no_secret_is_logged_or_shown(tmp_path):
-    """Keys wherever they may stand, right, wrong and revoked; secrets of the settings; names and queries."""
+    """Keys in every place, valid, wrong and revoked; secrets of the settings; names and queries."""
     url = f"sqlite:///{tmp_path}/{CANARY}.db"
     accounts = Accounts(url)
     key, gone = accounts.make(2, 100)
@@ -111,7 +110,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
             signing_secret=CANARY * 4,
             log_level="debug",
         ) as server,
-        speaking_to(server) as client,
+        http_client(server) as client,
     ):
         for each in (key, gone, unknown, CANARY):
             basic = base64.b64encode(f"user:{each}".encode()).decode()
@@ -156,7 +155,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
     ],
     ids=["database refuses", "database malformed", "limits unknown", "another setting wrong"],
 )
-def test_no_secret_is_in_a_refusal_to_start(environ):
+def test_start_errors_contain_no_secret(environ):
     with started(**environ) as server:
         if "slots" not in environ:
             server.exit_code()
@@ -168,7 +167,7 @@ def test_no_secret_is_in_a_refusal_to_start(environ):
     assert CANARY not in said
 
 
-def test_an_answer_has_nothing_of_the_file_it_came_from(client):
+def test_output_has_no_file_name_or_metadata(client):
     photo = samples.png(samples.photo("coffee")[::8, ::8])
     body, kind = multipart(photo, filename=f"{CANARY}.png")
     answer = client.post("/v1/remove", content=body, headers={"content-type": kind})

@@ -18,18 +18,12 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.accounts.types import Idempotency
 from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
-from tests.service.test_contract import picture
+from tests.support.asgi import PNG, chunk, send_messages
+from tests.support.clock import FakeClock
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
 
 MONTH_S = 32 * 24 * 3600
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(time.time())
 
 
 @pytest.fixture
@@ -204,15 +198,13 @@ def test_a_client_that_leaves_is_not_charged(url, ledger):
     key = ledger.create("shop", "prepaid", 1, Quotas())
 
     async def scenario(on: Stage):
-        from tests.service.test_errors import PNG, _asgi, chunk
-
         on.engine.gate.clear()
 
         async def leaves():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
+        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
         on.engine.gate.set()
         await settled(on)
         return sent, await send(on, key)
@@ -271,17 +263,17 @@ def test_credits_for_exactly_half(url, ledger):
     codes = on_stage(scenario, database_url=url)
     assert sorted(codes) == [200] * 20 + [402] * 20
     assert states(url) == {"charged": 20}
-    assert all(usage.used == credits and usage.left == 0 for usage in ledger.every())
+    assert all(usage.used == credits and usage.left == 0 for usage in ledger.list_usage())
 
 
 def test_a_month_has_its_own_credits(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "monthly", 1, Quotas()))
-    assert ledger.settle(ledger.open(key_id, 1, 0, None))
+    assert ledger.settle(ledger.reserve(key_id, 1, 0, None))
     with pytest.raises(PaymentRequired):
-        ledger.open(key_id, 1, 0, None)
+        ledger.reserve(key_id, 1, 0, None)
     clock.now += MONTH_S
     assert ledger.usage(key_id).left == 1
-    late = ledger.open(key_id, 1, 0, None)
+    late = ledger.reserve(key_id, 1, 0, None)
     clock.now += MONTH_S
     ledger.settle(late)
     assert ledger.usage(key_id).left == 1  # it was the month's before
@@ -289,11 +281,11 @@ def test_a_month_has_its_own_credits(ledger, clock):
 
 def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "prepaid", 1, Quotas()))
-    lost = ledger.open(key_id, 1, 0, None)
+    lost = ledger.reserve(key_id, 1, 0, None)
     with pytest.raises(PaymentRequired):
-        ledger.open(key_id, 1, 0, None)
+        ledger.reserve(key_id, 1, 0, None)
     clock.now += 71
-    charge = ledger.open(key_id, 1, 0, None)
+    charge = ledger.reserve(key_id, 1, 0, None)
     assert ledger.settle(charge)
     assert not ledger.settle(charge)
     assert ledger.usage(key_id).used == 1
@@ -304,14 +296,14 @@ def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
 def test_set_credits_counts_from_now(ledger):
     key_id = parse_key_id(ledger.create("shop", "prepaid", 0, Quotas()))
     assert ledger.set_credits(key_id, "prepaid", 2)
-    ledger.settle(ledger.open(key_id, 1, 0, None))
+    ledger.settle(ledger.reserve(key_id, 1, 0, None))
     assert ledger.usage(key_id).left == 1
     assert ledger.set_credits(key_id, "unlimited", 0)
     assert ledger.usage(key_id).left is None
     assert not ledger.set_credits("nobody", "unlimited", 0)
     assert not ledger.revoke("nobody")
     with pytest.raises(PermissionDenied):
-        ledger.open("nobody", 1, 0, None)
+        ledger.reserve("nobody", 1, 0, None)
 
 
 # limits
@@ -501,22 +493,22 @@ def test_two_keys_may_use_the_same_idempotency_key(url, ledger):
 
 def test_after_a_day_an_idempotency_key_is_new(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
-    first = ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    first = ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     with pytest.raises(IdempotencyConflict):
-        ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+        ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     with pytest.raises(IdempotencyMismatch):
-        ledger.open(key_id, 1, 0, Idempotency("a", "2"))
+        ledger.reserve(key_id, 1, 0, Idempotency("a", "2"))
     ledger.settle(first)
-    assert ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+    assert ledger.reserve(key_id, 1, 0, Idempotency("a", "1")).repeats
     clock.now += 24 * 3600 + 1
-    assert not ledger.open(key_id, 1, 0, Idempotency("a", "2")).repeats
+    assert not ledger.reserve(key_id, 1, 0, Idempotency("a", "2")).repeats
 
 
 def test_a_dead_request_gives_its_idempotency_key_up(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
-    ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     clock.now += 71
-    assert not ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+    assert not ledger.reserve(key_id, 1, 0, Idempotency("a", "1")).repeats
 
 
 @pytest.mark.parametrize("value", ["x" * 256, "a b", "é"])

@@ -13,7 +13,7 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
-from tests.service.test_contract import decoded, picture
+from tests.support.cutouts import decoded, picture
 from tests.support.fakes import Stage, on_stage, until
 from tests.support.hosts import host
 

@@ -22,7 +22,7 @@ from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.web import middleware
-from tests.service.test_contract import picture
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, stage, until
 from tests.support.hosts import host
 

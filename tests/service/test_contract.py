@@ -8,32 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.cutouts import SUBJECT, decoded, picture, send
 from tests.support.fakes import on_stage
-
-SUBJECT = (240, 160, 90)
-
-
-def picture(width=80, height=60, background=(0, 0, 0), fmt="PNG"):
-    """A bright rectangle on a dark ground: the fake model's subject is known exactly."""
-    pixels = np.full((height, width, 3), background, np.uint8)
-    pixels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = SUBJECT
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, fmt)
-    return out.getvalue()
-
-
-def decoded(response):
-    return np.asarray(Image.open(io.BytesIO(response.content)))
-
-
-def send(image=None, **kwargs):
-    """One request; the response."""
-
-    async def scenario(on):
-        kwargs.setdefault("files", {"image_file": ("secret-name.png", image or picture(), "image/png")})
-        return await on.client.post("/v1/remove", **kwargs)
-
-    return on_stage(scenario)
 
 
 def test_the_cut_out_is_the_subject_in_its_own_colours_and_nothing_else():

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.service.test_contract import SUBJECT, decoded, picture
+from tests.support.cutouts import SUBJECT, decoded, picture
 from tests.support.fakes import Stage, on_stage
 
 REMOVEBG, REMBG, PHOTOROOM = "/v1.0/removebg", "/api/remove", "/v1/segment"

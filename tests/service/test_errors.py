@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from clearcut.errors import ClearcutError
-from tests.service.test_contract import picture
+from tests.support.asgi import PNG, chunk, send_messages
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
 
 
@@ -157,38 +158,9 @@ def test_a_model_run_that_hangs_fails_the_service():
     assert livez.status_code == 503
 
 
-async def _asgi(on, messages, headers=(), path="/v1/remove"):
-    """Speak raw ASGI: the messages that were sent back."""
-    sent, inbox = [], list(messages)
-
-    async def receive():
-        if not inbox:
-            await asyncio.Event().wait()
-        message = inbox.pop(0)
-        return await message() if callable(message) else message
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path,
-        "raw_path": path.encode(), "query_string": b"", "headers": list(headers), "scheme": "http",
-        "server": ("test", 80), "client": ("127.0.0.1", 1), "root_path": "",
-    }  # fmt: skip
-    await on.app(scope, receive, send)
-    return sent
-
-
-PNG = (b"content-type", b"image/png")
-
-
-def chunk(data, more=True):
-    return {"type": "http.request", "body": data, "more_body": more}
-
-
 def test_a_client_that_leaves_in_mid_upload_gets_nothing_and_costs_nothing():
     async def scenario(on: Stage):
-        sent = await _asgi(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
+        sent = await send_messages(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
         return sent, on.service.slots.used, on.service.metrics.render("")[0].decode()
 
     sent, used, metrics = on_stage(scenario)
@@ -206,7 +178,7 @@ def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG])
+        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG])
         used = on.service.slots.used, on.service.pixels.used
         on.engine.gate.set()
         return sent, used, await on.post(picture())
@@ -220,7 +192,7 @@ def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
 def test_a_body_that_stops_half_way_is_408():
     async def scenario(on: Stage):
         headers = [PNG, (b"content-length", b"900"), (b"expect", b"100-continue")]
-        return await _asgi(on, [chunk(picture()[:50])], headers)
+        return await send_messages(on, [chunk(picture()[:50])], headers)
 
     sent = on_stage(scenario, body_stall_s="0.05")
     assert sent[0]["status"] == 408
@@ -240,7 +212,7 @@ def test_a_refused_upload_is_taken_in_so_that_the_client_can_read_the_refusal():
             return arrive
 
         headers = [(b"content-type", b"image/png"), (b"content-length", b"10000")]
-        return await _asgi(on, [piece(number) for number in range(10)], headers)
+        return await send_messages(on, [piece(number) for number in range(10)], headers)
 
     sent = on_stage(scenario, max_bytes="5000")
     assert sent[0]["status"] == 400
@@ -256,7 +228,7 @@ def test_a_client_that_waits_for_100_continue_is_refused_without_its_upload():
             pytest.fail("the body was asked for")
 
         headers = [(b"content-type", b"image/png"), (b"content-length", b"10000"), (b"expect", b"100-continue")]
-        return await _asgi(on, [never], headers)
+        return await send_messages(on, [never], headers)
 
     assert on_stage(scenario, max_bytes="5000")[0]["status"] == 400
 

@@ -4,7 +4,7 @@ import json
 import logging
 
 from clearcut.observability.logging import JsonFormatter
-from tests.service.test_contract import picture
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage
 
 SERIES = (

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from clearcut import cutout
-from tests.service.test_contract import decoded, picture
+from tests.support.cutouts import decoded, picture
 from tests.support.fakes import on_stage
 
 WIDE = {"crop": "true", "padding": "2000px"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.service.test_contract import SUBJECT, decoded, picture, send
+from tests.support.cutouts import SUBJECT, decoded, picture, send
 from tests.support.fakes import Stage, on_stage
 
 

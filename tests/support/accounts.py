@@ -1,4 +1,4 @@
-"""Keys in a real database, and many clients at once against servers that share it."""
+"""A real accounts database, and many concurrent clients of the servers that share it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from sqlalchemy import text
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
+from tests.support import samples
 from tests.support.served import Server
-
-from . import samples
 
 PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
 GONE = 0
-"""Instead of a status: the connection ended without an answer."""
+"""Stands in for a status: the connection ended without a response."""
 
 
 def killer(server: Server, after: int) -> Callable[[str], None]:
-    """Kills the server when it has answered so many requests."""
+    """Return a callback that kills the server after ``after`` responses."""
     left = itertools.count(after - 1, -1)
 
     def answered(base_url: str) -> None:
@@ -45,7 +44,7 @@ class Accounts:
         return [self.ledger.create(f"key {number}", "prepaid", credits, Quotas(**quotas)) for number in range(count)]
 
     def states(self) -> Counter[str]:
-        """Charges by state; what expired is not ``reserved`` any more but ``expired``."""
+        """Return the number of charges by state. Reservations past their time count as ``expired``."""
         with self.engine.begin() as connection:
             rows = connection.execute(text("select state, expires_at from charges")).all()
         now = time.time()
@@ -59,7 +58,7 @@ class Accounts:
         return states
 
     def at_rest(self) -> Counter[str]:
-        """The states once they have not changed for a second: who is alive has settled what it had."""
+        """Wait until the states are unchanged for one second and return them. Then no live server has open requests."""
         states, since = self.states(), time.monotonic()
         while time.monotonic() - since < 1:
             time.sleep(0.05)
@@ -68,7 +67,7 @@ class Accounts:
         return states
 
     def let_time_pass(self) -> None:
-        """As if every reservation's time were over."""
+        """Expire all reservations at once."""
         with self.engine.begin() as connection:
             connection.execute(text("update charges set expires_at = 0"))
 
@@ -90,9 +89,10 @@ async def _send(client: httpx.AsyncClient, base_url: str, key: str) -> int:
 
 
 def send_all(requests: Sequence[tuple[str, str]], on_success: Callable[[str], None] | None = None) -> list[int]:
-    """Every ``(base URL, key)`` at once, each on a connection of its own: the statuses, in that order.
+    """Send all ``(base URL, key)`` requests at once, each on its own connection. Return the statuses in that order.
 
-    ``on_success`` is called with the base URL of each success.
+    Args:
+        on_success: Called with the base URL after each 200.
     """
 
     async def run() -> list[int]:

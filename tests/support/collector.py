@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector for tests: takes OTLP over HTTP and keeps the spans."""
+"""An OpenTelemetry collector for tests: accepts OTLP over HTTP and stores the spans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(slots=True)
 class Told:
-    """One span as it came."""
+    """A received span."""
 
     name: str
     trace_id: str
@@ -34,7 +34,7 @@ class Collector:
     spans: list[Told] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    """(path, content type)."""
+    """(path, content type) of each request."""
 
     def of(self, trace_id: str) -> list[Told]:
         return [span for span in self.spans if span.trace_id == trace_id]

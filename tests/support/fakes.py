@@ -1,4 +1,4 @@
-"""A model that needs no network: bright is subject. For tests of the service around it, and of faults."""
+"""A service with a fake model: bright pixels are the subject. For tests of the service around the model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENTRY = ModelEntry(
 
 
 class BrightIsSubject:
-    """f32[n,3,S,S] -> f32[n,S,S]: 1 where the picture is brighter than mid-grey. ``gate`` holds runs while cleared."""
+    """f32[n,3,S,S] to f32[n,S,S]: 1 where the image is brighter than mid-gray. Runs wait while ``gate`` is cleared."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -56,7 +56,7 @@ def serving(engine: BrightIsSubject, **environ: str) -> Service:
 
 
 class Stage:
-    """A started service with its application and a client that speaks ASGI to it."""
+    """A started service with its application and an ASGI client."""
 
     def __init__(self, service: Service, engine: BrightIsSubject) -> None:
         self.service = service
@@ -85,7 +85,7 @@ async def stage(*, start: bool = True, **environ: str):
 
 
 def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> object:
-    """Run ``scenario`` against a started service; ``start=False`` leaves it in STARTING."""
+    """Run ``scenario`` against a started service and return its result. ``start=False`` leaves it in STARTING."""
 
     async def run():
         async with stage(**environ) as on:
@@ -95,7 +95,7 @@ def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> 
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let the loop turn until ``condition`` holds."""
+    """Wait until ``condition`` holds, and let the event loop run meanwhile."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.001)

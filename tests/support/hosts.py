@@ -1,4 +1,4 @@
-"""A web server on this machine for what a service fetches and calls: answers from a dictionary, and requests noted."""
+"""A local web server that serves images and records requests, for tests of fetching and webhooks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Heard:
     method: str
     path: str
-    """With the query."""
+    """Path with the query string."""
     headers: dict[str, str]
-    """Lower-case names."""
+    """Headers with lower-case names."""
     body: bytes
 
 
@@ -23,7 +23,7 @@ class Heard:
 class Host:
     port: int
     answers: dict[str, tuple[int, dict[str, str], bytes]]
-    """By path: status, headers, body. Anything else is 404; a POST without an answer here is 200."""
+    """Responses by path: status, headers, body. Other paths get 404 for GET and 200 for POST."""
     heard: list[Heard] = field(default_factory=list)
     news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -31,7 +31,7 @@ class Host:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def posts(self, count: int, seconds: float = 60) -> list[Heard]:
-        """At least ``count`` of them, waited for."""
+        """Wait for at least ``count`` POST requests and return them."""
 
         def found() -> list[Heard]:
             return [each for each in self.heard if each.method == "POST"]
@@ -43,7 +43,7 @@ class Host:
 
 @contextmanager
 def host(pictures: Mapping[str, bytes] | None = None, address: str = "127.0.0.1") -> Iterator[Host]:
-    """Serve ``pictures`` by path, and what is put into ``answers`` later."""
+    """Serve ``pictures`` by path. Tests can add to ``answers`` later."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -64,7 +64,7 @@ def host(pictures: Mapping[str, bytes] | None = None, address: str = "127.0.0.1"
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
-            """Silence."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True

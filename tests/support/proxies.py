@@ -1,4 +1,4 @@
-"""Debian's nginx and Caddy with the files of ``deploy/proxy``, on free ports, in front of a server."""
+"""nginx and Caddy with the files of ``deploy/proxy``, on free ports, in front of a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CADDY = ROOT / "deploy" / "proxy" / "Caddyfile"
 
 
 def free_port() -> int:
-    """Of a thousand for each process of tests, below those that the kernel gives out: nobody takes it in between."""
+    """Return a free port from this test process's own range of 1,000, below the kernel's ephemeral ports."""
     first = 20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for port in random.sample(range(first, first + 1_000), 1_000):
         with socket.socket() as trial, suppress(OSError):
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
-    """The process, listening on ``port``."""
+    """Run a process until the block ends. Enter the block once it listens on ``port``."""
     with (folder / "said").open("w+") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, "HOME": str(folder)}
@@ -56,7 +56,7 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int, int, Path]]:
-    """(https port, http port, the authority's certificate) with the waits for a client shortened to ``patience_s``."""
+    """Run nginx with its client timeouts shortened to ``patience_s``. Yield (https port, http port, CA certificate)."""
     https, http = free_port(), free_port()
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -94,7 +94,7 @@ def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int,
 
 @contextmanager
 def caddy(upstream: int, folder: Path) -> Iterator[int]:
-    """The port; without TLS, as there is nobody here to give a certificate."""
+    """Run Caddy without TLS, because tests have no certificate authority. Yield its port."""
     port = free_port()
     text = CADDY.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
     text = text.replace("\nclearcut.example.com {", f"\nhttp://127.0.0.1:{port} {{").replace(

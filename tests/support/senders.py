@@ -1,4 +1,4 @@
-"""A local server of pictures that also takes webhooks, for the tests of jobs."""
+"""A local server that serves images and receives webhooks, for tests of jobs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from . import samples
+from tests.support import samples
 
 PHOTO = samples.jpeg(samples.photo("coffee"))
 
 
 @dataclass
 class Outside:
-    """``/photo.jpg`` is a picture; what is posted to ``/hook`` is kept."""
+    """The server's state: ``/photo.jpg`` is an image, and every POST to ``/hook`` is recorded."""
 
     port: int = 0
     calls: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     """(path, headers, body) of each webhook, in order of arrival."""
     times: list[float] = field(default_factory=list)
-    """When each came, Unix seconds."""
+    """Time of arrival of each webhook, Unix seconds."""
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
-    """Of pictures that are answered with something else than 200 or 404."""
+    """Statuses of image paths that respond with something else than 200 or 404."""
     answer: Callable[[str, int], int] = lambda path, call: 204
-    """(path, how many times it was called before) to the status of a webhook."""
+    """Function from (path, number of earlier calls) to the status of a webhook."""
     news: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -39,7 +39,7 @@ class Outside:
 
     @property
     def allow(self) -> str:
-        """For CLEARCUT_FETCH_ALLOW."""
+        """Value for CLEARCUT_FETCH_ALLOW."""
         return f"127.0.0.1:{self.port}"
 
     def bodies(self) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
-"""The real server as a subprocess, for live tests, the published clients, the demo and the benchmarks.
+"""The real server as a subprocess, for live tests, published clients, the demo and the benchmarks.
 
-``served(slots="4")`` starts ``python -m clearcut serve`` with ``CLEARCUT_SLOTS=4`` on a free port and waits until it is
-ready. The child sees a minimal environment, so that nothing on the developer's machine changes what is tested. What
-it logs is read by a thread of its own: a full pipe would stop the server, and a test waits for events in the log
-instead of sleeping.
+``served(slots="4")`` starts ``python -m clearcut serve`` with ``CLEARCUT_SLOTS=4`` on a free port and waits until it
+is ready. The process gets a minimal environment, so that the developer's own variables have no effect. A thread reads
+its log, so that a full pipe never blocks the server. Tests wait for log events instead of sleeping.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
-"""Patience with a start; it takes about a second, and much longer on a machine that is busy with other things."""
+"""Timeout of a start in seconds. A start takes about one second on an idle machine."""
 STOP_S = 60.0
 
 
 def environment(**environ: str) -> dict[str, str]:
-    """``slots="4"`` becomes ``CLEARCUT_SLOTS=4``, ``AWS_REGION="x"`` stays; besides what no process can do without."""
+    """Return the environment of a process: ``slots="4"`` becomes ``CLEARCUT_SLOTS=4``, upper-case names stay."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     kept["PYTHONPATH"] = str(ROOT / "app")
     return kept | {name if name.isupper() else f"CLEARCUT_{name.upper()}": each for name, each in environ.items()}
@@ -40,13 +40,19 @@ def command() -> list[str]:
 
 
 def refused(seconds: float = START_S, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a server that is expected to end by itself; what it said and its exit code."""
+    """Run a server that is expected to refuse its start, and return its output and exit code."""
     given = environment(**{"port": "0", **environ})
     return subprocess.run(command(), cwd=ROOT, env=given, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 class Server:
-    """A running ``python -m clearcut serve``, or ``run`` in its place; ``around`` is put before it, such as prlimit."""
+    """A running ``python -m clearcut serve``.
+
+    Args:
+        run: Command to run instead.
+        around: Words before the command, such as prlimit.
+        beside: Additional environment variables.
+    """
 
     def __init__(
         self,
@@ -66,10 +72,10 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # a Ctrl-C at the tests' terminal is for the tests, which then stop it properly
+            start_new_session=True,  # a Ctrl-C reaches only the tests, which then stop the server
         )
         self.log: list[dict[str, Any]] = []
-        """Every line so far, parsed; a line that is not JSON is ``{"event": "not json", "line": …}``."""
+        """All log lines, parsed. A line that is not JSON is ``{"event": "not json", "line": …}``."""
         self.errors: list[str] = []
         """Lines on standard error."""
         self.host = "127.0.0.1"
@@ -96,7 +102,7 @@ class Server:
 
     @property
     def facts(self) -> psutil.Process:
-        """The process as the system sees it: memory, descriptors, threads."""
+        """Return psutil's view of the process: memory, descriptors, threads."""
         return psutil.Process(self.process.pid)
 
     def _read_log(self, pipe: IO[str]) -> None:
@@ -117,10 +123,10 @@ class Server:
             self.errors.append(line.rstrip("\n"))
 
     def event(self, name: str, seconds: float = START_S, **fields: Any) -> dict[str, Any]:
-        """The first log line with this event and these fields, waited for.
+        """Wait for the first log line with this event and these fields, and return it.
 
         Raises:
-            AssertionError: the process ended, or the time passed, without it.
+            AssertionError: The process ended or the timeout passed before it.
         """
 
         def found() -> dict[str, Any] | None:
@@ -143,7 +149,7 @@ class Server:
         return self
 
     def transcript(self) -> str:
-        """The end of what it said, for a failure's message."""
+        """Return the last output of the process, for failure messages."""
         said = [json.dumps(line) for line in self.log[-20:]] + self.errors[-40:]
         return f"exit code so far: {self.process.poll()}\n" + "\n".join(said)
 
@@ -151,10 +157,10 @@ class Server:
         self.process.send_signal(number)
 
     def exit_code(self, seconds: float = STOP_S) -> int:
-        """Wait for it to end by itself.
+        """Wait until the process exits and return its exit code.
 
         Raises:
-            AssertionError: it did not within ``seconds``.
+            AssertionError: It is still running after ``seconds``.
         """
         try:
             code = self.process.wait(seconds)
@@ -164,13 +170,13 @@ class Server:
         return code
 
     def stop(self, seconds: float = STOP_S) -> int:
-        """SIGTERM, then the exit code."""
+        """Send SIGTERM and return the exit code."""
         if self.process.poll() is None:
             self.signal()
         return self.exit_code(seconds)
 
     def kill(self) -> None:
-        """End it whatever state it is in; does nothing when it has ended."""
+        """Kill the process if it is still running."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(STOP_S)
@@ -185,7 +191,7 @@ class Server:
 
 @contextmanager
 def started(**environ: Any) -> Iterator[Server]:
-    """A server that has only just been started: it may not be listening yet. Killed at the end if still there."""
+    """Start a server without waiting until it listens. Kill it at the end if it still runs."""
     server = Server(**environ)
     try:
         yield server
@@ -195,10 +201,15 @@ def started(**environ: Any) -> Iterator[Server]:
 
 @contextmanager
 def served(**environ: Any) -> Iterator[Server]:
-    """A server that is ready; at the end it is told to stop and must do so with exit code 0, unless it has ended."""
+    """Start a server and wait until it is ready. At the end, stop it and require exit code 0, unless it has exited."""
     with started(**environ) as server:
         server.listening().ready()
         yield server
         if server.process.poll() is None:
             code = server.stop()
             assert code == 0, server.transcript()
+
+
+def http_client(server: Server) -> httpx.Client:
+    """Return an HTTP client for this server. It ignores the proxy settings of the environment."""
+    return httpx.Client(base_url=server.base_url, timeout=60, trust_env=False)

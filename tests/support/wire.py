@@ -1,4 +1,4 @@
-"""HTTP by hand: requests that a well-behaved client library will not send, or will not send half of."""
+"""HTTP over raw sockets, for requests that client libraries cannot send or would complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ BOUNDARY = "clearcut-tests-7b1d3c"
 def multipart(
     image: bytes, fields: Mapping[str, str] | None = None, *, name: str = "image_file", filename: str = "photo"
 ) -> tuple[bytes, str]:
-    """(body, Content-Type): the options first, then the image, as curl and the Poof clients send them."""
+    """Return (body, Content-Type) of a form: the options first, then the image, as curl and the Poof clients send
+    them.
+    """
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'.encode()
         for field, value in (fields or {}).items()
@@ -34,7 +36,7 @@ def multipart(
 def request(
     body: bytes, content_type: str, target: str = "/v1/remove", length: int | None = None, **headers: str
 ) -> bytes:
-    """A whole POST. ``length`` lets Content-Length lie; further headers with ``_`` for ``-``."""
+    """Return a whole POST request. ``length`` overrides Content-Length. Header names use ``_`` for ``-``."""
     lines = [
         f"POST {target} HTTP/1.1",
         "Host: clearcut",
@@ -52,7 +54,7 @@ class Answer:
     body: bytes
 
     def error(self) -> dict[str, object]:
-        """The JSON body of an error, after a look at what every error of this service has."""
+        """Return the JSON body of an error and check the fields that every error has."""
         assert self.headers["content-type"] == "application/json", (self.status, self.body[:200])
         content = json.loads(self.body)
         assert {"code", "message", "request_id"} <= content.keys()
@@ -81,7 +83,7 @@ class Wire:
         """Read one response.
 
         Raises:
-            http.client.RemoteDisconnected: the server closed the connection without one.
+            http.client.RemoteDisconnected: The server closed the connection without a response.
         """
         response = http.client.HTTPResponse(self.socket, method="POST")
         try:
@@ -91,13 +93,27 @@ class Wire:
             response.close()
 
     def closed_by_server(self) -> bool:
-        """Wait for the server to close its side; True if nothing more came."""
+        """Wait until the server closes its side. Return True if it sent nothing more."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionError:
             return True
 
     def abort(self) -> None:
-        """Close with a reset instead of a goodbye, as a crashed client or a lost network does."""
+        """Close with a TCP reset, as a crashed client does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def send_request(port: int, message: bytes) -> Answer:
+    """Send one request on a new connection and return the response."""
+    with Wire(port) as wire:
+        wire.send(message)
+        return wire.answer()
+
+
+def assert_refused(answer: Answer, status: int, code: str) -> None:
+    """Check the status and the error code. A 503 also needs a ``Retry-After`` of 1 to 60 s."""
+    assert (answer.status, answer.error()["code"]) == (status, code)
+    if status == 503:
+        assert 1 <= int(answer.headers["retry-after"]) <= 60

@@ -1,4 +1,4 @@
-"""The figures of merit on cases whose answers are known by hand."""
+"""Matting metrics on cases with known results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _square(side: int = 64, low: int = 16, high: int = 48) -> np.ndarray:
     return mask
 
 
-def test_a_perfect_matte_scores_perfectly() -> None:
+def test_perfect_matte_has_perfect_scores() -> None:
     mask = _square()
     scores = metrics.score(mask, mask)
     assert scores.mae == 0
@@ -27,38 +27,38 @@ def test_mae_is_the_share_of_wrong_pixels_for_binary_mattes() -> None:
     assert metrics.mae(np.zeros((64, 64), np.float32), _square()) == pytest.approx(0.25)
 
 
-def test_iou_of_a_half_is_a_half() -> None:
+def test_iou_of_half_is_one_half() -> None:
     half = _square()
     half[:, 32:] = 0
     assert metrics.iou(half, _square()) == pytest.approx(0.5)
 
 
-def test_iou_of_two_empty_mattes_is_one_and_of_a_false_alarm_zero() -> None:
+def test_iou_of_empty_mattes_is_one() -> None:
     empty = np.zeros((8, 8), np.float32)
     assert metrics.iou(empty, empty) == 1
     assert metrics.iou(empty + 1, empty) == 0
 
 
-def test_s_measure_of_an_empty_truth_is_one_less_the_mean() -> None:
+def test_s_measure_of_empty_truth_is_one_minus_mean() -> None:
     truth = np.zeros((10, 10), np.float32)
     assert metrics.s_measure(np.full((10, 10), 0.3), truth) == pytest.approx(0.7)
     assert metrics.s_measure(np.full((10, 10), 0.3), truth + 1) == pytest.approx(0.3)
 
 
-def test_s_measure_prefers_the_better_structure() -> None:
+def test_s_measure_prefers_better_structure() -> None:
     truth = _square()
     noise = np.random.default_rng(0).uniform(0, 1, truth.shape)
     good, bad = metrics.s_measure(truth * 0.8, truth), metrics.s_measure(noise, truth)
     assert 0 <= bad < good < 1
 
 
-def test_boundary_f_forgives_a_small_shift_and_not_a_large_one() -> None:
+def test_boundary_f_tolerates_small_shifts_only() -> None:
     mask = _square(400, 100, 300)  # diagonal 566: within 3 pixels
     assert metrics.boundary_f(np.roll(mask, 2, axis=1), mask) == pytest.approx(1)
     assert metrics.boundary_f(np.roll(mask, 12, axis=(0, 1)), mask) < 0.1
 
 
-def test_boundary_f_of_nothing_found_is_zero() -> None:
+def test_boundary_f_of_empty_matte_is_zero() -> None:
     assert metrics.boundary_f(np.zeros((64, 64), np.float32), _square()) == 0
     assert metrics.boundary_f(np.zeros((64, 64)), np.zeros((64, 64))) == 1
 
@@ -68,5 +68,5 @@ def test_different_sizes_are_refused() -> None:
         metrics.score(np.zeros((4, 4)), np.zeros((4, 5)))
 
 
-def test_cut_share_counts_what_stands_above_one_half() -> None:
+def test_cut_share_counts_values_above_one_half() -> None:
     assert metrics.cut_share(_square()) == pytest.approx(0.25)

@@ -1,4 +1,4 @@
-"""What travels in parcels arrives: every picture, not the last ones only."""
+"""Packed training images survive packing and unpacking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.training.parcel import CHUNK, pack, unpack
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """More pictures than a process unpacks at a time, of two sizes, some without a matte."""
+    """Return more images than a process unpacks at a time, of two sizes, some without a matte."""
     rng = np.random.default_rng(0)
     writer = PackWriter(tmp_path / "pool")
     for number in range(2 * CHUNK + 7):
@@ -28,7 +28,7 @@ def packed(tmp_path: Path) -> Path:
     return tmp_path / "pool"
 
 
-def test_what_is_unpacked_is_what_was_packed(packed: Path, tmp_path: Path) -> None:
+def test_parcel_round_trip(packed: Path, tmp_path: Path) -> None:
     parcels = pack(packed, tmp_path / "parcels", most=0.04)
     assert len(parcels) > 2
     assert all(parcel.stat().st_size <= 40_000 for parcel in parcels)
@@ -42,14 +42,14 @@ def test_what_is_unpacked_is_what_was_packed(packed: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("which", [0, 1, -1])
-def test_a_missing_parcel_is_noticed(packed: Path, tmp_path: Path, which: int) -> None:
+def test_missing_parcel_is_detected(packed: Path, tmp_path: Path, which: int) -> None:
     parcels = pack(packed, tmp_path / "parcels", most=0.04)
     parcels[which].unlink()
     with pytest.raises(ValueError, match=r"^pool: .* missing$"):
         unpack(tmp_path / "parcels", tmp_path / "arrived", workers=1)
 
 
-def test_a_parcel_that_was_cut_is_noticed(packed: Path, tmp_path: Path) -> None:
+def test_truncated_parcel_is_detected(packed: Path, tmp_path: Path) -> None:
     parcels = pack(packed, tmp_path / "parcels", most=0.04)
     parcels[-1].write_bytes(parcels[-1].read_bytes()[:-2000])
     with pytest.raises(ValueError, match="damaged"):

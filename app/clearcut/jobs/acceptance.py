@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
+from clearcut.accounts import pricing
 from clearcut.accounts.keys import Account
 from clearcut.accounts.service import AccountService
 from clearcut.errors import ClearcutError, FetchFailed, IdempotencyMismatch, Overloaded, RateLimited, Unavailable
@@ -155,7 +156,7 @@ class JobAcceptance:
                         raise IdempotencyMismatch
                     return earlier
             if account is not None:
-                order = replace(order, charge=new_charge_id())
+                order = replace(order, charge=new_charge_id(), cost=pricing.request_price(account))
             if self._access.enabled:
                 owner = account.id if account is not None else ANONYMOUS
                 order = replace(order, owner=owner_tag(owner, self._secrets[0]))
@@ -193,7 +194,7 @@ class JobAcceptance:
         await self._check(order)
         charge = job_charge(job_id, order)
         if charge is not None:
-            await self._access.hold(charge, FIRST_LEASE_S)
+            await self._access.reserve_for_job(charge, FIRST_LEASE_S)
         try:
             await self._store(job_id, order, data)
             await self._queue.add(job_id, order)
@@ -210,7 +211,7 @@ class JobAcceptance:
             return first
         if charge is not None:
             with suppress(Unavailable):  # the job makes its reservation anew where it lapses
-                await self._access.keep(charge, LEASE_S)
+                await self._access.extend(charge, LEASE_S)
         self._backlog.accepted(partition_of(job_id, order))
         self._metrics.jobs_accepted.labels(order.dialect).inc()
         return JobView(job_id, order, "queued", None, "pending" if order.webhook is not None else None)
@@ -246,7 +247,7 @@ class JobAcceptance:
         """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""
         if (charge := job_charge(job_id, order)) is not None:
             with suppress(Unavailable):
-                await self._access.settle(charge, False)
+                await self._access.settle_job(charge, False)
         if not keep_input:
             with suppress(Unavailable, OSError):
                 await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))

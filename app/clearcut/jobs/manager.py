@@ -10,7 +10,7 @@ from functools import partial
 
 from clearcut.accounts.keys import Account
 from clearcut.accounts.service import AccountService
-from clearcut.admission.limits import Slots
+from clearcut.admission.slots import Slots
 from clearcut.errors import StartupError, Unavailable
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.policy import fetch_policy

@@ -113,7 +113,7 @@ class JobSteps(InterruptibleSteps):
         if charge is None or not self._access.enabled:
             return {}
         try:
-            await self._persist(lambda: self._access.hold(charge, LEASE_S))
+            await self._persist(lambda: self._access.reserve_for_job(charge, LEASE_S))
         except ClearcutError as exc:
             return _failed(exc, order)
         return {}
@@ -159,7 +159,7 @@ class JobSteps(InterruptibleSteps):
         """Settle credits, drop the input, count and log. A failed job's input stays for a retry, as long as outputs."""
         charge = job_charge(job_id, order)
         if charge is not None and self._access.enabled:
-            await self._persist(lambda: self._access.settle(charge, outcome.ok), math.inf)
+            await self._persist(lambda: self._access.settle_job(charge, outcome.ok), math.inf)
         try:
             await asyncio.to_thread(self._drop_input, input_key(job_id, order), outcome.ok)
         except (Unavailable, OSError):

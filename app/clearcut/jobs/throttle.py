@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 
 from .fair_limiter import FairLimiter
 

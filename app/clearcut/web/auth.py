@@ -47,7 +47,7 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
 
 async def identify(service: Service, request: Request) -> Account | None:
-    """Whose request it is; None for an anonymous caller where that is allowed. Raises as ``Access.identify``."""
+    """Return the account of the request; None for an anonymous caller. Raises as ``AccountService.identify``."""
     account = await service.access.identify(presented_key(request.headers))
     if account is not None:
         RequestContext.of(request).facts["account"] = account.id
@@ -67,7 +67,7 @@ async def admit(service: Service, request: Request, has_job: JobExists | None = 
     exchange = RequestContext.of(request)
     account = await identify(service, request)
     _note(exchange, await service.access.quotas.count_request(account))
-    exchange.held.enter_context(service.access.entered(account))
+    exchange.held.enter_context(service.access.count_concurrent(account))
     key = idempotency_key(request.headers) if account is not None else None
     if not await service.access.can_request(account, key):
         known = account is not None and key is not None and has_job is not None and await has_job(account, key)
@@ -99,7 +99,7 @@ async def reserve(service: Service, request: Request, account: Account | None, u
     if account is None:
         return None
     access = service.access
-    charge = await access.open(account, await _idempotency(service, request, upload))
+    charge = await access.reserve(account, await _idempotency(service, request, upload))
     exchange = RequestContext.of(request)
     exchange.before_response.append(lambda: access.charge(charge))
     exchange.closers.append(lambda sent: access.close(charge, sent))

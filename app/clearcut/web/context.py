@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.requests import Request
 
 from clearcut.accounts.rate_limits import RateLimitStatus
-from clearcut.admission.limits import RequestSlot
+from clearcut.admission.slots import RequestSlot
 from clearcut.errors import ClientGone
 from clearcut.observability.timing import RequestTiming
 from clearcut.web.apis.base import Dialect

@@ -85,7 +85,7 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
         exchange.field_names["image"] = wanted.field
-        place.claim()
+        place.reacquire()
         if wanted.url is not None and is_data_url(wanted.url):
             raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
         order = JobSpec(
@@ -93,7 +93,7 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
             base=_base(request), request_id=exchange.request_id,
             fingerprint=await service.on_pool(partial(_fingerprint, request.scope["path"], wanted)),
             model=wanted.model, account=account.id if account is not None else None,
-            cost=1 if account is not None else 0, url=wanted.url, webhook=wanted.webhook, moderate=wanted.moderate,
+            url=wanted.url, webhook=wanted.webhook, moderate=wanted.moderate,
         )  # fmt: skip
         with exchange.trace.stage("accept"):
             job = await jobs.acceptance.accept(order, wanted.data, account, key, desk.at_once)

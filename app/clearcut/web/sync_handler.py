@@ -74,7 +74,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
             service.on_pool,
             fetching=service.fetcher is not None,
         )
-    place.claim()
+    place.reacquire()
     exchange.field_names = upload.field_names
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
@@ -104,7 +104,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
         body = await service.on_pool(lambda: bytes(response.body))
         kept = CachedResponse(response.status_code, tuple(response.raw_headers), body)
-        service.replays.keep(charge.key_id, charge.id, kept)
+        service.replays.put(charge.key_id, charge.id, kept)
     return response
 
 

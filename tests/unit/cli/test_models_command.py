@@ -18,8 +18,7 @@ from clearcut.inference.startup.self_test import golden_of_model
 from clearcut.model_store.progress import ProgressBar, line
 from clearcut.settings import load
 from tests.support.model_origin import published
-from tests.unit.inference.conftest import MEAN, build
-from tests.unit.inference.conftest import models as models
+from tests.support.onnx_models import MEAN, build
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "models"
 

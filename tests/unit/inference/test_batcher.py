@@ -15,6 +15,7 @@ import pytest
 from clearcut.errors import DeadlineExceeded, Draining, Failed, InternalError, Overloaded
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.types import F32, Engine, FatalEngineError, Inference
+from tests.support.clock import FakeClock
 
 SIDE = 4
 
@@ -56,19 +57,6 @@ class Observer:
 
     def entry_dropped(self, reason: str) -> None:
         self.dropped.append(reason)
-
-
-class Clock:
-    """Stands still until it is moved. ``looked`` is released each time a lane reads it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.looked = threading.Semaphore(0)
-
-    def __call__(self) -> float:
-        if threading.current_thread().name.startswith("inference"):
-            self.looked.release()
-        return self.now
 
 
 @contextmanager
@@ -162,7 +150,7 @@ def test_exactly_those_over_the_cap_are_refused() -> None:
 
 def test_a_lone_request_never_waits() -> None:
     async def main() -> None:
-        clock = Clock()  # stands still: a wait for max_delay would never end
+        clock = FakeClock()  # stands still: a wait for max_delay would never end
         with serving(EchoEngine(), clock=clock) as batcher, batcher.expecting() as arrival:
             answer = await batcher.infer(picture(5), None, arrival)
             assert answer.batch_size == 1
@@ -172,10 +160,10 @@ def test_a_lone_request_never_waits() -> None:
 
 def test_waits_for_the_one_that_is_on_its_way() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock) as batcher, batcher.expecting() as late, batcher.expecting() as early:
             first = asyncio.create_task(batcher.infer(picture(1), None, early))
-            await acquire(clock.looked)  # the lane has seen it and decided
+            await acquire(clock.read_by_worker)  # the lane has seen it and decided
             assert batcher.inbound == 1
             second = await batcher.infer(picture(2), None, late)
             assert (await first).batch_size == second.batch_size == 2
@@ -187,11 +175,11 @@ def test_waits_for_the_one_that_is_on_its_way() -> None:
 
 def test_stops_waiting_when_the_expected_one_is_given_up() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock) as batcher:
             with batcher.expecting():
                 first = asyncio.create_task(batcher.infer(picture(1)))
-                await acquire(clock.looked)
+                await acquire(clock.read_by_worker)
                 assert not first.done()
             assert (await first).batch_size == 1
         assert batcher.inbound == 0
@@ -201,11 +189,11 @@ def test_stops_waiting_when_the_expected_one_is_given_up() -> None:
 
 def test_stops_waiting_after_max_delay() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock, max_delay_s=0.005) as batcher, batcher.expecting():
             first = asyncio.create_task(batcher.infer(picture(1)))
-            await acquire(clock.looked)
-            await acquire(clock.looked)  # real time passed, the clock did not: it waits on
+            await acquire(clock.read_by_worker)
+            await acquire(clock.read_by_worker)  # real time passed, the clock did not: it waits on
             assert not first.done()
             clock.now += 0.006
             assert (await first).batch_size == 1
@@ -215,7 +203,7 @@ def test_stops_waiting_after_max_delay() -> None:
 
 def test_a_full_batch_leaves_whoever_is_expected() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock, buckets=(1, 2)) as batcher, batcher.expecting():
             answers = await asyncio.gather(*tasks_for(batcher, [1, 2]))
             assert [answer.batch_size for answer in answers] == [2, 2]
@@ -225,7 +213,7 @@ def test_a_full_batch_leaves_whoever_is_expected() -> None:
 
 def test_does_not_wait_while_another_lane_is_free() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), EchoEngine(), clock=clock) as batcher, batcher.expecting():
             await until(lambda: batcher._queue.free_lanes == 2)
             assert (await batcher.infer(picture(1))).batch_size == 1
@@ -328,7 +316,7 @@ def test_an_entry_that_cannot_be_done_in_time_is_told_so_at_once() -> None:
     observer = Observer()
 
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock, cost_s={1: 10.0}, buckets=(1,), observer=observer) as batcher:
             with pytest.raises(DeadlineExceeded) as caught:
                 await batcher.infer(picture(1), clock.now + 9)
@@ -394,7 +382,7 @@ def test_splits_when_padding_is_dearer() -> None:
 
 def test_a_batch_shrinks_to_what_its_tightest_deadline_allows() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock, buckets=(1, 2, 4), cost_s={1: 1.0, 2: 1.5, 4: 2.0}) as batcher:
             with batcher.hold():
                 tasks = [asyncio.create_task(batcher.infer(picture(1), clock.now + 1.7))]
@@ -507,7 +495,7 @@ def test_a_lane_that_dies_fails_everything_at_once(error: BaseException) -> None
 
 def test_a_watchdog_can_give_up_on_a_hanging_run() -> None:
     async def main() -> None:
-        clock, engine, causes = Clock(), EchoEngine(gated=True), list[BaseException]()
+        clock, engine, causes = FakeClock(), EchoEngine(gated=True), list[BaseException]()
         with serving(engine, clock=clock, on_fatal=causes.append) as batcher:
             assert batcher.busy_since is None
             tasks = tasks_for(batcher, [1])
@@ -545,10 +533,10 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
 
 def test_closing_does_not_wait_for_arrivals() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock) as batcher, batcher.expecting():
             task = asyncio.create_task(batcher.infer(picture(1)))
-            await acquire(clock.looked)
+            await acquire(clock.read_by_worker)
             assert await asyncio.to_thread(batcher.close, True, 20)
             assert (await task).batch_size == 1
 
@@ -715,7 +703,7 @@ def test_an_observer_that_fails_does_no_harm(caplog: pytest.LogCaptureFixture) -
 
 def test_predicts_the_wait_from_the_cost_table() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine(gated=True)
+        clock, engine = FakeClock(), EchoEngine(gated=True)
         assert engine.gate is not None
         with serving(engine, clock=clock, buckets=(1, 4), cost_s={1: 1.0, 4: 2.0}) as batcher:
             assert batcher.predicted_wait() == 1.0
@@ -779,7 +767,7 @@ def test_what_can_wait_takes_no_place_of_the_others_and_is_refused_no_place() ->
 
 
 def test_what_can_wait_lets_those_pass_who_are_expected() -> None:
-    engine, clock = EchoEngine(), Clock()
+    engine, clock = EchoEngine(), FakeClock()
 
     async def main() -> None:
         with serving(engine, clock=clock) as batcher:

@@ -14,8 +14,7 @@ from clearcut.inference.model_files import ModelFile, load_model
 from clearcut.inference.session import OnnxEngine
 from clearcut.inference.startup.precision import has_vnni
 from clearcut.inference.startup.self_test import check_golden, golden_input
-
-from .conftest import ModelMaker
+from tests.support.onnx_models import ModelMaker
 
 
 def test_the_repository_s_models() -> None:

@@ -15,8 +15,7 @@ from clearcut.inference.model_files import load_model
 from clearcut.inference.providers import GpuOptions, choose_device
 from clearcut.inference.session import OnnxEngine, OutOfDeviceMemory
 from clearcut.inference.types import F32, FatalEngineError
-
-from .conftest import FLAT, NAN, SIDE, ModelMaker
+from tests.support.onnx_models import FLAT, NAN, SIDE, ModelMaker
 
 
 def batch(*reds: float) -> F32:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
 from clearcut.jobs import steps
@@ -18,6 +18,7 @@ from clearcut.jobs.steps import JobSteps
 from clearcut.jobs.throttle import JobThrottle
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.local import FolderBlobs
+from tests.support.clock import FakeClock
 
 ORDER = JobSpec(
     dialect="apiframe", options=RemoveOptions(), field="image", accepted=0.0, base="http://here", request_id="req_1",
@@ -38,9 +39,9 @@ class Faulty:
         if self.faults:
             raise self.faults.pop(0)
 
-    async def settle(self, charge: object, done: bool) -> None:
+    async def settle_job(self, charge: object, succeeded: bool) -> None:
         self._fail()
-        self.settled.append(done)
+        self.settled.append(succeeded)
 
     async def get(self, url: str, *, role: str) -> Any:
         self._fail()
@@ -66,20 +67,20 @@ def test_a_fault_of_ours_in_a_fetch_is_a_failed_job():
 
 @pytest.mark.parametrize(("answers_after_s", "attempts"), [(0.0, 4), (15.0, 2), (30.0, 1)])
 def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypatch, answers_after_s, attempts):
-    clock = [0.0]
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    clock = FakeClock(0.0)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
     asked: list[str] = []
 
     class Away(Faulty):
         async def get(self, url: str, *, role: str) -> Any:
             asked.append(url)
-            clock[0] += answers_after_s
+            clock.now += answers_after_s
             raise FetchFailed(role, "the server returned 503", temporary=True)
 
     made_here = made(Faulty(), Faulty(), Away())
 
     async def pass_by(seconds: float) -> None:
-        clock[0] += seconds
+        clock.now += seconds
 
     monkeypatch.setattr(made_here, "_pause", pass_by)
     found = asyncio.run(made_here.fetch("id", ORDER))
@@ -90,8 +91,8 @@ def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypat
 @pytest.mark.parametrize("exceeded", [2, 10_000])
 def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
     """The job fails with the quota's message if that takes longer than a step may be retried."""
-    clock = [0.0]
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    clock = FakeClock(0.0)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
     made_here, tried = made(Faulty(), Faulty(), Faulty()), 0
 
     async def cut_out(job_id: str, order: JobSpec) -> Outcome:
@@ -102,12 +103,12 @@ def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
         return Outcome(True, 1.0)
 
     async def pass_by(seconds: float) -> None:
-        clock[0] += seconds
+        clock.now += seconds
 
     monkeypatch.setattr(made_here, "_cut_out", cut_out)
     monkeypatch.setattr(made_here, "_pause", pass_by)
     found = asyncio.run(made_here.process("id", ORDER, 0))
-    assert (found["ok"], clock[0]) == ((True, 120.0) if exceeded == 2 else (False, steps.PATIENCE_S))
+    assert (found["ok"], clock.now) == ((True, 120.0) if exceeded == 2 else (False, steps.PATIENCE_S))
     assert found.get("reason") == (None if exceeded == 2 else "rate_limited")
 
 
@@ -120,8 +121,8 @@ def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
 
 def test_input_outlives_outputs_while_its_job_waits(tmp_path):
     """Outputs are stored for an hour here; the job waits for longer, and fails."""
-    clock = [time.time()]
-    blobs = FolderBlobs(tmp_path, 10_000, lambda: clock[0])
+    clock = FakeClock(time.time())
+    blobs = FolderBlobs(tmp_path, 10_000, clock)
 
     class Host(Faulty):
         async def get(self, url: str, *, role: str) -> Any:
@@ -130,10 +131,10 @@ def test_input_outlives_outputs_while_its_job_waits(tmp_path):
     made_here = made(Faulty(), blobs, Host(), ttl_s=3600.0)
     asyncio.run(made_here.fetch("id", ORDER))
     key = input_key("id", ORDER)
-    clock[0] += 2 * 86_400
-    blobs.sweep(clock[0])
+    clock.now += 2 * 86_400
+    blobs.sweep(clock.now)
     assert blobs.get(key).data == b"an image"
-    clock[0] = time.time()
+    clock.now = time.time()
     asyncio.run(made_here.close("id", ORDER, Outcome(False, 1.0)))
     assert blobs.stat(key).expires_at < time.time() + 3601
     asyncio.run(made_here.fetch("id", ORDER))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 from clearcut.jobs import throttle
 from clearcut.jobs.throttle import JobThrottle
 

@@ -2,17 +2,11 @@ import pytest
 
 from clearcut.errors import ClientGone, DeadlineExceeded
 from clearcut.observability.timing import RequestTiming, TraceParent, parse_traceparent
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import FakeClock
 
 
 def test_stages_become_server_timing_in_order_with_descriptions():
-    clock = Clock()
+    clock = FakeClock()
     trace = RequestTiming(30, clock)
     with trace.stage("decode"):
         clock.now += 0.0125
@@ -22,7 +16,7 @@ def test_stages_become_server_timing_in_order_with_descriptions():
 
 
 def test_a_stage_does_not_begin_past_the_deadline():
-    clock = Clock()
+    clock = FakeClock()
     trace = RequestTiming(1, clock)
     clock.now += 1.5
     with pytest.raises(DeadlineExceeded) as caught, trace.stage("decode"):
@@ -70,7 +64,7 @@ def test_any_other_is_none(given):
 
 
 def test_moments_know_when_they_began():
-    clock = Clock()
+    clock = FakeClock()
     trace = RequestTiming(30, clock)
     clock.now += 1
     with trace.stage("encode"):

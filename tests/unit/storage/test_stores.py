@@ -12,22 +12,15 @@ from hypothesis import strategies as st
 from clearcut.errors import StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.local import FolderBlobs
+from tests.support.clock import FakeClock
 
 HOUR = 3600.0
 NOW = 1_800_000_000.0
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(NOW)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Body:
         self.received = 0
         self.complete = False
         self.before_growth: Callable[[], None] | None = None
-        """As ``clearcut.admission.limits.BodyProgress`` has it."""
+        """As ``clearcut.admission.slots.BodyProgress`` has it."""
 
     @property
     def slow(self) -> bool:

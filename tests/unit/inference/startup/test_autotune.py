@@ -20,7 +20,7 @@ from clearcut.inference.startup import autotune as plan_module
 from clearcut.inference.startup.autotune import load_engines
 from clearcut.inference.startup.self_test import golden_input, golden_table
 from clearcut.inference.types import F32
-from tests.unit.inference.conftest import MIXED, NAN, ONLY_ONE, SIDE, ModelMaker
+from tests.support.onnx_models import MIXED, NAN, ONLY_ONE, SIDE, ModelMaker
 
 SPEC = InputSpec(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 OFF_GRID = "[models.tiny.golden]\ntolerance = 0.02\ngrid = [" + "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]," * 8 + "]\n"

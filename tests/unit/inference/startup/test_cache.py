@@ -11,21 +11,22 @@ import pytest
 
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.cache import MAX_AGE_S, CachedPlan, PlanCache, available_variants, cache_key
-from tests.unit.inference.conftest import ModelMaker
+from tests.support.clock import FakeClock
+from tests.support.onnx_models import ModelMaker
 
 CHOICE = CachedPlan("int8", 2, 1, (1, 2))
 
 
 def test_a_choice_comes_back_until_it_is_old(tmp_path: Path) -> None:
-    now = [1000.0]
-    cache = PlanCache(tmp_path / "made" / "when-needed", lambda: now[0])
+    clock = FakeClock()
+    cache = PlanCache(tmp_path / "made" / "when-needed", clock)
     assert cache.get("a") is None
     cache.put("a", CHOICE)
     assert cache.get("a") == CHOICE
     assert cache.get("b") is None
-    now[0] += MAX_AGE_S
+    clock.now += MAX_AGE_S
     assert cache.get("a") is None
-    now[0] = 0.0  # a clock that was set back
+    clock.now = 0.0  # a clock that was set back
     assert cache.get("a") is None
 
 

@@ -13,7 +13,7 @@ from clearcut.inference.session import OnnxEngine
 from clearcut.inference.startup import precision
 from clearcut.inference.startup.precision import has_vnni, load_best
 from clearcut.inference.startup.self_test import golden_table
-from tests.unit.inference.conftest import MEAN, ModelMaker, build
+from tests.support.onnx_models import MEAN, ModelMaker, build
 
 VARIANT = """
 [models.tiny.variants.{precision}]

@@ -6,7 +6,7 @@ import pytest
 from clearcut.errors import MalformedBody
 from clearcut.web.apis import removedo
 from clearcut.web.request import json_body
-from tests.unit.web.request.test_upload import FORM, form, part, read
+from tests.support.upload_bodies import FORM, form, part, read
 
 LONG = "multipart/form-data; boundary=XX" + "; a=b" * 6000
 MANY = "multipart/form-data; boundary=XX" + ";" * 900

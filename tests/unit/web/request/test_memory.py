@@ -16,7 +16,7 @@ from clearcut.web.apis.removebg import INTAKE
 from clearcut.web.request.body import Body
 from clearcut.web.request.memory import parsing_bytes, request_bytes
 from clearcut.web.request.upload import read_upload
-from tests.unit.web.request.test_upload import feed
+from tests.support.upload_bodies import feed
 
 MAX = 3 * MIB
 TEXT = base64.b64encode(random.Random(1).randbytes(MAX))
