@@ -1,5 +1,4 @@
-"""``/openapi.json``, the whole interface as OpenAPI 3.1, and ``/docs``, the same as a page: no script, nothing fetched
-from anywhere."""
+"""``/openapi.json``, the API as OpenAPI 3.1, and ``/docs``, the same as an HTML page without scripts or resources."""
 
 from __future__ import annotations
 
@@ -7,17 +6,17 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
-from clearcut.web.apis.base import Dialect
+from clearcut.web.apis.base import Dialect, RouteModule
 from clearcut.web.apis.poof import DIALECT
 
-from .context import NOTHING
+from .context import CSP_NONE
 from .json_schema import TEXT
 from .openapi import get_operation, json_response
 
@@ -32,58 +31,53 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px s
 """
 
 
-class RouteModule(Protocol):
-    """A module with routes that describes them."""
-
-    def paths(self) -> dict[str, Any]: ...
-
-
-def document(rooms: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
-    """The OpenAPI document of all rooms together."""
+def openapi_document(modules: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
+    """Return the OpenAPI document of all modules."""
     paths: dict[str, Any] = {}
-    for room in rooms:
-        for path, item in room.paths().items():
+    for module in modules:
+        for path, item in module.openapi_paths().items():
             paths.setdefault(path, {}).update(item)
-    about = {"description": "This description", "content": {"text/html": {"schema": TEXT}}}
+    document = json_response("The OpenAPI 3.1 document", {"type": "object"})
+    page = {"description": "The page", "content": {"text/html": {"schema": TEXT}}}
     paths["/openapi.json"] = get_operation(
-        "This description, for machines", "Service", DIALECT, {"200": json_response("OpenAPI 3.1", {"type": "object"})},
-        keyed=False,
-    )  # fmt: skip
-    paths["/docs"] = get_operation("This description, as a page", "Service", DIALECT, {"200": about}, keyed=False)
+        "This description as OpenAPI 3.1", "Service", DIALECT, {"200": document}, keyed=False
+    )
+    paths["/docs"] = get_operation("This description as a page", "Service", DIALECT, {"200": page}, keyed=False)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Clearcut",
             "version": __version__,
-            "summary": "A photo in, a clean cut-out back",
+            "summary": "Self-hosted background removal",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
-            "schemas": {each.schema_name: each.error_schema for each in dialects},
+            "schemas": {dialect.schema_name: dialect.error_schema for dialect in dialects},
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The key is the password."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The API key is the password."},
             },
         },
     }
 
 
-def routes(rooms: Sequence[RouteModule], dialects: Sequence[Dialect], elsewhere: Collection[str] = ()) -> list[Route]:
-    """
+def routes(modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Collection[str] = ()) -> list[Route]:
+    """Return the routes.
+
     Args:
-        elsewhere: paths that this port does not have.
+        omit: paths that are not served on this port.
     """
-    whole = document(rooms, dialects)
-    for path in elsewhere:
-        del whole["paths"][path]
-    html = page(whole).encode()
-    allowed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    headers = {"Content-Security-Policy": f"{NOTHING}; style-src 'sha256-{allowed}'"}
+    document = openapi_document(modules, dialects)
+    for path in omit:
+        del document["paths"][path]
+    html = html_page(document).encode()
+    style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    headers = {"Content-Security-Policy": f"{CSP_NONE}; style-src 'sha256-{style_hash}'"}
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(whole)
+        return JSONResponse(document)
 
     async def docs(_: Request) -> Response:
         return Response(html, media_type="text/html", headers=headers)
@@ -91,19 +85,19 @@ def routes(rooms: Sequence[RouteModule], dialects: Sequence[Dialect], elsewhere:
     return [Route("/openapi.json", openapi, methods=["GET"]), Route("/docs", docs, methods=["GET"])]
 
 
-def page(whole: Mapping[str, Any]) -> str:
-    """The document as HTML."""
+def html_page(document: Mapping[str, Any]) -> str:
+    """Render an OpenAPI document as HTML."""
     by_tag: dict[str, list[str]] = {}
-    for path, item in whole["paths"].items():
+    for path, item in document["paths"].items():
         for verb, operation in item.items():
             by_tag.setdefault(operation["tags"][0], []).append("".join(_operation(path, verb, operation)))
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(parts)}" for tag, parts in by_tag.items())
-    info = whole["info"]
+    info = document["info"]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['summary'])}. "
-        f'For machines: <a href="/openapi.json">openapi.json</a>.</p>{body}</html>'
+        f'Machine-readable: <a href="/openapi.json">openapi.json</a>.</p>{body}</html>'
     )
 
 
@@ -112,7 +106,7 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
     yield f"<p>{_prose(operation['summary'])}. {_prose(operation.get('description', ''))}</p>"
     bodies = operation.get("requestBody", {}).get("content", {})
     if bodies:
-        yield f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in bodies)}</p>"
+        yield f"<p>Body: {', '.join(f'<code>{escape(media_type)}</code>' for media_type in bodies)}</p>"
         properties = next(iter(bodies.values()))["schema"]["properties"]
         yield "<table><tr><th>Field<th>Values<th>Default<th>"
         for name, schema in properties.items():
@@ -121,10 +115,10 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
                 f"<td>{_prose(schema.get('description', ''))}"
             )
         yield "</table>"
-    yield "<table><tr><th>Status<th>Answer"
-    for status, answer in operation["responses"].items():
-        kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}))
-        yield f"<tr><td>{status}<td>{_prose(answer['description'])} {kinds}"
+    yield "<table><tr><th>Status<th>Response"
+    for status, response in operation["responses"].items():
+        types = ", ".join(f"<code>{escape(media_type)}</code>" for media_type in response.get("content", {}))
+        yield f"<tr><td>{status}<td>{_prose(response['description'])} {types}"
     yield "</table>"
 
 
@@ -141,6 +135,6 @@ def _values(schema: Mapping[str, Any]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text with its `code` marked."""
+    """Return escaped text with `code` in code elements."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

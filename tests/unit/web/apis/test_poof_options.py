@@ -78,7 +78,7 @@ def test_a_bad_value_names_its_field_and_what_is_accepted(field, value):
 
 
 def test_unknown_fields_are_named_not_refused():
-    assert remove_options({"bgcolor": "red", "size": "small"})[1] == ["bgcolor"]
+    assert remove_options({"bgcolor": "red", "size": "small"})[1].unknown == ["bgcolor"]
 
 
 def test_scale_position_and_roi():

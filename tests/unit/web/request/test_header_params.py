@@ -22,7 +22,7 @@ def test_content_type_beyond_its_limits_is_refused(kind):
 def test_content_type_beyond_its_limits_is_refused_by_jobs(kind):
     request = SimpleNamespace(headers={"content-type": kind})
     with pytest.raises(MalformedBody, match="Content-Type"):
-        asyncio.run(json_body.read_object(None, request, None, pictures=False))
+        asyncio.run(json_body.read_json(None, request, None, with_images=False))
     with pytest.raises(MalformedBody, match="Content-Type"):
         asyncio.run(removedo._read_form(request, None, 1000))
 

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearcut.errors import ClientGone, InvalidOption, MalformedBody, MissingImage, TooManyBytes, UploadTimeout
+from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.request.body import Body
-from clearcut.web.request.multipart import MAX_FIELD_BYTES, MAX_PARTS
-from clearcut.web.request.upload import ENVELOPE_BYTES, parse_query, read_upload
+from clearcut.web.request.limits import ENVELOPE_BYTES, MAX_FIELD_BYTES, MAX_FIELDS
+from clearcut.web.request.upload import parse_query, read_upload
 from tests.support.upload_bodies import FORM, MAX, form, part, read
 
 
@@ -54,7 +55,7 @@ def test_form_takes_options_from_the_query_too_but_not_twice():
         (form(part("size", b"\xff\xfe"), part("file", b"a", "x")), InvalidOption),
         (form(part("size", b"s" * (MAX_FIELD_BYTES + 1))), InvalidOption),
         (form(part("n" * 65, b"a")), MalformedBody),
-        (form(*[part(f"f{i}", b"a") for i in range(MAX_PARTS + 1)]), MalformedBody),
+        (form(*[part(f"f{i}", b"a") for i in range(MAX_FIELDS + 1)]), MalformedBody),
         (part("image_file", b"abc", "x"), MalformedBody),  # no closing boundary
         (b"--XX\r\n\r\nno headers\r\n--XX--\r\n", MalformedBody),
         (b"--YY\r\nContent-Disposition: form-data; name=file\r\n\r\na\r\n--YY--\r\n", MalformedBody),
@@ -92,7 +93,7 @@ def test_too_long_by_its_own_word_is_refused_unread(kind, allowance):
     headers = {"content-type": kind, "content-length": str(MAX + allowance + 1)}
     body = Body(receive, 1.0, lambda: 1.0)
     with pytest.raises(TooManyBytes, match="Maximum file size"):
-        asyncio.run(read_upload(headers, b"", body, MAX))
+        asyncio.run(read_upload(headers, b"", body, MAX, UPLOAD))
 
 
 @pytest.mark.parametrize("headers", [FORM, {"content-type": "image/png"}])
@@ -106,7 +107,7 @@ def test_too_long_is_refused_while_it_arrives(headers):
         return {"type": "http.request", "body": first + b"a" * 10_000, "more_body": True}
 
     with pytest.raises(TooManyBytes):
-        asyncio.run(read_upload(headers, b"", Body(receive, 1.0, lambda: 1.0), MAX))
+        asyncio.run(read_upload(headers, b"", Body(receive, 1.0, lambda: 1.0), MAX, UPLOAD))
     assert taken <= (MAX + ENVELOPE_BYTES) // 10_000 + 1
 
 
@@ -126,7 +127,7 @@ def test_a_body_that_stalls():
         await asyncio.Event().wait()
 
     with pytest.raises(UploadTimeout):
-        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 0.01, lambda: 1.0), MAX))
+        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 0.01, lambda: 1.0), MAX, UPLOAD))
 
 
 def test_a_body_that_trickles_past_the_deadline():
@@ -135,7 +136,7 @@ def test_a_body_that_trickles_past_the_deadline():
 
     left = iter([1.0, 1.0, -0.5])
     with pytest.raises(UploadTimeout):
-        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 5, lambda: next(left)), MAX))
+        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 5, lambda: next(left)), MAX, UPLOAD))
 
 
 @pytest.mark.parametrize(

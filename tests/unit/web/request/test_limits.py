@@ -12,9 +12,9 @@ import pytest
 
 from clearcut.cli.check import _memory
 from clearcut.settings import MIB, Settings
-from clearcut.web.apis.removebg import INTAKE
+from clearcut.web.apis.removebg import UPLOAD
 from clearcut.web.request.body import Body
-from clearcut.web.request.memory import parsing_bytes, request_bytes
+from clearcut.web.request.limits import parsing_bytes, request_bytes
 from clearcut.web.request.upload import read_upload
 from tests.support.upload_bodies import feed
 
@@ -48,7 +48,7 @@ def test_text_bodies_take_no_more_than_is_counted(kind, content):
 
     async def scenario():
         body = Body(feed(chunks(content)), 10, lambda: 10)
-        return await read_upload({"content-type": kind}, b"", body, MAX, INTAKE, on_pool)
+        return await read_upload({"content-type": kind}, b"", body, MAX, UPLOAD, on_pool)
 
     tracemalloc.start()
     try:
