@@ -70,7 +70,7 @@ def test_lookup_that_takes_too_long_is_a_temporary_failure(answered):
     assert "cannot be resolved" in error.details
 
 
-def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
+def test_finished_lookups_leave_no_state(answered):
     async def scenario(fetcher):
         answered.set()
         await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", role="image") for n in range(40)))
@@ -80,7 +80,7 @@ def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
     assert run(scenario, answered) == ({}, {})
 
 
-def test_cancelled_lookups_are_forgotten_once_their_threads_end(answered):
+def test_cancelled_lookups_leave_no_state(answered):
     async def scenario(fetcher):
         calls = [asyncio.create_task(fetcher.check(f"https://x{n}.dead.example/", role="image")) for n in range(10)]
         await asyncio.sleep(0.1)

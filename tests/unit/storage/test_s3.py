@@ -34,7 +34,7 @@ class Away:
         lambda blobs: blobs.require_space("k"),
     ],
 )
-def test_a_server_that_is_away_is_worth_another_try(work):
+def test_unreachable_server_raises_unavailable(work):
     with pytest.raises(Unavailable) as caught:
         work(BucketBlobs(Away(), "bucket/prefix", 1000))
     assert caught.value.retry_after
