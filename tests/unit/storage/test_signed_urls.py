@@ -1,4 +1,4 @@
-"""Signed addresses: only ours pass, only for their own output and their own time."""
+"""Signed URLs: valid only with a known secret, for one output, until they expire."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +11,7 @@ from clearcut.errors import InvalidSignature, OutputExpired, StartupError
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.storage.signed_urls import sign_url, verify
 
-SECRETS = (b"first secret, 16 or more", b"second secret, from before")
+SECRETS = (b"first secret, 16 or more", b"second secret, older one")
 NOW = 1_800_000_000
 
 
@@ -60,7 +60,7 @@ def test_other_spellings_of_the_expiry_are_refused(expires):
 
 def test_invalid_signature_takes_precedence_over_expiry():
     with pytest.raises(InvalidSignature):
-        verify("a", "1000", "made-up", SECRETS, NOW)
+        verify("a", "1000", "invalid", SECRETS, NOW)
 
 
 def configured(**environ):
