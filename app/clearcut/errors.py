@@ -155,13 +155,16 @@ class ImageError(InputError):
 class UnsupportedFormat(ImageError):
     reason = "unsupported_format"
 
-    def __init__(self, detected: str, accepted: str = "JPEG, PNG, WebP") -> None:
+    def __init__(self, detected: str) -> None:
         super().__init__()
-        self.detected, self.accepted = detected, accepted
+        self.detected = detected
+        self.accepted = ""
+        """Names of the accepted formats; set by ``imaging.probe``, which knows them."""
 
     def describe(self, names: Mapping[str, str]) -> str:
         subject = f"Unsupported image type{self._location(names)}"
-        return f"{subject}: detected {self.detected}. Accepted: {self.accepted}"
+        accepted = f". Accepted: {self.accepted}" if self.accepted else ""
+        return f"{subject}: detected {self.detected}{accepted}"
 
 class BrokenImage(ImageError):
     def describe(self, names: Mapping[str, str]) -> str:

@@ -32,9 +32,10 @@ from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
 from . import optional_parts
+from .cutout import CutoutEngine, CutoutResult
 from .errors import StartupError
 from .lifecycle import Lifecycle, State
-from .pipeline import CutoutResult, Pipeline
+from .pipeline import Pipeline
 from .settings import MIB, Settings
 from .system import cpu_quota, give_back_memory, memory_limit
 from .thread_pool import Priority, ThreadPool
@@ -154,22 +155,13 @@ class Service:
             max_segments=self.settings.max_segments,
         )
         try:
-            edges = await asyncio.to_thread(load_edge_model) if served.entry.edges else None
+            edge_model = await asyncio.to_thread(load_edge_model) if served.entry.edges else None
             moderator = await asyncio.to_thread(load_moderator, self.settings.model_dir)
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
             raise
-        self.pipeline = Pipeline(
-            self.batcher,
-            served.entry.name,
-            served.entry.input,
-            limits,
-            self.pixels,
-            self.pool,
-            edges=edges,
-            moderator=moderator,
-            later=self.later_pool,
-        )
+        engine = CutoutEngine(served.entry.name, served.entry.input, limits, edge_model, moderator)
+        self.pipeline = Pipeline(self.batcher, engine, self.pixels, self.pool, self.later_pool)
         if self.jobs is not None:
             try:
                 self.outputs = await self.jobs.start(self.pipeline)
@@ -211,12 +203,12 @@ class Service:
 
     def count(self, result: CutoutResult, bytes_in: int) -> None:
         """Account for one finished request."""
-        self.cutouts += len(result.answers)
+        self.cutouts += len(result.outputs)
         self.slots.rate.record_completion()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
-        for answer in result.answers:
-            self.metrics.output_bytes.observe(len(answer.image.data))
+        for output in result.outputs:
+            self.metrics.output_bytes.observe(len(output.image.data))
 
     @property
     def alive(self) -> bool:

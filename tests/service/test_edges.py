@@ -26,8 +26,8 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
         service = service_with(edges)
         await service.start()
         try:
-            assert isinstance(service.pipeline.edges, OnnxEdgeModel) is edges
-            assert service.pipeline.moderator is None
+            assert isinstance(service.pipeline.engine.edge_model, OnnxEdgeModel) is edges
+            assert service.pipeline.engine.moderator is None
             assert service.served.facts["edges"] == ("yes" if edges else "no")
         finally:
             await service.stop()

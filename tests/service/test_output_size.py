@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clearcut import pipeline
+from clearcut import cutout
 from tests.support.cutouts import decoded, picture
 from tests.support.fakes import on_stage
 
@@ -56,8 +56,8 @@ def test_pixels_of_a_crop_are_held_while_it_is_made(monkeypatch):
     held = []
 
     async def scenario(on):
-        original = pipeline.compose
-        monkeypatch.setattr(pipeline, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        original = cutout.compose
+        monkeypatch.setattr(cutout, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
         files = {"image_file": ("a.png", picture(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
         return response, on.service.pixels.used

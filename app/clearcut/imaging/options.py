@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .types import Channels, Color, OutputFormat
+from .formats.registry import WRITERS
+from .types import Channels, Color
 
 Fit = Literal["contain", "cover", "scale-down"]
 BackgroundEffect = Literal["none", "blur", "overlay", "image"]
@@ -49,7 +50,8 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class RemoveOptions:
-    format: OutputFormat = "png"
+    format: str = "png"
+    """One of the registry's output formats, or ``auto``: png if anything is transparent, else jpg."""
     channels: Channels = "rgba"
     background: Color | None = None
     """Laid under the subject. None: transparent where format and channels can carry it, else white."""
@@ -94,4 +96,5 @@ class RemoveOptions:
     @property
     def opaque(self) -> bool:
         """Whether the output carries no alpha channel of its own."""
-        return self.channels == "rgb" or (self.channels == "rgba" and self.format == "jpg")
+        writer = WRITERS.get(self.format)
+        return self.channels == "rgb" or (self.channels == "rgba" and writer is not None and not writer.has_alpha)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .formats.registry import READERS
 from .layout import plan_layout
 from .options import RemoveOptions
 from .types import Box, ImageHeader
-
-REDUCTIONS = (8, 4, 2)
 
 
 def decode_reduction(header: ImageHeader, variants: Sequence[RemoveOptions], side: int) -> int:
@@ -22,7 +21,8 @@ def decode_reduction(header: ImageHeader, variants: Sequence[RemoveOptions], sid
     Never smaller than any output or than the network's ``side``. 1 where an option speaks of the picture's own pixels
     or cuts the subject out of it, since then the part that is shown may be needed at its full size.
     """
-    if header.format != "jpeg":
+    reductions = READERS[header.format].reductions
+    if not reductions:
         return 1
     width, height = header.upright_size
     needed = [side, side]
@@ -31,7 +31,7 @@ def decode_reduction(header: ImageHeader, variants: Sequence[RemoveOptions], sid
             return 1
         shown = plan_layout(width, height, None, options)
         needed = [max(needed[0], shown.width), max(needed[1], shown.height)]
-    return next((by for by in REDUCTIONS if width // by >= needed[0] and height // by >= needed[1]), 1)
+    return next((by for by in reductions if width // by >= needed[0] and height // by >= needed[1]), 1)
 
 
 def pin_output_size(options: RemoveOptions, header: ImageHeader) -> RemoveOptions:

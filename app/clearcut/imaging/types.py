@@ -19,11 +19,6 @@ U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
-InputFormat = Literal["jpeg", "png", "webp"]
-OutputFormat = Literal["png", "jpg", "webp", "zip", "auto"]
-"""``zip`` holds ``color.jpg`` and ``alpha.png``, as remove.bg has it; ``auto`` is png if anything is transparent, else
-jpg."""
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 Channels = Literal["rgba", "rgb", "alpha"]
 Color = tuple[int, int, int, int]
 """Straight sRGB and alpha, each 0..255."""
@@ -55,7 +50,8 @@ class ProbeLimits:
 class ImageHeader:
     """What the first bytes say, before any pixel is decoded. Width and height are as stored."""
 
-    format: InputFormat
+    format: str
+    """Name of the input format; see ``formats/registry.py``."""
     width: int
     height: int
     orientation: int = 1
@@ -194,12 +190,11 @@ class Cutout:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
+    """An output file."""
+
     data: Buffer
+    format: str
+    """File name extension of the format."""
     media_type: str
     width: int
     height: int
-
-    @property
-    def format(self) -> str:
-        """The usual file name extension."""
-        return EXTENSIONS[self.media_type]

@@ -84,7 +84,7 @@ class JobManager:
         self._blobs = await asyncio.to_thread(blob_store, settings)
         self._secrets = await asyncio.to_thread(signing_secrets, settings)
         width = max(1, self._workers // 2)
-        lane = JobThrottle(pipeline.at_work, width=width, room=width)
+        lane = JobThrottle(pipeline.active_requests, width=width, room=width)
         steps = JobSteps(
             pipeline, self._access, self._blobs, fetcher, self._metrics, lane, settings.blob_ttl_s,
             self.payloads, self.link, hook_secrets, self._done,

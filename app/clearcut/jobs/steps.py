@@ -12,6 +12,7 @@ from dataclasses import asdict
 from functools import partial
 
 from clearcut.accounts.service import AccountService
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import (
     ClearcutError,
     FetchFailed,
@@ -24,7 +25,7 @@ from clearcut.errors import (
 from clearcut.fetch.client import FetchClient
 from clearcut.observability.metrics import Metrics
 from clearcut.observability.timing import RequestTiming
-from clearcut.pipeline import CutoutRequest, Pipeline
+from clearcut.pipeline import Pipeline
 from clearcut.storage.base import BlobStore
 
 from . import webhook
@@ -249,11 +250,11 @@ class JobSteps(InterruptibleSteps):
                 turn,
             )
             seconds = time.monotonic() - begun
-        image = result.answers[0].image
+        image = result.outputs[0].image
         key = output_key(job_id, order, image.format)
         put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
         await self._persist(lambda: asyncio.to_thread(put))
-        moderated = self._pipeline.moderator is not None
+        moderated = self._pipeline.engine.moderator is not None
         moderation: Moderation | None = ("passed" if moderated else "not run") if order.moderate else None
         return Outcome(
             True, time.time(), seconds, key, image.media_type, image.width, image.height, moderation=moderation

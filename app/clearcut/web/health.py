@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
+from clearcut.imaging.formats.registry import INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.service import Service
 from clearcut.web.apis.poof import DIALECT
 
@@ -74,7 +75,10 @@ def routes(service: Service) -> list[Route]:
                     "max_scans": settings.max_scans,
                     "max_segments": settings.max_segments,
                 },
-                "formats": {"input": ["jpeg", "png", "webp"], "output": ["png", "jpg", "webp"]},
+                "formats": {
+                    "input": [each.name for each in INPUT_FORMATS],
+                    "output": [each.extension for each in OUTPUT_FORMATS],
+                },
             }
         )
 

@@ -9,14 +9,14 @@ from io import BytesIO
 
 from starlette.responses import Response
 
-from clearcut.pipeline import CutoutResult
+from clearcut.cutout import CutoutResult
 
 from .responses import output_headers
 
 
 def bundle(result: CutoutResult, headers: dict[str, str], accept: str) -> Response:
     """All answers in the order of the variants, named ``cutout-1.png`` and so on."""
-    names = [f"cutout-{number}.{answer.image.format}" for number, answer in enumerate(result.answers, start=1)]
+    names = [f"cutout-{number}.{answer.image.format}" for number, answer in enumerate(result.outputs, start=1)]
     if "application/zip" in accept:
         return Response(
             _zip(result, names),
@@ -25,7 +25,7 @@ def bundle(result: CutoutResult, headers: dict[str, str], accept: str) -> Respon
         )
     boundary = "clearcut-" + secrets.token_hex(16)
     body = bytearray()
-    for answer, name in zip(result.answers, names, strict=True):
+    for answer, name in zip(result.outputs, names, strict=True):
         own = {"Content-Type": answer.image.media_type, "Content-Length": str(len(answer.image.data))}
         lines = [f"{key}: {value}" for key, value in (own | output_headers(answer, name, "attachment")).items()]
         body += "\r\n".join([f"--{boundary}", *lines, "", ""]).encode()
@@ -38,6 +38,6 @@ def bundle(result: CutoutResult, headers: dict[str, str], accept: str) -> Respon
 def _zip(result: CutoutResult, names: Sequence[str]) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for answer, name in zip(result.answers, names, strict=True):
+        for answer, name in zip(result.outputs, names, strict=True):
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), answer.image.data)
     return out.getvalue()

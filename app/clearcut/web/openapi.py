@@ -28,6 +28,7 @@ from clearcut.errors import (
     RouteNotFound,
     UploadTimeout,
 )
+from clearcut.imaging.formats.registry import INPUT_MEDIA_TYPES
 from clearcut.web.apis.base import Dialect
 from clearcut.web.request.fields import Table
 from clearcut.web.request.upload import UploadSchema
@@ -39,7 +40,7 @@ ADDRESS: Schema = {
     "description": "The picture's address, in place of the file, where CLEARCUT_FETCH is on.",
 }
 FILE: Schema = {"type": "string", "format": "binary"}
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+RAW_TYPES = (*INPUT_MEDIA_TYPES, "application/octet-stream")
 CUTOUT_HEADERS = {
     "X-Request-ID": TEXT,
     "X-Processing-Time-Ms": INTEGER,
@@ -57,8 +58,6 @@ CUTOUT_HEADERS = {
 }
 _OF_OUTPUTS = InvalidSignature | OutputNotFound | OutputExpired | RangeNotSatisfiable
 _OF_JOBS = JobNotFound | JobsDisabled | ModerationRefused
-IMAGES = ("image/png", "image/jpeg", "image/webp")
-"""In every answer that is one image as its body."""
 
 
 def json_response(about: str, schema: Schema) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from clearcut.errors import InvalidSignature, OutputExpired, OutputNotFound, Overloaded, RangeNotSatisfiable
+from clearcut.imaging.formats.registry import EXTENSIONS, OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
 from clearcut.storage.base import Stat
 from clearcut.storage.signed_urls import verify
@@ -21,10 +22,9 @@ from clearcut.web.apis.poof import DIALECT
 
 from .context import RequestContext
 from .json_schema import INTEGER, TEXT
-from .openapi import FILE, IMAGES, error_response, get_operation
+from .openapi import FILE, error_response, get_operation
 
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d{0,18})[ \t]*-[ \t]*(\d{0,18})[ \t]*", re.IGNORECASE)
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 
 
 def routes(service: Service) -> list[Route]:
@@ -62,7 +62,7 @@ def routes(service: Service) -> list[Route]:
 
 def paths() -> dict[str, Any]:
     """For the OpenAPI document."""
-    file = {kind: {"schema": FILE} for kind in (*IMAGES, "application/zip")}
+    file = {kind: {"schema": FILE} for kind in OUTPUT_MEDIA_TYPES}
     described = {name: {"schema": TEXT} for name in ("ETag", "Accept-Ranges", "Content-Disposition")}
     answers: dict[str, Any] = {
         "200": {"description": "The output", "headers": described, "content": file},
@@ -109,7 +109,7 @@ def _headers(stat: Stat, now: float) -> dict[str, str]:
         "ETag": f'"{stat.etag}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={max(0, int(stat.expires_at - now))}",
-        "Content-Disposition": f'inline; filename="cutout.{_EXTENSIONS.get(stat.media_type, "bin")}"',
+        "Content-Disposition": f'inline; filename="cutout.{EXTENSIONS.get(stat.media_type, "bin")}"',
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
 

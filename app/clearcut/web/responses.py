@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from clearcut.pipeline import CutoutOutput, CutoutResult
+from clearcut.cutout import CutoutOutput, CutoutResult
 
 from .context import RequestContext
 
@@ -72,7 +72,7 @@ def output_headers(answer: CutoutOutput, filename: str, disposition: str) -> dic
         "X-Foreground-Found": "false" if box is None else "true",
         "X-Matte-Confidence": f"{answer.confidence:.2f}",
         "X-Matte-Ambiguous-Ratio": f"{answer.ambiguous_ratio:.4f}",
-        "X-Subject-Facts": answer.facts.header(),
+        "X-Subject-Facts": answer.subject_facts.header(),
     }
     if box is not None:
         headers |= {
@@ -87,8 +87,8 @@ def output_headers(answer: CutoutOutput, filename: str, disposition: str) -> dic
 def log_fields(result: CutoutResult) -> dict[str, Any]:
     """For the log line."""
     return {
-        "format": ", ".join(answer.image.media_type for answer in result.answers),
+        "format": ", ".join(answer.image.media_type for answer in result.outputs),
         "width": result.original_width,
         "height": result.original_height,
-        "bytes_out": sum(len(answer.image.data) for answer in result.answers),
+        "bytes_out": sum(len(answer.image.data) for answer in result.outputs),
     }

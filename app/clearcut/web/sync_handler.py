@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearcut.accounts.idempotency import CachedResponse
+from clearcut.cutout import CutoutOutput, CutoutRequest, CutoutResult
 from clearcut.errors import MethodNotAllowed, Starting
-from clearcut.pipeline import CutoutOutput, CutoutRequest, CutoutResult
 from clearcut.service import Service
 from clearcut.web.request.fetch_files import fetch_files
 from clearcut.web.request.upload import Upload, UploadSchema, read_upload
@@ -35,7 +35,7 @@ class FinishedCutout:
     @property
     def answer(self) -> CutoutOutput:
         """The one output, or the first."""
-        return self.result.answers[0]
+        return self.result.outputs[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
 
     result, response = await exchange.while_connected(work())
     service.count(result, len(upload.image))
-    exchange.format = result.answers[0].image.format
+    exchange.format = result.outputs[0].image.format
     exchange.facts |= log_fields(result)
     response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
     if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):

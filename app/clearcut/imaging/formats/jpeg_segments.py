@@ -72,7 +72,7 @@ def segments(view: memoryview) -> Iterator[Segment]:
         at = end
 
 
-def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """The header of a JPEG.
 
     Raises:
@@ -156,7 +156,7 @@ def _frame(segment: Segment, view: memoryview) -> tuple[int, int]:
 
 
 def components(view: memoryview) -> int:
-    """Colour components of a JPEG that ``walk`` has passed: 1 grey, 3 colour, 4 CMYK or YCCK."""
+    """Colour components of a JPEG that ``read_header`` accepts: 1 grey, 3 colour, 4 CMYK or YCCK."""
     for segment in segments(view):
         if segment.marker in _FRAMES and segment.end - segment.start >= 6:
             return view[segment.start + 5]

@@ -80,7 +80,7 @@ def read_ihdr(view: memoryview) -> Ihdr:
     return Ihdr(width, height, depth, colour_type, bool(interlace))
 
 
-def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """The header of a PNG. Animated: the frames that it claims.
 
     Raises:

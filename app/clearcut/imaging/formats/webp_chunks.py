@@ -42,7 +42,7 @@ def chunks(view: memoryview) -> Iterator[Chunk]:
         at += 8 + length + (length & 1)
 
 
-def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """The header of a WebP. Animated: the frames counted.
 
     Raises:

@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import InvalidField
+from clearcut.imaging.formats.registry import IMAGE_MEDIA_TYPES, IMAGE_WRITERS
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
-from clearcut.web.openapi import IMAGES, cutout_response, post_operation
+from clearcut.web.openapi import cutout_response, post_operation
 from clearcut.web.request import fields
 from clearcut.web.request.fields import Field
 from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema
@@ -27,7 +28,7 @@ INTAKE = UploadSchema(
 )  # fmt: skip
 
 FIELDS: dict[str, Field] = {
-    "format": fields.choice("Of the file.", ("png", "jpg", "webp"), "format", "png"),
+    "format": fields.choice("Of the file.", IMAGE_WRITERS, "format", "png"),
     "channels": fields.choice("`alpha`: the matte alone, grey.", ("rgba", "alpha"), "channels", "rgba"),
     "bg_color": fields.color("Behind the subject, in every format."),
     "size": fields.choice(
@@ -85,7 +86,7 @@ DIALECT = Dialect("photoroom", "/v1/segment", write_error, _SCHEMA, field_names=
 def paths() -> dict[str, Any]:
     """For the OpenAPI document."""
     answer = cutout_response(
-        IMAGES,
+        IMAGE_MEDIA_TYPES,
         {"X-Credits-Charged": INTEGER, "x-uncertainty-score": {"type": "number", "minimum": 0, "maximum": 1}},
         json=object_schema(base64img=TEXT),
     )

@@ -8,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import InvalidField
-from clearcut.pipeline import CutoutRequest
+from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, identify
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.multi_response import bundle
-from clearcut.web.openapi import CUTOUT_HEADERS, IMAGES, cutout_response, get_operation, json_response, post_operation
+from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, get_operation, json_response, post_operation
 from clearcut.web.request.upload import POOF, Upload
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
@@ -81,7 +82,7 @@ DIALECT = Dialect(
 
 def paths() -> dict[str, Any]:
     """For the OpenAPI document."""
-    answer = cutout_response([*IMAGES, "application/zip", "multipart/mixed"], CUTOUT_HEADERS)
+    answer = cutout_response([*OUTPUT_MEDIA_TYPES, "multipart/mixed"], CUTOUT_HEADERS)
     table = {**FIELDS, "variants": VARIANTS}
     every = {path: post_operation("Remove the background", "Poof", DIALECT, POOF, table, answer) for path in PATHS}
     account = object_schema(organizationId=TEXT, plan=TEXT, maxCredits=INTEGER, usedCredits=INTEGER)

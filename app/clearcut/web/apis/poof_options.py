@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from clearcut.errors import InvalidField
+from clearcut.imaging.formats.registry import OUTPUT_FORMATS, WRITERS
 from clearcut.imaging.options import WHITE, Fit, RemoveOptions
 from clearcut.imaging.types import Channels
 from clearcut.web.request import fields, parsers
@@ -41,7 +42,9 @@ BACKGROUND_TYPES: dict[str, dict[str, Any]] = {
 }
 """What each ``background_type`` (851-labs' names) means. All but ``rgba`` and ``map`` make the output opaque."""
 
-FORMATS = ("png", "jpg", "webp", "zip")
+FORMATS = tuple(WRITERS)
+FORMAT_ALIASES = {each.name: each.extension for each in OUTPUT_FORMATS if each.name != each.extension}
+_LOSSY = ", ".join(f"{name} ({writer.default_quality})" for name, writer in WRITERS.items() if writer.default_quality)
 MARGIN_EXAMPLES = ("10%", "0.1", "30px", "10% 5%", "1px 2px 3px 4px")
 
 
@@ -51,7 +54,7 @@ def _crop(name: str, value: str) -> Parsed:
 
 
 def _format(name: str, value: str) -> Parsed:
-    return {"format": parsers.one_of(name, "jpg" if value.lower() == "jpeg" else value, FORMATS)}
+    return {"format": parsers.one_of(name, FORMAT_ALIASES.get(value.lower(), value), FORMATS)}
 
 
 def _shadow(name: str, value: str) -> Parsed:
@@ -66,7 +69,8 @@ def _margin(about: str) -> Field:
 
 FIELDS: dict[str, Field] = {
     "format": fields.text(
-        "Of the file; `zip` holds `color.jpg` and `alpha.png`.", _format, ["webp"], "png", enum=[*FORMATS, "jpeg"]
+        "Of the file; `zip` holds `color.jpg` and `alpha.png`.",
+        _format, ["webp"], "png", enum=[*FORMATS, *FORMAT_ALIASES],
     ),
     "channels": fields.choice(
         "`rgba`; `rgb`, opaque; `alpha`, the matte alone as a grey picture.", get_args(Channels), "channels", "rgba"
@@ -93,7 +97,7 @@ FIELDS: dict[str, Field] = {
     "background_type": fields.choice("What stands behind the subject.", BACKGROUND_TYPES, default="rgba"),
     "shadow": fields.text("A soft contact shadow, or its opacity 0 to 1.", _shadow, ["true", "0.4"], "false"),
     "despill": fields.boolean("Take the old background's colour out of the soft edge.", "despill", True),
-    "quality": fields.integer("Of jpg (90) and webp (85).", 1, 100, "quality", "a whole number"),
+    "quality": fields.integer(f"Of lossy formats, with defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"),
 }  # fmt: skip
 
 

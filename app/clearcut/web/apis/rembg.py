@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutRequest
 from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, post_operation

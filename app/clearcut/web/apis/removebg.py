@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clearcut.cutout import CutoutOutput, CutoutRequest
 from clearcut.errors import InvalidField, MultipleBackgrounds, MultipleImages, NoForeground
+from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES, WRITERS
 from clearcut.imaging.layout import plan_layout
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutOutput, CutoutRequest
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, admit, identify
 from clearcut.web.context import RequestContext
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
-from clearcut.web.openapi import IMAGES, cutout_response, get_operation, json_response, post_operation
+from clearcut.web.openapi import cutout_response, get_operation, json_response, post_operation
 from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Parsed
 from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema, read_upload
@@ -77,7 +78,7 @@ FIELDS: dict[str, Field] = {
     ),
     "format": fields.choice(
         "`auto` is png if anything is transparent, else jpg; `zip` holds `color.jpg` and `alpha.png`.",
-        ("auto", "png", "jpg", "webp", "zip"), "format", "auto",
+        ("auto", *WRITERS), "format", "auto",
     ),
     "channels": fields.choice("`alpha`: the matte alone, grey.", ("rgba", "alpha"), "channels", "rgba"),
     "roi": fields.region("Left, top, right, bottom: only there can be a subject."),
@@ -156,7 +157,7 @@ def paths() -> dict[str, Any]:
     box = {f"foreground_{side}": number for side in ("top", "left", "width", "height")}
     headers = ("X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Credits-Charged")
     answer = cutout_response(
-        [*IMAGES, "application/zip"],
+        OUTPUT_MEDIA_TYPES,
         {**dict.fromkeys(headers, number), "X-Type": TEXT},
         json=object_schema(data=object_schema(result_b64=TEXT, **box)),
     )

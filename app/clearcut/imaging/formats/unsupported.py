@@ -1,12 +1,10 @@
-"""What a file is, from its first bytes alone. Names and declared types are never consulted."""
+"""Names of unsupported file types, for error messages. ``registry`` holds the signatures of supported formats."""
 
 from __future__ import annotations
 
 import codecs
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"II*\x00", "TIFF or camera raw"),
@@ -50,7 +48,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"#!", "script"),
     (b"BM", "BMP"),
 )
-_RIFF = {b"WEBP": "webp", b"AVI ": "AVI video", b"WAVE": "WAV audio", b"ACON": "animated cursor"}
+_RIFF = {b"AVI ": "AVI video", b"WAVE": "WAV audio", b"ACON": "animated cursor"}
 _BRANDS = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -65,11 +63,11 @@ _BRANDS = {
     b"qt  ": "QuickTime video",
 }
 _HEAD = 512
-"""Bytes that are ever looked at."""
+"""Number of bytes that are inspected."""
 
 
-def detect_format(view: memoryview) -> str:
-    """``jpeg``, ``png`` or ``webp``; for anything else the name to tell the caller. Never fails."""
+def describe(view: memoryview) -> str:
+    """Name the type of an unsupported file by its first bytes; never raises."""
     head = bytes(view[:_HEAD])
     if not head:
         return "an empty file"
@@ -98,7 +96,7 @@ def _text(head: bytes) -> str:
     if body.startswith((b"http://", b"https://")):
         return "a URL"
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # which lets the last character be cut
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # accepts a last character that is cut off
     except UnicodeDecodeError:
         return "unknown data"
-    return "text" if all(sign.isprintable() or sign in "\t\r\n\f" for sign in text) else "unknown data"
+    return "text" if all(character.isprintable() or character in "\t\r\n\f" for character in text) else "unknown data"
