@@ -73,7 +73,7 @@ class JobManager:
         settings = self._settings
         if not dbos_installed():
             raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
-        fetcher = FetchClient(fetch_policy(settings), ended=self._metrics.fetch_ended)
+        fetcher = FetchClient(fetch_policy(settings), on_result=self._metrics.fetch_ended)
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
         shared = settings.webhook_shared_signature
         hook_secrets = partial(webhook.secrets_for, secret, shared=shared)
