@@ -2,11 +2,11 @@
 
     bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
           ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
-          ──prepare─► ModelInput(f32[3,S,S], geometry)
+          ──prepare─► ModelInput(f32[3,S,S])
           ──batcher─► RawMatte(f32[S,S] in 0..1)
           ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
           ──compose─► Cutout(u8[h,w,1|3|4])
-          ──encode──► EncodedImage(data, media_type, width, height)
+          ──encode──► EncodedImage(data, format, media_type, width, height)
 
 The event loop does no pixel work: a pool of threads runs ``probe``, the steps before the network and the steps after
 it; the network has threads of its own behind the batcher. The steps after ``refine`` run once per variant.
@@ -200,7 +200,7 @@ class Pipeline:
                     answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
                     trace.add("queue", answer.queue_s, ago=answer.run_s)
                     trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
-                    raw = RawMatte(answer.values, model_input.geometry)
+                    raw = RawMatte(answer.values)
                 most = min(planned, counted)
                 done = await on_pool(Priority.FINISH, partial(self._after, job, headers, image, raw, trace, most))
                 if isinstance(done, Refined):
@@ -271,9 +271,9 @@ class Pipeline:
         with trace.stage("refine"):
             for despill in {options.despill for options in job.variants}:
                 if mask is not None:
-                    mattes[despill] = user_matte(mask, image, colour=despill)
+                    mattes[despill] = user_matte(mask, image, despill=despill)
                 elif raw is not None:
-                    mattes[despill] = refine(raw, image, self.edges, colour=despill)
+                    mattes[despill] = refine(raw, image, self.edges, despill=despill)
             crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in job.variants]
         reduced = self._reduction(job, headers)
         made = output_pixels(headers, job.variants, crops, self.limits.max_pixels, reduced)

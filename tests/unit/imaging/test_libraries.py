@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from clearcut.errors import CorruptImage, OutOfMemory
-from clearcut.imaging.formats import opencv as module
 from clearcut.imaging.decode import decode
+from clearcut.imaging.formats import opencv as module
 from clearcut.imaging.libraries import memory_errors, silence_codec_stderr
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
