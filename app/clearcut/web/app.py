@@ -8,11 +8,11 @@ from starlette.types import ASGIApp
 
 from clearcut.service import Service
 
-from . import api_docs, health, outputs, responses
+from . import api_docs, health, outputs, playground, responses
 from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removebg_errors, removedo
 from .middleware import RequestMiddleware
 
-ROUTE_MODULES = (poof, removebg, rembg, photoroom, apiframe, eachlabs, removedo, outputs, health)
+ROUTE_MODULES = (poof, removebg, rembg, photoroom, apiframe, eachlabs, removedo, outputs, health, playground)
 DIALECTS = (
     poof.DIALECT,
     removebg_errors.DIALECT,
@@ -33,7 +33,8 @@ def create_app(service: Service) -> ASGIApp:
     apart = service.settings.metrics_port is not None
     if not apart:
         routes += health.metrics_routes(service)
-    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, ["/metrics"] if apart else [])
+    absent = [*(["/metrics"] if apart else []), *(() if service.settings.playground else playground.PATHS)]
+    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, absent)
     app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
