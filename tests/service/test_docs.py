@@ -61,4 +61,13 @@ def test_the_page_shows_every_route_and_fetches_nothing():
     assert response.headers["content-security-policy"].startswith("default-src 'none'")
     for path in get("/openapi.json").json()["paths"]:
         assert f"<code>{path}</code>" in response.text
-    assert not re.search(r"<script|src=|<link|@import|url\(|https?://", response.text)
+    assert not re.search(r"<script|src=|<link|@import|url\(|(?:href|action)=\"?https?:", response.text)
+
+
+def test_docs_page_shows_examples_and_links():
+    response = get("/docs")
+    assert "curl --fail-with-body -F image_file=@photo.jpg http://clearcut/v1/remove -o cutout.png" in response.text
+    assert "curl --fail-with-body -F file=@photo.jpg http://clearcut/api/remove -o cutout.png" in response.text
+    assert '<a href="v1/info">Try it</a>' in response.text
+    assert '<a href="./">Open the page</a>' in response.text
+    assert "{{" not in response.text

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from clearcut.service import Service
 
-from . import api_docs, health, outputs, responses
+from . import api_docs, health, outputs, playground, responses
 from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removedo
 from .apis.base import DialectModule, RouteModule
 from .middleware import RequestMiddleware
@@ -24,7 +24,7 @@ DIALECT_MODULES: tuple[DialectModule, ...] = (
 )
 
 DIALECTS = tuple(module.DIALECT for module in DIALECT_MODULES)
-ROUTE_MODULES: tuple[RouteModule, ...] = (*DIALECT_MODULES, outputs, health)
+ROUTE_MODULES: tuple[RouteModule, ...] = (*DIALECT_MODULES, outputs, health, playground)
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -36,7 +36,8 @@ def create_app(service: Service) -> ASGIApp:
     separate_metrics = service.settings.metrics_port is not None
     if not separate_metrics:
         routes += health.metrics_routes(service)
-    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, ["/metrics"] if separate_metrics else [])
+    omit = [*(["/metrics"] if separate_metrics else []), *(() if service.settings.playground else playground.PATHS)]
+    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit)
     app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
