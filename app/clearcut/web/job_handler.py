@@ -80,15 +80,15 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
     await count_job(service, request, account, desk.name, desk.per_minute)
     key = idempotency_key(request.headers) if account is not None else None
     if key is None:  # before the body is read; a repeated order needs no place
-        jobs.acceptance.require_place(account)
-    with jobs.door.enter(exchange.body) as place:
+        jobs.acceptance.require_capacity(account)
+    with jobs.acceptance_slots.enter(exchange.body) as place:
         with exchange.trace.stage("read"):
             wanted = await desk.read(request, exchange.body)
         exchange.field_names["image"] = wanted.field
         place.reacquire()
         if wanted.url is not None and is_data_url(wanted.url):
             raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
-        order = JobSpec(
+        spec = JobSpec(
             dialect=desk.name, options=wanted.options, field=wanted.field, accepted=time.time(),
             base=_base(request), request_id=exchange.request_id,
             fingerprint=await service.on_pool(partial(_fingerprint, request.scope["path"], wanted)),
@@ -96,7 +96,7 @@ async def accept_job(service: Service, request: Request, desk: JobHandler) -> Jo
             url=wanted.url, webhook=wanted.webhook, moderate=wanted.moderate,
         )  # fmt: skip
         with exchange.trace.stage("accept"):
-            job = await jobs.acceptance.accept(order, wanted.data, account, key, desk.at_once)
+            job = await jobs.acceptance.accept(spec, wanted.data, account, key, desk.at_once)
     exchange.facts["job"] = job.id
     return job
 
@@ -114,7 +114,7 @@ async def find_job(service: Service, request: Request, name: str) -> JobView:
     account = await identify(service, request)
     job_id = request.path_params["id"]
     job = await jobs.find(job_id, account) if is_job_id(job_id) else None
-    if job is None or job.order.dialect != name:
+    if job is None or job.spec.dialect != name:
         raise JobNotFound
     return job
 

@@ -64,7 +64,7 @@ def routes(service: Service) -> list[Route]:
 
     desk = JobHandler(NAME, read)
     if service.jobs is not None:
-        service.jobs.payloads[NAME] = webhook_body
+        service.jobs.webhook_bodies[NAME] = webhook_body
 
     async def create(request: Request) -> Response:
         job = await accept_job(service, request, desk)
@@ -72,7 +72,7 @@ def routes(service: Service) -> list[Route]:
 
     async def show(request: Request) -> Response:
         job = await find_job(service, request, NAME)
-        return JSONResponse(body(job, service.jobs.link(job) if service.jobs is not None else None))
+        return JSONResponse(body(job, service.jobs.output_url(job) if service.jobs is not None else None))
 
     return [
         Route("/v2/images/background-remove", create, methods=["POST"]),
@@ -101,13 +101,13 @@ def body(job: JobView, url: str | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": STATES[job.state],
-        "model": job.order.model,
+        "model": job.spec.model,
         "progress": PROGRESS[job.state],
         "result": _result(job, url),
         "error": outcome.message if outcome is not None and failed else None,
-        "creditCost": 0 if failed else job.order.cost,
-        "webhookStatus": job.hook,
-        "createdAt": timestamp(job.order.accepted),
+        "creditCost": 0 if failed else job.spec.cost,
+        "webhookStatus": job.webhook_state,
+        "createdAt": timestamp(job.spec.accepted),
         "completedAt": timestamp(outcome.finished) if outcome is not None else None,
     }
 

@@ -42,7 +42,7 @@ def routes(service: Service) -> list[Route]:
     settings = service.settings
     desk = JobHandler(NAME, read, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
     if service.jobs is not None:
-        service.jobs.payloads[NAME] = webhook_body
+        service.jobs.webhook_bodies[NAME] = webhook_body
 
     async def create(request: Request) -> Response:
         job = await accept_job(service, request, desk)
@@ -51,7 +51,7 @@ def routes(service: Service) -> list[Route]:
 
     async def show(request: Request) -> Response:
         job = await find_job(service, request, NAME)
-        return JSONResponse(body(job, service.jobs.link(job) if service.jobs is not None else None))
+        return JSONResponse(body(job, service.jobs.output_url(job) if service.jobs is not None else None))
 
     return [
         Route("/v1/prediction/", create, methods=["POST"]),

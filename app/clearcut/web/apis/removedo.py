@@ -47,7 +47,7 @@ def routes(service: Service) -> list[Route]:
 
     desk = JobHandler(NAME, read)
     if service.jobs is not None:
-        service.jobs.payloads[NAME] = webhook_body
+        service.jobs.webhook_bodies[NAME] = webhook_body
 
     async def create(request: Request) -> Response:
         job = await accept_job(service, request, desk)
@@ -55,14 +55,14 @@ def routes(service: Service) -> list[Route]:
         said = {
             "jobId": job.id,
             "status": STATES[job.state],
-            "createdAt": timestamp(job.order.accepted),
+            "createdAt": timestamp(job.spec.accepted),
             "estimatedCompletionTime": estimate(seconds),
         }
         return JSONResponse(said, 202)
 
     async def show(request: Request) -> Response:
         job = await find_job(service, request, NAME)
-        return JSONResponse(body(job, service.jobs.link(job) if service.jobs is not None else None))
+        return JSONResponse(body(job, service.jobs.output_url(job) if service.jobs is not None else None))
 
     return [
         Route("/api/v1/remove-bg", create, methods=["POST"]),
@@ -81,7 +81,7 @@ def estimate(seconds: float) -> str:
 
 def body(job: JobView, url: str | None) -> dict[str, Any]:
     """The job as ``GET /api/v1/jobs/{id}`` has it."""
-    return webhook_body(job, url) | {"createdAt": timestamp(job.order.accepted)}
+    return webhook_body(job, url) | {"createdAt": timestamp(job.spec.accepted)}
 
 
 def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
