@@ -14,7 +14,7 @@ from clearcut.fair_share import exceeds_share
 class FairLimiter:
     """Slots for concurrent work. Used from the service's event loop only.
 
-    A free slot goes to the account whose last slot was granted the longest ago.
+    A free slot goes to the waiting account with the oldest last grant.
 
     Args:
         total: number of slots.

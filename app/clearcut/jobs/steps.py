@@ -206,15 +206,15 @@ class JobSteps(InterruptibleSteps):
         async with AsyncExitStack() as slots:
             with self._interruptible():
                 await slots.enter_async_context(self._deliveries.slot(partition_of(job_id, spec)))
-            made = await webhook.deliver(
+            delivery = await webhook.deliver(
                 self._fetcher, spec.webhook or "", body, message_id=message_id(job_id, outcome),
                 secrets=self._webhook_secrets(spec.account), account=spec.account,
             )  # fmt: skip
-        result = "delivered" if made.delivered else "refused" if made.status is not None else "unreachable"
+        result = "delivered" if delivery.delivered else "refused" if delivery.status is not None else "unreachable"
         self._metrics.webhook_attempts.labels(result).inc()
-        fields = {"job": job_id, "attempt": attempt + 1, "outcome": result, "status": made.status}
+        fields = {"job": job_id, "attempt": attempt + 1, "outcome": result, "status": delivery.status}
         log.info("webhook", extra={"fields": fields})
-        return {"done": made.delivered, **asdict(made)}
+        return {"done": delivery.delivered, **asdict(delivery)}
 
     async def _within_quota(self, job_id: str, spec: JobSpec) -> Outcome:
         """Make the cut-out; wait first while the account's megapixel quota is exceeded.
