@@ -175,9 +175,9 @@ class CutoutSteps:
         with self.timing.stage("refine"):
             for despill in {options.despill for options in variants}:
                 if mask is not None:
-                    mattes[despill] = user_matte(mask, image, colour=despill)
+                    mattes[despill] = user_matte(mask, image, despill=despill)
                 elif raw is not None:
-                    mattes[despill] = refine(raw, image, self.engine.edge_model, colour=despill)
+                    mattes[despill] = refine(raw, image, self.engine.edge_model, despill=despill)
             crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in variants]
         pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)

@@ -2,11 +2,11 @@
 
     bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
           ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
-          ──prepare─► ModelInput(f32[3,S,S], geometry)
+          ──prepare─► ModelInput(f32[3,S,S])
           ──batcher─► RawMatte(f32[S,S] in 0..1)
           ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
           ──compose─► Cutout(u8[h,w,1|3|4])
-          ──encode──► EncodedImage(data, media_type, width, height)
+          ──encode──► EncodedImage(data, format, media_type, width, height)
 
 The event loop does no pixel work. The steps (``clearcut.cutout``) run on a pool of threads; the model runs on the
 batcher's threads.
@@ -184,7 +184,7 @@ class Pipeline:
         inference = await self.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority)
         timing.add("queue", inference.queue_s, ago=inference.run_s)
         timing.add("inference", inference.run_s, f"batch={inference.batch_size}")
-        return RawMatte(inference.values, model_input.geometry)
+        return RawMatte(inference.values)
 
     async def _on_pool(self, pool: ThreadPool, priority: Priority, timing: RequestTiming, work: Callable[[], T]) -> T:
         """Run ``work`` on a pool thread. Cancellation removes work that has not started."""

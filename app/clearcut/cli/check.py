@@ -37,7 +37,7 @@ from clearcut.service import BYTES_PER_PIXEL, pixel_capacity
 from clearcut.settings import MIB, Settings, read
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.system import cpu_quota, memory_limit, memory_used
-from clearcut.web.request.memory import parsing_bytes, request_bytes
+from clearcut.web.request.limits import parsing_bytes, request_bytes
 
 Verdict = Literal["ok", "note", "FAULT"]
 

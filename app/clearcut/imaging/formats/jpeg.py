@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81): baseline and progressive; grey, YCbCr, CMYK and YCCK."""
+"""JPEG (ITU-T T.81): baseline and progressive; gray, YCbCr, CMYK and YCCK."""
 
 from __future__ import annotations
 

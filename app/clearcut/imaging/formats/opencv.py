@@ -42,7 +42,7 @@ def check_memory(header: ImageHeader) -> None:
 
 
 def split_alpha(pixels: U8, table: U8 | None = None) -> Pixels:
-    """Split grey, BGR or BGRA pixels, u8 or u16 [H,W] or [H,W,C], into 8-bit RGB and alpha.
+    """Split gray, BGR or BGRA pixels, u8 or u16 [H,W] or [H,W,C], into 8-bit RGB and alpha.
 
     Args:
         table: u8[65536] that maps 16-bit color samples to sRGB; None divides them by 257.

@@ -24,8 +24,8 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     bare = png_chunks.pixels_only(view)
     if ihdr.depth == 16 or header.has_alpha:
         pixels = imdecode(bare, header, cv2.IMREAD_UNCHANGED)
-        if pixels.ndim == 2:  # OpenCV ignores the tRNS chunk of grey images
-            alpha = png_metadata.grey_transparency(view, pixels, ihdr.depth)
+        if pixels.ndim == 2:  # OpenCV ignores the tRNS chunk of gray images
+            alpha = png_metadata.gray_transparency(view, pixels, ihdr.depth)
         rgb, own_alpha = split_alpha(pixels, table if ihdr.depth == 16 else None)
         alpha = own_alpha if alpha is None else alpha
     else:

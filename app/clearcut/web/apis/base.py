@@ -1,16 +1,32 @@
-"""The interface of a dialect: its paths, its names for inputs and options, its statuses and its error body.
+"""The interface of a dialect: an HTTP API with its own paths, fields, statuses and error bodies.
 
-A dialect module has ``DIALECT``, ``routes(service)`` (the Starlette routes) and ``paths()`` (the same routes as OpenAPI
-path items). ``clearcut.web.app`` lists the modules.
+A dialect is one module (``DialectModule``) with ``DIALECT``, ``routes`` and ``openapi_paths``, and one line in
+``clearcut.web.app.DIALECT_MODULES``. A synchronous operation is a ``SyncOperation`` for ``handle_cutout``, an
+asynchronous one a ``JobHandler`` for ``accept_job``. A table of ``Field`` describes the option fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.routing import Route
 
 from clearcut.errors import NO_NAMES, ClearcutError, IdempotencyMismatch
+
+if TYPE_CHECKING:
+    from clearcut.service import Service
+
+
+class RouteModule(Protocol):
+    """A module with routes."""
+
+    def routes(self, service: Service, /) -> list[Route]:
+        """Return the routes."""
+
+    def openapi_paths(self) -> dict[str, Any]:
+        """Return the routes as OpenAPI path items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,12 @@ class Dialect:
         """
         names = {**self.field_names, **field_names}
         return self.write_error(ErrorReport(error, request_id, error.field_name(names), error.describe(names)))
+
+
+class DialectModule(RouteModule, Protocol):
+    """A module with the routes of one dialect."""
+
+    DIALECT: Dialect
 
 
 def dialect_for_path(path: str, dialects: Sequence[Dialect]) -> Dialect:

@@ -1,4 +1,4 @@
-"""The error bodies and statuses of the remove.bg dialect."""
+"""Error bodies and statuses of the remove.bg dialect."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (PermissionDenied, "auth_failed", "API Key invalid"),
     (PaymentRequired, "insufficient_credits", "Insufficient credits"),
 )
-"""(class, code, title); the first that fits counts."""
+"""(class, code, title); the first matching class applies."""
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:
     """Return a list of one error, as remove.bg does; the request id is in the header alone."""
     error = report.error
-    code, title = next(((code, title) for kind, code, title in _CODES if isinstance(error, kind)), (None, None))
+    code, title = next(((code, title) for cls, code, title in _CODES if isinstance(error, cls)), (None, None))
     if isinstance(error, FetchFailed):
-        backdrop = error.role == "background"
-        code = "failed_bg_download" if backdrop else "failed_image_download"
-        title = "Failed to download background image" if backdrop else "Failed to download image"
+        background = error.role == "background"
+        code = "failed_bg_download" if background else "failed_image_download"
+        title = "Failed to download background image" if background else "Failed to download image"
     elif code is None and isinstance(error, InvalidOption):
         code, title = f"invalid_{report.field}", f"Invalid {report.field} given"
     body = {"title": title or error.message, "code": code or error.code}
@@ -67,11 +67,11 @@ def _status(error: ClearcutError) -> int:
 _ERROR = object_schema(title=TEXT, code=TEXT)
 _SCHEMA = object_schema(errors={"type": "array", "minItems": 1, "maxItems": 1, "items": _ERROR})
 DIALECT = Dialect(
-    "remove.bg",
-    "/v1.0/",
-    write_error,
-    _SCHEMA,
-    _status,
-    {"image": "image_file", "background": "bg_image_file", "padding": "crop_margin"},
+    name="remove.bg",
+    prefix="/v1.0/",
+    write_error=write_error,
+    error_schema=_SCHEMA,
+    status=_status,
+    field_names={"image": "image_file", "background": "bg_image_file"},
     older_rate_headers=True,
 )

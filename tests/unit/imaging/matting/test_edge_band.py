@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from clearcut.imaging.matting.edge_band import Span, find_spans, occupied
+from clearcut.imaging.matting.edge_band import Span, any_in_strips, find_spans
 
 
 def test_snapped_covers_stays_inside_and_begins_and_ends_on_multiples() -> None:
@@ -24,7 +24,7 @@ def test_runs_cover_what_is_there_and_lie_apart(high: int, gap: int) -> None:
     rng = np.random.default_rng(high + gap)
     for height, width, share in itertools.product((1, 5, 12), (1, 9, 30), (0.0, 0.05, 0.5, 1.0)):
         mask = (rng.random((height, width)) < share).astype(np.uint8)
-        found = find_spans(occupied(mask, high), high, height, gap)
+        found = find_spans(any_in_strips(mask, high), high, height, gap)
         covered = np.zeros_like(mask)
         for run in found:
             covered[run.area] += 1

@@ -186,7 +186,7 @@ def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
     for one, other in zip(whole[:2], part[:2], strict=True):
         np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
     inner = slice(halo // 2 if top else 0, None), slice(halo // 2, None)
-    np.testing.assert_allclose(whole.told[top // 2 :, left // 2 :][inner], part.told[inner], atol=2e-3)
+    np.testing.assert_allclose(whole.r_squared[top // 2 :, left // 2 :][inner], part.r_squared[inner], atol=2e-3)
 
 
 @pytest.mark.parametrize("shape", [(80, 90), (81, 91)])
@@ -196,7 +196,7 @@ def test_how_much_colours_tell(shape: tuple[int, int]) -> None:
     half = np.zeros(shape, np.float32)
     half[:, shape[1] // 2 :] = 1
     two = np.where(half[..., None] > 0, np.uint8(200), np.uint8(40)).repeat(3, axis=2)
-    told, guessed, flat = (fit_coefficients(guide, half).told for guide in (two, noise, np.full_like(two, 128)))
+    told, guessed, flat = (fit_coefficients(guide, half).r_squared for guide in (two, noise, np.full_like(two, 128)))
     assert told.shape == guessed.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
     edge = np.s_[:, shape[1] // 4 - 1 : shape[1] // 4 + 1]
     assert told[edge].min() > 0.97

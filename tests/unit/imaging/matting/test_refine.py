@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 
 from clearcut.imaging.matting.foreground import foreground_strips
 from clearcut.imaging.matting.refine import confidence, finish_matte, has_subject, refine, subject_box
-from clearcut.imaging.types import Box, DecodedImage, Geometry, Matte, RawMatte
+from clearcut.imaging.types import Box, DecodedImage, Matte, RawMatte
 
 
 def picture(height: int, width: int, seed: int = 0) -> DecodedImage:
     return DecodedImage(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def run(values: np.ndarray, image: DecodedImage, *, colour: bool = True) -> Matte:
-    geometry = Geometry(image.width, image.height, values.shape[0])
-    return refine(RawMatte(values.astype(np.float32), geometry), image, colour=colour)
+def run(values: np.ndarray, image: DecodedImage, *, despill: bool = True) -> Matte:
+    return refine(RawMatte(values.astype(np.float32)), image, despill=despill)
 
 
 def disc(side: int, radius: float, ramp: float = 2.0) -> np.ndarray:
@@ -99,7 +98,7 @@ def test_an_empty_picture_has_no_subject() -> None:
 
 def test_without_colour_the_pixels_are_the_pictures() -> None:
     image = picture(200, 300)
-    assert run(disc(64, 20), image, colour=False).foreground is image.rgb
+    assert run(disc(64, 20), image, despill=False).foreground is image.rgb
     assert not np.array_equal(run(disc(64, 20), image).foreground, image.rgb)
 
 

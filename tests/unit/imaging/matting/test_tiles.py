@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from clearcut.imaging.matting import tiles as atlas_
-from clearcut.imaging.matting.edge_band import Span, find_spans, occupied
+from clearcut.imaging.matting import tiles as tiles_module
+from clearcut.imaging.matting.edge_band import Span, any_in_strips, find_spans
 from clearcut.imaging.matting.tiles import TileSet
 
 
@@ -14,7 +14,7 @@ def drawn(height: int, width: int, step: int, high: int, share: float) -> tuple[
     rows, columns = -(-height // step), -(-width // step)
     mask = (np.random.default_rng(height + step).random((rows, columns)) < share).astype(np.uint8)
     mask[-1, -1] = 1
-    found = find_spans(occupied(mask, high), high, rows, 1)
+    found = find_spans(any_in_strips(mask, high), high, rows, 1)
     covered = np.zeros((height, width), np.bool_)
     for run in found:
         covered[run.scaled(step, height, width).area] = True
@@ -30,7 +30,7 @@ SHAPES = [(50, 70, 3, 4), (7, 5, 1, 6), (1, 40, 2, 6), (64, 64, 4, 16), (41, 200
 def test_zoomed_as_the_whole_grid_is(
     height: int, width: int, step: int, high: int, share: float, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atlas_, "_BYTES", 7 * pixels)
+    monkeypatch.setattr(tiles_module, "_TILE_BYTES", 7 * pixels)
     found, covered = drawn(height, width, step, high, share)
     grid = -(-height // step), -(-width // step)
     plane = np.random.default_rng(1).random((*grid, 3), np.float32) * 255
@@ -41,7 +41,7 @@ def test_zoomed_as_the_whole_grid_is(
     (sheet,) = atlas.cells(1, plane)
     for trimmed in atlas.trimmed(4, *atlas.cells(4, plane, plane)):
         np.testing.assert_array_equal(trimmed, sheet)
-    for page in atlas.pages(7):
+    for page in atlas.tiles(7):
         page.scatter(page.zoom(sheet).astype(np.uint8), made)
     assert int(cv2.absdiff(made, wanted)[covered].max()) <= 1
     assert not made[~covered].any()
@@ -53,17 +53,17 @@ def test_what_is_gathered_goes_back_to_its_place(height: int, width: int, step: 
     rng = np.random.default_rng(2)
     rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     whole = np.zeros_like(rgb)
-    for page in TileSet(found, step, (height, width)).pages(7):
+    for page in TileSet(found, step, (height, width)).tiles(7):
         page.scatter(page.gather(rgb), whole)
     np.testing.assert_array_equal(whole, rgb * covered[..., None])
 
 
 def test_pages_hold_all_runs_once_and_no_more_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atlas_, "_BYTES", 7 * 3000)
-    monkeypatch.setattr(atlas_, "_LONGEST", 2500)
+    monkeypatch.setattr(tiles_module, "_TILE_BYTES", 7 * 3000)
+    monkeypatch.setattr(tiles_module, "_MAX_SPAN_PIXELS", 2500)
     found, covered = drawn(300, 400, 4, 4, 0.05)
     counted = np.zeros((300, 400), np.uint8)
-    for page in TileSet(found, 4, (300, 400)).pages(7):
+    for page in TileSet(found, 4, (300, 400)).tiles(7):
         sheet = page.gather(counted)
         assert sheet.size <= 3000
         page.scatter(sheet + np.uint8(1), counted)

@@ -1,4 +1,4 @@
-"""The memory of request bodies and fetched files against what ``check`` counts for them."""
+"""The memory of request bodies and fetched files stays within the estimate of ``check``."""
 
 import asyncio
 import base64
@@ -12,9 +12,9 @@ import pytest
 
 from clearcut.cli.check import _memory
 from clearcut.settings import MIB, Settings
-from clearcut.web.apis.removebg import INTAKE
+from clearcut.web.apis.removebg import UPLOAD
 from clearcut.web.request.body import Body
-from clearcut.web.request.memory import parsing_bytes, request_bytes
+from clearcut.web.request.limits import parsing_bytes, request_bytes
 from clearcut.web.request.upload import read_upload
 from tests.support.upload_bodies import feed
 
@@ -34,8 +34,8 @@ def chunks(body):
 
 
 @pytest.mark.parametrize(("kind", "content"), BODIES.values(), ids=BODIES)
-def test_text_bodies_take_no_more_than_is_counted(kind, content):
-    """Traced at each step on a thread: before it one request's body, in it what the thread takes besides."""
+def test_text_body_memory_stays_within_estimate(kind, content):
+    """Trace memory before and during each step on a thread."""
     waiting, peaks = [], []
 
     async def on_pool(work):
@@ -48,7 +48,7 @@ def test_text_bodies_take_no_more_than_is_counted(kind, content):
 
     async def scenario():
         body = Body(feed(chunks(content)), 10, lambda: 10)
-        return await read_upload({"content-type": kind}, b"", body, MAX, INTAKE, on_pool)
+        return await read_upload({"content-type": kind}, b"", body, MAX, UPLOAD, on_pool)
 
     tracemalloc.start()
     try:
@@ -65,7 +65,7 @@ def test_text_bodies_take_no_more_than_is_counted(kind, content):
 
 
 @pytest.mark.parametrize("fetch", [False, True])
-def test_check_counts_bodies_of_text_and_fetched_files(fetch):
+def test_check_counts_text_bodies_and_fetched_files(fetch):
     settings = Settings(fetch=fetch, slots=100, inflight_megapixels=100)
     (found,) = _memory(settings, 0, 100_000 * MIB, workers=2)
     counted = int(re.search(r"(\d+) MiB for 100 requests", found.text)[1])
