@@ -195,7 +195,7 @@ class Service:
         """Return once nobody waits for an answer and no step of a job is at work; no new step begins."""
         await self.slots.until_empty()
         if self.jobs is not None:
-            await self.jobs.rest()
+            await self.jobs.drain()
 
     async def on_pool(self, work: Callable[[], T]) -> T:
         """Do work on a request that is no step of the pipeline: on a thread of the pool, as the event loop must not."""
@@ -244,7 +244,7 @@ class Service:
     @property
     def _entered(self) -> int:
         """Requests and jobs that have made memory dirty since the start."""
-        return self.slots.entered + (self.jobs.finished if self.jobs is not None else 0)
+        return self.slots.entered + (self.jobs.finished_jobs if self.jobs is not None else 0)
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch

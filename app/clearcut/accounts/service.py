@@ -256,7 +256,7 @@ class AccountService:
         if expires_at < now:
             ledger = self._open_ledger()
             account = await self._call(lambda: ledger.find(key_id))
-            if len(self._cached_accounts) >= _MAX_CACHED_KEYS:  # most are probably invented ids
+            if len(self._cached_accounts) >= _MAX_CACHED_KEYS:  # invented ids could fill the memory
                 self._cached_accounts.clear()
             self._cached_accounts[key_id] = now + self._settings.key_cache_s, account
         return account

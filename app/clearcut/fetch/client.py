@@ -81,7 +81,7 @@ class FetchClient:
 
         Raises:
             UrlRefused: the policy does not allow the URL or a redirect.
-            FetchFailed: the file cannot be fetched; ``temporary`` tells whether a later attempt may succeed.
+            FetchFailed: the file cannot be fetched; ``temporary`` is true if a later attempt may succeed.
             TooManyBytes: the file is larger than ``max_bytes``.
         """
         started = time.monotonic()

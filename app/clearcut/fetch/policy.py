@@ -20,7 +20,7 @@ MAX_HEAD_BYTES = 16 * 1024
 
 ALLOWED_HOST = "a host that this service may reach"
 PUBLIC_HOST = "a host with a public IP address"
-"""Error text for private addresses and for host names that do not exist, so that callers cannot tell them apart."""
+"""Error text for private addresses and for host names that do not exist, so that callers cannot distinguish them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class FetchPolicy:
                 that no addresses could make valid are refused.
 
         Returns:
-            What is expected instead, for ``UrlRefused``; None if the URL is allowed.
+            The expected URL, for ``UrlRefused``; None if the URL is allowed.
         """
         if self._denied(host, port, addresses or ()):
             return ALLOWED_HOST

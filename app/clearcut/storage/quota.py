@@ -13,7 +13,7 @@ SEPARATOR = "--"
 
 
 def owned_key(owner: str, name: str) -> str:
-    """Return a key whose bytes count for ``owner``; an empty owner has no share."""
+    """Return a key with an owner. Its bytes count for the owner; without an owner they count for no share."""
     return f"{owner}{SEPARATOR}{name}" if owner else name
 
 

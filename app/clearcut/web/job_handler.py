@@ -67,7 +67,7 @@ class JobHandler:
 def register(service: Service, handler: JobHandler) -> None:
     """Let the job manager call the dialect's webhooks."""
     if service.jobs is not None:
-        service.jobs.payloads[handler.name] = handler.webhook_body
+        service.jobs.webhook_bodies[handler.name] = handler.webhook_body
 
 
 async def accept_job(service: Service, request: Request, handler: JobHandler) -> JobView:
@@ -84,8 +84,8 @@ async def accept_job(service: Service, request: Request, handler: JobHandler) ->
     await check_job_rate(service, request, account, handler.name, handler.per_minute)
     key = idempotency_key(request.headers) if account is not None else None
     if key is None:  # a repeated request needs no place in the queue
-        jobs.acceptance.require_place(account)
-    with jobs.door.enter(context.body) as slot:
+        jobs.acceptance.require_capacity(account)
+    with jobs.acceptance_slots.enter(context.body) as slot:
         with context.timing.stage("read"):
             job_request = await handler.read(request, context.body)
         slot.reacquire()
@@ -111,9 +111,9 @@ async def find_job(service: Service, request: Request, dialect: str) -> tuple[Jo
     account = await authenticate(service, request)
     job_id = request.path_params["id"]
     job = await jobs.find(job_id, account) if is_job_id(job_id) else None
-    if job is None or job.order.dialect != dialect:
+    if job is None or job.spec.dialect != dialect:
         raise JobNotFound
-    return job, jobs.link(job)
+    return job, jobs.output_url(job)
 
 
 async def read_image(service: Service, request: Request, text: str | None, field: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ async def settle():
 
 
 class Requests:
-    """Tasks that hold pixels, grow on an event, and log what they hold."""
+    """Tasks that hold pixels, grow on an event, and log each step."""
 
     def __init__(self, capacity):
         self.budget = PixelBudget(capacity)

@@ -100,13 +100,13 @@ def job_body(job: JobView, url: str | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": STATES[job.state],
-        "model": job.order.model,
+        "model": job.spec.model,
         "progress": PROGRESS[job.state],
         "result": _result(job, url),
         "error": outcome.message if outcome is not None and failed else None,
-        "creditCost": 0 if failed else job.order.cost,
-        "webhookStatus": job.hook,
-        "createdAt": timestamp(job.order.accepted),
+        "creditCost": 0 if failed else job.spec.cost,
+        "webhookStatus": job.webhook_state,
+        "createdAt": timestamp(job.spec.accepted),
         "completedAt": timestamp(outcome.finished) if outcome is not None else None,
     }
 

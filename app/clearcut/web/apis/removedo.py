@@ -52,7 +52,7 @@ def routes(service: Service) -> list[Route]:
         body = {
             "jobId": job.id,
             "status": STATES[job.state],
-            "createdAt": timestamp(job.order.accepted),
+            "createdAt": timestamp(job.spec.accepted),
             "estimatedCompletionTime": estimate(seconds),
         }
         return JSONResponse(body, 202)
@@ -77,7 +77,7 @@ def estimate(seconds: float) -> str:
 
 def job_body(job: JobView, url: str | None) -> dict[str, Any]:
     """Return the body of ``GET /api/v1/jobs/{id}``; ``url`` is the URL of the output."""
-    return webhook_body(job, url) | {"createdAt": timestamp(job.order.accepted)}
+    return webhook_body(job, url) | {"createdAt": timestamp(job.spec.accepted)}
 
 
 def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
