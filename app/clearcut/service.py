@@ -113,7 +113,7 @@ class Service:
         self.spans = optional_parts.create_tracer(settings)
         self._load = load
         self._tasks: list[asyncio.Task[None]] = []
-        self._watch_gauges()
+        self._connect_gauges()
 
     async def start(self) -> None:
         """Load the model on a thread of its own, so that health routes answer meanwhile; then become ready.
@@ -175,7 +175,7 @@ class Service:
             except StartupError as exc:
                 self.lifecycle.to(State.FAILED, str(exc))
                 raise
-        self.metrics.model(served.facts)
+        self.metrics.set_model(served.facts)
         self.lifecycle.to(State.READY)
         log.info("ready", extra={"fields": {"seconds": round(time.monotonic() - begun, 3), **served.facts}})
 
@@ -253,26 +253,17 @@ class Service:
         """Requests and jobs that have made memory dirty since the start."""
         return self.slots.entered + (self.jobs.finished if self.jobs is not None else 0)
 
-    def _watch_gauges(self) -> None:
-        watch = self.metrics.watch
-        watch("clearcut_slots", "Maximum concurrent requests.", lambda: self.slots.capacity)
-        watch("clearcut_slots_used", "Current concurrent requests.", lambda: self.slots.used)
-        watch("clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.lent)
-        watch("clearcut_inflight_pixels", "Decoded pixels in memory.", lambda: self.pixels.used)
-        watch("clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", self._pixels_capacity)
-        watch("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", lambda: self.pool.depth)
-        watch("clearcut_queue_depth", "Images that wait for the model.", lambda: self._of_batcher("depth"))
-        watch(
-            "clearcut_queue_capacity",
-            "Maximum number of images that wait for the model.",
-            lambda: self._of_batcher("capacity"),
-        )
-
-    def _pixels_capacity(self) -> float:
-        return self.pixels.capacity
-
-    def _of_batcher(self, name: str) -> float:
-        return float(getattr(self.batcher, name)) if self.batcher is not None else 0.0
+    def _connect_gauges(self) -> None:
+        """Let gauges read their value from the service when they are scraped."""
+        metrics = self.metrics
+        metrics.slots.set_function(lambda: self.slots.capacity)
+        metrics.slots_used.set_function(lambda: self.slots.used)
+        metrics.slow_uploads.set_function(lambda: self.slots.lent)
+        metrics.inflight_pixels.set_function(lambda: self.pixels.used)
+        metrics.inflight_pixels_capacity.set_function(lambda: self.pixels.capacity)
+        metrics.pool_depth.set_function(lambda: self.pool.depth)
+        metrics.queue_depth.set_function(lambda: self.batcher.depth if self.batcher is not None else 0)
+        metrics.queue_capacity.set_function(lambda: self.batcher.capacity if self.batcher is not None else 0)
 
 
 def pixel_capacity(settings: Settings, limit: int) -> int:

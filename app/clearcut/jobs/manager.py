@@ -59,10 +59,8 @@ class JobManager:
         """Here, since the start."""
         self.backlog = Backlog(settings.jobs_waiting)
         backlog = self.backlog
-        metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.counts.waiting)
-        metrics.watch(
-            "clearcut_jobs_processing", "Jobs that are being processed, on all nodes.", lambda: backlog.counts.at_work
-        )
+        metrics.jobs_queued.set_function(lambda: backlog.counts.waiting)
+        metrics.jobs_processing.set_function(lambda: backlog.counts.at_work)
 
     async def start(self, pipeline: Pipeline) -> OutputLinks:
         """Begin with what waits; what answers for the outputs' addresses.
