@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from clearcut.imaging.types import U8
-from clearcut.service import BYTES_PER_PIXEL
+from clearcut.memory_budget import BYTES_PER_PIXEL
 from tests.hostile.forms import KIND, Part, form
 from tests.hostile.oracle import cpu_seconds, resident_mib
 from tests.support.served import Server

@@ -179,7 +179,7 @@ class Pipeline:
             return await self._on_pool(self.later if later else self.pool, rank, trace, work)
 
         with self.batcher.expecting() if job.mask is None and not later else nullcontext() as arrival:
-            headers = await on_pool(Priority.LOOK, partial(self._probe, job, trace))
+            headers = await on_pool(Priority.PROBE, partial(self._probe, job, trace))
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
             header = headers["image_file"]
@@ -192,17 +192,17 @@ class Pipeline:
             async with self.pixels.hold(pixels + planned - header.pixels, later) as held:
                 trace.add("admission", trace.elapsed() - waited)
                 if job.mask is not None:
-                    image = await on_pool(Priority.BEGIN, partial(self._decode, job, headers, trace))
+                    image = await on_pool(Priority.PREPROCESS, partial(self._decode, job, headers, trace))
                     raw = None
                 else:
-                    image, model_input = await on_pool(Priority.BEGIN, partial(self._before, job, headers, trace))
+                    image, model_input = await on_pool(Priority.PREPROCESS, partial(self._before, job, headers, trace))
                     trace.current = "queue"
                     answer = await self.batcher.infer(model_input.tensor, trace.deadline, arrival, later)
                     trace.add("queue", answer.queue_s, ago=answer.run_s)
                     trace.add("inference", answer.run_s, f"batch={answer.batch_size}")
                     raw = RawMatte(answer.values, model_input.geometry)
                 most = min(planned, counted)
-                done = await on_pool(Priority.FINISH, partial(self._after, job, headers, image, raw, trace, most))
+                done = await on_pool(Priority.POSTPROCESS, partial(self._after, job, headers, image, raw, trace, most))
                 if isinstance(done, Refined):
                     if measured is not None:
                         await measured(done.output_pixels)
@@ -211,7 +211,7 @@ class Pipeline:
                     if done.output_pixels > planned:
                         await held.grow(done.output_pixels - planned)
                     trace.add("admission", trace.elapsed() - waited)
-                    done = await on_pool(Priority.FINISH, partial(self._outputs, job, headers, done, trace))
+                    done = await on_pool(Priority.POSTPROCESS, partial(self._outputs, job, headers, done, trace))
                 return done
 
     def _probe(self, job: CutoutRequest, trace: RequestTiming) -> Headers:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError, StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.factory import blob_store
@@ -192,11 +192,11 @@ def test_many_threads_at_once(bucket):
 
 
 def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start(bucket):
-    blobs = blob_store(settings.load({"CLEARCUT_BLOBS": bucket}))
+    blobs = blob_store(load_settings({"CLEARCUT_BLOBS": bucket}))
     blobs.put("a", b"x", "image/png", time.time() + HOUR)
     assert blobs.get("a").data == b"x"
     with pytest.raises(StartupError, match="CLEARCUT_BLOBS"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
 
 
 def test_a_jobs_picture_lies_in_the_bucket_and_any_node_hands_it_out(bucket, endpoint, tmp_path):

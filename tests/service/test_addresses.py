@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from clearcut import settings
 from clearcut.accounts.keys import Quotas
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
 from tests.service.test_contract import decoded, picture
@@ -261,7 +261,7 @@ def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monke
     with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
         on_stage(None, fetch="on")
     with pytest.raises(StartupError, match=r"CLEARCUT_BLOBS needs s3fs: pip install '\.\[s3\]'"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
 
 
 def test_a_list_that_cannot_be_read_refuses_to_start_even_while_nothing_is_fetched():

@@ -7,7 +7,7 @@ from clearcut.system import memory_limit
 
 BUFFERS = """
 import numpy, psutil
-from clearcut.system import give_back_memory, keep_freed_memory
+from clearcut.system import release_free_memory, keep_freed_memory
 assert keep_freed_memory()
 process = psutil.Process()
 before = process.memory_info().rss
@@ -19,7 +19,7 @@ kept = process.memory_info().rss
 again = [numpy.ones(30_000_000, numpy.uint8) for _ in range(4)]
 new_faults = __import__("resource").getrusage(0).ru_minflt - faults
 again = None
-give_back_memory()
+release_free_memory()
 after = process.memory_info().rss
 print(kept - before, new_faults, after - before)
 """

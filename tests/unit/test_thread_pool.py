@@ -16,7 +16,7 @@ def held():
         entered.set()
         gate.wait(10)
 
-    pool.put(Priority.BEGIN, occupy)
+    pool.put(Priority.PREPROCESS, occupy)
     assert entered.wait(10)
     yield pool, gate
     gate.set()
@@ -26,7 +26,7 @@ def held():
 def test_work_nearest_to_its_answer_goes_first_and_in_order_of_arrival(held):
     pool, gate = held
     done = []
-    ranks = [Priority.BEGIN, Priority.FINISH, Priority.LOOK, Priority.BEGIN, Priority.FINISH]
+    ranks = [Priority.PREPROCESS, Priority.POSTPROCESS, Priority.PROBE, Priority.PREPROCESS, Priority.POSTPROCESS]
     futures = [pool.put(rank, lambda n=n: done.append(n)) for n, rank in enumerate(ranks)]
     assert pool.depth == 5
     gate.set()
@@ -38,8 +38,8 @@ def test_work_nearest_to_its_answer_goes_first_and_in_order_of_arrival(held):
 def test_cancelled_work_never_runs(held):
     pool, gate = held
     ran = []
-    first = pool.put(Priority.BEGIN, lambda: ran.append("first"))
-    second = pool.put(Priority.BEGIN, lambda: ran.append("second"))
+    first = pool.put(Priority.PREPROCESS, lambda: ran.append("first"))
+    second = pool.put(Priority.PREPROCESS, lambda: ran.append("second"))
     assert first.cancel()
     gate.set()
     second.result(10)
@@ -50,16 +50,16 @@ def test_an_exception_reaches_its_own_future_and_the_thread_lives_on(held):
     pool, gate = held
     gate.set()
     with pytest.raises(ZeroDivisionError):
-        pool.put(Priority.FINISH, lambda: 1 // 0).result(10)
-    assert pool.put(Priority.FINISH, lambda: 42).result(10) == 42
+        pool.put(Priority.POSTPROCESS, lambda: 1 // 0).result(10)
+    assert pool.put(Priority.POSTPROCESS, lambda: 42).result(10) == 42
 
 
 def test_close_cancels_what_waits_and_what_comes(held):
     pool, gate = held
-    waiting = pool.put(Priority.BEGIN, lambda: None)
+    waiting = pool.put(Priority.PREPROCESS, lambda: None)
     pool.shutdown()
     assert waiting.cancelled()
-    assert pool.put(Priority.BEGIN, lambda: None).cancelled()
+    assert pool.put(Priority.PREPROCESS, lambda: None).cancelled()
     gate.set()
 
 

@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
             try:
                 await serving
             finally:
-                await self.service.say_the_last()
+                await self.service.flush_traces()
         return self.exit_code
 
     async def _drain(self) -> None:

@@ -60,7 +60,7 @@ def routes(service: Service) -> list[Route]:
                 "name": "clearcut",
                 "version": __version__,
                 "state": service.lifecycle.state.value,
-                "model": served.facts if served is not None else None,
+                "model": served.labels if served is not None else None,
                 "inference": served.plan.to_dict() if served is not None else None,
                 "workers": service.workers,
                 "limits": {

@@ -11,12 +11,12 @@ import pytest
 
 from clearcut.__main__ import main
 from clearcut.cli import models as models_command
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.inference.model_files import load_model, pin_path, read_pin
 from clearcut.inference.startup.self_test import golden_of_model
 from clearcut.model_store.progress import ProgressBar, line
-from clearcut.settings import load
 from tests.support.model_origin import published
 from tests.unit.inference.conftest import MEAN, build
 from tests.unit.inference.conftest import models as models
@@ -47,7 +47,7 @@ class Shop:
     def run(self, command: str, **environ: str) -> tuple[int, str]:
         parser = argparse.ArgumentParser()
         models_command.add_commands(parser.add_subparsers(dest="command"))
-        settings = load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+        settings = load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
         code = models_command.run(parser.parse_args(["models", *command.split()]), settings, self.folder)
         return code, self._capsys.readouterr().out
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import FetchFailed, StartupError, UrlRefused
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.ip_ranges import embedded_ipv4, is_public
@@ -189,7 +189,7 @@ def test_a_refusal_says_what_to_write_instead(url, words):
 
 
 def rules(**environ):
-    return fetch_policy(settings.load({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
+    return fetch_policy(load_settings({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
 
 
 def verdict(given, url, *addresses):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import InvalidSignature, OutputExpired, StartupError
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.storage.signed_urls import sign_url, verify
@@ -64,7 +64,7 @@ def test_an_expired_address_that_is_not_ours_tells_nothing():
 
 
 def configured(**environ):
-    return settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    return load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
 
 
 def test_a_secret_is_made_once_and_kept_for_its_owner(tmp_path):

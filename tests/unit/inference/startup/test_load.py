@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from clearcut.environment import load_settings
 from clearcut.inference.startup import load as startup_load
 from clearcut.inference.startup.load import load_configured_model
-from clearcut.settings import load
 
 
 def test_the_second_start_does_what_the_first_one_chose(tmp_path: Path) -> None:
-    settings = load({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(tmp_path / "plans")})
+    settings = load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(tmp_path / "plans")})
     model, first = load_configured_model(settings)
     (kept,) = (tmp_path / "plans").iterdir()
     content = json.loads(kept.read_text())
@@ -34,13 +34,13 @@ def test_the_second_start_does_what_the_first_one_chose(tmp_path: Path) -> None:
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
-    load_configured_model(load({"CLEARCUT_MODEL": "clearcut-s"}))
+    load_configured_model(load_settings({"CLEARCUT_MODEL": "clearcut-s"}))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_cpu_chose_is_not_used_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = tmp_path / "plans"
-    settings = load({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)})
+    settings = load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)})
     load_configured_model(settings)
     before = {path.name: path.read_bytes() for path in plans.iterdir()}
     asked: list[dict[str, object]] = []
@@ -53,5 +53,7 @@ def test_what_a_cpu_chose_is_not_used_on_a_gpu(tmp_path: Path, monkeypatch: pyte
 
 def test_looking_keeps_nothing(tmp_path: Path) -> None:
     plans = tmp_path / "plans"
-    load_configured_model(load({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)}), keep=False)
+    load_configured_model(
+        load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False
+    )
     assert not plans.exists()
