@@ -178,7 +178,7 @@ class Pipeline:
                 await turn()
             return await self._on_pool(self.later if later else self.pool, rank, trace, work)
 
-        with self.batcher.expecting() if job.mask is None and not later else nullcontext() as arrival:
+        with self.batcher.announce() if job.mask is None and not later else nullcontext() as arrival:
             headers = await on_pool(Priority.PROBE, partial(self._probe, job, trace))
             trace.current = "admission"
             pixels = sum(header.pixels for header in headers.values())
@@ -231,7 +231,7 @@ class Pipeline:
             image = decode(job.image, headers["image_file"], self._reduction(job, headers))
         if job.moderate and self.moderator is not None:
             with trace.stage("moderation"):
-                label = self.moderator.refusal(prepare(image, self.moderator.entry.input).tensor)
+                label = self.moderator.refusal(prepare(image, self.moderator.input).tensor)
             if label is not None:
                 raise ModerationRefused(label)
         return image

@@ -26,7 +26,7 @@ from clearcut.fetch.policy import fetch_policy
 from clearcut.inference.edge_model import OnnxEdgeModel, find_edge_model
 from clearcut.inference.manifest import models_folder
 from clearcut.inference.moderation import load_moderator
-from clearcut.inference.providers import runtime_version
+from clearcut.inference.runtime import runtime_version
 from clearcut.inference.startup.load import load_configured_model
 from clearcut.memory_estimate import estimate_memory
 from clearcut.service import NO_FETCH_CLIENT, NO_TRACER
@@ -159,7 +159,7 @@ def check_moderation(settings: Settings) -> Iterator[Finding]:
     """A configured moderation model must load and run."""
     moderator = load_moderator(settings.model_dir)
     if moderator is not None:
-        yield Finding("ok", "moderation", f"{moderator.entry.file}, for jobs that request moderation")
+        yield Finding("ok", "moderation", f"{moderator.file}, for jobs that request moderation")
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:

@@ -89,5 +89,5 @@ def test_a_model_file_that_was_damaged_while_the_service_was_down(tmp_path):
 def test_an_execution_provider_that_is_not_there(device):
     done = refused_start(device=device)
     assert done.returncode == 1
-    assert f"Device '{device}' was asked for and cannot be had" in done.stderr
+    assert f"Device '{device}' was requested and is not available" in done.stderr
     assert "Traceback" not in done.stderr

@@ -59,7 +59,7 @@ def test_public_address_and_missing_device_are_errors(monkeypatch):
     monkeypatch.setattr("clearcut.inference.session.unavailable_reason", lambda device: "no such device")
     found = findings(host="0.0.0.0", device="cuda")
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in found["address"].text
-    assert "'cuda' was asked for and cannot be had: no such device" in found["model"].text
+    assert "'cuda' was requested and is not available: no such device" in found["model"].text
     assert "self-test" not in found
 
 

@@ -1,4 +1,4 @@
-"""Small real ONNX models, built here, with a manifest beside them."""
+"""Small ONNX models with a manifest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
+from clearcut.inference.model_files import ModelFile, golden_toml
+from clearcut.inference.startup.self_test import record_golden
 
 SIDE = 16
 
@@ -32,26 +35,26 @@ min = 1
 max = {batch_max}
 """
 
-# The red channel, with a 1 x 1 convolution: sharp enough between the golden picture's figure and its ground.
+# The red channel, by a 1 x 1 convolution. It separates the figure of the golden image from the background.
 MEAN = [helper.make_node("Conv", ["image", "weights"], ["matte"], kernel_shape=[1, 1])]
-# As an export with its batch size baked in goes wrong: each item gets the mean over the batch.
+# The error of an export with a fixed batch size: each image gets the mean of the batch.
 MIXED = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1),
     helper.make_node("Shape", ["each"], ["shape"]),
     helper.make_node("Expand", ["mean", "shape"], ["matte"]),
 ]
-# Works for one, raises for more.
+# Works for one image, fails for more.
 ONLY_ONE = [
     helper.make_node("Reshape", ["image", "single"], ["fixed"]),
     helper.make_node("Conv", ["fixed", "weights"], ["matte"], kernel_shape=[1, 1]),
 ]
-# Not a number wherever the picture is dark.
+# NaN where the image is dark.
 NAN = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("Log", ["each"], ["matte"]),
 ]
-# No channel axis in its answer.
+# Output without a channel axis.
 FLAT = [
     helper.make_node("Conv", ["image", "weights"], ["each"], kernel_shape=[1, 1]),
     helper.make_node("Squeeze", ["each", "axis"], ["matte"]),
@@ -81,16 +84,21 @@ def build(nodes: list[onnx.NodeProto]) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def golden_table(model: ModelFile) -> str:
+    """The manifest's ``golden`` table of a model."""
+    return golden_toml(f"models.{model.entry.name}.golden", record_golden(model))
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> ModelMaker:
-    """A function that puts a model and its manifest entry into a folder of its own, and returns the folder."""
+    """A function that writes a model and its manifest entry into a folder and returns the folder."""
 
-    def make(name: str = "tiny", nodes: list[onnx.NodeProto] = MEAN, golden: str = "", **facts: object) -> Path:
+    def make(name: str = "tiny", nodes: list[onnx.NodeProto] = MEAN, golden: str = "", **fields: object) -> Path:
         data = build(nodes)
         (tmp_path / f"{name}.onnx").write_bytes(data)
         values = {"output": "probability", "side": SIDE, "batch_max": 8, "sha256": hashlib.sha256(data).hexdigest()}
         with (tmp_path / "manifest.toml").open("a") as manifest:
-            manifest.write(ENTRY.format(name=name, **(values | facts)) + golden)
+            manifest.write(ENTRY.format(name=name, **(values | fields)) + golden)
         return tmp_path
 
     return make

@@ -11,7 +11,8 @@ from typing import Any
 from clearcut.errors import StartupError
 from clearcut.inference.manifest import MANIFEST, ModelEntry, find_entry, models_folder, read_manifest
 from clearcut.inference.model_files import ModelFile
-from clearcut.inference.providers import GpuOptions, choose_device, runtime_version
+from clearcut.inference.providers import GpuOptions, choose_device
+from clearcut.inference.runtime import runtime_version
 from clearcut.inference.session import OnnxEngine
 from clearcut.inference.types import Engine
 from clearcut.settings import Settings
