@@ -41,7 +41,7 @@ def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, ne
         f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
         f"views = {views}\n{worth}\n"
         f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
-        f'pictures = "{near.pictures} held-out pictures of the pool, against fp32 on {seen}"\n\n'
+        f'measured_on = "{near.pictures} held-out images of the pool, against fp32 on {seen}"\n\n'
         + golden_toml(f"{name}.golden", record_golden(model_of(entry, data)))
     )
 

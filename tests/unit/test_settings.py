@@ -14,13 +14,13 @@ def test_defaults_are_safe():
     assert loaded.max_side == 16_384
 
 
-def test_reads_only_its_own_variables_and_treats_empty_as_absent():
+def test_ignores_other_and_empty_variables():
     loaded = load_settings({"CLEARCUT_PORT": "9000", "CLEARCUT_MODEL": "", "PORT": "1"})
     assert loaded.port == 9000
     assert loaded.model == settings.Settings().model
 
 
-def test_all_faults_are_reported_together_and_name_their_variable():
+def test_all_errors_are_reported_with_their_variable():
     with pytest.raises(StartupError) as caught:
         load_settings({"CLEARCUT_SLOTS": "many", "CLEARCUT_PORT": "99999", "CLEARCUT_PRT": "1"})
     text = str(caught.value)
@@ -30,7 +30,7 @@ def test_all_faults_are_reported_together_and_name_their_variable():
 
 
 @pytest.mark.parametrize("value", ["0", "1,,2", "a", "1,0", "-1"])
-def test_bucket_lists_are_checked(value):
+def test_invalid_bucket_list(value):
     with pytest.raises(StartupError, match="CLEARCUT_BUCKETS"):
         load_settings({"CLEARCUT_BUCKETS": value})
 

@@ -79,7 +79,7 @@ class Parity(Table):
     """Mean IoU at threshold 0.5."""
     mae: Fraction
     """Largest mean absolute difference of an image."""
-    measured_on: Text = Field(validation_alias="pictures")
+    measured_on: Text = Field(validation_alias=AliasChoices("measured_on", "pictures"))
     """Description of the images, with their number."""
 
 

@@ -23,7 +23,7 @@ at_most = {at_most}
 [models.tiny.variants.{precision}.parity]
 iou = 0.99
 mae = 0.01
-pictures = "of a test"
+measured_on = "a test"
 """
 WRONG = (
     "[models.tiny.variants.int8.golden]\ntolerance = 0.02\ngrid = ["
