@@ -60,8 +60,8 @@ class Service:
         self.fetch_shares = FetchShares(settings.slots, self.slots.rate)
         self.transfers = Transfers(memory_limit() // TRANSFERS_SHARE)
         self.pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
-        self.access = AccountService(settings, self._charge_closed)
-        self.replays = IdempotencyCache(settings.replay_mb * MIB)
+        self.accounts = AccountService(settings, self._charge_closed)
+        self.idempotency_cache = IdempotencyCache(settings.replay_mb * MIB)
         self.workers = settings.workers or cpu_quota()
         self.pool = ThreadPool(self.workers)
         self.low_priority_pool = ThreadPool(max(1, self.workers // 2), JOBS_NICE) if settings.jobs != "off" else None
@@ -72,17 +72,17 @@ class Service:
         """Signed URLs of stored outputs; None while no outputs are stored."""
         self.downloads = Slots(settings.slots)
         """Slots for downloads of stored outputs, which use no request slot."""
-        self.jobs = _create_jobs(settings, self.access, self.metrics, self.workers)
+        self.jobs = _create_jobs(settings, self.accounts, self.metrics, self.workers)
         """The asynchronous jobs; None while they are disabled."""
-        self.cutouts = 0
+        self.cutout_count = 0
         """Number of cut-outs returned since the start."""
-        self.served: ServedModel | None = None
+        self.model: ServedModel | None = None
         """The loaded model; None until ``start`` has loaded it."""
         self.batcher: Batcher | None = None
         self.pipeline: Pipeline | None = None
         self.failed = asyncio.Event()
         """Set when the process must exit with an error."""
-        self.spans = _create_tracer(settings)
+        self.tracer = _create_tracer(settings)
         """Sends traces; None without a collector."""
         self._load = load
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,8 +113,8 @@ class Service:
 
         settings = self.settings
         self.fetcher = _create_fetcher(settings, self.metrics)
-        await self.access.start()
-        model = self.served = await asyncio.to_thread(self._load)
+        await self.accounts.start()
+        model = self.model = await asyncio.to_thread(self._load)
         self.batcher = Batcher(
             model.engines,
             model.plan.buckets,
@@ -152,7 +152,7 @@ class Service:
             await self.jobs.stop(1.0)
         if self.batcher is not None:
             await asyncio.to_thread(self.batcher.close, drain=True, timeout=5.0)
-        await self.access.stop()
+        await self.accounts.stop()
         for task in self._tasks:
             task.cancel()
         self.pool.shutdown()
@@ -162,8 +162,8 @@ class Service:
 
     async def flush_traces(self) -> None:
         """Send the remaining traces. Call this after the last response."""
-        if self.spans is not None:
-            await self.spans.close()
+        if self.tracer is not None:
+            await self.tracer.close()
 
     async def until_idle(self) -> None:
         """Return when no request and no step of a job is in progress. No new step starts after that."""
@@ -177,7 +177,7 @@ class Service:
 
     def count(self, result: CutoutResult, bytes_in: int) -> None:
         """Record a finished request in the metrics and in the rate of the request slots."""
-        self.cutouts += len(result.answers)
+        self.cutout_count += len(result.answers)
         self.slots.rate.completed()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)

@@ -60,7 +60,7 @@ def states(url):
 
 async def settled(on):
     """Wait until everything is charged or given back."""
-    await until(lambda: on.service.access._unsettled == 0)
+    await until(lambda: on.service.accounts._unsettled == 0)
 
 
 def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
@@ -425,8 +425,8 @@ def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledg
         again = {"idempotency-key": "order-17"}
         first = await send(on, key, headers=again)
         quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
-        runs = on.service.cutouts
-        on.service.replays = IdempotencyCache(0)  # as if the response had been evicted
+        runs = on.service.cutout_count
+        on.service.idempotency_cache = IdempotencyCache(0)  # as if the response had been evicted
         worked = await send(on, key, headers=again)
         await settled(on)
         return first, quoted, worked, runs

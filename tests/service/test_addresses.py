@@ -230,7 +230,7 @@ def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_
         async def ask(order, where=url):
             headers = {"x-api-key": key, "idempotency-key": order}
             answer = await on.client.post(REMOVE, **form(image_url=where), headers=headers)
-            await until(lambda: on.service.access._unsettled == 0)
+            await until(lambda: on.service.accounts._unsettled == 0)
             return answer
 
         first = await ask("one")

@@ -29,7 +29,7 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
         try:
             assert isinstance(service.pipeline.edges, OnnxEdgeModel) is edges
             assert service.pipeline.moderator is None
-            assert service.served.labels["edges"] == ("yes" if edges else "no")
+            assert service.model.labels["edges"] == ("yes" if edges else "no")
         finally:
             await service.stop()
 

@@ -46,7 +46,7 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
 async def identify(service: Service, request: Request) -> Account | None:
     """Whose request it is; None for an anonymous caller where that is allowed. Raises as ``Access.identify``."""
-    account = await service.access.identify(presented_key(request.headers))
+    account = await service.accounts.identify(presented_key(request.headers))
     if account is not None:
         RequestContext.of(request).facts["account"] = account.id
     return account
@@ -64,10 +64,10 @@ async def admit(service: Service, request: Request, has_job: JobExists | None = 
     """
     exchange = RequestContext.of(request)
     account = await identify(service, request)
-    _note(exchange, await service.access.quotas.count_request(account))
-    exchange.held.enter_context(service.access.entered(account))
+    _note(exchange, await service.accounts.quotas.count_request(account))
+    exchange.held.enter_context(service.accounts.entered(account))
     key = idempotency_key(request.headers) if account is not None else None
-    if not await service.access.can_request(account, key):
+    if not await service.accounts.can_request(account, key):
         known = account is not None and key is not None and has_job is not None and await has_job(account, key)
         if not known:
             raise PaymentRequired("The key has no credits left")
@@ -80,7 +80,7 @@ async def count_job(service: Service, request: Request, account: Account | None,
     Raises:
         RateLimited: it is one too many.
     """
-    _note(RequestContext.of(request), await service.access.quotas.count_job(account, policy, quota))
+    _note(RequestContext.of(request), await service.accounts.quotas.count_job(account, policy, quota))
 
 
 async def count_pixels(exchange: RequestContext, count: MegapixelCount, pixels: int) -> None:
@@ -96,7 +96,7 @@ async def reserve(service: Service, request: Request, account: Account | None, u
     """Reserve the request's credits, to be charged before its response starts; None without an account."""
     if account is None:
         return None
-    access = service.access
+    access = service.accounts
     charge = await access.open(account, await _idempotency(service, request, upload))
     exchange = RequestContext.of(request)
     exchange.before_response.append(lambda: access.charge(charge))
@@ -112,7 +112,7 @@ async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) 
     """
     if charge is not None and charge.idempotent:
         fetched = {role: upload.files[role] for role in upload.addresses}
-        await service.access.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
+        await service.accounts.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
 
 
 def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:

@@ -54,7 +54,7 @@ def routes(service: Service) -> list[Route]:
 
     async def info(_: Request) -> Response:
         settings = service.settings
-        served = service.served
+        served = service.model
         return JSONResponse(
             {
                 "name": "clearcut",

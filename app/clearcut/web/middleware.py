@@ -149,7 +149,7 @@ class RequestMiddleware:
 
     def _place_in_trace(self, exchange: RequestContext, scope: Scope, headers: Headers) -> None:
         parent = parse_traceparent(headers.getlist("traceparent"))
-        spans = self.service.spans
+        spans = self.service.tracer
         if spans is not None and scope["path"] not in _UNTRACED:
             exchange.span = spans.begin(scope["method"], parent, ",".join(headers.getlist("tracestate")))
             exchange.trace_id = exchange.span.trace_id
@@ -157,7 +157,7 @@ class RequestMiddleware:
             exchange.trace_id = parent.trace_id
 
     def _end_span(self, exchange: RequestContext, line: dict[str, Any], error: ClearcutError | None) -> None:
-        if self.service.spans is None or exchange.span is None:
+        if self.service.tracer is None or exchange.span is None:
             return
         attributes = {
             "http.request.method": line["method"],
@@ -171,7 +171,7 @@ class RequestMiddleware:
         if error is not None:
             attributes["error.type"] = error.reason
         fault = error.reason if error is not None and line["status"] >= 500 else None
-        self.service.spans.end(exchange.span, f"{line['method']} {line['route']}", exchange.trace, attributes, fault)
+        self.service.tracer.end(exchange.span, f"{line['method']} {line['route']}", exchange.trace, attributes, fault)
 
     def _account(self, scope: Scope, exchange: RequestContext, status: int, error: ClearcutError | None) -> None:
         metrics, trace = self.service.metrics, exchange.trace

@@ -82,7 +82,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
     read = None if upload.addresses else operation.read_job(upload)
     charge = await reserve(service, request, account, upload)
-    if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
+    if charge is not None and (kept := service.idempotency_cache.get(charge.key_id, charge.id)) is not None:
         return _again(kept)
     if service.fetcher is not None and upload.addresses:
         with service.fetch_shares.enter(account.id if account is not None else ""):
@@ -91,7 +91,7 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     job, ignored = read or operation.read_job(upload)
     sources = {role: name for role, (name, _) in upload.addresses.items()}
 
-    count = service.access.quotas.megapixels(account)
+    count = service.accounts.quotas.megapixels(account)
 
     async def measured(pixels: int) -> None:
         await count_pixels(exchange, count, pixels)
@@ -110,10 +110,10 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     exchange.format = result.answers[0].image.format
     exchange.facts |= log_fields(result)
     response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
-    if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
+    if charge is not None and charge.idempotent and service.idempotency_cache.fits(len(response.body)):
         body = await service.on_pool(lambda: bytes(response.body))
         kept = CachedResponse(response.status_code, tuple(response.raw_headers), body)
-        service.replays.keep(charge.key_id, charge.id, kept)
+        service.idempotency_cache.keep(charge.key_id, charge.id, kept)
     return response
 
 

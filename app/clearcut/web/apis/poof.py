@@ -41,9 +41,9 @@ def routes(service: Service) -> list[Route]:
     async def me(request: Request) -> Response:
         """The caller's account; without one an unlimited plan, and what this process has served since it started."""
         account = await identify(service, request)
-        organization, plan, most, used = "self-hosted", "self-hosted", UNLIMITED, service.cutouts
+        organization, plan, most, used = "self-hosted", "self-hosted", UNLIMITED, service.cutout_count
         if account is not None:
-            usage = await service.access.usage(account)
+            usage = await service.accounts.usage(account)
             organization, plan, used = account.id, usage.account.plan, usage.used
             most = UNLIMITED if usage.left is None else usage.account.credits
         return JSONResponse(

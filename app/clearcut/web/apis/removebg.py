@@ -129,7 +129,7 @@ def routes(service: Service) -> list[Route]:
         own = await identify(service, request)
         if own is None:
             return JSONResponse(account_body(UNLIMITED, "enterprise"))
-        usage = await service.access.usage(own)
+        usage = await service.accounts.usage(own)
         kind = {"monthly": "subscription", "prepaid": "payg"}.get(usage.account.plan, "enterprise")
         return JSONResponse(account_body(UNLIMITED if usage.left is None else usage.left, kind))
 
