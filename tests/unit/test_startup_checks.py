@@ -27,7 +27,7 @@ def findings(**environ: str) -> dict[str, Finding]:
 def test_default_check_passes_on_any_cpu(vnni, monkeypatch):
     monkeypatch.setattr("clearcut.inference.startup.precision.has_vnni", lambda *_: vnni)
     found = findings()
-    assert {each.severity for each in found.values()} <= {"ok", "note"}
+    assert {finding.severity for finding in found.values()} <= {"ok", "note"}
     assert found["provider"].severity == "ok"
     assert "clearcut-m" in found["model"].text
     assert "cpu" in found["provider"].text
@@ -46,12 +46,12 @@ def test_all_problems_are_reported_at_once(tmp_path):
             database_url="mysql://here/there",
             data_dir=str(tmp_path / "file" / "data"),
         )
-    faults = " | ".join(each.text for each in found.values() if each.severity == "error")
-    assert "CLEARCUT_SLOTZ: unknown setting; did you mean CLEARCUT_SLOTS?" in faults
-    assert "CLEARCUT_LANES" in faults
-    assert "cannot listen on 127.0.0.1:" in faults
-    assert "Unknown model 'u3net'" in faults
-    assert "only sqlite and postgresql" in faults
+    errors = " | ".join(finding.text for finding in found.values() if finding.severity == "error")
+    assert "CLEARCUT_SLOTZ: unknown setting; did you mean CLEARCUT_SLOTS?" in errors
+    assert "CLEARCUT_LANES" in errors
+    assert "cannot listen on 127.0.0.1:" in errors
+    assert "Unknown model 'u3net'" in errors
+    assert "only sqlite and postgresql" in errors
     assert found["data"].severity == "note"
 
 
