@@ -82,7 +82,7 @@ async def lone() -> list[float]:
     added = []
     for _ in range(LONE_CALLS):
         begun = time.perf_counter()
-        with batcher.expecting() as arrival:
+        with batcher.announce() as arrival:
             await batcher.infer(tensor, time.monotonic() + 30, arrival)
         added.append(time.perf_counter() - begun - engine.took_s)
         await asyncio.sleep(0.003)

@@ -27,7 +27,7 @@ from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.options import RemoveOptions
 from clearcut.imaging.types import F32, U8, DecodedImage, Matte, RawMatte
 from clearcut.inference.edge_model import load_edge_model
-from clearcut.system import give_back_memory, keep_freed_memory
+from clearcut.system import keep_freed_memory, release_free_memory
 
 SIZES = {"1 MP": 1e6, "12 MP": 12e6}
 TURNS = 25
@@ -130,7 +130,7 @@ def extra_memory(step: Callable[[], object]) -> float:
     if not reset.exists():
         return 0.0
     step()  # what is loaded at the first call is not the picture's
-    give_back_memory()
+    release_free_memory()
     reset.write_text("5")
     before = resident("VmRSS")
     kept = step()

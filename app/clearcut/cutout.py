@@ -154,7 +154,7 @@ class CutoutSteps:
         moderator = self.engine.moderator
         if self.request.moderate and moderator is not None:
             with self.timing.stage("moderation"):
-                label = moderator.refusal(prepare(image, moderator.entry.input).tensor)
+                label = moderator.refusal(prepare(image, moderator.input).tensor)
             if label is not None:
                 raise ModerationRefused(label)
         return image

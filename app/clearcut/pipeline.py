@@ -129,18 +129,18 @@ class Pipeline:
                 outputs.append(steps.encode(cutout, matte, refined, options))
             return steps.result(outputs)
 
-        announced = self.batcher.expecting() if request.mask is None and not low_priority else nullcontext()
+        announced = self.batcher.announce() if request.mask is None and not low_priority else nullcontext()
         with announced as arrival:
-            await on_pool(Priority.LOOK, steps.probe)
+            await on_pool(Priority.PROBE, steps.probe)
             async with self._admit(steps, count_pixels, low_priority) as admission:
-                image, model_input = await on_pool(Priority.BEGIN, decode_and_prepare)
+                image, model_input = await on_pool(Priority.PREPROCESS, decode_and_prepare)
                 raw = await self._infer(model_input, timing, arrival, low_priority)
-                result = await on_pool(Priority.FINISH, refine_and_output)
+                result = await on_pool(Priority.POSTPROCESS, refine_and_output)
                 if isinstance(result, CutoutResult):
                     return result
                 refined = result
                 await self._admit_outputs(refined, admission, count_pixels, timing)
-                return await on_pool(Priority.FINISH, lambda: compose_and_encode(refined))
+                return await on_pool(Priority.POSTPROCESS, lambda: compose_and_encode(refined))
 
     @asynccontextmanager
     async def _admit(

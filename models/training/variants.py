@@ -20,8 +20,8 @@ from pathlib import Path
 import onnx
 
 from clearcut.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
-from clearcut.inference.model_files import ModelFile, golden_lines
-from clearcut.inference.startup.self_test import golden_of_model
+from clearcut.inference.model_files import ModelFile, golden_toml
+from clearcut.inference.startup.self_test import record_golden
 
 from .graphs import expanded, half, mirrored
 from .quantise import Parity, compare, pictures_of, quantise, run_all
@@ -41,8 +41,8 @@ def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, ne
         f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
         f"views = {views}\n{worth}\n"
         f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
-        f'pictures = "{near.pictures} held-out pictures of the pool, against fp32 on {seen}"\n\n'
-        + golden_lines(f"{name}.golden", golden_of_model(model_of(entry, data)))
+        f'measured_on = "{near.pictures} held-out images of the pool, against fp32 on {seen}"\n\n'
+        + golden_toml(f"{name}.golden", record_golden(model_of(entry, data)))
     )
 
 
@@ -62,7 +62,7 @@ def rewritten(text: str, entry: ModelEntry, plain: bytes, variants: str) -> str:
     text, count = re.subn(rf'({name}\n(?:[^\[].*\n|\n)*?sha256 = ")[0-9a-f]{{64}}"', rf'\g<1>{digest}"', text)
     if count != 1:
         raise ValueError(f"the manifest's {entry.name} has no sha256")
-    golden = golden_lines(f"models.{entry.name}.golden", golden_of_model(model_of(entry, plain)))
+    golden = golden_toml(f"models.{entry.name}.golden", record_golden(model_of(entry, plain)))
     begin, end = f"# variants of {entry.name}: made by `make export-variants`\n", f"# end of {entry.name}'s variants\n"
     text = re.sub(rf"\n{re.escape(begin)}.*?{re.escape(end)}", "", text, flags=re.S)
     table = re.escape(f"[models.{entry.name}.golden]")

@@ -90,5 +90,5 @@ def test_damaged_model_file_prevents_start(tmp_path):
 def test_missing_execution_provider_prevents_start(device):
     done = refused_start(device=device)
     assert done.returncode == 1
-    assert f"Device '{device}' was asked for and cannot be had" in done.stderr
+    assert f"Device '{device}' was requested and is not available" in done.stderr
     assert "Traceback" not in done.stderr

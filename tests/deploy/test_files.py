@@ -12,9 +12,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clearcut.cli.check import _memory
 from clearcut.service import build
 from clearcut.settings import MIB, PREFIX, Settings
+from clearcut.startup_checks import memory_finding
 from tests.support.container.dockerfile import read as read_dockerfile
 from tests.support.deploy_files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
 from tests.support.fakes import Stage, on_stage
@@ -234,8 +234,8 @@ def test_memory_limit_covers_largest_load(limit):
         (container,) = given["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
         given = container["resources"]["limits"]["memory"]
-    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
-    assert finding.verdict == "ok", finding
+    finding = memory_finding(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
+    assert finding.severity == "ok", finding
 
 
 def test_gpu_pod_requests_gpu():

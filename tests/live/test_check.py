@@ -31,7 +31,7 @@ def test_check_reports_used_port_and_unknown_setting(server):
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{server.port}" in done.stdout
     assert "did you mean CLEARCUT_SLOTS?" in done.stdout
-    assert done.stdout.endswith("2 fault(s): the service would not start\n")
+    assert done.stdout.endswith("2 error(s): the service would not start\n")
 
 
 @pytest.mark.parametrize("command", [["check"], ["models", "list"]])

@@ -84,7 +84,7 @@ def has_cuda() -> bool:
 @pytest.mark.skipif(has_cuda(), reason="this machine has an NVIDIA device")
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_missing_device_is_refused(device):
-    assert f"Device '{device}' was asked for and cannot be had: " in complaint(device=device)
+    assert f"Device '{device}' was requested and is not available: " in complaint(device=device)
 
 
 def test_used_port_is_refused():

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError, StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.factory import blob_store
@@ -192,11 +192,11 @@ def test_many_threads_share_store(bucket):
 
 
 def test_missing_bucket_prevents_start(bucket):
-    blobs = blob_store(settings.load({"CLEARCUT_BLOBS": bucket}))
+    blobs = blob_store(load_settings({"CLEARCUT_BLOBS": bucket}))
     blobs.put("a", b"x", "image/png", time.time() + HOUR)
     assert blobs.get("a").data == b"x"
     with pytest.raises(StartupError, match="CLEARCUT_BLOBS"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
 
 
 def test_job_output_is_served_by_any_node(bucket, endpoint, tmp_path):

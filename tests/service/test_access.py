@@ -54,7 +54,7 @@ def states(url):
 
 async def settled(on):
     """Wait until no charge is reserved."""
-    await until(lambda: on.service.access._unsettled == 0)
+    await until(lambda: on.service.accounts._unsettled == 0)
 
 
 def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
@@ -417,8 +417,8 @@ def test_repeated_request_is_free_and_equal(url, ledger):
         again = {"idempotency-key": "order-17"}
         first = await send(on, key, headers=again)
         quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
-        runs = on.service.cutouts
-        on.service.replays = IdempotencyCache(0)  # as if the response had been evicted
+        runs = on.service.cutout_count
+        on.service.idempotency_cache = IdempotencyCache(0)  # as if the response had been evicted
         worked = await send(on, key, headers=again)
         await settled(on)
         return first, quoted, worked, runs

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from clearcut import settings
 from clearcut.accounts.keys import Quotas
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
 from tests.support.cutouts import decoded, picture
@@ -230,7 +230,7 @@ def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
         async def ask(order, where=url):
             headers = {"x-api-key": key, "idempotency-key": order}
             answer = await on.client.post(REMOVE, **form(image_url=where), headers=headers)
-            await until(lambda: on.service.access._unsettled == 0)
+            await until(lambda: on.service.accounts._unsettled == 0)
             return answer
 
         first = await ask("one")
@@ -261,7 +261,7 @@ def test_missing_packages_prevent_start(monkeypatch):
     with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
         on_stage(None, fetch="on")
     with pytest.raises(StartupError, match=r"CLEARCUT_BLOBS needs s3fs: pip install '\.\[s3\]'"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
 
 
 def test_invalid_fetch_list_prevents_start():

@@ -8,7 +8,7 @@ from clearcut.accounts import pricing
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.service.test_contract import picture
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage
 
 

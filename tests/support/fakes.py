@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 import httpx
 import numpy as np
 
-from clearcut import settings as app_settings
+from clearcut.environment import load_settings
 from clearcut.imaging.types import InputSpec
 from clearcut.inference.manifest import ModelEntry
 from clearcut.inference.startup.autotune import ExecutionPlan
-from clearcut.service import ServedModel, Service, build
+from clearcut.inference.startup.load import ServedModel
+from clearcut.service import Service, build
 from clearcut.web.app import create_app
 
 SIDE = 64
@@ -51,7 +52,7 @@ class BrightIsSubject:
 
 def serving(engine: BrightIsSubject, **environ: str) -> Service:
     plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
-    settings = app_settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    settings = load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
     return build(settings, load=lambda: ServedModel(ENTRY, [engine], plan))
 
 

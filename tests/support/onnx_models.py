@@ -11,6 +11,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from clearcut.inference.model_files import ModelFile, golden_toml
+from clearcut.inference.startup.self_test import record_golden
+
 SIDE = 16
 
 ENTRY = """
@@ -78,3 +81,8 @@ def build(nodes: list[onnx.NodeProto]) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def golden_table(model: ModelFile) -> str:
+    """Return the manifest's ``golden`` table of a model."""
+    return golden_toml(f"models.{model.entry.name}.golden", record_golden(model))

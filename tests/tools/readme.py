@@ -141,7 +141,7 @@ def variants_table() -> str:
     for each in (entry, *entry.variants.values()):
         size = (models_folder() / each.file).stat().st_size / 1e6
         near = each.parity
-        parity = f"{near.iou:.4f} | {near.mae:.4f} | {near.pictures}" if near else "| |"
+        parity = f"{near.iou:.4f} | {near.mae:.4f} | {near.measured_on}" if near else "| |"
         rows.append(f"| `{each.file}` | {meant[each.precision]} | {size:.1f} | {each.views} | {parity} |")
     return "\n".join(rows)
 

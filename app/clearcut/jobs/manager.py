@@ -66,12 +66,8 @@ class JobManager:
         """Number of jobs that this process has finished since the start."""
         self.backlog = Backlog(settings.jobs_waiting)
         backlog = self.backlog
-        metrics.watch("clearcut_jobs_queued", "Jobs that wait, on all nodes.", lambda: backlog.counts.waiting)
-        metrics.watch(
-            "clearcut_jobs_processing",
-            "Jobs that are being processed, on all nodes.",
-            lambda: backlog.counts.processing,
-        )
+        metrics.jobs_queued.set_function(lambda: backlog.counts.waiting)
+        metrics.jobs_processing.set_function(lambda: backlog.counts.processing)
 
     async def start(self, pipeline: Pipeline) -> OutputLinks:
         """Start the queue, which continues unfinished jobs.

@@ -43,7 +43,7 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
 async def authenticate(service: Service, request: Request) -> Account | None:
     """Return the account of the request; None for an anonymous caller. Raises as ``AccountService.identify``."""
-    account = await service.access.identify(presented_key(request.headers))
+    account = await service.accounts.identify(presented_key(request.headers))
     if account is not None:
         RequestContext.of(request).log_fields["account"] = account.id
     return account
@@ -56,8 +56,8 @@ async def check_rate(service: Service, request: Request, account: Account | None
         RateLimited: a limit is exceeded.
     """
     context = RequestContext.of(request)
-    _apply_limit(context, await service.access.quotas.count_request(account))
-    context.resources.enter_context(service.access.count_concurrent(account))
+    _apply_limit(context, await service.accounts.quotas.count_request(account))
+    context.resources.enter_context(service.accounts.count_concurrent(account))
 
 
 async def check_credits(
@@ -73,7 +73,7 @@ async def check_credits(
         InvalidField: the Idempotency-Key is malformed.
     """
     key = idempotency_key(request.headers) if account is not None else None
-    if await service.access.can_request(account, key):
+    if await service.accounts.can_request(account, key):
         return
     if account is None or key is None or job_exists is None or not await job_exists(account, key):
         raise PaymentRequired("The key has no credits left")
@@ -85,7 +85,7 @@ async def check_job_rate(service: Service, request: Request, account: Account | 
     Raises:
         RateLimited: the limit is exceeded.
     """
-    _apply_limit(RequestContext.of(request), await service.access.quotas.count_job(account, policy, quota))
+    _apply_limit(RequestContext.of(request), await service.accounts.quotas.count_job(account, policy, quota))
 
 
 async def count_pixels(context: RequestContext, count: MegapixelCount, pixels: int) -> None:
@@ -105,7 +105,7 @@ async def reserve(service: Service, request: Request, account: Account | None, u
     """
     if account is None:
         return None
-    access = service.access
+    access = service.accounts
     reservation = await access.reserve(account, await request_idempotency(service, request, upload))
     context = RequestContext.of(request)
     context.before_response.append(lambda: access.charge(reservation))

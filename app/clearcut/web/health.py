@@ -51,13 +51,13 @@ def routes(service: Service) -> list[Route]:
 
     async def info(_: Request) -> Response:
         settings = service.settings
-        served = service.served
+        served = service.model
         return JSONResponse(
             {
                 "name": "clearcut",
                 "version": __version__,
                 "state": service.lifecycle.state.value,
-                "model": served.facts if served is not None else None,
+                "model": served.labels if served is not None else None,
                 "inference": served.plan.to_dict() if served is not None else None,
                 "workers": service.workers,
                 "limits": {

@@ -149,7 +149,7 @@ class RequestMiddleware:
 
     def _join_trace(self, context: RequestContext, scope: Scope, headers: Headers) -> None:
         parent = parse_traceparent(headers.getlist("traceparent"))
-        spans = self.service.spans
+        spans = self.service.tracer
         if spans is not None and scope["path"] not in _UNTRACED:
             context.span = spans.begin(scope["method"], parent, ",".join(headers.getlist("tracestate")))
             context.trace_id = context.span.trace_id
@@ -157,7 +157,7 @@ class RequestMiddleware:
             context.trace_id = parent.trace_id
 
     def _end_span(self, context: RequestContext, line: dict[str, Any], error: ClearcutError | None) -> None:
-        if self.service.spans is None or context.span is None:
+        if self.service.tracer is None or context.span is None:
             return
         attributes = {
             "http.request.method": line["method"],
@@ -171,7 +171,7 @@ class RequestMiddleware:
         if error is not None:
             attributes["error.type"] = error.reason
         failure = error.reason if error is not None and line["status"] >= 500 else None
-        self.service.spans.end(context.span, f"{line['method']} {line['route']}", context.timing, attributes, failure)
+        self.service.tracer.end(context.span, f"{line['method']} {line['route']}", context.timing, attributes, failure)
 
     def _record(self, scope: Scope, context: RequestContext, status: int, error: ClearcutError | None) -> None:
         metrics, timing = self.service.metrics, context.timing

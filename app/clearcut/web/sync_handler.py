@@ -138,7 +138,7 @@ async def _fetch_inputs(
 async def _run(
     service: Service, pipeline: Pipeline, context: RequestContext, account: Account | None, request: CutoutRequest
 ) -> CutoutResult:
-    count = service.access.quotas.megapixels(account)
+    count = service.accounts.quotas.megapixels(account)
 
     async def count_request_pixels(pixels: int) -> None:
         await count_pixels(context, count, pixels)
@@ -155,7 +155,7 @@ def _record(service: Service, context: RequestContext, upload: Upload, result: C
 
 def _cached_response(service: Service, charge: Charge | None) -> Response | None:
     """Return the response of an earlier request with the same Idempotency-Key. It costs nothing."""
-    cached = service.replays.get(charge.key_id, charge.id) if charge is not None else None
+    cached = service.idempotency_cache.get(charge.key_id, charge.id) if charge is not None else None
     if cached is None:
         return None
     response = Response(cached.body, cached.status)
@@ -167,7 +167,7 @@ def _cached_response(service: Service, charge: Charge | None) -> Response | None
 
 async def _cache_response(service: Service, charge: Charge | None, response: Response) -> None:
     """Cache the response of a request with an Idempotency-Key."""
-    if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
+    if charge is not None and charge.idempotent and service.idempotency_cache.fits(len(response.body)):
         body = await service.on_pool(lambda: bytes(response.body))
         cached = CachedResponse(response.status_code, tuple(response.raw_headers), body)
-        service.replays.put(charge.key_id, charge.id, cached)
+        service.idempotency_cache.put(charge.key_id, charge.id, cached)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import FetchFailed, StartupError, UrlRefused
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.ip_ranges import embedded_ipv4, is_public
@@ -146,7 +146,7 @@ def test_refusal_describes_the_expected_url(url, words):
 
 
 def policy_of(**environ):
-    return fetch_policy(settings.load({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
+    return fetch_policy(load_settings({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
 
 
 def allows(policy, url, *addresses):

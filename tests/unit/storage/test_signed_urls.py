@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import InvalidSignature, OutputExpired, StartupError
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.storage.signed_urls import sign_url, verify
@@ -64,7 +64,7 @@ def test_invalid_signature_takes_precedence_over_expiry():
 
 
 def configured(**environ):
-    return settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    return load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
 
 
 def test_generated_secret_is_stored_privately(tmp_path):

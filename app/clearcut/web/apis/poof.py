@@ -51,9 +51,9 @@ def routes(service: Service) -> list[Route]:
     async def me(request: Request) -> Response:
         """Return the account; for anonymous callers, an unlimited plan and the cut-outs since the start."""
         account = await authenticate(service, request)
-        organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, service.cutouts
+        organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, service.cutout_count
         if account is not None:
-            usage = await service.access.usage(account)
+            usage = await service.accounts.usage(account)
             organization, plan, used = account.id, usage.account.plan, usage.used
             max_credits = UNLIMITED if usage.left is None else usage.account.credits
         return JSONResponse(

@@ -132,7 +132,7 @@ def routes(service: Service) -> list[Route]:
         account = await authenticate(service, request)
         if account is None:
             return JSONResponse(account_body(UNLIMITED, "enterprise"))
-        usage = await service.access.usage(account)
+        usage = await service.accounts.usage(account)
         kind = {"monthly": "subscription", "prepaid": "payg"}.get(usage.account.plan, "enterprise")
         return JSONResponse(account_body(UNLIMITED if usage.left is None else usage.left, kind))
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from clearcut.cli.check import _memory
 from clearcut.settings import MIB, Settings
+from clearcut.startup_checks import memory_finding
 from clearcut.web.apis.removebg import UPLOAD
 from clearcut.web.request.body import Body
 from clearcut.web.request.limits import parsing_bytes, request_bytes
@@ -67,14 +67,14 @@ def test_text_body_memory_stays_within_estimate(kind, content):
 @pytest.mark.parametrize("fetch", [False, True])
 def test_check_counts_text_bodies_and_fetched_files(fetch):
     settings = Settings(fetch=fetch, slots=100, inflight_megapixels=100)
-    (found,) = _memory(settings, 0, 100_000 * MIB, workers=2)
+    found = memory_finding(settings, 0, 100_000 * MIB, workers=2)
     counted = int(re.search(r"(\d+) MiB for 100 requests", found.text)[1])
     assert counted >= 100 * (60 if fetch else 30)
 
 
 def test_check_counts_files_of_jobs():
     def counted(jobs):
-        (found,) = _memory(Settings(jobs=jobs, slots=10), 0, 100_000 * MIB, workers=2)
+        found = memory_finding(Settings(jobs=jobs, slots=10), 0, 100_000 * MIB, workers=2)
         return int(re.search(r"(\d+) MiB for 10 requests", found.text)[1])
 
     assert counted("sqlite") - counted("off") >= 10 * 30 + 16 * 20
