@@ -19,7 +19,7 @@ from skimage import data as photos
 
 from benchmarks.quality import alpha_of, on_ground
 from models.training import subject_free
-from tests.support.served import served
+from tests.support.live_server import served
 
 OUT = Path(__file__).resolve().parents[1] / "models" / "failures.jpg"
 HEIGHT = 240

@@ -29,10 +29,10 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.photos import jpegs
-from tests.support.accounts import Accounts
-from tests.support.senders import Outside, outside
-from tests.support.served import served
-from tests.support.wire import Wire
+from tests.support.account_clients import Accounts
+from tests.support.callback_server import CallbackServer, callback_server
+from tests.support.live_server import served
+from tests.support.raw_http import RawConnection
 
 MEGAPIXELS = 1.0
 STALL_S = 20.0
@@ -44,10 +44,10 @@ UPLOADS = ("/v1/remove", "/v1.0/improve", "/api/v1/remove-bg")
 class Caller:
     """One account's requests."""
 
-    def __init__(self, port: int, here: Outside, key: str, image: bytes) -> None:
+    def __init__(self, port: int, callbacks: CallbackServer, key: str, image: bytes) -> None:
         base_url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=base_url, timeout=120, trust_env=False, headers={"x-api-key": key})
-        self.here, self.key, self.image, self.port = here, key, image, port
+        self.callbacks, self.key, self.image, self.port = callbacks, key, image, port
         self.statuses: Counter[str] = Counter()
 
     def cut_out(self) -> httpx.Response:
@@ -59,18 +59,18 @@ class Caller:
     def order(self, image: str, webhook: str) -> httpx.Response:
         body = {
             "model": "851-bg-remove", "lab851BgRemoveParams": {"image": image},
-            "webhook_url": f"{self.here.base_url}{webhook}",
+            "webhook_url": f"{self.callbacks.base_url}{webhook}",
         }  # fmt: skip
         return self._noted("jobs", self.client.post("/v2/images/background-remove", json=body))
 
     def job(self, number: int) -> tuple[float, float]:
         """Seconds from the order to the finished job, and to its webhook."""
         hook, begun = f"/told/{self.key[-8:]}/{number}", time.perf_counter()
-        job = self.order(f"{self.here.base_url}/photo.jpg", hook).raise_for_status().json()["jobId"]
+        job = self.order(f"{self.callbacks.base_url}/photo.jpg", hook).raise_for_status().json()["jobId"]
         while self.client.get(f"/v2/jobs/{job}").json()["status"] not in ("COMPLETED", "FAILED"):
             time.sleep(0.01)
         done = time.perf_counter() - begun
-        while not any(path == hook for path, _, _ in self.here.calls):
+        while not any(path == hook for path, _, _ in self.callbacks.calls):
             time.sleep(0.01)
         return done, time.perf_counter() - begun
 
@@ -97,24 +97,24 @@ def flood(pipe: Connection, image: bytes, synchronous: int) -> None:
 
     def trickle(caller: Caller, path: str) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: clearcut\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n"
-        with Wire(caller.port) as wire:
-            wire.send(f"{head}x-api-key: {caller.key}\r\n\r\n".encode())
+        with RawConnection(caller.port) as connection:
+            connection.send(f"{head}x-api-key: {caller.key}\r\n\r\n".encode())
             for _ in range(100):
-                wire.send(b"x")
+                connection.send(b"x")
                 if over.wait(0.2):
                     return
 
-    with outside(**{"photo.jpg": image}) as here:
-        here.statuses["/slow.jpg"] = 503
-        here.answer = lambda path, _: (over.wait(STALL_S), 204)[1]
-        pipe.send(here.allow)
+    with callback_server(**{"photo.jpg": image}) as callbacks:
+        callbacks.statuses["/slow.jpg"] = 503
+        callbacks.respond = lambda path, _: (over.wait(STALL_S), 204)[1]
+        pipe.send(callbacks.allow)
         port, keys = pipe.recv()
-        callers = [Caller(port, here, key, image) for key in keys]
+        callers = [Caller(port, callbacks, key, image) for key in keys]
         for caller in callers:
             data = "data:image/jpeg;base64," + base64.b64encode(image).decode()
             for _ in range(2):
-                repeat(lambda caller=caller: caller.order(f"{here.base_url}/slow.jpg", "/stall"))
-                repeat(lambda caller=caller: caller.order(f"{here.base_url}/photo.jpg", "/stall"))
+                repeat(lambda caller=caller: caller.order(f"{callbacks.base_url}/slow.jpg", "/stall"))
+                repeat(lambda caller=caller: caller.order(f"{callbacks.base_url}/photo.jpg", "/stall"))
             for _ in range(synchronous):
                 repeat(caller.cut_out)
             repeat(lambda caller=caller, data=data: caller.order(data, "/stall"))
@@ -164,8 +164,12 @@ def main() -> None:
     flooding = processes.Process(target=flood, args=(other_end, image, given.synchronous), daemon=True)
     flooding.start()
     quiet, during = ({name: [] for name in ("cut_out", "job", "webhook")} for _ in range(2))
-    with tempfile.TemporaryDirectory() as folder, outside(**{"photo.jpg": image}) as here, ExitStack() as stack:
-        allow, callers, servers = f"{here.allow},{pipe.recv()}", [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        callback_server(**{"photo.jpg": image}) as callbacks,
+        ExitStack() as stack,
+    ):
+        allow, callers, servers = f"{callbacks.allow},{pipe.recv()}", [], []
         for name in ("quiet", "flooded"):
             accounts = Accounts(f"sqlite:///{folder}/{name}.db")
             stack.callback(accounts.close)
@@ -176,7 +180,7 @@ def main() -> None:
             server = stack.enter_context(served(**environ))
             first, second, key = accounts.make(3, 10**6)
             servers.append(server)
-            callers.append(Caller(server.port, here, key, image))
+            callers.append(Caller(server.port, callbacks, key, image))
             measure(callers[-1], range(5), {name: [] for name in quiet})
         pipe.send((servers[1].port, [first, second]))
         time.sleep(BACKLOG_S)

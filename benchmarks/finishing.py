@@ -41,13 +41,13 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks import finishing_colour, finishing_cost, report
-from benchmarks.matting_metrics import matting_errors
-from benchmarks.metrics import boundary_f
 from clearcut.imaging.matting.guided_filter import upsample
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import F32, U8, DecodedImage
 from clearcut.inference.edge_model import load_edge_model
-from models.training.teacher import spec_of
+from models.scoring.matting import matting_errors
+from models.scoring.predictor import spec_of
+from models.scoring.segmentation import boundary_f
 
 GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
 COMMAND = "python -m benchmarks.finishing"

@@ -29,7 +29,7 @@ from clearcut.inference.manifest import MANIFEST, find_entry, models_folder, rea
 from clearcut.inference.model_files import load_model
 from clearcut.inference.providers import Device, GpuOptions
 from clearcut.inference.session import OnnxEngine, OutOfDeviceMemory
-from tests.support.served import served
+from tests.support.live_server import served
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONCURRENCY = (1, 2, 4, 8, 16, 32, 64, 128, 256)

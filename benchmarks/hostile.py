@@ -38,8 +38,8 @@ from tests.support import samples
 from tests.support.hostile import connection_attacks, corpus, http_messages
 from tests.support.hostile.oracle import Oracle
 from tests.support.hostile.routes import ROUTES
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 RATE = 4.0
 LISTED = 12
@@ -52,14 +52,14 @@ def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
         for turn, item in enumerate(make()):
             oracle.file(item, turn)
             count = turn + 1
-        oracle.still_well()
+        oracle.check_server()
         yield family, count
     yield "forms", sum(1 for _ in corpus.send_forms(oracle))
     yield "options", sum(1 for _ in corpus.send_options(oracle))
     messages = list(http_messages.all_messages())
     for message in messages:
         oracle.message(*message)
-    oracle.still_well()
+    oracle.check_server()
     yield "HTTP", len(messages)
 
 
@@ -76,7 +76,11 @@ def cost(server: Server) -> dict[str, Any]:
         }
         print(f"{family:<20}{families[family]}")
         oracle.costs, oracle.outcomes = [], Counter()
-    return {"inputs": sum(each["inputs"] for each in families.values()), "families": families, "faults": oracle.faults}
+    return {
+        "inputs": sum(each["inputs"] for each in families.values()),
+        "families": families,
+        "faults": oracle.failures,
+    }
 
 
 def dearest(server: Server) -> list[dict[str, Any]]:
@@ -111,14 +115,14 @@ def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], connection_at
 
 def _files(family: str) -> Iterator[bytes]:
     for turn, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
-        yield ROUTES[turn % len(ROUTES)].wire(item.make(), "attack")
+        yield ROUTES[turn % len(ROUTES)].connection(item.make(), "attack")
 
 
 def _send(port: int, message: bytes) -> None:
-    with Wire(port, 60) as wire:
+    with RawConnection(port, 60) as connection:
         try:
-            wire.send(message)
-            wire.answer()
+            connection.send(message)
+            connection.read_response()
         except (OSError, http.client.HTTPException):
             pass  # an attacker does not mind
 

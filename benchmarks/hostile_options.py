@@ -30,7 +30,7 @@ from clearcut.imaging.types import U8
 from clearcut.service import BYTES_PER_PIXEL
 from tests.support.hostile.hostile_forms import KIND, Part, form
 from tests.support.hostile.oracle import cpu_seconds, resident_mib
-from tests.support.served import Server
+from tests.support.live_server import Server
 
 MOST_CPU_S, MOST_WAIT_S = 1.5, 0.3
 MEGAPIXELS = (1, 4, 9)

@@ -19,8 +19,8 @@ import httpx
 from benchmarks import report
 from benchmarks.load import Load, Target, closed, opened
 from benchmarks.photos import jpegs
-from tests.support.senders import Outside, outside
-from tests.support.served import Server, served
+from tests.support.callback_server import CallbackServer, callback_server
+from tests.support.live_server import Server, served
 
 BACKLOG, MARGIN = 1000, 700
 MEGAPIXELS = 1.0
@@ -28,13 +28,13 @@ SETTLE_S = 0.3
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def order(server: Server, here: Outside, count: int) -> None:
+def order(server: Server, callbacks: CallbackServer, count: int) -> None:
     """So many jobs, with the address of a picture."""
 
     def some(numbers: range) -> None:
         with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False) as client:
             for number in numbers:
-                answer = client.post("/api/v1/remove-bg", data={"image_url": f"{here.base_url}/job.jpg?{number}"})
+                answer = client.post("/api/v1/remove-bg", data={"image_url": f"{callbacks.base_url}/job.jpg?{number}"})
                 assert answer.status_code == 202, answer.text
 
     with ThreadPoolExecutor(4) as many:
@@ -64,15 +64,15 @@ def main() -> None:
     without, beside = Load(), Load()
     with (
         tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second,
-        outside(**{"job.jpg": pictures[0]}) as here,
-        served(jobs="sqlite", data_dir=first, fetch_allow=here.allow) as idle,
-        served(jobs="sqlite", data_dir=second, fetch_allow=here.allow) as busy,
+        callback_server(**{"job.jpg": pictures[0]}) as callbacks,
+        served(jobs="sqlite", data_dir=first, fetch_allow=callbacks.allow) as idle,
+        served(jobs="sqlite", data_dir=second, fetch_allow=callbacks.allow) as busy,
     ):  # fmt: skip
         targets = [Target("127.0.0.1", server.port, "/v1/remove?format=png") for server in (idle, busy)]
         for target in targets:
             closed(target, pictures, 4, 2.0)
         saturation = closed(targets[0], pictures, 8, 6.0).rate
-        order(busy, here, BACKLOG + MARGIN)
+        order(busy, callbacks, BACKLOG + MARGIN)
         depths = [depth(busy)]
         for _ in range(given.turns):
             for load, target, other in ((without, targets[0], busy), (beside, targets[1], idle)):

@@ -25,7 +25,7 @@ from benchmarks.photos import jpegs
 from clearcut.inference.model_files import ModelFile, load_model
 from clearcut.inference.session import OnnxEngine
 from clearcut.system import cpu_quota
-from tests.support.served import served
+from tests.support.live_server import served
 
 
 def raw(model: ModelFile, lanes: int, threads: int, seconds: float) -> float:

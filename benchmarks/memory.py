@@ -15,7 +15,7 @@ import psutil
 from benchmarks import report
 from benchmarks.load import Target, closed
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 MIB = 1024 * 1024
 SIZES = {0.3: 40, 1: 40, 4: 12, 12: 5, 24: 3}

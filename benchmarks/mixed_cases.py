@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support import samples
-from tests.support.wire import multipart, request
+from tests.support.raw_http import multipart, request
 
 HANG_UPS = ("mid-upload", "waiting", "mid-download")
 MEGAPIXELS = (0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0, 8.0)
@@ -72,7 +72,7 @@ class Case:
     def id(self) -> str:
         return f"load-{self.number}"
 
-    def wire(self) -> bytes:
+    def connection(self) -> bytes:
         if self.raw:
             return request(self.photo.data, "image/*", f"/v1/remove?{urlencode(self.options)}", X_Request_ID=self.id)
         body, kind = multipart(self.photo.data, self.options, name=("image_file", "file", "image")[self.number % 3])

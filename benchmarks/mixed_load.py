@@ -46,8 +46,8 @@ from benchmarks.mixed_cases import (
     photos,
     wrong,
 )
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 SETTLED_AFTER = 200
 
@@ -65,28 +65,28 @@ class Tally:
 
 
 def hang_up(server: Server, case: Case) -> None:
-    wire = Wire(server.port)
-    with closing(wire.socket):
-        message = case.wire()
+    connection = RawConnection(server.port)
+    with closing(connection.socket):
+        message = case.connection()
         try:
             if case.hang_up == "mid-upload":
-                wire.send(message[: int(len(message) * case.share)])
+                connection.send(message[: int(len(message) * case.share)])
             else:
-                wire.send(message)
+                connection.send(message)
                 if case.hang_up == "waiting":
                     time.sleep(case.patience_s)
                 else:
-                    wire.socket.recv(1 + int(case.share * 200_000))
+                    connection.socket.recv(1 + int(case.share * 200_000))
         except ConnectionError:
             pass  # hanging up is what it came for
         if case.reset:
-            wire.abort()
+            connection.abort()
 
 
-def ask(wire: Wire, case: Case, reference: Reference, tally: Tally) -> None:
+def ask(connection: RawConnection, case: Case, reference: Reference, tally: Tally) -> None:
     begun = time.perf_counter()
-    wire.send(case.wire())
-    answer = wire.answer()
+    connection.send(case.connection())
+    answer = connection.read_response()
     seconds = time.perf_counter() - begun
     code = "" if answer.status == 200 else f" {answer.error()['code']}"
     fault = wrong(case, reference, answer.headers, answer.body) if answer.status == 200 else ""
@@ -99,7 +99,7 @@ def ask(wire: Wire, case: Case, reference: Reference, tally: Tally) -> None:
 
 def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, Reference], tally: Tally) -> None:
     """One of the callers: a kept-alive connection of its own, and new ones to hang up on."""
-    wire: Wire | None = None
+    connection: RawConnection | None = None
     try:
         while True:
             try:
@@ -112,17 +112,17 @@ def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, 
                     tally.hang_ups[case.hang_up] += 1
                 continue
             try:
-                wire = wire or Wire(server.port)
-                ask(wire, case, references[case.photo.name], tally)
+                connection = connection or RawConnection(server.port)
+                ask(connection, case, references[case.photo.name], tally)
             except (OSError, http.client.HTTPException) as exc:
                 with tally.lock:
                     tally.statuses[f"no answer: {type(exc).__name__}"] += 1
-                if wire is not None:
-                    wire.socket.close()
-                wire = None
+                if connection is not None:
+                    connection.socket.close()
+                connection = None
     finally:
-        if wire is not None:
-            wire.socket.close()
+        if connection is not None:
+            connection.socket.close()
 
 
 def run(server: Server, work: list[Case], references: dict[str, Reference], concurrency: int, tally: Tally) -> float:
@@ -149,10 +149,10 @@ def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference
         AssertionError: one of them is not a cut-out of its photo.
     """
     answers = {}
-    with Wire(server.port) as wire:
+    with RawConnection(server.port) as connection:
         for photo in catalogue:
-            wire.send(request(photo.data, "image/*"))
-            answer = wire.answer()
+            connection.send(request(photo.data, "image/*"))
+            answer = connection.read_response()
             assert answer.status == 200, (photo.name, answer.body[:300])
             rgba = decoded(answer.body)
             assert rgba.shape[1::-1] == photo.size, photo.name
@@ -191,9 +191,9 @@ def footprint(server: Server, patience_s: float = 60.0) -> Footprint:
     while (used := metrics(server)["clearcut_slots_used"]) and time.monotonic() < end:
         time.sleep(0.05)
     assert not used, f"{used:g} slots still held {patience_s:g} s after the last client left"
-    while server.facts.net_connections("tcp")[1:] and time.monotonic() < end:  # the listener stays
+    while server.process_info.net_connections("tcp")[1:] and time.monotonic() < end:  # the listener stays
         time.sleep(0.05)
-    facts = server.facts
+    facts = server.process_info
     return Footprint(round(facts.memory_info().rss / 2**20, 1), facts.num_fds(), facts.num_threads())
 
 
@@ -202,7 +202,7 @@ class Peak:
 
     def __init__(self, server: Server) -> None:
         self.rss_mib = 0.0
-        self._facts = server.facts
+        self._facts = server.process_info
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 

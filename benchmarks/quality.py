@@ -6,7 +6,7 @@ Each model is served by ``python -m clearcut serve``; each photo is sent as it i
 back is
 scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
 u2netp are, and alphamatting.com's errors at full size for the groups that have true alphas. "Mean" is the mean of the
-groups. "network alone" is the model's file scored by ``models.training.evaluate``, without the service: there the photo
+groups. "network alone" is the model's file scored by ``models.scoring.benchmark``, without the service: there the photo
 is reduced to 640 before the network sees it and the matte is enlarged linearly, here it goes in whole, the matte is
 brought up along the photo's edges, nothing decided is nothing, and alpha has 8 bits.
 
@@ -34,14 +34,15 @@ from numpy.typing import NDArray
 from skimage import data as photos
 
 from benchmarks import report
-from benchmarks.matting_metrics import matting_errors
-from benchmarks.metrics import Scores, cut_share, score
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.precision import paired_ratio
+from models.scoring.benchmark import LONGEST, by_group, evaluate
+from models.scoring.matting import matting_errors
+from models.scoring.predictor import Predictor
+from models.scoring.segmentation import Scores, cut_share, score
 from models.training import subject_free
 from models.training.data import HELD_OUT_ORIGINALS, is_held_out
-from models.training.evaluate import LONGEST, Predictor, by_group, evaluate
-from tests.support.served import Server, served
+from tests.support.live_server import Server, served
 
 U8 = NDArray[np.uint8]
 SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"

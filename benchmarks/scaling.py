@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.http_load import told
 from benchmarks.load import Target, closed, opened
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (0.3, 1, 4, 10, 24)

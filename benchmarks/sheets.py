@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.load import Target, form_target
 from benchmarks.vs_rembg import rembg_served
-from tests.support.served import served
+from tests.support.live_server import served
 
 OUT = Path("demo/sheets")
 GROUNDS = {"grey": (128, 128, 128), "red": (40, 40, 220), "white": (255, 255, 255)}  # BGR

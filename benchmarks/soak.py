@@ -30,8 +30,8 @@ from typing import Any
 
 from benchmarks import mixed_cases, mixed_load, report, soak_plot
 from tests.support import samples
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 MEGAPIXELS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 WEIGHTS = (12, 12, 12, 12, 10, 10, 8, 8, 4, 2, 1)
@@ -99,29 +99,29 @@ class Load:
             thread.join()
 
     def _work(self) -> None:
-        wire: Wire | None = None
+        connection: RawConnection | None = None
         while (item := self._due.get()) is not None:
-            wire = self._send(wire, *item)
-        if wire is not None:
-            wire.socket.close()
+            connection = self._send(connection, *item)
+        if connection is not None:
+            connection.socket.close()
 
-    def _send(self, wire: Wire | None, message: bytes, due: float) -> Wire | None:
+    def _send(self, connection: RawConnection | None, message: bytes, due: float) -> RawConnection | None:
         status, retry, keep = "no answer", 0, False
         for fresh in (False, True):  # a kept connection may have been closed as idle: once more, as browsers do
-            reused = wire is not None and not fresh
+            reused = connection is not None and not fresh
             try:
                 if not reused:
-                    wire = Wire(self._server.port, 120)
-                assert wire is not None
-                wire.send(message)
-                answer = wire.answer()
+                    connection = RawConnection(self._server.port, 120)
+                assert connection is not None
+                connection.send(message)
+                answer = connection.read_response()
                 status, retry = str(answer.status), int(answer.headers.get("retry-after", 0))
                 keep = answer.headers.get("connection", "").lower() != "close"
                 break
             except (OSError, http.client.HTTPException) as exc:
                 status = f"no answer: {type(exc).__name__}"
-                if wire is not None:
-                    wire.socket.close()
+                if connection is not None:
+                    connection.socket.close()
                 if not reused:
                     break
         now = time.perf_counter()
@@ -132,9 +132,9 @@ class Load:
             elif status == "503":
                 self.seen.refused.append((now - self._begun, now - due, retry))
         if keep:
-            return wire
-        if wire is not None:
-            wire.socket.close()
+            return connection
+        if connection is not None:
+            connection.socket.close()
         return None
 
 
@@ -168,7 +168,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
-        facts = self._server.facts
+        facts = self._server.process_info
         while True:
             used = mixed_load.metrics(self._server)["clearcut_slots_used"]
             with facts.oneshot():

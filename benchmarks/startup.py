@@ -13,7 +13,7 @@ import statistics
 import time
 
 from benchmarks import report
-from tests.support.served import Server, started
+from tests.support.live_server import Server, started
 
 STARTS = 5
 TARGET_S = 3.0

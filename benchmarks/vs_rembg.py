@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.load import Target, closed, form_target
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 REMBG = "rembg[cpu,cli]==2.0.86"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".cache" / "rembg"

@@ -21,10 +21,11 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from models.scoring.predictor import session
+
 from .config import load_config
 from .graphs import compact
 from .lite import LiteNetwork
-from .teacher import session
 from .train import build
 from .validate import Network
 

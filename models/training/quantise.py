@@ -24,11 +24,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from benchmarks.metrics import iou
 from clearcut.imaging.types import InputSpec
+from models.scoring.predictor import IMAGENET, to_input
+from models.scoring.segmentation import iou
 
 from .data import is_held_out
-from .teacher import IMAGENET, to_input
 
 F32 = NDArray[np.float32]
 OPERATORS = ["Conv", "Relu", "Clip", "MaxPool", "Concat", "Resize", "Add"]

@@ -18,18 +18,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import cut_share
+from models.scoring.predictor import Predictor
+from models.scoring.segmentation import cut_share
 
 from . import augment, scenes
 from .data import Pool
-from .evaluate import Predictor
 
 U8 = NDArray[np.uint8]
 SEED = 20_480_111
 COUNT, SIZE, LIMIT = 200, 400, 0.02
 
 
-def pictures(packs: Sequence[Path]) -> Iterator[U8]:
+def images(packs: Sequence[Path]) -> Iterator[U8]:
     """Yield 200 pictures u8[H,W,3]; photographs first."""
     made = 0
     if packs:
@@ -39,14 +39,14 @@ def pictures(packs: Sequence[Path]) -> Iterator[U8]:
             yield np.ascontiguousarray(pool[index][..., :3])
     for number in range(COUNT - made):
         rng = np.random.default_rng((SEED, number))
-        picture = augment.relight(scenes.empty_scene(SIZE, rng), rng)
+        image = augment.relight(scenes.empty_scene(SIZE, rng), rng)
         height = int(SIZE * rng.uniform(0.6, 1))
-        yield cv2.resize(picture, (SIZE, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        yield cv2.resize(image, (SIZE, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def false_alarms(predictor: Predictor, packs: Sequence[Path]) -> float:
     """Share of the pictures in which more than 2 % of the frame stands above 0.5."""
-    return float(np.mean([cut_share(predictor(picture)) > LIMIT for picture in pictures(packs)]))
+    return float(np.mean([cut_share(predictor(image)) > LIMIT for image in images(packs)]))
 
 
 def main() -> None:

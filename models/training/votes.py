@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.scoring.predictor import session, to_input
+
 from .labels import photos
-from .teacher import session, to_input
 
 
 def main() -> None:

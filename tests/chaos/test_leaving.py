@@ -14,93 +14,97 @@ import pytest
 from PIL import Image
 
 from tests.support import samples
-from tests.support.accounts import Accounts
+from tests.support.account_clients import Accounts
+from tests.support.live_server import Server, served, started
 from tests.support.metrics import metric, wait_for_metric
-from tests.support.served import Server, served, started
-from tests.support.wire import Answer, Wire, request
+from tests.support.raw_http import RawConnection, RawResponse, request
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(600)]
 PHOTO = samples.jpeg(samples.photo("rocket", 600, 400))
 KEYS, CREDITS = 6, 10_000
 
 
-class Crowd:
+class ClientGroup:
     """Clients that send requests until they are stopped. Each request has its own id."""
 
-    def __init__(self, server: Server, keys: list[str], hang_up: float = 0.0) -> None:
-        self.server, self.keys, self.hang_up = server, keys, hang_up
-        self.answers: dict[str, list[Answer]] = {}
+    def __init__(self, server: Server, keys: list[str], disconnect_rate: float = 0.0) -> None:
+        self.server, self.keys, self.disconnect_rate = server, keys, disconnect_rate
+        self.responses: dict[str, list[RawResponse]] = {}
         self.sent: set[str] = set()
-        self.hung_up: set[str] = set()
-        self.enough = threading.Event()
+        self.disconnected: set[str] = set()
+        self.stop = threading.Event()
         self._lock = threading.Lock()
 
-    def one(self, number: int) -> None:
+    def run_client(self, number: int) -> None:
         """Run one client until the crowd is stopped."""
         rng, count = random.Random(number), 0
-        while not self.enough.is_set():
+        while not self.stop.is_set():
             count += 1
-            own = f"chaos-{number}-{count}"
-            message = request(PHOTO, "image/jpeg", X_Request_ID=own, x_api_key=self.keys[number % len(self.keys)])
+            request_id = f"chaos-{number}-{count}"
+            message = request(
+                PHOTO, "image/jpeg", X_Request_ID=request_id, x_api_key=self.keys[number % len(self.keys)]
+            )
             try:
-                with Wire(self.server.port, 60) as wire:
+                with RawConnection(self.server.port, 60) as connection:
                     with self._lock:
-                        self.sent.add(own)
-                    if rng.random() < self.hang_up:
+                        self.sent.add(request_id)
+                    if rng.random() < self.disconnect_rate:
                         with self._lock:
-                            self.hung_up.add(own)
-                        self._leave(wire, message, rng)
+                            self.disconnected.add(request_id)
+                        self._disconnect(connection, message, rng)
                         continue
-                    wire.send(message)
-                    answer = wire.answer()
+                    connection.send(message)
+                    response = connection.read_response()
                     with self._lock:
-                        self.answers.setdefault(own, []).append(answer)
+                        self.responses.setdefault(request_id, []).append(response)
             except (OSError, http.client.HTTPException):
                 if self.server.process.poll() is not None:
                     return
 
     @staticmethod
-    def _leave(wire: Wire, message: bytes, rng: random.Random) -> None:
+    def _disconnect(connection: RawConnection, message: bytes, rng: random.Random) -> None:
         match rng.randrange(3):
             case 0:
-                wire.send(message[: rng.randrange(1, len(message))])
+                connection.send(message[: rng.randrange(1, len(message))])
             case 1:
-                wire.send(message)
+                connection.send(message)
             case _:
-                wire.send(message)
-                wire.socket.recv(rng.randrange(1, 20_000))
+                connection.send(message)
+                connection.socket.recv(rng.randrange(1, 20_000))
         if rng.random() < 0.5:
-            wire.abort()
+            connection.abort()
 
-    def good(self) -> int:
+    def count_complete(self) -> int:
         """Return the number of complete responses. Each must be an image of the right size."""
-        whole = [answer for answers in self.answers.values() for answer in answers if answer.status == 200]
-        for answer in whole:
-            assert Image.open(io.BytesIO(answer.body)).size == (600, 400)
-        return len(whole)
+        complete = [
+            response for responses in self.responses.values() for response in responses if response.status == 200
+        ]
+        for response in complete:
+            assert Image.open(io.BytesIO(response.body)).size == (600, 400)
+        return len(complete)
 
-    def others(self) -> Counter[int]:
-        return Counter(a.status for answers in self.answers.values() for a in answers if a.status != 200)
+    def other_statuses(self) -> Counter[int]:
+        return Counter(a.status for responses in self.responses.values() for a in responses if a.status != 200)
 
-    def until(self, answers: int) -> None:
-        while sum(map(len, list(self.answers.values()))) < answers and self.server.process.poll() is None:
-            self.enough.wait(0.01)
+    def wait_for_responses(self, responses: int) -> None:
+        while sum(map(len, list(self.responses.values()))) < responses and self.server.process.poll() is None:
+            self.stop.wait(0.01)
 
 
-def run(crowd: Crowd, clients: int, then: object) -> None:
+def run(group: ClientGroup, clients: int, action: object) -> None:
     with ThreadPoolExecutor(clients) as pool:
-        futures = [pool.submit(crowd.one, number) for number in range(clients)]
+        futures = [pool.submit(group.run_client, number) for number in range(clients)]
         try:
-            then()  # type: ignore[operator]
+            action()  # type: ignore[operator]
         finally:
-            crowd.enough.set()
+            group.stop.set()
         for future in futures:
             future.result()
 
 
-def charged_once(accounts: Accounts) -> int:
+def settled_charges(accounts: Accounts) -> int:
     """Wait until all charges are settled and return their number."""
-    return accounts.until_none_reserved()["charged"]
+    return accounts.wait_until_settled()["charged"]
 
 
 def test_disconnects_at_random_moments_are_charged_once(accounts):
@@ -109,16 +113,16 @@ def test_disconnects_at_random_moments_are_charged_once(accounts):
     """
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url) as server:
-        crowd = Crowd(server, keys, hang_up=0.4)
-        run(crowd, 12, lambda: crowd.until(150))
+        group = ClientGroup(server, keys, disconnect_rate=0.4)
+        run(group, 12, lambda: group.wait_for_responses(150))
         wait_for_metric(server, "clearcut_slots_used", 0)
         wait_for_metric(server, "clearcut_inflight_pixels", 0)
-        charged = charged_once(accounts)
-        good = crowd.good()
-        assert crowd.others() == {}
-        assert all(len(answers) == 1 for answers in crowd.answers.values())
-        assert good >= 150
-        assert good <= charged <= good + len(crowd.hung_up)
+        charged = settled_charges(accounts)
+        count_complete = group.count_complete()
+        assert group.other_statuses() == {}
+        assert all(len(responses) == 1 for responses in group.responses.values())
+        assert count_complete >= 150
+        assert count_complete <= charged <= count_complete + len(group.disconnected)
         assert sum(accounts.used(keys)) == charged
         cancelled = sum(metric(server, "clearcut_cancelled_total", stage=stage) for stage in ("read", "queue", "pool"))
         assert cancelled > 0
@@ -132,21 +136,21 @@ def test_sigterm_under_load_finishes_accepted_work(accounts):
     """Accepted requests are answered, others get 503, the ledger matches, and the exit code is 0."""
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url) as server:
-        crowd = Crowd(server, keys)
+        group = ClientGroup(server, keys)
 
-        def leave() -> None:
-            crowd.until(60)
+        def stop_server() -> None:
+            group.wait_for_responses(60)
             server.signal()
             assert server.exit_code() == 0
 
-        run(crowd, 16, leave)
-        assert set(crowd.others()) <= {503}
-        refusals = [a for answers in crowd.answers.values() for a in answers if a.status == 503]
-        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refusals)
+        run(group, 16, stop_server)
+        assert set(group.other_statuses()) <= {503}
+        refusals = [a for responses in group.responses.values() for a in responses if a.status == 503]
+        assert all(int(response.headers["retry-after"]) >= 1 for response in refusals)
         lines = [line for line in server.log if line["event"] == "request" and line.get("status") == 200]
-        assert crowd.good() == len(lines)
-        assert accounts.states() == {"charged": crowd.good()}
-        assert sum(accounts.used(keys)) == crowd.good()
+        assert group.count_complete() == len(lines)
+        assert accounts.states() == {"charged": group.count_complete()}
+        assert sum(accounts.used(keys)) == group.count_complete()
 
 
 def test_sigkill_under_load_charges_no_request_twice(accounts):
@@ -156,21 +160,21 @@ def test_sigkill_under_load_charges_no_request_twice(accounts):
     for round_ in range(3):
         with started(**environ) as server:
             server.listening().ready()
-            crowd = Crowd(server, keys)
+            group = ClientGroup(server, keys)
 
-            def kill(crowd: Crowd = crowd, server: Server = server, after: int = 30 + 7 * round_) -> None:
-                crowd.until(after)
+            def kill(group: ClientGroup = group, server: Server = server, after: int = 30 + 7 * round_) -> None:
+                group.wait_for_responses(after)
                 server.signal(signal.SIGKILL)
                 assert server.exit_code() == -signal.SIGKILL
 
-            run(crowd, 16, kill)
-            assert set(crowd.others()) <= {503}
-            answered += crowd.good()
+            run(group, 16, kill)
+            assert set(group.other_statuses()) <= {503}
+            answered += group.count_complete()
         charged = accounts.states()["charged"]
         assert charged <= answered <= charged + 16 * (round_ + 1)
-        accounts.let_time_pass()
+        accounts.expire_reservations()
         assert sum(accounts.used(keys)) == charged
-    with served(**environ) as server, Wire(server.port) as wire:
-        wire.send(request(PHOTO, "image/jpeg", x_api_key=keys[0]))
-        assert wire.answer().status == 200
-        assert accounts.until_none_reserved()["charged"] == charged + 1
+    with served(**environ) as server, RawConnection(server.port) as connection:
+        connection.send(request(PHOTO, "image/jpeg", x_api_key=keys[0]))
+        assert connection.read_response().status == 200
+        assert accounts.wait_until_settled()["charged"] == charged + 1

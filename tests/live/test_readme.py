@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.support.served import environment
+from tests.support.live_server import environment
 from tests.tools.readme import PAGES, README, ROOT
 
 CURL = "curl "

@@ -103,7 +103,7 @@ def test_a_long_jpeg_profile_is_joined_from_its_parts() -> None:
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png"])
 def test_a_grey_profile_with_linear_light(fmt: str) -> None:
-    profile = samples.icc_grey(samples.gamma_curve(1.0))
+    profile = samples.icc_gray(samples.gamma_curve(1.0))
     got = pixels_of(getattr(samples, fmt)(np.full((24, 24), 60, np.uint8), icc_profile=profile))[12, 12]
     light = 60 / 255
     wanted = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
@@ -191,7 +191,7 @@ def test_simple_profiles_agree_with_the_general_engine(curve: str, primaries: tu
 def test_what_is_no_simple_profile_is_left_to_the_engine() -> None:
     whole = samples.icc_rgb()
     assert icc_matrix.parse(whole) is not None
-    assert icc_matrix.parse(samples.icc_grey(samples.gamma_curve(1.0))) is None
+    assert icc_matrix.parse(samples.icc_gray(samples.gamma_curve(1.0))) is None
     assert icc_matrix.parse(samples.icc_cmyk()) is None
     assert icc_matrix.parse(whole.replace(b"gTRC", b"xTRC")) is None
     assert icc_matrix.parse(whole.replace(b"desc", b"A2B0", 1)) is None

@@ -1,6 +1,6 @@
 """What the edge model learns from: mattes of real networks, the guided fit to them, and the exact alpha.
 
-    python -m models.training.edge_data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
+    python -m models.training.edge.data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
         models/clearcut-m.onnx
 
 Samples are drawn at ``--step`` times the cells' resolution and are sharp there: objects are set in no larger than their
@@ -27,10 +27,9 @@ from clearcut.imaging.matting.edge_band import undecided
 from clearcut.imaging.matting.grid import sample_at_cells, to_cells
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import F32, U8, DecodedImage
-
-from .data import Pool
-from .sampling import Mixture, Sampler
-from .teacher import session, spec_of
+from models.scoring.predictor import session, spec_of
+from models.training.data import Pool
+from models.training.sampling import Mixture, Sampler
 
 SHARES = (0.4, 0.15, 0.3, 0.15)
 """Of the networks, in the order they are given."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.matting_metrics import GRADIENT_SIGMA
+from models.scoring.matting import GRADIENT_SIGMA
 
 TILE, REACH = 64, 4
 """Pixels that are filtered by one product of matrices, and half the filter."""
@@ -45,7 +45,7 @@ def along(plane: Tensor, band: Tensor) -> Tensor:
 
 
 def gradient(alpha: Tensor) -> Tensor:
-    """As ``benchmarks.matting_metrics.gradient_magnitude``: f32[n,1,s,s] to the same."""
+    """As ``models.scoring.matting.gradient_magnitude``: f32[n,1,s,s] to the same."""
     bell, slope = (each.to(alpha.device) for each in bands())
     across = along(along(alpha, slope).mT, bell)
     down = along(along(alpha, bell).mT, slope)

@@ -1,6 +1,6 @@
 """The edge model: learns what to add to a guided fit so that edges lie where they are, and exports itself.
 
-    python -m models.training.edges --data models/training/runs/edges --out models/clearcut-edges.onnx
+    python -m models.training.edge.train --data models/training/runs/edges --out models/clearcut-edges.onnx
 
 What the model (``edge_network``) adds around a cell on average is taken out again, as in ``imaging.guided``: it moves
 edges and does not judge regions, so that it cannot be wrong about the subject. It learns a window around an edge at a
@@ -23,9 +23,9 @@ from torch.nn import functional as F
 
 from clearcut.imaging.matting.edge_correction import BALANCE
 
-from .edge_losses import TILE, errors, gradient, loss_of, missing
-from .edge_network import BLOCK, EdgeNetwork, export, exported
-from .edge_samples import WINDOW, Samples, cut, tensors, turned
+from .losses import TILE, errors, gradient, loss_of, missing
+from .network import BLOCK, EdgeNetwork, export, exported
+from .samples import WINDOW, Samples, cut, tensors, turned
 
 PHOTOS = 0.4
 """Share of windows from the part of real photos."""
