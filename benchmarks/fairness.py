@@ -1,11 +1,10 @@
-"""What two accounts that flood the service cost a third one: its p95, quiet and during the flood.
+"""Effect of two accounts that flood the service on a third one: its p95 without and during the flood.
 
-``python -m benchmarks.fairness [--turns 12] [--synchronous 2] [--per-minute 0]``. Two servers take turns, one of them
-flooded; what else the machine does affects both alike. The flood of each account, all at once: orders of jobs with URLs
-of a server at fault and with webhooks that stall, orders with uploaded images, and slow uploads to every kind of route,
-always as many as the service accepts. With ``--synchronous`` also synchronous requests, which compete for the
-processors as equals. The third account sends one request at a time. The flood comes from a process of its own, with the
-lowest priority, since it shares the machine with the server.
+``python -m benchmarks.fairness [--turns 12] [--synchronous 2] [--per-minute 0]``. Two servers alternate, one of them
+flooded, so that other load on the machine affects both alike. Each flooding account sends at once: jobs with URLs of
+a failing server and webhooks that stall, jobs with uploaded images, and slow uploads to every kind of route, always
+as many as the service accepts. ``--synchronous`` adds synchronous requests. The third account sends one request at a
+time. The flood runs in its own process with the lowest priority, because it shares the machine with the server.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ UPLOADS = ("/v1/remove", "/v1.0/improve", "/api/v1/remove-bg")
 
 
 class Caller:
-    """One account's requests."""
+    """Requests of one account."""
 
     def __init__(self, port: int, callbacks: CallbackServer, key: str, image: bytes) -> None:
         base_url = f"http://127.0.0.1:{port}"
@@ -64,8 +63,8 @@ class Caller:
         return self._noted("jobs", self.client.post("/v2/images/background-remove", json=body))
 
     def job(self, number: int) -> tuple[float, float]:
-        """Seconds from the order to the finished job, and to its webhook."""
-        hook, begun = f"/told/{self.key[-8:]}/{number}", time.perf_counter()
+        """Return the seconds from the request to the finished job, and to its webhook."""
+        hook, begun = f"/hook/{self.key[-8:]}/{number}", time.perf_counter()
         job = self.order(f"{self.callbacks.base_url}/photo.jpg", hook).raise_for_status().json()["jobId"]
         while self.client.get(f"/v2/jobs/{job}").json()["status"] not in ("COMPLETED", "FAILED"):
             time.sleep(0.01)
@@ -80,7 +79,7 @@ class Caller:
 
 
 def flood(pipe: Connection, image: bytes, synchronous: int) -> None:
-    """Do everything that two callers can do, in a process of its own, from one message of ``pipe`` to the next."""
+    """Run everything that two flooding callers can do, between two messages of ``pipe``. Runs in its own process."""
     os.nice(19)
     over = threading.Event()
     threads: list[threading.Thread] = []
@@ -131,14 +130,14 @@ Times = dict[str, list[float]]
 
 
 def measure(caller: Caller, numbers: range, times: Times) -> None:
-    """A cut-out and a job for each number; seconds are added to ``times``."""
+    """Send a synchronous request and a job for each number, and append the seconds to ``times``."""
     for number in numbers:
         begun = time.perf_counter()
         caller.cut_out().raise_for_status()
         times["cut_out"].append(time.perf_counter() - begun)
-        done, told = caller.job(number)
+        done, notified_s = caller.job(number)
         times["job"].append(done)
-        times["webhook"].append(told)
+        times["webhook"].append(notified_s)
 
 
 def percentiles(times: Times) -> dict[str, float]:
@@ -156,12 +155,12 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, default=2, help="CLEARCUT_CONCURRENT")
     parser.add_argument("--per-minute", type=int, default=600, help="CLEARCUT_REQUESTS_PER_MINUTE; 0: no limit")
     parser.add_argument("--synchronous", type=int, default=0, help="clients of each flooding account")
-    given = parser.parse_args()
+    args = parser.parse_args()
     machine = report.machine()
     image = jpegs(MEGAPIXELS)[0]
     processes = multiprocessing.get_context("spawn")
     pipe, other_end = processes.Pipe()
-    flooding = processes.Process(target=flood, args=(other_end, image, given.synchronous), daemon=True)
+    flooding = processes.Process(target=flood, args=(other_end, image, args.synchronous), daemon=True)
     flooding.start()
     quiet, during = ({name: [] for name in ("cut_out", "job", "webhook")} for _ in range(2))
     with (
@@ -175,7 +174,7 @@ def main() -> None:
             stack.callback(accounts.close)
             environ = {
                 "jobs": "sqlite", "data_dir": f"{folder}/{name}", "database_url": accounts.url, "fetch_allow": allow,
-                "concurrent": str(given.concurrent), "requests_per_minute": str(given.per_minute), "slots": "32",
+                "concurrent": str(args.concurrent), "requests_per_minute": str(args.per_minute), "slots": "32",
             }  # fmt: skip
             server = stack.enter_context(served(**environ))
             first, second, key = accounts.make(3, 10**6)
@@ -185,8 +184,8 @@ def main() -> None:
         pipe.send((servers[1].port, [first, second]))
         time.sleep(BACKLOG_S)
         stopped = [servers[1].pid, flooding.pid]
-        for turn in range(1, given.turns + 1):
-            numbers = range(given.rounds * turn, given.rounds * (turn + 1))
+        for turn in range(1, args.turns + 1):
+            numbers = range(args.rounds * turn, args.rounds * (turn + 1))
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             measure(callers[0], numbers, quiet)
@@ -198,15 +197,15 @@ def main() -> None:
         statuses = pipe.recv()
     before, after = percentiles(quiet), percentiles(during)
     figures = {
-        "samples": given.turns * given.rounds, "concurrent": given.concurrent, "per_minute": given.per_minute,
-        "synchronous": given.synchronous, "quiet": before, "flooded": after,
+        "samples": args.turns * args.rounds, "concurrent": args.concurrent, "per_minute": args.per_minute,
+        "synchronous": args.synchronous, "quiet": before, "flooded": after,
         "ratio": {name: round(after[name] / before[name], 2) for name in before},
         "flood": dict(sorted(statuses.items())),
     }  # fmt: skip
     question = "How much slower is an account while two others flood jobs, webhooks and uploads?"
-    command = f"python -m benchmarks.fairness --concurrent {given.concurrent} --synchronous {given.synchronous}"
-    command += f" --per-minute {given.per_minute}"
-    name = "fairness_synchronous" if given.synchronous else "fairness"
+    command = f"python -m benchmarks.fairness --concurrent {args.concurrent} --synchronous {args.synchronous}"
+    command += f" --per-minute {args.per_minute}"
+    name = "fairness_synchronous" if args.synchronous else "fairness"
     print(report.write(name, question, command, machine, figures).read_text())
 
 

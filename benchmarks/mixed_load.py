@@ -1,17 +1,17 @@
-"""Does the service keep its answers apart and its memory level under a mixed load with clients that hang up?
+"""Correct responses and stable memory under a mixed load with clients that disconnect.
 
-Real photos (public domain, out of scikit-image) at 0.2 to 8 megapixels, flipped and with their colour channels
-exchanged so that no two are alike, as PNG, JPEG (baseline, progressive) and WebP (lossy, lossless), with ten kinds of
-options, as forms and as raw bodies, from a number of clients at once. A tenth of the requests hang up: in the middle
-of the upload, while waiting, or in the middle of the download, half of them with a reset.
+Real photos (public domain, from scikit-image) at 0.2 to 8 megapixels, mirrored and with exchanged color channels so
+that no two are alike, as PNG, JPEG (baseline, progressive) and WebP (lossy, lossless), with ten kinds of options, as
+forms and as raw bodies, from several concurrent clients. A tenth of the requests disconnect during the upload, while
+waiting or during the download, half of them with a reset.
 
-Every photo is cut out once, alone, before the load, and that answer is checked against the photo itself. Each answer
-under load is then checked against its own request's photo and that reference: request id, original size, output size
-and format, the matte, and the colour (bit-equal to the photo at alpha 255 for a lossless input at full size). So an
-answer that belongs to another request is found, and so is one that a neighbour in its batch has changed.
+Every photo is first cut out alone, and that result is checked against the photo. Each response under load is checked
+against its own photo and that reference: request id, original size, output size and format, the matte, and the color
+(bit-equal to the photo at alpha 255 for a lossless input at full size). This detects responses of other requests, and
+changes by other images of the same batch.
 
-Resident memory is read when all is quiet: after the first 200 requests and after the last. Descriptors and threads
-are read before the load and at the end.
+Resident memory is read when idle: after the first 200 requests and after the last. Descriptors and threads are read
+before the load and at the end.
 
 Run: ``python -m benchmarks.mixed_load [--requests 2000] [--concurrency 16]``; writes results/mixed_load.json.
 """
@@ -42,7 +42,7 @@ from benchmarks.mixed_cases import (
     Reference,
     cases,
     decoded,
-    own_colours,
+    own_colors,
     photos,
     wrong,
 )
@@ -78,7 +78,7 @@ def hang_up(server: Server, case: Case) -> None:
                 else:
                     connection.socket.recv(1 + int(case.share * 200_000))
         except ConnectionError:
-            pass  # hanging up is what it came for
+            pass  # this request disconnects on purpose
         if case.reset:
             connection.abort()
 
@@ -98,7 +98,7 @@ def ask(connection: RawConnection, case: Case, reference: Reference, tally: Tall
 
 
 def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, Reference], tally: Tally) -> None:
-    """One of the callers: a kept-alive connection of its own, and new ones to hang up on."""
+    """A client with its own keep-alive connection, and new connections for requests that disconnect."""
     connection: RawConnection | None = None
     try:
         while True:
@@ -126,7 +126,7 @@ def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, 
 
 
 def run(server: Server, work: list[Case], references: dict[str, Reference], concurrency: int, tally: Tally) -> float:
-    """Do all the work; the seconds it took."""
+    """Send all requests and return the seconds that they took."""
     todo: queue.SimpleQueue[Case] = queue.SimpleQueue()
     for case in work:
         todo.put(case)
@@ -143,10 +143,10 @@ def run(server: Server, work: list[Case], references: dict[str, Reference], conc
 
 
 def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference]:
-    """Each photo's answer when it is alone.
+    """Return each photo's response when it is sent alone.
 
     Raises:
-        AssertionError: one of them is not a cut-out of its photo.
+        AssertionError: A response is not a cut-out of its photo.
     """
     answers = {}
     with RawConnection(server.port) as connection:
@@ -156,7 +156,7 @@ def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference
             assert answer.status == 200, (photo.name, answer.body[:300])
             rgba = decoded(answer.body)
             assert rgba.shape[1::-1] == photo.size, photo.name
-            assert not (fault := own_colours(photo, rgba)), (photo.name, fault)
+            assert not (fault := own_colors(photo, rgba)), (photo.name, fault)
             left, top, wide, high = (
                 int(answer.headers.get(f"x-foreground-{side}", size))
                 for side, size in zip(("left", "top", "width", "height"), (0, 0, *photo.size), strict=True)
@@ -166,7 +166,7 @@ def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference
 
 
 def metrics(server: Server) -> dict[str, float]:
-    """Every sample by name and labels."""
+    """Return every metric sample by name and labels."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
     with closing(connection):
         connection.request("GET", "/metrics")
@@ -186,19 +186,19 @@ class Footprint:
 
 
 def footprint(server: Server, patience_s: float = 60.0) -> Footprint:
-    """What the process holds once no request is in the house and the last connections are closed."""
+    """Return the resources of the idle process, once all connections are closed."""
     end = time.monotonic() + patience_s
     while (used := metrics(server)["clearcut_slots_used"]) and time.monotonic() < end:
         time.sleep(0.05)
     assert not used, f"{used:g} slots still held {patience_s:g} s after the last client left"
-    while server.process_info.net_connections("tcp")[1:] and time.monotonic() < end:  # the listener stays
+    while server.process_info.net_connections("tcp")[1:] and time.monotonic() < end:  # the listening socket stays
         time.sleep(0.05)
     facts = server.process_info
     return Footprint(round(facts.memory_info().rss / 2**20, 1), facts.num_fds(), facts.num_threads())
 
 
 class Peak:
-    """Largest resident memory, looked at ten times a second."""
+    """Records the largest resident memory, sampled ten times a second."""
 
     def __init__(self, server: Server) -> None:
         self.rss_mib = 0.0
@@ -228,7 +228,7 @@ def measure(
     tally = Tally()
     settled_after = min(SETTLED_AFTER, requests // 2)
     smallest = min(catalogue, key=lambda photo: photo.pixels.size)
-    # A pool starts its threads one by one, as work comes in: let it have them all before they are counted.
+    # Thread pools start their threads on demand. Start all of them before counting.
     run(
         server, [Case(-1 - n, smallest, {}, raw=True) for n in range(2 * concurrency)], references, concurrency, Tally()
     )
@@ -289,9 +289,9 @@ def _parts(work: list[Case], count: int) -> Iterator[list[Case]]:
 
 
 def faults(result: dict[str, Any]) -> list[str]:
-    """What of the promise is not kept."""
-    kept = [status for status in result["answers"] if status.startswith(("200", "503"))]
-    found = [f"{count} x {status}" for status, count in result["answers"].items() if status not in kept]
+    """Return the requirements that were not met."""
+    values = [status for status in result["answers"] if status.startswith(("200", "503"))]
+    found = [f"{count} x {status}" for status, count in result["answers"].items() if status not in values]
     found += result["wrong_answers"]
     if result["rss_mib"]["growth"] > 0.10:
         found.append(f"resident memory grew by {result['rss_mib']['growth']:.1%}")
