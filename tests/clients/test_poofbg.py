@@ -174,7 +174,7 @@ def write_sources(folder: Path) -> None:
 
 def of_versions(*versions):
     """Mark a test that applies only to these versions."""
-    return pytest.mark.parametrize("got", versions, indirect=True, scope="module")
+    return pytest.mark.parametrize("results", versions, indirect=True, scope="module")
 
 
 later = of_versions("0.2.0", "0.4.1")

@@ -229,9 +229,9 @@ def bytes_of(size: str) -> int:
     ids=["compose", "CPU", "GPU"],
 )  # fmt: skip
 def test_memory_limit_covers_largest_load(limit):
-    environ, deployment = limit
+    environ, memory = limit
     if environ is None:
-        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (container,) = memory["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
         memory = container["resources"]["limits"]["memory"]
     (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(memory), workers=2)
