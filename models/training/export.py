@@ -33,7 +33,7 @@ TOLERANCE = 2e-4
 
 
 class Exportable(nn.Module):
-    """What the ONNX file holds: the matte, and the confidence where the network has that output."""
+    """Module with the outputs of the ONNX file: the matte, and the confidence if the network has that output."""
 
     def __init__(self, network: Network, *, mirror: bool = False):
         super().__init__()
@@ -93,7 +93,7 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False)
 
 
 def facts(path: Path) -> str:
-    """What the manifest wants to know of a file."""
+    """Return the manifest's fields of a file."""
     data = path.read_bytes()
     model = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     shape = model.get_inputs()[0].shape

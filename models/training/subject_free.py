@@ -1,11 +1,10 @@
-"""Nothing may be cut from nothing: how often does a network see a subject where there is none?
+"""Share of images without a subject that a network cuts out anyway.
 
-    python -m models.training.subject_free --model models/clearcut-s.onnx --pack models/training/runs/pool \
-        --pack models/training/runs/teacher
+    python -m models.training.subject_free --model models/clearcut-m.onnx --pack models/training/runs/pool
 
-Two hundred pictures without a subject: the held-out photographs on which the teacher's two views
-agreed that they are empty (few), and walls, floors, skies of noise, tiles and gradients drawn from a
-seed no training run uses. Reported: the share of pictures with more than 2 % of the frame above 0.5.
+Uses 200 images without a subject: held-out background photographs of the packs, and walls, floors, skies, tiles and
+gradients drawn from a seed that no training run uses. Prints the share of images with more than 2 % of the frame
+above 0.5.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ COUNT, SIZE, LIMIT = 200, 400, 0.02
 
 
 def images(packs: Sequence[Path]) -> Iterator[U8]:
-    """Yield 200 pictures u8[H,W,3]; photographs first."""
+    """Yield 200 images u8[H,W,3], photographs first."""
     made = 0
     if packs:
         pool = Pool(*packs)
@@ -45,7 +44,7 @@ def images(packs: Sequence[Path]) -> Iterator[U8]:
 
 
 def false_alarms(predictor: Predictor, packs: Sequence[Path]) -> float:
-    """Share of the pictures in which more than 2 % of the frame stands above 0.5."""
+    """Return the share of images with more than 2 % of the frame above 0.5."""
     return float(np.mean([cut_share(predictor(image)) > LIMIT for image in images(packs)]))
 
 

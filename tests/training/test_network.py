@@ -48,7 +48,7 @@ def test_batch_equals_single_images() -> None:
 def test_exported_file_can_be_trained_further() -> None:
     ort = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    config = NetworkConfig()
+    config = NetworkConfig(extra_blocks=(0, 0, 1, 0), context_blocks=1, refine=(0, 1, 1, 1))
     own = initial_network(config, seed=1)
     load_exported(own, DEFAULT)
     image = torch.rand(1, 3, 320, 320)

@@ -1,6 +1,6 @@
 """Losses of the edge model at full size.
 
-SAD, gradient error (both as alphamatting.com defines them) and squared error, each as a share of bilinear enlargement's,
+SAD, gradient error (both as alphamatting.com defines them) and squared error, each relative to bilinear enlargement,
 plus the part of the subject that is missing in addition to the guided filter's loss.
 """
 

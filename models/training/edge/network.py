@@ -1,4 +1,4 @@
-"""The edge model's network (12,000 weights) and its ONNX export. The export fails if its output differs from torch's."""
+"""The edge model's network (12,000 weights) and its ONNX export. The export fails if it differs from torch."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from .samples import WINDOW, Samples, cut, flipped, tensors
 PHOTOS = 0.4
 """Share of windows from the part of real photos."""
 SHARE = 0.85
-"""Share of the learned correction that is exported. At 1.0, u2netp's mattes lost 3.9 % more of the subject than with the
-guided filter alone; at this value 1.8 %.
+"""Share of the learned correction that is exported. At 1.0, u2netp's mattes lost 3.9 % more of the subject than with
+the guided filter alone; at this value 1.8 %.
 """
 NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "clearcut-m")
 """In the order of ``--networks`` of ``edge.data``."""
