@@ -131,7 +131,7 @@ def mesh(solid: Manifold, material: Scene, name: str) -> mi.Object:
 
 
 def settle(parts: list[Part], rng: Rng) -> list[Part]:
-    """Rotate the object about the vertical axis, sometimes tip it over, and place it on z = 0 with a size of about 2."""
+    """Rotate the object about the vertical axis, sometimes tip it over, and place it on z = 0 with a size near 2."""
     tip = (rng.uniform(-90, 90), rng.uniform(-90, 90)) if rng.random() < 0.12 else (0.0, 0.0)
     turned = [
         Part(p.solid.rotate((tip[0], tip[1], 0)).rotate((0, 0, turn)), p.stuff)
