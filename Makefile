@@ -58,7 +58,7 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 	$(RUN) -m pytest -q tests/live/test_cluster.py
 
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
-	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
+	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
 
 test-hostile: $(VENV)/.dev ## send about 3,800 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow

@@ -81,7 +81,7 @@ class JobClient:
     def wait_for_webhooks(self, count: int, seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while len(self.webhooks) < count:
-            assert time.monotonic() < deadline, f"{len(self.webhooks)} of {count} were told"
+            assert time.monotonic() < deadline, f"{len(self.webhooks)} of {count} were reported"
             time.sleep(0.1)
 
     def check(self, server: Server) -> dict[str, object]:
@@ -101,7 +101,7 @@ class JobClient:
                     client.get(body["result"]["images"][0].replace(_base(body), "")).raise_for_status().content
                 )
         assert len(set(self.jobs.values())) == count
-        assert len(pictures) == 1, "the same photo makes the same picture, whoever did it"
+        assert len(pictures) == 1, "the same photo gives the same image on every node"
         assert sorted(self.webhooks) == sorted(f"/hook/{number}" for number in self.jobs)
         twice = [path for path, calls in self.webhooks.items() if calls > 1]
         for path in twice:
@@ -169,7 +169,7 @@ def test_500_jobs_survive_five_kills(tmp_path: Path):
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to stop", "killed"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_backlog_survives_loss_of_one_of_two_nodes(tmp_path: Path, how: int):
     count = 120
     with postgres() as database, job_client(database, count, "large.jpg") as jobs, ExitStack() as stack:
@@ -211,7 +211,7 @@ def test_stopped_jobs_continue_after_restart(tmp_path: Path):
         server = stack.enter_context(running(**environ))
         jobs.wait_for_webhooks(count)
         print(jobs.check(server), "left at the stop:", left)
-        assert max(jobs.webhooks.values()) == 1, "what is told to stop records what it has done"
+        assert max(jobs.webhooks.values()) == 1, "a stopped server records the webhooks that it sent"
         assert server.stop() == 0
 
 
