@@ -1,4 +1,4 @@
-"""Conventions of the tests: ``python -m tests.tools.conventions`` lists violations and exits with 1 if there are any."""
+"""Conventions of the tests. ``python -m tests.tools.conventions`` lists violations and exits with 1 if it finds any."""
 
 from __future__ import annotations
 
