@@ -115,7 +115,7 @@ def main() -> None:
     rows.append(("added to a lone request, p99", f"{1000 * statistics.median(p99s):.3f} ms"))
     report.write(
         "batcher",
-        "what the batcher costs, with a fake model of 10 ms + 1 ms an item",
+        "cost of the batcher, with a fake model of 10 ms + 1 ms per item",
         "python -m benchmarks.batcher",
         facts,
         {

@@ -11,7 +11,7 @@ group's images of the error as a share of bilinear's. "near" and "far" split the
 replaces the raw matte by the true alpha within 8 pixels of the raw matte's edge and enlarges it as "guided" does, an
 upper bound near the edge. The first network is measured again with images enlarged to one megapixel, and with
 cut-outs on plain backdrops.
-* color and cost: see ``finishing_colour`` and ``finishing_cost``. The cost is measured with the mattes of the first
+* color and cost: see ``finishing_color`` and ``finishing_cost``. The cost is measured with the mattes of the first
 and of the last network, because it depends on the length and the softness of their edges.
 
 The raw matte is the network's output for the whole image at 320 x 320. Everything runs on one thread.
@@ -264,7 +264,7 @@ def main() -> int:
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
     figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "colour": color, "cost": cost}
-    report.write("finishing", "what the finishing makes of a small matte", COMMAND, facts, figures_)
+    report.write("finishing", "quality of the finishing: a small matte at full size", COMMAND, facts, figures_)
     return 0
 
 

@@ -212,7 +212,7 @@ def main() -> int:
             names = args.attacks.split(";") if args.attacks else list(ATTACKS)
             figures["honest"] = figures.get("honest", {}) | honest(server, args.rounds, args.seconds, names)
     command = "python -m benchmarks.hostile"
-    report.write("hostile", "cost of hostile inputs, and what honest clients notice", command, facts, figures)
+    report.write("hostile", "cost of hostile inputs, and their effect on other clients", command, facts, figures)
     for each in figures.get("most_expensive", []):
         print(each)
     return 1 if figures.get("cost", {}).get("faults") or figures.get("options", {}).get("beyond") else 0

@@ -126,7 +126,7 @@ def main() -> int:
     }
     report.write(
         f"limit_{args.model}",
-        "the service against the raw session, 1 MP, size=medium, 8 at once",
+        "the service against the raw session, 1 MP, size=medium, 8 concurrent requests",
         f"python -m benchmarks.limit --model {args.model}",
         facts,
         figures,

@@ -312,7 +312,7 @@ def main() -> int:
     missed = faults(result)
     report.write(
         "mixed_load",
-        "answers kept apart and memory level under a mixed load with clients that hang up",
+        "correct responses and stable memory under a mixed load with clients that disconnect",
         f"python -m benchmarks.mixed_load --requests {args.requests} --concurrency {args.concurrency}",
         facts,
         {**result, "missed": missed},

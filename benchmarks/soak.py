@@ -323,7 +323,7 @@ def main() -> int:
     ratios = verdicts(result)
     report.write(
         "soak",
-        "level for half an hour at half as much again as it can do?",
+        "stability for half an hour at 1.5 times the capacity",
         f"python -m benchmarks.soak --minutes {args.minutes:g} --factor {args.factor:g} --seed {args.seed}",
         facts,
         {"note": "clients and server share the machine, which others used meanwhile", "ratios": ratios, **result},

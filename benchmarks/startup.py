@@ -49,7 +49,7 @@ def main() -> int:
     each = [round(run["ready_s"], 3) for run in runs]
     report.write(
         "startup",
-        "from starting the process to /readyz answering 200",
+        "time from the start of the process until /readyz returns 200",
         "python -m benchmarks.startup",
         facts,
         {"median": median, "target_s": TARGET_S, "runs_ready_s": each},

@@ -1,7 +1,7 @@
 """Checkpoint -> ONNX: ``image`` f32[N,3,S,S] -> ``matte`` f32[N,1,S,S] and ``confidence`` f32[N], in 0..1, opset 17.
 
-    python -m models.training.export --config models/training/configs/clearcut-s.toml \
-        --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
+    python -m models.training.export --config models/training/configs/clearcut-m.toml \
+        --checkpoint best.pt --size 320 --out models/clearcut-m.onnx
 
 Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the image. Weights are stored in
 16 bits (``graphs.compact``). Fails if the file's answers differ from torch's, or a batch's from its singles'.

@@ -23,7 +23,7 @@ SIDE = 320
 
 @pytest.fixture
 def row() -> dict[str, np.ndarray]:
-    """Return a sample as ``edge_data`` stores it, and its image: color blots, a disc as the subject, a soft matte."""
+    """Return a sample as ``edge.data`` stores it, and its image: color blots, a disc as the subject, a soft matte."""
     y, x = np.mgrid[: 2 * SIDE, : 2 * SIDE]
     disc = (255 * (np.hypot(y - 300, x - 350) < 180)).astype(np.uint8)
     raw = cv2.GaussianBlur(cv2.resize(disc, (SIDE, SIDE), interpolation=cv2.INTER_AREA), (0, 0), 3) / np.float32(255)

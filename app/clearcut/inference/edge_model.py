@@ -1,6 +1,6 @@
 """The edge model: a network of some kilobytes that corrects the guided fit at a few hundred cells, on the CPU.
 
-It is named in the ``[edges]`` table of ``models/manifest.toml`` and made by ``models/training/edges.py``.
+It is named in the ``[edges]`` table of ``models/manifest.toml`` and made by ``models/training/edge/train.py``.
 """
 
 from __future__ import annotations
