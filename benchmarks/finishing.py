@@ -226,7 +226,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models", type=Path, nargs="+", default=None, help="ONNX files with a 320 x 320 input")
-    parser.add_argument("--closed-form-every", type=int, default=7, help="of how many pictures one; 0: none")
+    parser.add_argument(
+        "--closed-form-every", type=int, default=7, help="use closed-form matting for every n-th image; 0: never"
+    )
     arguments = parser.parse_args()
     if not (arguments.data / "bench" / "manifest.json").exists():
         print(f"no bench data in {arguments.data}: give its directory with --data", file=sys.stderr)

@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--only", choices=("cost", "options", "honest"))
     parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
-    parser.add_argument("--attack", help="what this starts itself with")
+    parser.add_argument("--attack", help="internal: run one attack")
     parser.add_argument("--port", type=int)
     args = parser.parse_args()
     if args.attack:

@@ -41,11 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("url", help="http://host:port/path")
     parser.add_argument("images", nargs="+", type=Path)
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--rate", type=float, help="requests a second, whatever the server does")
+    how.add_argument("--rate", type=float, help="requests per second, independent of the responses")
     how.add_argument("--at-once", type=int, help="so many clients, each sending its next when the last is answered")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--key", help="sent as X-Api-Key")
-    parser.add_argument("--form", metavar="FIELD", help="send multipart/form-data with the picture in FIELD")
+    parser.add_argument("--form", metavar="FIELD", help="send multipart/form-data with the image in FIELD")
     args = parser.parse_args(argv)
     parts = urlsplit(args.url)
     if parts.scheme != "http" or not parts.hostname:

@@ -119,7 +119,7 @@ def main() -> int:
                     rows[name] = row | {"figure": figure, "target": target, "met": met}
                     print(f"{name:<42}{figure} ratio {ratio:<7} target {target:<6}{'met' if met else 'missed'}  {row}")
     report.write(
-        "vs_rembg", "throughput and latency relative to rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
+        "vs_rembg", "relative to rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
         {"rembg": REMBG, "work": rows},
     )  # fmt: skip
     return 0

@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's, or photos of yours")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--harm", type=float, default=HARM, help="limit of what one convolution may shift the matte by")
+    parser.add_argument("--harm", type=float, default=HARM, help="largest mean change of the matte by one convolution")
     args = parser.parse_args()
     model = onnx.load(str(args.model))
     size = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value

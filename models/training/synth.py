@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/synth"))
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long, whatever the count")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
     parser.add_argument("--samples", type=int, default=20)
     args = parser.parse_args()
     writer, rows, start = PackWriter(args.out), [], time.monotonic()

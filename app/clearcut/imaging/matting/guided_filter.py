@@ -18,7 +18,7 @@ and of gradient error, mean over pictures of each picture's own change, in per c
     Bayesian colour models of subject and ground near by     -12 / +16     -18 / +14
 
 What colours do not tell an edge model can know, from where edges usually are: it corrects the fit at the cells
-(``models/training/edge/train.py``). With its whole say, on held-out composites and the mattes of three networks, -29 / -18,
+(``models/training/edge``). With its whole say, on held-out composites and the mattes of three networks, -29 / -18,
 -19 / -13 and -25 / -16 where this alone has -29 / -8, -19 / -3 and -25 / -5; how much of it it has:
 ``edge_correction``.
 
