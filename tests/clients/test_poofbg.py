@@ -117,7 +117,7 @@ def steps_of(version: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Return the results of one client version."""
+    """The results of one client version."""
 
     version: str
     responses: dict[str, Any]
