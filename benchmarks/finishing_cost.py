@@ -23,7 +23,7 @@ import numpy as np
 from clearcut.imaging.compose import compose
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.options import RemoveOptions
-from clearcut.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
+from clearcut.imaging.types import F32, U8, DecodedImage, Matte, RawMatte
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.system import give_back_memory, keep_freed_memory
 
@@ -82,7 +82,7 @@ def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
 def enlarged(rgb: U8, raw: F32, pixels: float) -> tuple[DecodedImage, RawMatte]:
     scale = (pixels / (rgb.shape[0] * rgb.shape[1])) ** 0.5
     image = DecodedImage(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-    return image, RawMatte(raw, Geometry(image.width, image.height, raw.shape[0]))
+    return image, RawMatte(raw)
 
 
 def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
@@ -100,7 +100,7 @@ def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "naive": naive,
         "naive and compose": lambda: compose(image, naive(), options),
-        "refine without colour": lambda: refine(matte, image, edges, color=False),
+        "refine without colour": lambda: refine(matte, image, edges, despill=False),
         "refine": lambda: refine(matte, image, edges),
         "refine without edge model": lambda: refine(matte, image),
         "refine and compose": lambda: compose(image, refine(matte, image, edges), options),

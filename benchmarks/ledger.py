@@ -41,7 +41,7 @@ def measure(url: str, synchronous: str = "") -> dict[str, object]:
 
     def once(number: int, label: str = "") -> None:
         idempotency = Idempotency(f"{label}{number}", "0" * 64) if label else None
-        charge = ledger.open(key_id, 1, 0, idempotency)
+        charge = ledger.reserve(key_id, 1, 0, idempotency)
         ledger.settle(charge, final=False)
         if idempotency is not None:
             ledger.confirm(charge)

@@ -33,7 +33,7 @@ def create_fetcher(settings: Settings, metrics: Metrics) -> FetchClient | None:
         from clearcut.fetch.client import FetchClient
     except ImportError:
         raise StartupError(NO_CLIENT) from None
-    return FetchClient(rules, ended=metrics.fetch_ended)
+    return FetchClient(rules, on_result=metrics.fetch_ended)
 
 
 def create_jobs(settings: Settings, access: AccountService, metrics: Metrics, workers: int) -> JobManager | None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from clearcut.accounts.idempotency import IdempotencyCache
 from clearcut.accounts.service import AccountService
 from clearcut.admission.fetch_shares import FetchShares
-from clearcut.admission.limits import PixelBudget, Slots
+from clearcut.admission.pixel_budget import PixelBudget
+from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_SHARE, Transfers
 from clearcut.imaging.libraries import disable_opencv_threads, silence_codec_stderr
 from clearcut.imaging.types import ProbeLimits
@@ -31,9 +32,10 @@ from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
 from . import optional_parts
+from .cutout import CutoutEngine, CutoutResult
 from .errors import StartupError
 from .lifecycle import Lifecycle, State
-from .pipeline import CutoutResult, Pipeline
+from .pipeline import Pipeline
 from .settings import MIB, Settings
 from .system import cpu_quota, give_back_memory, memory_limit
 from .thread_pool import Priority, ThreadPool
@@ -153,22 +155,13 @@ class Service:
             max_segments=self.settings.max_segments,
         )
         try:
-            edges = await asyncio.to_thread(load_edge_model) if served.entry.edges else None
+            edge_model = await asyncio.to_thread(load_edge_model) if served.entry.edges else None
             moderator = await asyncio.to_thread(load_moderator, self.settings.model_dir)
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
             raise
-        self.pipeline = Pipeline(
-            self.batcher,
-            served.entry.name,
-            served.entry.input,
-            limits,
-            self.pixels,
-            self.pool,
-            edges=edges,
-            moderator=moderator,
-            later=self.later_pool,
-        )
+        engine = CutoutEngine(served.entry.name, served.entry.input, limits, edge_model, moderator)
+        self.pipeline = Pipeline(self.batcher, engine, self.pixels, self.pool, self.later_pool)
         if self.jobs is not None:
             try:
                 self.outputs = await self.jobs.start(self.pipeline)
@@ -202,7 +195,7 @@ class Service:
         """Return once nobody waits for an answer and no step of a job is at work; no new step begins."""
         await self.slots.until_empty()
         if self.jobs is not None:
-            await self.jobs.rest()
+            await self.jobs.drain()
 
     async def on_pool(self, work: Callable[[], T]) -> T:
         """Do work on a request that is no step of the pipeline: on a thread of the pool, as the event loop must not."""
@@ -210,12 +203,12 @@ class Service:
 
     def count(self, result: CutoutResult, bytes_in: int) -> None:
         """Account for one finished request."""
-        self.cutouts += len(result.answers)
-        self.slots.rate.completed()
+        self.cutouts += len(result.outputs)
+        self.slots.rate.record_completion()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)
-        for answer in result.answers:
-            self.metrics.output_bytes.observe(len(answer.image.data))
+        for output in result.outputs:
+            self.metrics.output_bytes.observe(len(output.image.data))
 
     @property
     def alive(self) -> bool:
@@ -251,13 +244,15 @@ class Service:
     @property
     def _entered(self) -> int:
         """Requests and jobs that have made memory dirty since the start."""
-        return self.slots.entered + (self.jobs.finished if self.jobs is not None else 0)
+        return self.slots.entered + (self.jobs.finished_jobs if self.jobs is not None else 0)
 
     def _watch_gauges(self) -> None:
         watch = self.metrics.watch
         watch("clearcut_slots", "Maximum concurrent requests.", lambda: self.slots.capacity)
         watch("clearcut_slots_used", "Current concurrent requests.", lambda: self.slots.used)
-        watch("clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.lent)
+        watch(
+            "clearcut_slow_uploads", "Slow uploads that have lent their request slot.", lambda: self.slots.slow_uploads
+        )
         watch("clearcut_inflight_pixels", "Decoded pixels in memory.", lambda: self.pixels.used)
         watch("clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", self._pixels_capacity)
         watch("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", lambda: self.pool.depth)

@@ -37,6 +37,7 @@ class Settings(BaseModel):
     cors_origins: str = Field(
         "", description="Comma-separated browser origins that may call the API, or `*`. Empty: CORS is off."
     )
+    playground: bool = Field(True, description="Serve a page for browsers at `/`. See [Page](playground.md).")
 
     metrics_port: int | None = Field(
         None,

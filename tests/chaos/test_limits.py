@@ -115,7 +115,7 @@ def test_full_disk_returns_503_without_charge(small_file_system):
         assert statuses[-5:] == [503] * 5
         assert_refused(send_request(server.port, message), 503, "service_unavailable")
         assert metric(server, "clearcut_rejected_total", reason="unavailable") >= 1
-        assert [line for line in server.log if line["event"] == "the accounts' database failed"]
+        assert [line for line in server.log if line["event"] == "account database failed"]
         filler.unlink()
         assert send_request(server.port, message).status == 200
         accounts.wait_until_settled()

@@ -66,7 +66,7 @@ def test_minute_limit_is_shared_by_nodes(cluster):
 
 def test_concurrency_limit_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 100, concurrent=1)
-    elsewhere = cluster.accounts.ledger.open(parse_key_id(key), 1, 1, None)  # held by another node
+    elsewhere = cluster.accounts.ledger.reserve(parse_key_id(key), 1, 1, None)  # held by another node
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [429, 429]
     cluster.accounts.ledger.release(elsewhere)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]

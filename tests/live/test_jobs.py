@@ -476,7 +476,7 @@ def test_disabled_jobs_routes_name_setting(server):
 def test_second_process_cannot_share_folder(service):
     from tests.support.live_server import run_until_exit
 
-    assert "another process does the jobs there" in run_until_exit(**service.environ).stderr
+    assert "another process uses this folder for jobs" in run_until_exit(**service.environ).stderr
 
 
 def test_moderation_model_refuses_and_passes(service, tmp_path):

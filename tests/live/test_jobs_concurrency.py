@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from clearcut.accounts.types import JOB_PREFIX
-from clearcut.jobs.dbos_queue import ACCOUNT_AT_ONCE
+from clearcut.jobs.dbos_queue import MAX_STARTED_JOBS_PER_ACCOUNT
 from clearcut.settings import MIB
 from clearcut.storage.local import FolderBlobs
 from tests.support.account_clients import Accounts
@@ -87,8 +87,8 @@ def test_concurrent_predictions_keep_limit(crowd):
 
 
 def test_waiting_job_keeps_reservation(crowd):
-    (key,) = crowd.accounts.make(1, ACCOUNT_AT_ONCE + 4)
-    for _ in range(ACCOUNT_AT_ONCE + 4):
+    (key,) = crowd.accounts.make(1, MAX_STARTED_JOBS_PER_ACCOUNT + 4)
+    for _ in range(MAX_STARTED_JOBS_PER_ACCOUNT + 4):
         assert crowd.apiframe(key, SLOW).status_code == 202
     with crowd.accounts.engine.begin() as connection:
         words = "select expires_at from charges where id like :mark and state = 'reserved'"

@@ -1,4 +1,4 @@
-"""Pictures by address on the synchronous routes: the same pixels as an upload's, refused in each dialect's words."""
+"""Images by URL on the synchronous routes: same pixels as uploads; errors in each dialect's form."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ def ask(pictures, path, method="POST", environ=None, **kwargs):
 
 
 def form(**fields):
-    """A multipart form of text fields."""
+    """Make a multipart form of text fields."""
     return {"files": {name: (None, value) for name, value in fields.items()}}
 
 
@@ -53,7 +53,7 @@ def uploaded(path, **data):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_the_pixels_are_an_uploads(pictures, path):
+def test_url_gives_same_pixels_as_upload(pictures, path):
     response = ask(pictures, path, **form(**{FIELDS[path]: pictures.url("/away?token=1")}))
     assert response.status_code == 200, response.text
     assert np.array_equal(decoded(response), decoded(uploaded(path)))
@@ -63,7 +63,7 @@ def test_the_pixels_are_an_uploads(pictures, path):
 
 @pytest.mark.parametrize("body", ["form", "json", "query", "multipart"])
 @pytest.mark.parametrize("name", ["url", "image_url"])
-def test_poof_takes_its_clients_field_however_it_is_sent(pictures, name, body):
+def test_poof_accepts_url_fields_in_all_bodies(pictures, name, body):
     fields = {name: pictures.url("/a.png"), "format": "webp"}
     kwargs = {
         "form": {"data": fields},
@@ -77,12 +77,12 @@ def test_poof_takes_its_clients_field_however_it_is_sent(pictures, name, body):
 
 
 @pytest.mark.parametrize("kwargs", ["data", "json"])
-def test_removebg_takes_it_as_its_documentation_sends_it(pictures, kwargs):
+def test_removebg_accepts_url_as_documented(pictures, kwargs):
     response = ask(pictures, REMOVEBG, **{kwargs: {"image_url": pictures.url("/a.png"), "size": "auto"}})
     assert response.status_code == 200, response.text
 
 
-def test_rembg_takes_it_by_get(pictures):
+def test_rembg_accepts_url_by_get(pictures):
     response = ask(pictures, REMBG, "GET", params={"url": pictures.url("/a.png"), "om": "true"})
     assert response.status_code == 200, response.text
     assert decoded(response).ndim == 2
@@ -106,7 +106,7 @@ def test_slow_urls_of_one_caller_leave_slots_for_others():
 
 
 @pytest.mark.parametrize("path", [REMOVE, REMOVEBG])
-def test_a_backdrop_by_address(pictures, path):
+def test_background_image_by_url(pictures, path):
     response = ask(pictures, path, **form(image_url=pictures.url("/a.png"), bg_image_url=pictures.url("/ground.png")))
     assert response.status_code == 200, response.text
     assert tuple(decoded(response)[2, 2][:3]) == GROUND
@@ -125,7 +125,7 @@ def refused(response, path, status, words):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
+def test_disabled_urls_name_the_setting(pictures, path):
     before = len(pictures.requests)
     environ = {"fetch": "off"}
     response = ask(pictures, path, environ=environ, **form(**{FIELDS[path]: pictures.url("/a.png")}))
@@ -142,7 +142,7 @@ def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
     "url",
     ["https://127.0.0.1/a.png", "http://[::ffff:7f00:1]/", "https://2130706433/", "https://user:hunter2@example.com/"],
 )
-def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
+def test_refused_url_names_field(pictures, path, url):
     response = ask(pictures, path, **form(**{FIELDS[path]: url}))
     body = refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
     assert "hunter2" not in response.text
@@ -159,7 +159,7 @@ def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
         ("/large", "Maximum file size is 65536 bytes", "file_too_large"),
     ],
 )
-def test_what_cannot_be_used_names_the_field_too(pictures, target, words, code):
+def test_failed_fetch_names_field(pictures, target, words, code):
     environ = {"max_bytes": "65536"}
     for path in (REMOVE, REMOVEBG):
         response = ask(pictures, path, environ=environ, **form(image_url=pictures.url(target)))
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_names_the_field_too(pictures, target, words, code):
         assert "'image_url'" in body["errors"][0]["detail"]
 
 
-def test_a_backdrop_that_cannot_be_used_is_the_backdrops_fault(pictures):
+def test_failed_background_names_its_field(pictures):
     fields = {"image_url": pictures.url("/a.png"), "bg_image_url": pictures.url("/none")}
     body = refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
     assert body["errors"][0]["code"] == "failed_bg_download"
@@ -177,7 +177,7 @@ def test_a_backdrop_that_cannot_be_used_is_the_backdrops_fault(pictures):
     refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
 
 
-def test_one_picture_comes_in_one_way(pictures):
+def test_one_source_per_image(pictures):
     files = {"image_file": ("a.png", picture(), "image/png")}
     url = pictures.url("/a.png")
     body = refused(ask(pictures, REMOVE, files=files, data={"image_url": url}), REMOVE, 400, "'image_url'")
@@ -190,14 +190,14 @@ def test_one_picture_comes_in_one_way(pictures):
     assert body["errors"][0]["code"] == "multiple_bg_sources"
 
 
-def test_an_empty_file_beside_an_address_is_no_second_picture(pictures):
+def test_empty_file_beside_url_is_ignored(pictures):
     files = {"image_file": ("", b"", "application/octet-stream")}
     assert ask(pictures, REMOVEBG, files=files, data={"image_url": pictures.url("/a.png")}).status_code == 200
 
 
-def test_an_address_takes_no_longer_than_the_request_may(pictures):
+def test_fetch_ends_at_request_deadline(pictures):
     async def scenario(on: Stage):
-        async def forever(url, *, field, max_bytes=None):
+        async def forever(url, *, role, max_bytes=None):
             await on.service.failed.wait()
 
         on.service.fetcher.get = forever
@@ -208,7 +208,7 @@ def test_an_address_takes_no_longer_than_the_request_may(pictures):
     assert "'fetch'" in response.json()["details"]
 
 
-def test_no_address_is_logged(pictures, caplog):
+def test_urls_are_not_logged(pictures, caplog):
     caplog.set_level("DEBUG", "clearcut")
     for url in (pictures.url("/a.png?token=hidden"), "https://u:hidden@example.com/", pictures.url("/hidden")):
         ask(pictures, REMOVE, **form(image_url=url))
@@ -217,8 +217,8 @@ def test_no_address_is_logged(pictures, caplog):
     assert "hidden" not in said
 
 
-def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_none(pictures, tmp_path):
-    """The address is what an Idempotency-Key stands for, whatever is behind it by then."""
+def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
+    """An Idempotency-Key identifies the URL, even if the image at the URL has changed."""
     database = f"sqlite:///{tmp_path}/accounts.db"
     ledger = Ledger(open_engine(database, 1), 70)
     key = ledger.create("shop", "prepaid", 2, Quotas())
@@ -255,7 +255,7 @@ def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_
     assert (spent.status_code, asked) == (402, 0)
 
 
-def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monkeypatch):
+def test_missing_packages_prevent_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "clearcut.fetch.client", None)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
@@ -264,6 +264,6 @@ def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monke
         blob_store(settings.load({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
 
 
-def test_a_list_that_cannot_be_read_refuses_to_start_even_while_nothing_is_fetched():
+def test_invalid_fetch_list_prevents_start():
     with pytest.raises(StartupError, match="CLEARCUT_FETCH_DENY"):
         on_stage(None, fetch_deny="http://")

@@ -302,11 +302,11 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
                         for node in nodes:
                             await settled(node)
 
-    pieces, middleware._PIECE_BYTES = middleware._PIECE_BYTES, 256
+    pieces, middleware._CHUNK_BYTES = middleware._PIECE_BYTES, 256
     try:
         asyncio.run(run())
     finally:
-        middleware._PIECE_BYTES = pieces
+        middleware._CHUNK_BYTES = pieces
     used = ledger.usage(parse_key_id(key)).used
     ledger.close()
     assert used == len(cutouts)

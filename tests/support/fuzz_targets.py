@@ -13,7 +13,7 @@ from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
 from clearcut.web.apis import photoroom, poof, rembg, removebg
 from clearcut.web.request.body import Body
-from clearcut.web.request.multipart import MAX_FIELD_BYTES
+from clearcut.web.request.limits import MAX_FIELD_BYTES
 from clearcut.web.request.upload import Upload, UploadSchema, parse_query, read_upload
 from tests.support.hostile import corpus, file_mutations, valid_files
 from tests.support.hostile.hostile_forms import BOUNDARY, KIND, all_forms
@@ -26,8 +26,8 @@ KINDS = (
     KIND, "image/png", "application/x-www-form-urlencoded", "application/json", "", "multipart/form-data; boundary=b",
     "application/octet-stream", "text/plain",
 )  # fmt: skip
-INTAKES: tuple[UploadSchema, ...] = (poof.POOF, removebg.INTAKE, rembg.INTAKE, photoroom.INTAKE)
-READERS = (poof.read_job, removebg.read_job, rembg.read_job, photoroom.read_job)
+UPLOADS: tuple[UploadSchema, ...] = (poof.UPLOAD, removebg.UPLOAD, rembg.UPLOAD, photoroom.UPLOAD)
+PARSERS = (poof.parse_request, removebg.parse_request, rembg.parse_request, photoroom.parse_request)
 _LOOP = asyncio.new_event_loop()
 
 
@@ -46,7 +46,7 @@ def fuzz_upload(data: bytes) -> None:
     """Fuzz upload parsing. The first bytes choose the Content-Type, the dialect and the chunk size."""
     if len(data) < 3:
         return
-    kind, intake, step = KINDS[data[0] % len(KINDS)], INTAKES[data[1] % len(INTAKES)], 1 + 7 * data[2]
+    kind, schema, step = KINDS[data[0] % len(KINDS)], UPLOADS[data[1] % len(UPLOADS)], 1 + 7 * data[2]
     messages = [{"type": "http.request", "body": b"", "more_body": False}]
     messages += [
         {"type": "http.request", "body": data[at : at + step], "more_body": True} for at in range(3, len(data), step)
@@ -60,7 +60,7 @@ def fuzz_upload(data: bytes) -> None:
 
     async def read() -> Upload:
         return await read_upload(
-            {"content-type": kind}, b"", Body(receive, 60, lambda: 60.0), MAX_FILE_BYTES, intake, run_inline
+            {"content-type": kind}, b"", Body(receive, 60, lambda: 60.0), MAX_FILE_BYTES, schema, run_inline
         )
 
     try:
@@ -78,11 +78,11 @@ def fuzz_options(data: bytes) -> None:
         return
     try:
         fields = parse_query(data[1:])
-        job, ignored = READERS[data[0] % len(READERS)](Upload({"image": bytearray(b"x")}, fields))
+        request, ignored = PARSERS[data[0] % len(PARSERS)](Upload({"image": bytearray(b"x")}, fields))
     except InputError:
         return
-    assert 1 <= len(job.variants) <= 16
-    for options in job.variants:
+    assert 1 <= len(request.variants) <= 16
+    for options in request.variants:
         assert 0 <= options.threshold <= 1
         assert options.width is None or 1 <= options.width <= 6000
     assert all(isinstance(name, str) for name in ignored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.request.body import Body
 from clearcut.web.request.upload import read_upload
 
@@ -34,4 +35,4 @@ def feed(chunks, *, end=True):
 def read(content, headers=FORM, query=b"", *, step=1000, end=True):
     chunks = [content[at : at + step] for at in range(0, len(content), step)]
     body = Body(feed(chunks, end=end), 1.0, lambda: 1.0)
-    return asyncio.run(read_upload(headers, query, body, MAX))
+    return asyncio.run(read_upload(headers, query, body, MAX, UPLOAD))

@@ -30,14 +30,14 @@ from clearcut.inference.providers import runtime_version
 from clearcut.inference.startup.load import load_configured_model
 from clearcut.jobs.dbos_queue import dbos_installed
 from clearcut.jobs.nodes import postgres_url
-from clearcut.jobs.steps import FETCHES_AT_ONCE
+from clearcut.jobs.steps import MAX_FETCHES
 from clearcut.jobs.webhook import signing_key
 from clearcut.optional_parts import NO_CLIENT, NO_TRACES
 from clearcut.service import BYTES_PER_PIXEL, pixel_capacity
 from clearcut.settings import MIB, Settings, read
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.system import cpu_quota, memory_limit, memory_used
-from clearcut.web.request.memory import parsing_bytes, request_bytes
+from clearcut.web.request.limits import parsing_bytes, request_bytes
 
 Verdict = Literal["ok", "note", "FAULT"]
 
@@ -178,7 +178,7 @@ def _memory(settings: Settings, base: int, limit: int, workers: int) -> Iterator
     uploads += workers * parsing_bytes(settings.max_bytes)
     if settings.jobs != "off":  # requests for jobs have as many slots of their own; images are fetched for jobs
         uploads += settings.slots * request_bytes(settings.max_bytes, fetching=False)
-        uploads += FETCHES_AT_ONCE * settings.max_bytes
+        uploads += MAX_FETCHES * settings.max_bytes
     responses = limit // TRANSFERS_SHARE
     worst = base + pictures + uploads + responses + settings.replay_mb * MIB
     parts = (

@@ -22,7 +22,7 @@ from clearcut.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from clearcut.service import Service
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.app import DIALECTS
-from clearcut.web.context import GUARDS, request_id
+from clearcut.web.context import SECURITY_HEADERS, request_id
 
 log = logging.getLogger("clearcut")
 
@@ -234,7 +234,7 @@ def _unsent_bytes(transport: asyncio.Transport) -> int:
 def _answer(error: ClearcutError, own: str, dialect: Dialect) -> bytes:
     payload = json.dumps(dialect.error_body(error, own)).encode()
     phrases = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
-    guards = "".join(f"{name}: {value}\r\n" for name, value in GUARDS.items())
+    guards = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
     head = (
         f"HTTP/1.1 {error.status} {phrases[error.status]}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\n{guards}Connection: close\r\n\r\n"

@@ -1,146 +1,77 @@
-"""``/openapi.json``, the whole interface as OpenAPI 3.1, and ``/docs``, the same as a page: no script, nothing fetched
-from anywhere."""
+"""``/openapi.json``, the API as OpenAPI 3.1, and ``/docs``, the same as a page."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
-from clearcut.web.apis.base import Dialect
+from clearcut.web.apis.base import Dialect, RouteModule
 from clearcut.web.apis.poof import DIALECT
 
-from .context import NOTHING
+from . import docs_page
+from .context import CSP_NONE
 from .json_schema import TEXT
 from .openapi import get_operation, json_response
 
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1c2430;background:#fff}
-h2{margin-top:3rem;border-bottom:1px solid #d5dae0}
-code{font:14px ui-monospace,monospace;background:#f1f3f5;padding:0 .2em}
-h3{margin:2rem 0 .3rem}table{border-collapse:collapse;width:100%;margin:.6rem 0}
-th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid #e6e9ec}
-.verb{color:#0b6b3a;font-weight:600}
-@media(prefers-color-scheme:dark){body{color:#dde3ea;background:#14181d}code{background:#232a32}h2,th,td{border-color:#323b45}}
-"""
 
-
-class RouteModule(Protocol):
-    """A module with routes that describes them."""
-
-    def paths(self) -> dict[str, Any]: ...
-
-
-def document(rooms: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
-    """The OpenAPI document of all rooms together."""
+def openapi_document(modules: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
+    """Return the OpenAPI document of all modules."""
     paths: dict[str, Any] = {}
-    for room in rooms:
-        for path, item in room.paths().items():
+    for module in modules:
+        for path, item in module.openapi_paths().items():
             paths.setdefault(path, {}).update(item)
-    about = {"description": "This description", "content": {"text/html": {"schema": TEXT}}}
+    document = json_response("The OpenAPI 3.1 document", {"type": "object"})
+    page = {"description": "The page", "content": {"text/html": {"schema": TEXT}}}
     paths["/openapi.json"] = get_operation(
-        "This description, for machines", "Service", DIALECT, {"200": json_response("OpenAPI 3.1", {"type": "object"})},
-        keyed=False,
-    )  # fmt: skip
-    paths["/docs"] = get_operation("This description, as a page", "Service", DIALECT, {"200": about}, keyed=False)
+        "This description as OpenAPI 3.1", "Service", DIALECT, {"200": document}, keyed=False
+    )
+    paths["/docs"] = get_operation("This description as a page", "Service", DIALECT, {"200": page}, keyed=False)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Clearcut",
             "version": __version__,
-            "summary": "A photo in, a clean cut-out back",
+            "summary": "Self-hosted background removal",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
-            "schemas": {each.schema_name: each.error_schema for each in dialects},
+            "schemas": {dialect.schema_name: dialect.error_schema for dialect in dialects},
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The key is the password."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The API key is the password."},
             },
         },
     }
 
 
-def routes(rooms: Sequence[RouteModule], dialects: Sequence[Dialect], elsewhere: Collection[str] = ()) -> list[Route]:
-    """
+def routes(modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Collection[str] = ()) -> list[Route]:
+    """Return the routes.
+
     Args:
-        elsewhere: paths that this port does not have.
+        omit: paths that are not served on this port.
     """
-    whole = document(rooms, dialects)
-    for path in elsewhere:
-        del whole["paths"][path]
-    html = page(whole).encode()
-    allowed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    headers = {"Content-Security-Policy": f"{NOTHING}; style-src 'sha256-{allowed}'"}
+    document = openapi_document(modules, dialects)
+    for path in omit:
+        del document["paths"][path]
+    html = docs_page.render(document)
+    style_hash = base64.b64encode(hashlib.sha256(docs_page.STYLE.encode()).digest()).decode()
+    headers = {"Content-Security-Policy": f"{CSP_NONE}; style-src 'sha256-{style_hash}'"}
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(whole)
+        return JSONResponse(document)
 
-    async def docs(_: Request) -> Response:
-        return Response(html, media_type="text/html", headers=headers)
+    async def docs(request: Request) -> Response:
+        base_url = escape(str(request.base_url).rstrip("/"))
+        return HTMLResponse(html.replace(docs_page.BASE_URL, base_url), headers=headers)
 
     return [Route("/openapi.json", openapi, methods=["GET"]), Route("/docs", docs, methods=["GET"])]
-
-
-def page(whole: Mapping[str, Any]) -> str:
-    """The document as HTML."""
-    by_tag: dict[str, list[str]] = {}
-    for path, item in whole["paths"].items():
-        for verb, operation in item.items():
-            by_tag.setdefault(operation["tags"][0], []).append("".join(_operation(path, verb, operation)))
-    body = "".join(f"<h2>{escape(tag)}</h2>{''.join(parts)}" for tag, parts in by_tag.items())
-    info = whole["info"]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['summary'])}. "
-        f'For machines: <a href="/openapi.json">openapi.json</a>.</p>{body}</html>'
-    )
-
-
-def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield f'<h3><span class="verb">{verb.upper()}</span> <code>{escape(path)}</code></h3>'
-    yield f"<p>{_prose(operation['summary'])}. {_prose(operation.get('description', ''))}</p>"
-    bodies = operation.get("requestBody", {}).get("content", {})
-    if bodies:
-        yield f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in bodies)}</p>"
-        properties = next(iter(bodies.values()))["schema"]["properties"]
-        yield "<table><tr><th>Field<th>Values<th>Default<th>"
-        for name, schema in properties.items():
-            yield (
-                f"<tr><td><code>{escape(name)}</code><td>{_values(schema)}<td>{escape(str(schema.get('default', '')))}"
-                f"<td>{_prose(schema.get('description', ''))}"
-            )
-        yield "</table>"
-    yield "<table><tr><th>Status<th>Answer"
-    for status, answer in operation["responses"].items():
-        kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}))
-        yield f"<tr><td>{status}<td>{_prose(answer['description'])} {kinds}"
-    yield "</table>"
-
-
-def _values(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
-    if schema.get("format") == "binary":
-        return "a file"
-    if "contentEncoding" in schema:
-        return "a file in base64"
-    if "minimum" in schema:
-        return f"{schema['minimum']} to {schema['maximum']}"
-    return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("examples", ()))
-
-
-def _prose(text: str) -> str:
-    """Text with its `code` marked."""
-    parts = escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

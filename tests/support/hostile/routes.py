@@ -47,6 +47,6 @@ ROUTES: tuple[Route, ...] = (
     Route("photoroom json", "/v1/segment", "image_file", _json("image_file_b64")),
     Route("poof mask", "/v1/remove", "mask", _form("mask", _IMAGE)),
     Route("poof backdrop", "/v1/remove?format=jpg", "bg_image", _form("bg_image", _IMAGE)),
-    Route("poof alias", "/v1/remove-bg?channels=alpha", "image_file", _form("file")),
+    Route("poof alias", "/v1/remove-bg?channels=alpha", "file", _form("file")),
 )
 """Routes that respond with images. On the remove.bg route an empty cut-out is an error."""

@@ -82,7 +82,7 @@ def test_the_memory_budget(limit, verdict, words):
 def test_looking_at_a_database_changes_nothing(tmp_path):
     path = tmp_path / "clearcut.db"
     url = f"sqlite:///{path}"
-    assert "made at the first start" in check_database(url)
+    assert "created at the first start" in check_database(url)
     assert not path.exists()
     Ledger(open_engine(url, 1), 60).close()
     before = path.read_bytes()
