@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.accounts import Accounts
-from tests.support.served import Server, started
+from tests.support.account_clients import Accounts
+from tests.support.live_server import Server, started
 
 
 @pytest.fixture
 def accounts(tmp_path) -> Iterator[Accounts]:
-    made = Accounts(f"sqlite:///{tmp_path}/accounts.db")
-    yield made
-    made.close()
+    database = Accounts(f"sqlite:///{tmp_path}/accounts.db")
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def trigger(tmp_path) -> Path:
 
 
 @pytest.fixture
-def broken(trigger) -> Callable[..., AbstractContextManager[Server]]:
+def faulty_server(trigger) -> Callable[..., AbstractContextManager[Server]]:
     """Return a function that starts a server with an inactive fault: ``broken("nan", slots="4")``."""
 
     def make(fault: str, **options: str) -> AbstractContextManager[Server]:

@@ -7,11 +7,11 @@ from tests.support.fault_table import FAULTS
 
 
 def test_fault_table_lists_every_chaos_test():
-    here = Path(__file__).parent
-    there = {
+    folder = Path(__file__).parent
+    tests = {
         f"{path.name}::{name}"
-        for path in here.glob("test_*.py")
+        for path in folder.glob("test_*.py")
         if path.name != Path(__file__).name
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
     }
-    assert {fault.test for fault in FAULTS} == there
+    assert {fault.test for fault in FAULTS} == tests

@@ -11,7 +11,7 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from tests.support import samples
 from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
-from tests.support.served import served
+from tests.support.live_server import served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
@@ -43,7 +43,7 @@ def test_account_errors_map_to_client_classes(version, tmp_path):
         (tmp_path / "plan.json").write_text(json.dumps([step | shared for step in steps]))
         got = json.loads(drive(environment, str(tmp_path / "plan.json")))
     ledger.close()
-    raised = {name: answer["raised"] for name, answer in got.items() if "raised" in answer}
+    raised = {name: response["raised"] for name, response in got.items() if "raised" in response}
     assert len(set(raised.values())) == 4, raised
     assert set(raised) == {"unknown", "empty", "revoked", "again"}
     assert "Auth" in raised["unknown"]

@@ -10,8 +10,8 @@ import pytest
 
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.settings import PREFIX, Settings
-from tests.support.container.dockerfile import DOCKERFILE, in_context, read
-from tests.support.served import ROOT
+from tests.support.container.dockerfile import DOCKERFILE, context_files, read
+from tests.support.live_server import ROOT
 
 ARGUMENTS, STAGES = read()
 FINAL = STAGES[-1]
@@ -34,16 +34,16 @@ def test_base_image_can_be_pinned():
 def test_base_cuda_version_matches_onnxruntime():
     from importlib.metadata import requires
 
-    (wanted,) = [each for each in requires("onnxruntime-gpu") if each.startswith("nvidia-cuda-runtime")]
-    assert re.search(r"~=(\d+)\.", wanted)[1] == re.search(r":(\d+)\.", ARGUMENTS["IMAGE"])[1]
+    (requirement,) = [each for each in requires("onnxruntime-gpu") if each.startswith("nvidia-cuda-runtime")]
+    assert re.search(r"~=(\d+)\.", requirement)[1] == re.search(r":(\d+)\.", ARGUMENTS["IMAGE"])[1]
 
 
 def test_image_has_unprivileged_user_and_stop_signal():
-    assert FINAL.one("USER").value == "10001:10001"
-    assert FINAL.one("STOPSIGNAL").value == "SIGTERM"
-    assert FINAL.one("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
-    assert FINAL.one("CMD").words() == ["serve"]
-    assert FINAL.one("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
+    assert FINAL.single("USER").value == "10001:10001"
+    assert FINAL.single("STOPSIGNAL").value == "SIGTERM"
+    assert FINAL.single("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
+    assert FINAL.single("CMD").words() == ["serve"]
+    assert FINAL.single("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
 
 
 def test_documented_grace_period_covers_drain():
@@ -57,17 +57,17 @@ def test_environment_variables_are_valid_settings():
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     assert ours
     Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in ours.items()})
-    assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.one("EXPOSE").value
+    assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.single("EXPOSE").value
     assert not [name for name in environ if "MALLOC" in name]  # app/clearcut/system.py queries glibc
 
 
 def test_final_stage_installs_nothing():
-    said = " ".join(each.value for each in (*STAGES[0].all("RUN"), *FINAL.all("RUN")))
-    assert not re.search(r"\b(pip|gcc|g\+\+|make|build-essential|python3-venv|python3-dev|git|curl|wget)\b", said)
+    commands = " ".join(each.value for each in (*STAGES[0].all("RUN"), *FINAL.all("RUN")))
+    assert not re.search(r"\b(pip|gcc|g\+\+|make|build-essential|python3-venv|python3-dev|git|curl|wget)\b", commands)
 
 
 def test_build_context_has_only_copied_files():
-    sent = in_context()
+    sent = context_files()
     names = {path.as_posix() for path in sent}
     default = read_manifest(models_folder() / MANIFEST)[Settings().model]
     assert {"app/__main__.py", "models/manifest.toml", f"models/{default.file}", "deploy/requirements.txt"} <= names

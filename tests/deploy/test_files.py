@@ -49,13 +49,13 @@ def exported() -> set[str]:
 
 
 def test_rules_and_panels_use_existing_series():
-    there = exported() | {rule["record"] for rule in rules() if "record" in rule}
+    known = exported() | {rule["record"] for rule in rules() if "record" in rule}
     for rule in rules():
         assert series_in(rule["expr"]), rule
-        assert series_in(rule["expr"]) <= there, rule
+        assert series_in(rule["expr"]) <= known, rule
     for panel, expression in queries():
         assert series_in(expression), panel
-        assert series_in(expression) <= there, panel
+        assert series_in(expression) <= known, panel
 
 
 def test_series_names_are_found_in_expression():
@@ -106,8 +106,8 @@ def test_dashboard_is_complete():
 
 
 def test_compose_matches_settings_and_dockerfile():
-    whole = document(DEPLOY / "compose.yaml")
-    service = whole["services"]["clearcut"]
+    compose = document(DEPLOY / "compose.yaml")
+    service = compose["services"]["clearcut"]
     settings = settings_of(service["environment"])
     assert settings.drain_delay_s + settings.drain_timeout_s + 5 <= seconds(service["stop_grace_period"])
     assert service["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
@@ -122,10 +122,10 @@ def test_compose_matches_settings_and_dockerfile():
         assert built["args"].keys() <= arguments.keys() | {"DEVICE"}
     assert document(DEPLOY / "compose.gpu.yaml")["services"]["clearcut"]["build"]["args"]["IMAGE"] == arguments["IMAGE"]
     assert settings.database_url.startswith(f"sqlite:///{stages[-1].environment({'DEVICE': ''})['CLEARCUT_DATA_DIR']}")
-    for each in whole["services"].values():
+    for each in compose["services"].values():
         for mount in each["volumes"]:
             source = mount.split(":")[0]
-            assert source in whole["volumes"] or (DEPLOY / source).exists(), mount
+            assert source in compose["volumes"] or (DEPLOY / source).exists(), mount
 
 
 def test_compose_limits_processes_without_default_password():
@@ -229,12 +229,12 @@ def bytes_of(size: str) -> int:
     ids=["compose", "CPU", "GPU"],
 )  # fmt: skip
 def test_memory_limit_covers_largest_load(limit):
-    environ, given = limit
+    environ, memory = limit
     if environ is None:
-        (container,) = given["spec"]["template"]["spec"]["containers"]
+        (container,) = memory["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
-        given = container["resources"]["limits"]["memory"]
-    finding = memory_finding(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
+        memory = container["resources"]["limits"]["memory"]
+    finding = memory_finding(settings_of(environ), MODEL_LOADED, bytes_of(memory), workers=2)
     assert finding.severity == "ok", finding
 
 

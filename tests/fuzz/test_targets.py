@@ -20,10 +20,10 @@ def test_seeds_pass(name):
 
 
 def test_unexpected_exception_is_detected(monkeypatch):
-    def stray(*_):
+    def unexpected(*_):
         raise IndexError
 
-    monkeypatch.setattr(fuzz_targets, "probe", stray)
+    monkeypatch.setattr(fuzz_targets, "probe", unexpected)
     with pytest.raises(IndexError):
         fuzz_targets.fuzz_probe(b"x")
 

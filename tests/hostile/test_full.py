@@ -9,24 +9,24 @@ import pytest
 
 from tests.support.hostile import connection_attacks, corpus, http_messages
 from tests.support.hostile.oracle import Oracle
-from tests.support.wire import Wire, request
+from tests.support.raw_http import RawConnection, request
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
 def oracle(server):
-    made = Oracle(server)
-    yield made
-    made.still_well()
-    print(dict(made.outcomes))
-    assert not made.faults, f"{len(made.faults)} faults:\n" + "\n".join(made.faults[:40])
+    checker = Oracle(server)
+    yield checker
+    checker.check_server()
+    print(dict(checker.outcomes))
+    assert not checker.failures, f"{len(checker.failures)} faults:\n" + "\n".join(checker.failures[:40])
 
 
 @pytest.mark.parametrize("family", corpus.FILES)
 def test_hostile_files(oracle, family):
-    for turn, item in enumerate(corpus.FILES[family]()):
-        oracle.file(item, turn)
+    for index, item in enumerate(corpus.FILES[family]()):
+        oracle.file(item, index)
 
 
 def test_hostile_forms(oracle):
@@ -45,8 +45,8 @@ def test_hostile_http_messages(oracle):
 class _OneReader:
     """A buffered reader over a socket. Pipelined responses may arrive early, so it keeps bytes that were read ahead."""
 
-    def __init__(self, wire):
-        self._file = wire.socket.makefile("rb")
+    def __init__(self, connection):
+        self._file = connection.socket.makefile("rb")
 
     def makefile(self, *_, **__):
         return self
@@ -57,7 +57,7 @@ class _OneReader:
     def __getattr__(self, name):
         return getattr(self._file, name)
 
-    def answer(self):
+    def read_response(self):
         response = http.client.HTTPResponse(self, method="POST")
         response.begin()
         response.read()
@@ -65,15 +65,15 @@ class _OneReader:
 
 
 def test_pipelined_images_are_answered_in_order_once(server, oracle):
-    with Wire(server.port) as wire:
-        reader = _OneReader(wire)
-        wire.send(
-            b"".join(request(http_messages.PICTURE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20))
+    with RawConnection(server.port) as connection:
+        reader = _OneReader(connection)
+        connection.send(
+            b"".join(request(http_messages.IMAGE, "image/png", X_Request_ID=f"in-order-{n}") for n in range(20))
         )
         for number in range(20):
-            answer = reader.answer()
-            assert (answer.status, answer.headers["x-request-id"]) == (200, f"in-order-{number}")
-        wire.socket.settimeout(0.5)
+            response = reader.read_response()
+            assert (response.status, response.headers["x-request-id"]) == (200, f"in-order-{number}")
+        connection.socket.settimeout(0.5)
         with pytest.raises(TimeoutError):
             reader.read(1)
         reader._file.close()
@@ -84,14 +84,14 @@ def test_connection_attacks_do_not_block_other_clients(server, oracle, name):
     """Slow uploads release their slots once they are known to be slow. Other attacks never hold a slot for long."""
     picture = request(connection_attacks.MEDIUM, "image/jpeg")
     before = server.facts.num_threads()
-    answers: list[int] = []
+    responses: list[int] = []
     with connection_attacks.under(connection_attacks.ATTACKS[name], server.port):
-        while answers.count(200) < 40 and len(answers) < 400:
-            with Wire(server.port) as wire:
-                wire.send(picture)
-                answers.append(wire.answer().status)
-            if answers[-1] == 503:  # Retry-After is at least one second; this client retries earlier
+        while responses.count(200) < 40 and len(responses) < 400:
+            with RawConnection(server.port) as connection:
+                connection.send(picture)
+                responses.append(connection.read_response().status)
+            if responses[-1] == 503:  # Retry-After is at least one second; this client retries earlier
                 time.sleep(0.05)
-    assert answers.count(200) == 40, answers[-50:]
-    assert set(answers) <= {200, 503}
+    assert responses.count(200) == 40, responses[-50:]
+    assert set(responses) <= {200, 503}
     assert server.facts.num_threads() <= before + 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.served import Server, http_client, served
+from tests.support.live_server import Server, http_client, served
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from tests.support.served import ROOT, environment
+from tests.support.live_server import ROOT, environment
 
 pytestmark = pytest.mark.live
 
 
 def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "clearcut", "check", *arguments]
-    given = environment(**environ)
-    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False)
+    variables = environment(**environ)
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_check_reports_configuration_and_exits_0():

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from clearcut.accounts.keys import parse_key_id
-from tests.support.accounts import GONE, PICTURE, Accounts, killer, send_all
+from tests.support.account_clients import IMAGE, NO_RESPONSE, Accounts, kill_after, send_all
 from tests.support.databases import postgres, valkey
-from tests.support.served import Server, served, started
+from tests.support.live_server import Server, served, started
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -32,7 +32,7 @@ class Cluster:
     def ask(self, node: int, key: str, **headers: str) -> httpx.Response:
         headers = {"x-api-key": key, "content-type": "image/png"} | headers
         address = f"{self.nodes[node].base_url}/v1/remove"
-        return httpx.post(address, content=PICTURE, headers=headers, timeout=60, trust_env=False)
+        return httpx.post(address, content=IMAGE, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_two_nodes_spend_credits_exactly(cluster):
     keys = cluster.accounts.make(20, 5)
     requests = [(node.base_url, key) for key in keys * 5 for node in cluster.nodes]
     assert Counter(send_all(requests)) == {200: 100, 402: 100}
-    assert cluster.accounts.until_none_reserved() == {"charged": 100}
+    assert cluster.accounts.wait_until_settled() == {"charged": 100}
     assert cluster.accounts.used(keys) == [5] * 20
 
 
@@ -90,19 +90,19 @@ def test_revocation_applies_to_both_nodes(cluster):
 
 
 def test_killed_node_sends_no_uncharged_cutout(cluster):
-    before = cluster.accounts.until_none_reserved()["charged"]
+    before = cluster.accounts.wait_until_settled()["charged"]
     keys = cluster.accounts.make(20, 5)
     with started(**cluster.environ) as victim:
         victim.listening().ready()
         requests = [(node.base_url, key) for key in keys * 5 for node in (victim, cluster.nodes[0])]
-        statuses = Counter(send_all(requests, killer(victim, 10)))
-    assert statuses[GONE] > 0
-    charged = cluster.accounts.at_rest()["charged"] - before
+        statuses = Counter(send_all(requests, kill_after(victim, 10)))
+    assert statuses[NO_RESPONSE] > 0
+    charged = cluster.accounts.wait_until_stable()["charged"] - before
     assert statuses[200] <= charged <= statuses[200] + 256
-    cluster.accounts.let_time_pass()
+    cluster.accounts.expire_reservations()
     again = Counter(send_all([(cluster.nodes[1].base_url, key) for key in keys * 5]))
     assert again[200] == 100 - charged
-    assert cluster.accounts.until_none_reserved()["charged"] - before == 100
+    assert cluster.accounts.wait_until_settled()["charged"] - before == 100
     assert cluster.accounts.used(keys) == [5] * 20
 
 
@@ -128,7 +128,7 @@ def test_lost_database_returns_503():
             assert ask("/v1/me").status_code == 200
             with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute("alter table keys rename to gone")
-            answer = ask("/v1/me")
-            assert answer.status_code == 503
-            assert int(answer.headers["retry-after"]) >= 1
+            response = ask("/v1/me")
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) >= 1
             assert ask("/livez").status_code == 200

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.support.accounts import GONE, Accounts, killer, send_all
-from tests.support.served import served, started
+from tests.support.account_clients import NO_RESPONSE, Accounts, kill_after, send_all
+from tests.support.live_server import served, started
 
 pytestmark = pytest.mark.live
 
@@ -27,7 +27,7 @@ def test_200_clients_spend_credits_exactly(accounts):
     with served(database_url=accounts.url, slots="256") as server:
         statuses = send_all([(server.base_url, key) for key in keys * EACH])
         assert Counter(statuses) == {200: KEYS * CREDITS, 402: KEYS * (EACH - CREDITS)}
-        assert accounts.until_none_reserved() == {"charged": KEYS * CREDITS}
+        assert accounts.wait_until_settled() == {"charged": KEYS * CREDITS}
         assert accounts.used(keys) == [CREDITS] * KEYS
 
 
@@ -38,18 +38,18 @@ def test_kill_sends_no_uncharged_cutout(accounts):
     with started(**environ) as server:
         server.listening().ready()
         requests = [(server.base_url, key) for key in keys * EACH]
-        statuses = send_all(requests, killer(server, 30))
+        statuses = send_all(requests, kill_after(server, 30))
         assert server.exit_code() == -signal.SIGKILL
     answered = Counter(statuses)[200]
-    assert Counter(statuses)[GONE] > 0
+    assert Counter(statuses)[NO_RESPONSE] > 0
     charged = accounts.states()["charged"]
     assert answered <= charged <= answered + slots
     assert sum(accounts.used(keys)) == charged + accounts.states()["reserved"]
 
-    accounts.let_time_pass()
+    accounts.expire_reservations()
     with served(**environ | {"slots": "256"}) as server:
         again = send_all([(server.base_url, key) for key in keys * CREDITS])
         assert Counter(again) == {200: KEYS * CREDITS - charged, 402: charged} or charged == 0
-        assert accounts.until_none_reserved()["charged"] == KEYS * CREDITS
+        assert accounts.wait_until_settled()["charged"] == KEYS * CREDITS
     assert accounts.used(keys) == [CREDITS] * KEYS
     assert answered + Counter(again)[200] <= KEYS * CREDITS

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import mixed_cases, mixed_load
 from benchmarks.http_load import main
 from tests.support import samples
-from tests.support.served import served
-from tests.support.wire import Wire
+from tests.support.live_server import served
+from tests.support.raw_http import RawConnection
 
 pytestmark = pytest.mark.live
 
@@ -36,14 +36,14 @@ def test_load_check_detects_swapped_responses(server, monkeypatch):
     references = mixed_load.references_of(server, [mine])
     for options in mixed_cases.OPTIONS:
         case = mixed_cases.Case(1, mine, options, raw=True)
-        with Wire(server.port) as wire:
-            wire.send(case.wire())
-            answer = wire.answer()
-        assert mixed_cases.wrong(case, references[mine.name], answer.headers, answer.body) == ""
+        with RawConnection(server.port) as connection:
+            connection.send(case.connection())
+            response = connection.read_response()
+        assert mixed_cases.wrong(case, references[mine.name], response.headers, response.body) == ""
         flipped = mixed_cases.Reference(references[mine.name].rgba[:, ::-1, [1, 2, 0, 3]], references[mine.name].box)
-        assert mixed_cases.wrong(case, flipped, answer.headers, answer.body) != ""
+        assert mixed_cases.wrong(case, flipped, response.headers, response.body) != ""
         assert mixed_cases.wrong(
-            mixed_cases.Case(1, other, options, raw=True), references[mine.name], answer.headers, answer.body
+            mixed_cases.Case(1, other, options, raw=True), references[mine.name], response.headers, response.body
         ).startswith("original size")
 
 
@@ -53,6 +53,6 @@ def test_load_tool_reports_results(server, capsys, tmp_path):
     url = f"http://{server.host}:{server.port}/v1/remove?size=preview"
     for how in (["--rate", "5"], ["--at-once", "2"], ["--at-once", "2", "--form", "image_file"]):
         assert main([url, str(picture), *how, "--seconds", "1"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert set(told["statuses"]) == {"200"}
-        assert 0 < told["p50_ms"] <= told["p99.9_ms"]
+        result = json.loads(capsys.readouterr().out)
+        assert set(result["statuses"]) == {"200"}
+        assert 0 < result["p50_ms"] <= result["p99.9_ms"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.live_server import ROOT, Server, environment, served
 from tests.support.metrics import metric
-from tests.support.served import ROOT, Server, environment, served
 
 pytestmark = pytest.mark.live
 
@@ -51,14 +51,19 @@ def test_short_run_with_all_kinds_of_keys(tmp_path):
 
     def keys(*words: str) -> str:
         command = [sys.executable, "-m", "clearcut", "keys", *words]
-        given = environment(database_url=database)
-        return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True).stdout
+        variables = environment(database_url=database)
+        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
 
-    def made(*words: str) -> str:
+    def create_key(*words: str) -> str:
         (key,) = re.findall(r"clc_\S+", keys("create", *words))
         return key
 
-    good, spent, busy, revoked = made("good"), made("spent", "--prepaid", "1"), made("busy"), made("revoked")
+    good, spent, busy, revoked = (
+        create_key("good"),
+        create_key("spent", "--prepaid", "1"),
+        create_key("busy"),
+        create_key("revoked"),
+    )
     keys("revoke", revoked.split("_")[1])
     data = str(tmp_path / "data")
     with served(database_url=database, requests_per_minute="40", jobs="sqlite", data_dir=data) as server:
@@ -72,5 +77,5 @@ def test_short_run_with_all_kinds_of_keys(tmp_path):
 def test_long_run(tmp_path):
     """`make test-api`"""
     with served() as server:
-        said = run(server, tmp_path, 200, "examples,coverage,fuzzing")
-    print(said[-1500:])
+        output = run(server, tmp_path, 200, "examples,coverage,fuzzing")
+    print(output[-1500:])

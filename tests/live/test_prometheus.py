@@ -15,10 +15,10 @@ import yaml
 
 from tests.support import samples
 from tests.support.deploy_files import RULES, document, queries, rules, series_in
+from tests.support.live_server import Server, http_client, served
 from tests.support.metrics import wait_for_metric
 from tests.support.proxies import free_port, running
-from tests.support.served import Server, http_client, served
-from tests.support.wire import Wire, request
+from tests.support.raw_http import RawConnection, request
 
 pytestmark = [
     pytest.mark.live,
@@ -36,18 +36,18 @@ LATER = {
 def bring_traffic(server: Server, metrics: int) -> None:
     """Send successful requests, both kinds of refusals, and a client that disconnects."""
     private = cast(Server, SimpleNamespace(base_url=f"http://127.0.0.1:{metrics}", transcript=server.transcript))
-    own, png = f"leaves-{uuid.uuid4()}", {"content-type": "image/png"}
+    request_id, png = f"leaves-{uuid.uuid4()}", {"content-type": "image/png"}
     wait_for_metric(private, "clearcut_slots_used", 0)
     with http_client(server) as client:
         for kind in ("png", "webp"):
             assert client.post(f"/v1/remove?format={kind}", content=PNG, headers=png).status_code == 200
         assert client.post("/v1/remove", content=b"x", headers=png).status_code == 400
-        with Wire(server.port) as holder:
+        with RawConnection(server.port) as holder:
             # A large upload, because the server would soon classify a small one as slow and release its slot.
-            holder.send(request(bytes(4_000_000), "image/png", length=5_000_000, X_Request_ID=own))
+            holder.send(request(bytes(4_000_000), "image/png", length=5_000_000, X_Request_ID=request_id))
             wait_for_metric(private, "clearcut_slots_used", 1)
             assert client.post("/v1/remove", content=PNG, headers=png).status_code == 503
-    server.event("request", request_id=own)
+    server.event("request", request_id=request_id)
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def prometheus(tmp_path_factory) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, expression: str) -> list:
-    answer = client.get("/query", params={"query": expression}).json()
-    if answer["status"] != "success":
+    response = client.get("/query", params={"query": expression}).json()
+    if response["status"] != "success":
         # It listens before it has read its stored data.
-        assert answer.get("errorType") == "unavailable", (expression, answer)
+        assert response.get("errorType") == "unavailable", (expression, response)
         return []
-    return answer["data"]["result"]
+    return response["data"]["result"]
 
 
 def test_target_is_up(prometheus):
@@ -118,6 +118,6 @@ def test_every_alert_uses_existing_series(prometheus, rule):
 
 @pytest.mark.parametrize(("panel", "expression"), list(queries()))
 def test_every_dashboard_query_has_data(prometheus, panel, expression):
-    answer = ask(prometheus, expression)
-    if not answer:
+    response = ask(prometheus, expression)
+    if not response:
         assert series_in(expression) <= LATER, (panel, expression)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.support.served import environment
+from tests.support.live_server import environment
 from tests.tools.readme import PAGES, README, ROOT
 
 CURL = "curl "
@@ -56,7 +56,8 @@ def test_readme_has_five_curl_examples():
 @pytest.mark.parametrize("block", BLOCKS)
 def test_bash_block_works_as_written(block, server, folder):
     script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
-    run(["bash", "-euo", "pipefail", "-c", script.replace(".venv/bin/python", sys.executable)], folder)
+    script = script.replace(".venv/bin/clearcut", f"{sys.executable} -m clearcut")
+    run(["bash", "-euo", "pipefail", "-c", script], folder)
     for name in re.findall(r"-o (\S+)", block):
         check_output(folder / name)
 

@@ -19,8 +19,8 @@ from clearcut.errors import StartupError, StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.factory import blob_store
 from clearcut.storage.s3 import bucket_blobs
-from tests.support.senders import outside
-from tests.support.served import served
+from tests.support.callback_server import callback_server
+from tests.support.live_server import served
 
 HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
 pytestmark = [
@@ -62,8 +62,8 @@ def endpoint(tmp_path_factory):
 @pytest.fixture
 def bucket(endpoint, monkeypatch, request):
     """Create an empty bucket for this test and return its URL."""
-    given = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    for name, value in {**given, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
+    variables = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in {**variables, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
         monkeypatch.setenv(name, value)
     name = f"b{abs(hash(request.node.name)):x}"
     httpx.put(f"{endpoint}/{name}", trust_env=False, timeout=30).raise_for_status()
@@ -95,15 +95,15 @@ def test_stored_blob_is_returned(bucket, endpoint):
 
 
 def test_other_node_sees_blob_immediately(bucket):
-    one, two = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
+    first, second = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
     with pytest.raises(KeyError):
-        two.get("a")
-    one.put("a", b"x", "image/png", time.time() + HOUR)
-    assert two.get("a").data == b"x"
-    two.delete("a")
+        second.get("a")
+    first.put("a", b"x", "image/png", time.time() + HOUR)
+    assert second.get("a").data == b"x"
+    second.delete("a")
     with pytest.raises(KeyError):
-        one.stat("a")
-    one.delete("a")
+        first.stat("a")
+    first.delete("a")
 
 
 def test_key_prefixes_do_not_match_other_keys(bucket):
@@ -177,8 +177,8 @@ def test_many_threads_share_store(bucket):
     wrong = []
 
     def work(number):
-        for turn in range(5):
-            data = b"%d-%d" % (number, turn) * 1000
+        for round_ in range(5):
+            data = b"%d-%d" % (number, round_) * 1000
             blobs.put(f"k{number}", data, "image/png", time.time() + HOUR)
             if blobs.get(f"k{number}").data != data:
                 wrong.append(number)
@@ -202,26 +202,29 @@ def test_missing_bucket_prevents_start(bucket):
 def test_job_output_is_served_by_any_node(bucket, endpoint, tmp_path):
     """Two nodes share only the bucket and the secret."""
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PYTHONPATH")
-    beside = {name: os.environ[name] for name in names if name in os.environ}
-    common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **beside}
-    with outside() as pictures, served(data_dir=str(tmp_path / "one"), fetch_allow=pictures.allow, **common) as one:
+    credentials = {name: os.environ[name] for name in names if name in os.environ}
+    common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **credentials}
+    with (
+        callback_server() as callbacks,
+        served(data_dir=str(tmp_path / "one"), fetch_allow=callbacks.allow, **common) as first,
+    ):
         body = {
             "model": "851-bg-remove",
-            "lab851BgRemoveParams": {"image": f"{pictures.base_url}/photo.jpg"},
-            "webhook_url": f"{pictures.base_url}/hook",
+            "lab851BgRemoveParams": {"image": f"{callbacks.base_url}/photo.jpg"},
+            "webhook_url": f"{callbacks.base_url}/hook",
         }
-        with httpx.Client(base_url=one.base_url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=first.base_url, trust_env=False, timeout=60) as client:
             client.post("/v2/images/background-remove", json=body).raise_for_status()
-            (told,) = pictures.until_calls(1)
-            (url,) = [word for word in str(told).split("'") if "/outputs/" in word][:1]
-            whole = client.get(url).raise_for_status()
+            (webhook,) = callbacks.until_calls(1)
+            (url,) = [word for word in str(webhook).split("'") if "/outputs/" in word][:1]
+            response = client.get(url).raise_for_status()
             part = client.get(url, headers={"range": "bytes=1-3"})
-        assert whole.content[:8] == b"\x89PNG\r\n\x1a\n"
+        assert response.content[:8] == b"\x89PNG\r\n\x1a\n"
         assert (part.status_code, part.content) == (206, b"PNG")
-        (kept,) = keys(endpoint, bucket)
-        assert kept.startswith("some/prefix/")
-        assert kept.endswith("~image~png")
-        with served(data_dir=str(tmp_path / "two"), **common) as two:
-            again = httpx.get(url.replace(one.base_url, two.base_url), trust_env=False, timeout=60)
-        assert again.content == whole.content
+        (stored,) = keys(endpoint, bucket)
+        assert stored.startswith("some/prefix/")
+        assert stored.endswith("~image~png")
+        with served(data_dir=str(tmp_path / "two"), **common) as second:
+            again = httpx.get(url.replace(first.base_url, second.base_url), trust_env=False, timeout=60)
+        assert again.content == response.content
     assert [path.name for path in tmp_path.rglob("*") if path.suffix == ".png"] == []

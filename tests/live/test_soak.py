@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import soak
-from tests.support.served import served
+from tests.support.live_server import served
 
 pytestmark = pytest.mark.live
 

@@ -15,9 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from tests.support import samples
+from tests.support.live_server import served
 from tests.support.metrics import metric, wait_for_metric
-from tests.support.served import served
-from tests.support.wire import Wire, multipart, request
+from tests.support.raw_http import RawConnection, multipart, request
 
 pytestmark = pytest.mark.live
 
@@ -36,20 +36,20 @@ def png(photo):
     return samples.png(photo)
 
 
-def size_of(answer):
-    assert answer.status == 200, answer.body[:300]
-    return Image.open(io.BytesIO(answer.body)).size
+def size_of(response):
+    assert response.status == 200, response.body[:300]
+    return Image.open(io.BytesIO(response.body)).size
 
 
 @pytest.fixture
-def wire(server):
-    with Wire(server.port) as connection:
+def connection(server):
+    with RawConnection(server.port) as connection:
         yield connection
 
 
-def too_large(answer):
-    error = answer.error()
-    assert (answer.status, error["code"]) == (400, "image_too_large")
+def too_large(response):
+    error = response.error()
+    assert (response.status, error["code"]) == (400, "image_too_large")
     assert error["details"] == "Maximum file size is 20MB"
 
 
@@ -57,33 +57,33 @@ def too_large(answer):
 
 
 @pytest.mark.parametrize("name", ["image_file", "file", "image"])
-def test_form_accepts_three_file_field_names(wire, png, name):
+def test_form_accepts_three_file_field_names(connection, png, name):
     body, kind = multipart(png, {"size": "full", "crop": ""}, name=name)
-    wire.send(request(body, kind))
-    assert size_of(wire.answer()) == (240, 160)
+    connection.send(request(body, kind))
+    assert size_of(connection.read_response()) == (240, 160)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "image/*", "application/octet-stream"])
-def test_raw_body_accepts_any_image_content_type(wire, png, kind):
-    wire.send(request(png, kind, "/v1/remove?width=120"))
-    assert size_of(wire.answer()) == (120, 80)
+def test_raw_body_accepts_any_image_content_type(connection, png, kind):
+    connection.send(request(png, kind, "/v1/remove?width=120"))
+    assert size_of(connection.read_response()) == (120, 80)
 
 
-def test_chunked_body_is_accepted(wire, png):
-    wire.send(CHUNKED)
+def test_chunked_body_is_accepted(connection, png):
+    connection.send(CHUNKED)
     for at in range(0, len(png), 10_000):
         part = png[at : at + 10_000]
-        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
-    wire.send(b"0\r\n\r\n")
-    assert size_of(wire.answer()) == (240, 160)
+        connection.send(b"%x\r\n%s\r\n" % (len(part), part))
+    connection.send(b"0\r\n\r\n")
+    assert size_of(connection.read_response()) == (240, 160)
 
 
-def test_slow_body_is_accepted(wire, png):
+def test_slow_body_is_accepted(connection, png):
     message = request(*multipart(png))
     step = len(message) // 50
     for at in range(0, len(message), step):
-        wire.send(message[at : at + step])
-    assert size_of(wire.answer()) == (240, 160)
+        connection.send(message[at : at + step])
+    assert size_of(connection.read_response()) == (240, 160)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -99,39 +99,39 @@ def test_curl_lines_of_readme(server, png, photo, tmp_path):
 # --- too large -------------------------------------------------------------------------------------------------------
 
 
-def test_too_large_body_is_refused_before_100_continue(wire):
-    wire.send(request(b"", "image/jpeg", length=LARGE, Expect="100-continue"))
-    too_large(wire.answer())
-    assert wire.closed_by_server()
+def test_too_large_body_is_refused_before_100_continue(connection):
+    connection.send(request(b"", "image/jpeg", length=LARGE, Expect="100-continue"))
+    too_large(connection.read_response())
+    assert connection.closed_by_server()
 
 
-def test_100_continue_is_sent_for_allowed_size(wire, png):
-    wire.send(request(b"", "image/png", length=len(png), Expect="100-continue"))
+def test_100_continue_is_sent_for_allowed_size(connection, png):
+    connection.send(request(b"", "image/png", length=len(png), Expect="100-continue"))
     interim = b""
     while not interim.endswith(b"\r\n\r\n"):
-        interim += wire.socket.recv(1)
+        interim += connection.socket.recv(1)
     assert interim.startswith(b"HTTP/1.1 100 ")
-    wire.send(png)
-    assert size_of(wire.answer()) == (240, 160)
+    connection.send(png)
+    assert size_of(connection.read_response()) == (240, 160)
 
 
-def test_client_can_read_error_after_sending_whole_body(wire):
-    wire.send(request(bytes(LARGE), "image/jpeg"))
-    too_large(wire.answer())
+def test_client_can_read_error_after_sending_whole_body(connection):
+    connection.send(request(bytes(LARGE), "image/jpeg"))
+    too_large(connection.read_response())
 
 
-def test_too_large_form_is_refused(wire):
-    wire.send(request(*multipart(bytes(LARGE))))
-    too_large(wire.answer())
+def test_too_large_form_is_refused(connection):
+    connection.send(request(*multipart(bytes(LARGE))))
+    too_large(connection.read_response())
 
 
-def test_chunked_body_is_counted_on_arrival(wire):
-    wire.send(CHUNKED)
+def test_chunked_body_is_counted_on_arrival(connection):
+    connection.send(CHUNKED)
     part = bytes(1_000_000)
     for _ in range(LARGE // len(part)):
-        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
-    wire.send(b"0\r\n\r\n")
-    too_large(wire.answer())
+        connection.send(b"%x\r\n%s\r\n" % (len(part), part))
+    connection.send(b"0\r\n\r\n")
+    too_large(connection.read_response())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -148,12 +148,12 @@ def test_curl_shows_error_for_too_large_file(server, tmp_path, way):
     assert '"image_too_large"' in body
 
 
-def test_too_many_pixels_are_refused_by_header(wire):
+def test_too_many_pixels_are_refused_by_header(connection):
     head = samples.png_chunk(b"IHDR", (10_000).to_bytes(4) * 2 + bytes((8, 2, 0, 0, 0)))
     bomb = b"\x89PNG\r\n\x1a\n" + head + samples.png_chunk(b"IDAT", b"") + samples.png_chunk(b"IEND", b"")
-    wire.send(request(bomb, "image/png"))
-    answer = wire.answer()
-    assert (answer.status, answer.error()["code"]) == (400, "image_too_large")
+    connection.send(request(bomb, "image/png"))
+    response = connection.read_response()
+    assert (response.status, response.error()["code"]) == (400, "image_too_large")
 
 
 # --- late, malformed, cancelled --------------------------------------------------------------------------------------
@@ -163,11 +163,11 @@ def test_too_many_pixels_are_refused_by_header(wire):
 def test_stalled_body_gets_408(tight, png, share):
     message = request(*multipart(png), Connection="keep-alive")
     head = message.index(b"\r\n\r\n") + 4
-    with Wire(tight.port) as wire:
-        wire.send(message[: head + int((len(message) - head) * share)])
-        answer = wire.answer()
-        assert (answer.status, answer.error()["code"]) == (408, "upload_timeout")
-        assert wire.closed_by_server()
+    with RawConnection(tight.port) as connection:
+        connection.send(message[: head + int((len(message) - head) * share)])
+        response = connection.read_response()
+        assert (response.status, response.error()["code"]) == (408, "upload_timeout")
+        assert connection.closed_by_server()
     wait_for_metric(tight, "clearcut_slots_used", 0)
 
 
@@ -184,15 +184,15 @@ def test_stalled_body_gets_408(tight, png, share):
     ids=["no HTTP", "TLS", "length a word", "length negative", "both lengths", "chunk size a word"],
 )
 def test_malformed_http_gets_400_or_closed_connection(server, png, message):
-    with Wire(server.port) as wire:
-        wire.send(message)
+    with RawConnection(server.port) as connection:
+        connection.send(message)
         try:
-            assert 400 <= wire.answer().status < 500
+            assert 400 <= connection.read_response().status < 500
         except (http.client.HTTPException, ConnectionError):
-            assert wire.closed_by_server()
-    with Wire(server.port) as wire:
-        wire.send(request(png, "image/png"))
-        assert size_of(wire.answer()) == (240, 160)
+            assert connection.closed_by_server()
+    with RawConnection(server.port) as connection:
+        connection.send(request(png, "image/png"))
+        assert size_of(connection.read_response()) == (240, 160)
     assert not [line for line in server.log if line["event"] == "unhandled" or "traceback" in line]
     wait_for_metric(server, "clearcut_slots_used", 0)
 
@@ -210,10 +210,10 @@ def test_malformed_http_gets_400_or_closed_connection(server, png, message):
         (multipart(b"GIF89a" + bytes(30), name="photo")[0], multipart(b"")[1], "missing_image"),
     ],
 )
-def test_invalid_body_gets_400_with_reason(wire, body, kind, code):
-    wire.send(request(body, kind))
-    answer = wire.answer()
-    assert (answer.status, answer.error()["code"]) == (400, code)
+def test_invalid_body_gets_400_with_reason(connection, body, kind, code):
+    connection.send(request(body, kind))
+    response = connection.read_response()
+    assert (response.status, response.error()["code"]) == (400, code)
 
 
 @pytest.mark.parametrize(
@@ -230,17 +230,17 @@ def test_unknown_routes_get_json_error(client, path, status, code):
 @pytest.mark.parametrize("moment", ["mid-upload", "waiting", "mid-download"])
 def test_disconnect_frees_slot(server, moment, reset):
     photo = samples.png(samples.photo("rocket", 2000, 1400))
-    own = f"gone-{uuid.uuid4()}"
-    message = request(photo, "image/png", X_Request_ID=own)
-    with Wire(server.port) as wire:
-        wire.send(message[: len(message) // 2] if moment == "mid-upload" else message)
+    client_id = f"gone-{uuid.uuid4()}"
+    message = request(photo, "image/png", X_Request_ID=client_id)
+    with RawConnection(server.port) as connection:
+        connection.send(message[: len(message) // 2] if moment == "mid-upload" else message)
         if moment == "mid-download":
-            assert wire.socket.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert connection.socket.recv(100).startswith(b"HTTP/1.1 200 ")
         if moment == "mid-upload":
             wait_for_metric(server, "clearcut_slots_used", 1)
         if reset:
-            wire.abort()
-    line = server.event("request", request_id=own)
+            connection.abort()
+    line = server.event("request", request_id=client_id)
     wait_for_metric(server, "clearcut_slots_used", 0)
     wait_for_metric(server, "clearcut_inflight_pixels", 0)
     if moment != "mid-download":
@@ -250,19 +250,19 @@ def test_disconnect_frees_slot(server, moment, reset):
 def test_full_server_gets_503_with_retry_after(png):
     """On a server of one slot, held by a large unfinished upload. The server would release the slot of a small one."""
     noise = np.random.default_rng(1).integers(0, 256, (640, 800, 3), np.uint8)
-    with served(slots="1") as small, Wire(small.port) as holder, Wire(small.port) as other:
+    with served(slots="1") as small, RawConnection(small.port) as holder, RawConnection(small.port) as other:
         held = request(samples.png(noise), "image/png")
         holder.send(held[:-1])
         wait_for_metric(small, "clearcut_slots_used", 1)
         other.send(request(png, "image/png"))
-        refusal = other.answer()
+        refusal = other.read_response()
         assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
         assert 1 <= int(refusal.headers["retry-after"]) <= 60
         assert metric(small, "clearcut_rejected_total", reason="overloaded") == 1
         holder.send(held[-1:])
-        assert size_of(holder.answer()) == (800, 640)
+        assert size_of(holder.read_response()) == (800, 640)
         holder.send(held)
-        assert size_of(holder.answer()) == (800, 640)
+        assert size_of(holder.read_response()) == (800, 640)
 
 
 # --- metrics, info, health, log --------------------------------------------------------------------------------------
@@ -295,14 +295,14 @@ def test_health_routes_respond(client):
 
 
 def test_log_has_one_json_line_per_request(server, client, png):
-    own = f"log-{uuid.uuid4()}"
+    client_id = f"log-{uuid.uuid4()}"
     response = client.post(
         "/v1/remove?note=secret-query",
         files={"image_file": ("secret-name.png", png, "image/png")},
-        headers={"X-Request-ID": own, "X-Api-Key": "secret-key"},
+        headers={"X-Request-ID": client_id, "X-Api-Key": "secret-key"},
     )
     assert response.status_code == 200
-    line = server.event("request", request_id=own)
+    line = server.event("request", request_id=client_id)
     assert line["status"] == 200
     assert "stages_ms" in line
     assert "secret" not in str(server.log)

@@ -15,7 +15,7 @@ from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
 from tests.support.cutouts import decoded, picture
 from tests.support.fakes import Stage, on_stage, until
-from tests.support.hosts import host
+from tests.support.image_server import image_server
 
 REMOVE, REMOVEBG, REMBG, PHOTOROOM = "/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment"
 FIELDS = {REMOVE: "image_url", REMOVEBG: "image_url", REMBG: "url", PHOTOROOM: "image_url"}
@@ -24,10 +24,10 @@ GROUND = (10, 200, 30)
 
 @pytest.fixture(scope="module")
 def pictures():
-    with host({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
-        running.answers["/away"] = (302, {"Location": "/a.png"}, b"")
-        running.answers["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
-        running.answers["/large"] = (200, {}, b"x" * 70_000)
+    with image_server({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
+        running.responses["/away"] = (302, {"Location": "/a.png"}, b"")
+        running.responses["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
+        running.responses["/large"] = (200, {}, b"x" * 70_000)
         yield running
 
 
@@ -126,7 +126,7 @@ def refused(response, path, status, words):
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_disabled_urls_name_the_setting(pictures, path):
-    before = len(pictures.heard)
+    before = len(pictures.requests)
     environ = {"fetch": "off"}
     response = ask(pictures, path, environ=environ, **form(**{FIELDS[path]: pictures.url("/a.png")}))
     refused(response, path, 422 if path == REMBG else 400, "CLEARCUT_FETCH")
@@ -134,7 +134,7 @@ def test_disabled_urls_name_the_setting(pictures, path):
     if path == REMBG:
         asked = ask(pictures, path, "GET", environ=environ, params={"url": pictures.url("/a.png")})
         refused(asked, path, 422, "CLEARCUT_FETCH")
-    assert len(pictures.heard) == before
+    assert len(pictures.requests) == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -223,7 +223,7 @@ def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
     ledger = Ledger(open_engine(database, 1), 70)
     key = ledger.create("shop", "prepaid", 2, Quotas())
     ledger.close()
-    pictures.answers["/changing.png"] = (200, {}, picture())
+    pictures.responses["/changing.png"] = (200, {}, picture())
     url = pictures.url("/changing.png")
 
     async def scenario(on: Stage):
@@ -234,15 +234,15 @@ def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
             return answer
 
         first = await ask("one")
-        pictures.answers["/changing.png"] = (404, {}, b"")
+        pictures.responses["/changing.png"] = (404, {}, b"")
         again = await ask("one")
         other = await ask("one", pictures.url("/a.png"))
         failed = await ask("two")
-        pictures.answers["/changing.png"] = (200, {}, picture())
+        pictures.responses["/changing.png"] = (200, {}, picture())
         last = await ask("two")
-        heard = len(pictures.heard)
+        heard = len(pictures.requests)
         spent = await ask("three")
-        return first, again, other, failed, last, spent, len(pictures.heard) - heard
+        return first, again, other, failed, last, spent, len(pictures.requests) - heard
 
     given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}", "database_url": database}
     first, again, other, failed, last, spent, asked = on_stage(scenario, **given)

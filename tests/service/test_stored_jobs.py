@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from clearcut.jobs.models import outcome_from_json, outcome_to_json, spec_from_json, spec_to_json
+from tests.support.callback_server import PHOTO, CallbackServer, callback_server
 from tests.support.fakes import Stage, on_stage, until
-from tests.support.senders import PHOTO, Outside, outside
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "jobs_93f6627"
 STORED = json.loads((FIXTURE / "jobs.json").read_text())
@@ -58,7 +58,7 @@ def output_url(body: dict[str, Any]) -> str | None:
     return body.get("outputUrl") or body.get("output")
 
 
-async def finished_jobs(on: Stage, receiver: Outside) -> dict[str, dict[str, Any]]:
+async def finished_jobs(on: Stage, receiver: CallbackServer) -> dict[str, dict[str, Any]]:
     """Wait for every job and every outstanding webhook; return the responses by name of the job."""
     outstanding = {job["webhook"] for job in STORED["jobs"] if job["webhook"] and not job["webhook_sent"]}
     headers = {"x-api-key": STORED["key"]}
@@ -76,7 +76,7 @@ async def finished_jobs(on: Stage, receiver: Outside) -> dict[str, dict[str, Any
 
 
 def test_stored_jobs_finish(folder: Path, clock: None) -> None:
-    with outside(**{"wait.jpg": PHOTO}) as receiver:
+    with callback_server(**{"wait.jpg": PHOTO}) as receiver:
         replace_origin(folder / "data" / "jobs.db", receiver.base_url)
 
         async def scenario(on: Stage) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:

@@ -107,8 +107,8 @@ def png_profile_bomb(size: int = 512 * MIB) -> bytes:
 
 
 def webp_chunk_flood(size: int = 10 * MIB) -> bytes:
-    picture = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
-    body = b"WEBP" + picture + b"JUNK\x00\x00\x00\x00" * (size // 8)
+    image = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
+    body = b"WEBP" + image + b"JUNK\x00\x00\x00\x00" * (size // 8)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -120,9 +120,9 @@ def webp_huge_claim() -> bytes:
 
 def webp_lying() -> bytes:
     """Return a WebP with a canvas within the limits and a frame of another size."""
-    picture = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
+    image = samples.webp(np.zeros((8, 8, 3), np.uint8))[12:]
     side = (7000).to_bytes(3, "little")
-    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side + picture
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side + image
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 

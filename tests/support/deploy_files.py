@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"

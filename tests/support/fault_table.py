@@ -17,19 +17,19 @@ FAULTS = (
         "40 % of the clients disconnect at random times",
         "200 for the others, each charged once",
         "`clearcut_cancelled` by stage; slots and pixels return to 0",
-        "test_leaving.py::test_disconnects_at_random_moments_are_charged_once",
+        "test_disconnects_and_signals.py::test_disconnects_at_random_moments_are_charged_once",
     ),
     Fault(
         "SIGTERM under load",
         "200 for accepted requests; 503 with `Retry-After` for new ones, then no connection; exit code 0",
         "`clearcut_ready` 0, `clearcut_rejected{reason=draining}`",
-        "test_leaving.py::test_sigterm_under_load_finishes_accepted_work",
+        "test_disconnects_and_signals.py::test_sigterm_under_load_finishes_accepted_work",
     ),
     Fault(
         "SIGKILL under load, three times on the same accounts",
         "connection closed; no charge without a response and none twice; reservations expire",
         "lost with the process",
-        "test_leaving.py::test_sigkill_under_load_charges_no_request_twice",
+        "test_disconnects_and_signals.py::test_sigkill_under_load_charges_no_request_twice",
     ),
     Fault(
         "Session raises, or returns NaN or a wrong shape",

@@ -15,50 +15,50 @@ from typing import Any
 import numpy as np
 
 
-def wrapped(fault: str, awake: Callable[[], bool], run: Callable[..., Any]) -> Callable[..., Any]:
+def with_fault(fault: str, is_active: Callable[[], bool], run: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``InferenceSession.run`` with a fault that is active while ``awake()`` is true."""
     calls = 0
 
-    def faulty(session: Any, outputs: Any, feed: dict[str, np.ndarray], *rest: Any) -> Any:
+    def faulty(session: Any, outputs: Any, feed: dict[str, np.ndarray], *args: Any) -> Any:
         nonlocal calls
-        if not awake():
-            return run(session, outputs, feed, *rest)
+        if not is_active():
+            return run(session, outputs, feed, *args)
         match fault:
             case "raises":
                 raise RuntimeError("a session that fails")
             case "raises-with-many":
                 if len(next(iter(feed.values()))) > 1:
                     raise RuntimeError("a session that fails with more than one picture")
-                return run(session, outputs, feed, *rest)
+                return run(session, outputs, feed, *args)
             case "hangs":
                 time.sleep(3600)
             case "dies":
                 raise SystemExit("a thread that ends")
             case "nan":
-                return [np.full_like(run(session, outputs, feed, *rest)[0], np.nan)]
+                return [np.full_like(run(session, outputs, feed, *args)[0], np.nan)]
             case "shape":
-                return [run(session, outputs, feed, *rest)[0][..., :-1]]
+                return [run(session, outputs, feed, *args)[0][..., :-1]]
         raise AssertionError(fault)
 
     return faulty
 
 
-def no_memory(awake: Callable[[], bool], step: Callable[..., Any]) -> Callable[..., Any]:
+def raising_memory_error(is_active: Callable[[], bool], step: Callable[..., Any]) -> Callable[..., Any]:
     def faulty(*args: Any, **options: Any) -> Any:
-        if awake():
+        if is_active():
             raise MemoryError
         return step(*args, **options)
 
     return faulty
 
 
-def jumping(file: Path, real: Callable[[], float]) -> Callable[[], float]:
+def jumping_clock(file: Path, real: Callable[[], float]) -> Callable[[], float]:
     return lambda: real() + (3600 * float(file.read_text() or 0) if file.exists() else 0)
 
 
-def built_in(fault: str, file: Path) -> None:
+def inject(fault: str, file: Path) -> None:
     if fault == "clock":  # before the service is imported, because a module could keep a reference to the function
-        time.time = jumping(file, time.time)
+        time.time = jumping_clock(file, time.time)
         return
     import onnxruntime
 
@@ -66,14 +66,14 @@ def built_in(fault: str, file: Path) -> None:
 
     match fault:
         case "decode" | "encode" | "refine":
-            setattr(pipeline, fault, no_memory(file.exists, getattr(pipeline, fault)))
+            setattr(pipeline, fault, raising_memory_error(file.exists, getattr(pipeline, fault)))
         case _:
             session = onnxruntime.InferenceSession
-            session.run = wrapped(fault, file.exists, session.run)
+            session.run = with_fault(fault, file.exists, session.run)
 
 
 if __name__ == "__main__":
-    built_in(sys.argv[1], Path(sys.argv[2]))
+    inject(sys.argv[1], Path(sys.argv[2]))
     from clearcut.__main__ import main
 
     sys.exit(main(["serve"]))

@@ -19,7 +19,7 @@ from tests.support.hostile import corpus, file_mutations, valid_files
 from tests.support.hostile.hostile_forms import BOUNDARY, KIND, all_forms
 
 LIMITS = ProbeLimits()
-MOST = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024
 MAX_LEN = 32 * 1024
 """Largest input of the fuzzer, in bytes."""
 KINDS = (
@@ -55,18 +55,20 @@ def fuzz_upload(data: bytes) -> None:
     async def receive() -> dict[str, object]:
         return messages.pop()
 
-    async def at_once(work: Callable[[], object]) -> object:
+    async def run_inline(work: Callable[[], object]) -> object:
         return work()
 
     async def read() -> Upload:
-        return await read_upload({"content-type": kind}, b"", Body(receive, 60, lambda: 60.0), MOST, schema, at_once)
+        return await read_upload(
+            {"content-type": kind}, b"", Body(receive, 60, lambda: 60.0), MAX_FILE_BYTES, schema, run_inline
+        )
 
     try:
         upload = _LOOP.run_until_complete(read())
     except InputError:
         return
     assert upload.image
-    assert all(len(file) <= MOST for file in upload.files.values())
+    assert all(len(file) <= MAX_FILE_BYTES for file in upload.files.values())
     assert all(value and len(value.encode()) <= 4 * MAX_FIELD_BYTES for value in upload.fields.values())
 
 

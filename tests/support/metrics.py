@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.served import Server
+from tests.support.live_server import Server
 
 
 def metric(server: Server, name: str, **labels: str) -> float:

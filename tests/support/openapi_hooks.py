@@ -14,7 +14,7 @@ import schemathesis
 
 from tests.support import samples
 
-PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
+IMAGE = samples.png(samples.photo("coffee")[::8, ::8])
 FILES = ("image_file", "image", "file", "image_file_b64", "bg_image", "bg_image_file", "mask", "mask_file",
          "url", "image_url", "bg_image_url")  # fmt: skip
 
@@ -30,17 +30,17 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if number % 2:
         return
     if isinstance(case.body, bytes):
-        case.body = PICTURE
+        case.body = IMAGE
         case.query = _few(case.query, number)
     elif isinstance(case.body, dict):
         fields = _few(case.body, number)
         if case.media_type == "multipart/form-data":
-            fields["file" if case.path.startswith("/api") else "image_file"] = PICTURE
+            fields["file" if case.path.startswith("/api") else "image_file"] = IMAGE
         else:
-            fields["image_file_b64"] = base64.b64encode(PICTURE).decode()
+            fields["image_file_b64"] = base64.b64encode(IMAGE).decode()
         case.body, case.query = fields, {}
 
 
 def _few(fields: Any, number: int) -> dict[str, Any]:
-    kept = {name: value for name, value in (fields or {}).items() if name not in FILES}
-    return dict(list(kept.items())[: number // 2 % 4])
+    fields_left = {name: value for name, value in (fields or {}).items() if name not in FILES}
+    return dict(list(fields_left.items())[: number // 2 % 4])

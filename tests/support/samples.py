@@ -125,9 +125,9 @@ def animated(frames: list[np.ndarray], fmt: Literal["PNG", "WEBP", "MPO"], **opt
     return _save(first, fmt, save_all=True, append_images=rest, **options)
 
 
-def _save(picture: Image.Image, fmt: str, **options: Any) -> bytes:
+def _save(image: Image.Image, fmt: str, **options: Any) -> bytes:
     out = BytesIO()
-    picture.save(out, fmt, **options)
+    image.save(out, fmt, **options)
     return out.getvalue()
 
 
@@ -141,13 +141,11 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_raw(
-    samples: np.ndarray, depth: int, colour_type: int, *, extra: bytes = b"", interlaced: bool = False
-) -> bytes:
+def png_raw(samples: np.ndarray, depth: int, color_type: int, *, extra: bytes = b"", interlaced: bool = False) -> bytes:
     """Encode samples [H,W,C] of 0..2**depth-1. ``extra``: whole chunks between IHDR and IDAT."""
     height, width = samples.shape[:2]
     samples = samples.reshape(height, width, samples.shape[2] if samples.ndim == 3 else 1)
-    ihdr = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
+    ihdr = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, int(interlaced))
     passes = [samples[top::down, left::right] for top, left, down, right in _PASSES] if interlaced else [samples]
     rows = b"".join(b"\x00" + _packed(row, depth) for part in passes if part.size for row in part)
     body = png_chunk(b"IHDR", ihdr) + extra + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
@@ -197,7 +195,7 @@ def icc_rgb(primaries: tuple[tuple[float, float, float], ...] = P3_PRIMARIES, cu
     return _icc(b"mntr", b"RGB ", b"XYZ ", tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
 
 
-def icc_grey(curve: bytes) -> bytes:
+def icc_gray(curve: bytes) -> bytes:
     return _icc(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from tests.support.served import served
+from tests.support.live_server import served
 
 OUT = Path("demo")
 PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}

@@ -20,6 +20,8 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 CARD = ROOT / "models" / "README.md"
 QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
+OTHER_APIS_ONLY = {"no_foreground"}
+"""Reasons of errors that the main API never returns. It returns an empty 200 for an image without a subject."""
 
 
 def settings_table() -> str:
@@ -38,7 +40,7 @@ def errors_table() -> str:
             seen.setdefault((each.status, each.code, each.message), []).append(each.reason)
     for (status, code, message), reasons in sorted(seen.items()):
         if status != 499:  # only logged, never sent
-            listed = ", ".join(f"`{reason}`" for reason in sorted(reasons))
+            listed = ", ".join(f"`{reason}`" for reason in sorted(reasons) if reason not in OTHER_APIS_ONLY)
             rows.append(f"| {status} | `{code}` | {message} | {listed} |")
     return "\n".join(rows)
 

@@ -52,7 +52,7 @@ def expensive_inputs_table() -> str:
         rows
         + [
             f"| {each['what']} | {each['cpu_s']:.2f} s | {each['grown_mib']:,.0f} MiB | {each['outcome']} |"
-            for each in _result("hostile")["dearest"]
+            for each in _result("hostile")["most_expensive"]
         ]
     )
 

@@ -10,26 +10,26 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is installed for training only")
 
-from benchmarks.matting_metrics import gradient_magnitude  # noqa: E402
 from clearcut.imaging.matting.guided_filter import upsample  # noqa: E402
-from models.training.edge_data import fitted  # noqa: E402
-from models.training.edge_losses import gradient, loss_of  # noqa: E402
-from models.training.edge_network import EdgeNetwork, export, exported  # noqa: E402
-from models.training.edge_samples import Planes, cut, tensors  # noqa: E402
-from models.training.edges import SHARE, applied, corrected, taught, unsteady, with_steepness  # noqa: E402
+from models.scoring.matting import gradient_magnitude  # noqa: E402
+from models.training.edge.data import fitted  # noqa: E402
+from models.training.edge.losses import gradient, loss_of  # noqa: E402
+from models.training.edge.network import EdgeNetwork, export, exported  # noqa: E402
+from models.training.edge.samples import Planes, cut, tensors  # noqa: E402
+from models.training.edge.train import SHARE, applied, corrected, taught, unsteady, with_steepness  # noqa: E402
 
 SIDE = 320
 
 
 @pytest.fixture
 def row() -> dict[str, np.ndarray]:
-    """Return a sample as ``edge_data`` stores it, and its image: color blots, a disc as the subject, a soft matte."""
+    """Return a sample as ``edge.data`` stores it, and its image: color blots, a disc as the subject, a soft matte."""
     y, x = np.mgrid[: 2 * SIDE, : 2 * SIDE]
     disc = (255 * (np.hypot(y - 300, x - 350) < 180)).astype(np.uint8)
     raw = cv2.GaussianBlur(cv2.resize(disc, (SIDE, SIDE), interpolation=cv2.INTER_AREA), (0, 0), 3) / np.float32(255)
     blots = np.random.default_rng(2).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
-    ground, subject = (cv2.resize(each, disc.shape, interpolation=cv2.INTER_CUBIC) for each in blots)
-    rgb = np.where(disc[..., None] > 0, subject, ground)
+    background, subject = (cv2.resize(each, disc.shape, interpolation=cv2.INTER_CUBIC) for each in blots)
+    rgb = np.where(disc[..., None] > 0, subject, background)
     return {"alpha": disc, "raw": raw.astype(np.float16).astype(np.float32), **fitted(rgb, raw, 2), "rgb": rgb}
 
 
@@ -39,8 +39,8 @@ def planes(row: dict[str, np.ndarray]) -> Planes:
 
 def test_gradient_equals_benchmark() -> None:
     alpha = np.random.default_rng(3).random((128, 192), np.float32)
-    wanted = gradient_magnitude(alpha)
-    np.testing.assert_allclose(gradient(torch.from_numpy(alpha)[None, None])[0, 0].numpy(), wanted, atol=1e-4)
+    expected = gradient_magnitude(alpha)
+    np.testing.assert_allclose(gradient(torch.from_numpy(alpha)[None, None])[0, 0].numpy(), expected, atol=1e-4)
 
 
 def test_training_matches_service(row: dict[str, np.ndarray]) -> None:

@@ -48,19 +48,19 @@ def test_batch_equals_single_images() -> None:
 def test_exported_file_can_be_trained_further() -> None:
     ort = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    config = load_config(CONFIGS / "clearcut-s-e.toml")
-    own = initial_network(config.network, seed=1)
+    config = NetworkConfig(extra_blocks=(0, 0, 1, 0), context_blocks=1, refine=(0, 1, 1, 1))
+    own = initial_network(config, seed=1)
     load_exported(own, DEFAULT)
     image = torch.rand(1, 3, 320, 320)
     (expected,) = ort.InferenceSession(str(DEFAULT)).run(None, {"image": image.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(Exportable(own.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
-    larger = MattingNetwork(replace(config.network, extra_blocks=(1, 2, 1, 0), refine=(1, 2, 1, 1)))
+    larger = MattingNetwork(replace(config, extra_blocks=(1, 2, 1, 0), refine=(1, 2, 1, 1)))
     load_exported(larger, DEFAULT)  # the larger network computes the same
     with torch.no_grad():
         torch.testing.assert_close(Exportable(larger.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match=r"lacks context\.1"):
-        load_exported(MattingNetwork(replace(config.network, context_blocks=2)), DEFAULT)
+        load_exported(MattingNetwork(replace(config, context_blocks=2)), DEFAULT)
 
 
 def test_loss_prefers_true_matte() -> None:
@@ -82,19 +82,35 @@ def test_every_config_loads_with_decreasing_rate(path: Path) -> None:
             assert rate_at(stage, stage.warmup, stage.seconds) == pytest.approx(stage.rate_end)
 
 
+TAUGHT = """
+out = "runs/taught"
+packs = ["runs/pool"]
+teacher = "u2netp.onnx"
+taught = ["pseudo", "plain"]
+mixture = {pseudo = 0.5, plain = 0.5}
+[[stage]]
+size = 64
+batch = 1
+samples = 1
+rate = 1e-3
+rate_end = 1e-4
+warmup = 0
+"""
+
+
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("text", "replacement", "message"),
     [
-        ('teacher = "u2netp.onnx"\n', "no teacher"),
-        ('"pseudo", "plain"', "plain samples"),
-        ('taught = ["pseudo"', "drawings"),
+        ('teacher = "u2netp.onnx"\n', "", "no teacher"),
+        ('"pseudo", "plain"', '"pseudo"', "plain samples"),
+        ('taught = ["pseudo"', 'taught = ["drawings"', "drawings"),
     ],
 )
-def test_samples_without_label_are_refused(tmp_path: Path, changed: str, said: str) -> None:
-    text = (CONFIGS / "clearcut-s-g.toml").read_text()
-    assert changed in text
-    instead = {"no teacher": "", "plain samples": '"pseudo"', "drawings": 'taught = ["drawings"'}[said]
+def test_samples_without_label_are_refused(tmp_path: Path, text: str, replacement: str, message: str) -> None:
+    assert text in TAUGHT
     path = tmp_path / "changed.toml"
-    path.write_text(text.replace(changed, instead))
-    with pytest.raises(ValueError, match=said):
+    path.write_text(TAUGHT)
+    load_config(path)
+    path.write_text(TAUGHT.replace(text, replacement))
+    with pytest.raises(ValueError, match=message):
         load_config(path)

@@ -11,10 +11,10 @@ import pytest
 from skimage import data as photos
 
 from benchmarks import quality
-from benchmarks.metrics import Scores
 from benchmarks.quality import Column, Photo, alpha_of, at_640, level_groups, measure, sheet, texture_crops
-from models.training.evaluate import by_group
-from tests.support.served import served
+from models.scoring.benchmark import by_group
+from models.scoring.segmentation import Scores
+from tests.support.live_server import served
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,8 +23,8 @@ def column(name: str, iou: dict[str, float]) -> Column:
     scores = {stem: Scores(0.1, value, 0.9, 0.8) for stem, value in iou.items()}
     groups = by_group({f"g{stem}": [found] for stem, found in scores.items()})
     alphas = {stem: np.full((40, 60), 255, np.uint8) for stem in iou}
-    facts = {"name": name, "precision": "fp32"}
-    return Column(name, facts, groups, {}, 0.1, 0.0, 0.2, scores, alphas)
+    result = {"name": name, "precision": "fp32"}
+    return Column(name, result, groups, {}, 0.1, 0.0, 0.2, scores, alphas)
 
 
 def photo(stem: str) -> Photo:
@@ -41,11 +41,11 @@ def test_level_groups_tolerate_half_a_hundredth() -> None:
 
 def test_sheet_begins_with_worst_images() -> None:
     shots = [photo("good"), photo("bad")]
-    made = sheet(column("ours", {"good": 0.9, "bad": 0.1}), None, shots)
-    assert made.shape == (2 * quality.CELL, 3 * quality.CELL, 3)
+    created = sheet(column("ours", {"good": 0.9, "bad": 0.1}), None, shots)
+    assert created.shape == (2 * quality.CELL, 3 * quality.CELL, 3)
     shots[1].matte[:] = 0
     changed = sheet(column("ours", {"good": 0.9, "bad": 0.1}), None, shots)
-    rows = np.abs(made.astype(int) - changed).sum(axis=(1, 2)) > 0
+    rows = np.abs(created.astype(int) - changed).sum(axis=(1, 2)) > 0
     assert rows[: quality.CELL].any()
     assert not rows[quality.CELL :].any()
 

@@ -10,8 +10,7 @@ import pytest
 from models.training import scenes, shapes
 from models.training.data import PackWriter, Pool, alpha_box, is_held_out, unmix_white
 from models.training.sampling import Mixture, Sampler
-from models.training.subject_free import pictures
-from models.training.teacher import judge
+from models.training.subject_free import images
 
 
 @pytest.fixture
@@ -94,16 +93,6 @@ def test_unmixing_white_recovers_object_color() -> None:
     assert abs(int(unmix_white(seen, alpha)[0, 0, 0]) - 40) <= 2
 
 
-def test_teacher_counts_only_where_both_views_agree() -> None:
-    subject = np.zeros((40, 40), np.float32)
-    subject[10:30, 10:30] = 1
-    other = np.roll(subject, 15, axis=1)
-    assert judge(subject, subject) == "pseudo"
-    assert judge(subject, other) == "backdrop"
-    assert judge(subject * 0, subject * 0) == "background"
-    assert judge(subject * 0.6, subject * 0.6) == "backdrop"
-
-
 @pytest.mark.parametrize("number", range(12))
 def test_scenes_and_shapes_have_expected_array_shapes(number: int) -> None:
     rng = np.random.default_rng(number)
@@ -114,7 +103,7 @@ def test_scenes_and_shapes_have_expected_array_shapes(number: int) -> None:
 
 
 def test_subject_free_images_are_reproducible() -> None:
-    first, second = (next(iter(pictures([]))) for _ in range(2))
+    first, second = (next(iter(images([]))) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.ndim == 3
 

@@ -59,9 +59,9 @@ def small(tmp_path: Path) -> Path:
 
 def test_torch_graph_equals_onnx_runtime(small: Path) -> None:
     image = np.random.default_rng(2).normal(size=(2, 3, 32, 32)).astype(np.float32)
-    (wanted,) = onnxruntime.InferenceSession(str(small)).run(None, {"image": image})
+    (expected,) = onnxruntime.InferenceSession(str(small)).run(None, {"image": image})
     with torch.no_grad():
-        np.testing.assert_allclose(OnnxNetwork(small)(torch.from_numpy(image)).numpy(), wanted, atol=1e-5)
+        np.testing.assert_allclose(OnnxNetwork(small)(torch.from_numpy(image)).numpy(), expected, atol=1e-5)
 
 
 OTHERS = {
@@ -85,7 +85,7 @@ def test_teacher_input_enlarges_small_images_only(small: Path) -> None:
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         enlarged = torch.nn.functional.interpolate(image, size=(288, 288), mode="bilinear")
-        wanted = torch.nn.functional.interpolate(network(enlarged), size=(64, 64), mode="bilinear")
-        torch.testing.assert_close(teacher(image), wanted, atol=2e-2, rtol=0)  # computed in bfloat16
+        expected = torch.nn.functional.interpolate(network(enlarged), size=(64, 64), mode="bilinear")
+        torch.testing.assert_close(teacher(image), expected, atol=2e-2, rtol=0)  # computed in bfloat16
         large = torch.randn(1, 3, 320, 320)
         torch.testing.assert_close(teacher(large), network(large), atol=2e-2, rtol=0)

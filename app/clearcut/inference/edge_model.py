@@ -1,6 +1,6 @@
 """The edge model: a network of a few kilobytes that corrects a fitted matte on grids of cells, on the CPU.
 
-The ``[edges]`` table of ``models/manifest.toml`` names its file. ``models/training/edges.py`` trains it.
+The ``[edges]`` table of ``models/manifest.toml`` names its file. ``models/training/edge/train.py`` trains it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 CACHE = ROOT / ".cache" / "clients"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -36,31 +36,41 @@ def environment_of(version: str) -> Path:
     Raises:
         RegistryUnreachable: It is missing and cannot be fetched.
     """
-    wanted = f"{REQUIREMENTS.read_text()}poofbg=={version} --hash=sha256:{POOFBG[version]}\n"
-    state = hashlib.sha256(f"{wanted}{sys.version_info[:2]}".encode()).hexdigest()[:12]
+    requirements = f"{REQUIREMENTS.read_text()}poofbg=={version} --hash=sha256:{POOFBG[version]}\n"
+    state = hashlib.sha256(f"{requirements}{sys.version_info[:2]}".encode()).hexdigest()[:12]
     folder = CACHE / f"poofbg-{version}-{state}"
     if folder.is_dir():
         return folder
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
-        listing, made = Path(name, "requirements.txt"), Path(name, "packages")
-        listing.write_text(wanted)
+        listing, target = Path(name, "requirements.txt"), Path(name, "packages")
+        listing.write_text(requirements)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--retries", "1", "--timeout", "20", "--target", str(made), "--require-hashes", "-r", str(listing)]
+        command += [
+            "--retries",
+            "1",
+            "--timeout",
+            "20",
+            "--target",
+            str(target),
+            "--require-hashes",
+            "-r",
+            str(listing),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
         if done.returncode != 0:
-            said = done.stderr.strip()
-            if any(sign in said for sign in _UNREACHABLE):
-                raise RegistryUnreachable(said.splitlines()[-1])
-            raise AssertionError(said)
-        into_place(made, folder)
+            errors = done.stderr.strip()
+            if any(sign in errors for sign in _UNREACHABLE):
+                raise RegistryUnreachable(errors.splitlines()[-1])
+            raise AssertionError(errors)
+        into_place(target, folder)
     return folder
 
 
-def into_place(made: Path, folder: Path) -> None:
+def into_place(target: Path, folder: Path) -> None:
     """Move the new folder to its final place, unless another process already created it."""
     try:
-        made.rename(folder)
+        target.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
@@ -73,7 +83,7 @@ def drive(folder: Path, *arguments: str) -> str:
         AssertionError: The driver failed.
     """
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("poofbg_driver.py")), str(folder), *arguments]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=False, timeout=110)
+    variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout

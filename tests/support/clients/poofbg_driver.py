@@ -45,27 +45,27 @@ def described(outcome: object, save_to: Path) -> dict:
     outcome.save(save_to)
     assert bytes(outcome) == outcome.data == save_to.read_bytes()
     assert len(outcome) == len(outcome.data)
-    told = {name: getattr(outcome, name) for name in ATTRIBUTES if hasattr(outcome, name)}
-    return {"saved": str(save_to), "repr": repr(outcome), "type": type(outcome).__name__, **told}
+    fields = {name: getattr(outcome, name) for name in ATTRIBUTES if hasattr(outcome, name)}
+    return {"saved": str(save_to), "repr": repr(outcome), "type": type(outcome).__name__, **fields}
 
 
 def main() -> None:
     steps = json.loads(Path(sys.argv[2]).read_text())
-    answers = {"version": poof.__version__}
+    results = {"version": poof.__version__}
     for step in steps:
         opened: list = []
         try:
             with Poof(api_key=step.get("api_key", "any-key"), base_url=step["base_url"]) as client:
-                answers[step["name"]] = described(call(client, step, opened), Path(step["save_to"]))
+                results[step["name"]] = described(call(client, step, opened), Path(step["save_to"]))
         except Exception as exc:
-            told = {
+            fields = {
                 name: getattr(exc, name, None) for name in ("code", "message", "details", "request_id", "status_code")
             }
-            answers[step["name"]] = {"raised": type(exc).__name__, "text": str(exc), **told}
+            results[step["name"]] = {"raised": type(exc).__name__, "text": str(exc), **fields}
         finally:
             for file in opened:
                 file.close()
-    print(json.dumps(answers))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

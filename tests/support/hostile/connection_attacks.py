@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.support import samples
-from tests.support.wire import Wire, request
+from tests.support.raw_http import RawConnection, request
 
 MEDIUM = samples.jpeg(samples.photo("rocket", 800, 600))
 Attack = Callable[[int, threading.Event], None]
@@ -35,11 +35,11 @@ def under(attack: Attack, port: int, threads: int = 1) -> Iterator[None]:
             worker.join()
 
 
-def descriptors(wanted: int = 8192) -> None:
+def raise_descriptor_limit(limit: int = 8192) -> None:
     """Raise this process's limit of file descriptors, because the attacks open many connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
 
 
 def _many(count: int, first: bytes, drip: Callable[[], bytes], every_s: float) -> Attack:
@@ -48,19 +48,19 @@ def _many(count: int, first: bytes, drip: Callable[[], bytes], every_s: float) -
     """
 
     def attack(port: int, stop: threading.Event) -> None:
-        descriptors()
+        raise_descriptor_limit()
         live: dict[int, socket.socket] = {}
         watch = selectors.DefaultSelector()
         due = 0.0
         while not stop.is_set():
             for _ in range(min(100, count - len(live))):
                 with contextlib.suppress(OSError):
-                    made = socket.create_connection(("127.0.0.1", port), 5)
-                    made.setblocking(False)
+                    created = socket.create_connection(("127.0.0.1", port), 5)
+                    created.setblocking(False)
                     if first:
-                        made.send(first)
-                    live[made.fileno()] = made
-                    watch.register(made, selectors.EVENT_READ)
+                        created.send(first)
+                    live[created.fileno()] = created
+                    watch.register(created, selectors.EVENT_READ)
             for key, _ in watch.select(0.05):
                 each = live[key.fd]
                 try:
@@ -86,10 +86,10 @@ def _many(count: int, first: bytes, drip: Callable[[], bytes], every_s: float) -
 def _pipelined(port: int, stop: threading.Event) -> None:
     """Send 50 requests at once on one connection, repeatedly."""
     while not stop.is_set():
-        with Wire(port) as wire, contextlib.suppress(OSError):
-            wire.send(b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+        with RawConnection(port) as connection, contextlib.suppress(OSError):
+            connection.send(b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
             answered = 0
-            while answered < 50 and (piece := wire.socket.recv(1 << 20)):
+            while answered < 50 and (piece := connection.socket.recv(1 << 20)):
                 answered += piece.count(b"HTTP/1.1 200")
 
 
@@ -97,21 +97,21 @@ def _half_closed(port: int, stop: threading.Event) -> None:
     """Send whole requests and close the sending side immediately."""
     message = request(MEDIUM, "image/jpeg")
     while not stop.is_set():
-        with Wire(port) as wire, contextlib.suppress(OSError, http.client.HTTPException):
-            wire.send(message)
-            wire.socket.shutdown(socket.SHUT_WR)
-            wire.answer()
+        with RawConnection(port) as connection, contextlib.suppress(OSError, http.client.HTTPException):
+            connection.send(message)
+            connection.socket.shutdown(socket.SHUT_WR)
+            connection.read_response()
 
 
-def _given_up(port: int, stop: threading.Event) -> None:
+def _cancelled(port: int, stop: threading.Event) -> None:
     """Send whole requests and reset the connection at a random moment before the response."""
     rng = random.Random(1)
     message = request(MEDIUM, "image/jpeg")
     while not stop.is_set():
-        with Wire(port) as wire, contextlib.suppress(OSError):
-            wire.send(message)
+        with RawConnection(port) as connection, contextlib.suppress(OSError):
+            connection.send(message)
             stop.wait(rng.uniform(0, 0.05))
-            wire.abort()
+            connection.abort()
 
 
 _HALF_HEAD = b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nX-"
@@ -124,5 +124,5 @@ ATTACKS: dict[str, Attack] = {
     "500 slow bodies": _many(500, _BODY_HEAD, lambda: b"a", 0.5),
     "pipelined requests": _pipelined,
     "half-closed connections": _half_closed,
-    "requests given up": _given_up,
+    "requests given up": _cancelled,
 }

@@ -44,10 +44,10 @@ FILES: dict[str, Callable[[], Iterator[File]]] = {
     "rearrangements": rearrangements,
     "wrong types": hostile_files.wrong_types,
     "polyglots": hostile_files.polyglots,
-    "lying sizes": hostile_files.lying,
+    "lying sizes": hostile_files.wrong_sizes,
     "just too large": hostile_files.just_too_large,
     "bombs": hostile_files.all_bombs,
-    "largest allowed": hostile_files.dearest,
+    "largest allowed": hostile_files.largest_allowed,
 }
 VALUES = (
     "",

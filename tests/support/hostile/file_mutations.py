@@ -85,10 +85,10 @@ def mutations(kind: str, data: bytes, rng: random.Random, count: int) -> Iterato
                 (0, 1, 0x7F, 0x80, 0xFF, changed[at] ^ (1 << rng.randrange(8)), rng.randrange(256))
             )
             where.append(at)
-        made = bytes(changed)
+        created = bytes(changed)
         if kind == "png" and number % 2:
-            made = mended(made)
-        yield f"bytes at {','.join(map(str, where))}", made
+            created = with_valid_checksums(created)
+        yield f"bytes at {','.join(map(str, where))}", created
 
 
 def rearrangements(kind: str, data: bytes, rng: random.Random, count: int) -> Iterator[tuple[str, bytes]]:
@@ -111,24 +111,26 @@ def rearrangements(kind: str, data: bytes, rng: random.Random, count: int) -> It
                 pieces[one], pieces[other] = pieces[other], pieces[one]
             case _:
                 what = f"part {one} with a length that lies"
-                pieces[one] = _lying(kind, pieces[one], rng)
-        made = b"".join(pieces)
+                pieces[one] = _with_wrong_length(kind, pieces[one], rng)
+        created = b"".join(pieces)
         if kind == "webp" and rng.random() < 0.5:
-            made = made[:4] + struct.pack("<I", len(made) - 8) + made[8:]
-        yield what, made
+            created = created[:4] + struct.pack("<I", len(created) - 8) + created[8:]
+        yield what, created
 
 
-def _lying(kind: str, part: bytes, rng: random.Random) -> bytes:
+def _with_wrong_length(kind: str, part: bytes, rng: random.Random) -> bytes:
     at, form = {"jpeg": (2, ">H"), "png": (0, ">I"), "webp": (4, "<I")}[kind]
     size = struct.calcsize(form)
     if len(part) < at + size:
         return part
-    most = (1 << (8 * size)) - 1
-    value = rng.choice((0, 1, 2, 3, most, most - 1, most // 2, len(part), 2 * len(part), rng.randrange(most)))
-    return part[:at] + struct.pack(form, min(value, most)) + part[at + size :]
+    largest = (1 << (8 * size)) - 1
+    value = rng.choice(
+        (0, 1, 2, 3, largest, largest - 1, largest // 2, len(part), 2 * len(part), rng.randrange(largest))
+    )
+    return part[:at] + struct.pack(form, min(value, largest)) + part[at + size :]
 
 
-def mended(png: bytes) -> bytes:
+def with_valid_checksums(png: bytes) -> bytes:
     """Return the PNG with valid checksums in all chunks that can be parsed."""
     out, at = bytearray(png), 8
     while at + 12 <= len(out):

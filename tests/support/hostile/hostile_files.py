@@ -43,8 +43,8 @@ def wrong_types() -> Iterator[File]:
     xml = b'<?xml version="1.0"?>'
     laughs = xml + b'<!DOCTYPE a [<!ENTITY a "ha">' + b'<!ENTITY b "&a;&a;&a;">' * 30 + b"]><svg>&b;</svg>"
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr("a.png", bytes(1_000_000))
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as created:
+        created.writestr("a.png", bytes(1_000_000))
     for what, data in {
         "HEIC": box + b"heic\x00\x00\x00\x00mif1heic" + bytes(400),
         "MP4": box + b"isom\x00\x00\x02\x00isomiso2" + bytes(400),
@@ -123,7 +123,7 @@ def polyglots() -> Iterator[File]:
     )
 
 
-def lying() -> Iterator[File]:
+def wrong_sizes() -> Iterator[File]:
     """Yield files with wrong sizes in a PNG header with a valid checksum, in a JPEG frame or in a WebP canvas."""
     sizes = (
         (0, 0),
@@ -148,7 +148,7 @@ def lying() -> Iterator[File]:
 
         def png(width: int = width, high: int = high) -> bytes:
             data = valid_files.base("png")
-            return file_mutations.mended(data[:16] + struct.pack(">II", width, high) + data[24:])
+            return file_mutations.with_valid_checksums(data[:16] + struct.pack(">II", width, high) + data[24:])
 
         def jpeg(width: int = width, high: int = high) -> bytes:
             data = bytearray(valid_files.base("jpeg"))
@@ -175,7 +175,7 @@ def lying() -> Iterator[File]:
             def header(offset: int = offset, value: int = value) -> bytes:
                 data = bytearray(valid_files.base("png"))
                 data[offset] = value
-                return file_mutations.mended(bytes(data))
+                return file_mutations.with_valid_checksums(bytes(data))
 
             yield File(f"png header, byte {offset} is {value}", header, "bad")
 
@@ -200,7 +200,7 @@ def all_bombs() -> Iterator[File]:
         yield File(name, harmless, "any" if name == "jpeg stuffed bytes" else "good")
 
 
-def dearest() -> Iterator[File]:
+def largest_allowed() -> Iterator[File]:
     """Yield files within every limit: flat images of the largest pixel counts and sides, in a few kilobytes."""
 
     yield File("png of 49 MP", lambda: samples.png(_flat(7000, 7000)), "good")

@@ -11,7 +11,7 @@ from tests.support import samples
 
 BOUNDARY = b"hostile-4c2e"
 KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"
-PICTURE = samples.png(samples.photo("coffee", 48, 32))
+IMAGE = samples.png(samples.photo("coffee", 48, 32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ def form(parts: Sequence[Part | bytes], boundary: bytes = BOUNDARY, end: bool = 
     """Return a form. A part given as ``bytes`` is used unchanged, including its header."""
     out = bytearray()
     for part in parts:
-        whole = part if isinstance(part, bytes) else part.head() + line * 2 + part.body
-        out += b"--" + boundary + line + whole + line
+        complete = part if isinstance(part, bytes) else part.head() + line * 2 + part.body
+        out += b"--" + boundary + line + complete + line
     return bytes(out + (b"--" + boundary + b"--" + line if end else b""))
 
 
 POOF = ("/v1/remove",)
-FILE = Part("image_file", PICTURE, "photo")
+FILE = Part("image_file", IMAGE, "photo")
 
 
 def all_forms(seed: int = 5) -> Iterator[Form]:
@@ -61,7 +61,7 @@ def all_forms(seed: int = 5) -> Iterator[Form]:
 def _floods() -> Iterator[Form]:
     for count in (65, 1000, 10_000):
         yield Form(f"{count} text parts", form([*(Part(f"f{n}", b"x") for n in range(count)), FILE]), outcome="bad")
-        yield Form(f"{count} files", form([Part("image_file", PICTURE, "a")] * count), outcome="bad")
+        yield Form(f"{count} files", form([Part("image_file", IMAGE, "a")] * count), outcome="bad")
         yield Form(f"{count} other files", form([FILE, *[Part("other", b"x", "a")] * count]), outcome="bad")
         yield Form(f"{count} parts without a head", form([b""] * count), outcome="bad")
     yield Form("100,000 boundaries in a row", (b"--" + BOUNDARY + b"\r\n") * 100_000, outcome="bad")
@@ -119,32 +119,32 @@ def _boundaries() -> Iterator[Form]:
 def _parts() -> Iterator[Form]:
     head = FILE.head()
     inner = b"inner-91"
-    nested = form([Part("image_file", PICTURE, "a")], inner)
+    nested = form([Part("image_file", IMAGE, "a")], inner)
     for what, part, outcome in (
-        ("no head at all", b"\r\n\r\n" + PICTURE, "bad"),
-        ("no blank line", head + b"\r\n" + PICTURE, "any"),
-        ("no name", b'Content-Disposition: form-data; filename="a"\r\n\r\n' + PICTURE, "bad"),
-        ("empty name", b'Content-Disposition: form-data; name=""; filename="a"\r\n\r\n' + PICTURE, "bad"),
-        ("attachment", b'Content-Disposition: attachment; name="image_file"\r\n\r\n' + PICTURE, "bad"),
-        ("a type and no disposition", b"Content-Type: image/png\r\n\r\n" + PICTURE, "bad"),
-        ("disposition twice", head + b"\r\n" + head + b"\r\n\r\n" + PICTURE, "any"),
+        ("no head at all", b"\r\n\r\n" + IMAGE, "bad"),
+        ("no blank line", head + b"\r\n" + IMAGE, "any"),
+        ("no name", b'Content-Disposition: form-data; filename="a"\r\n\r\n' + IMAGE, "bad"),
+        ("empty name", b'Content-Disposition: form-data; name=""; filename="a"\r\n\r\n' + IMAGE, "bad"),
+        ("attachment", b'Content-Disposition: attachment; name="image_file"\r\n\r\n' + IMAGE, "bad"),
+        ("a type and no disposition", b"Content-Type: image/png\r\n\r\n" + IMAGE, "bad"),
+        ("disposition twice", head + b"\r\n" + head + b"\r\n\r\n" + IMAGE, "any"),
         ("name of 65", Part("n" * 65, b"x").head() + b"\r\n\r\nx", "bad"),
         ("name of 100,000", Part("n" * 100_000, b"x").head() + b"\r\n\r\nx", "bad"),
         ("name of 1,000,000", Part("n" * 1_000_000, b"x").head() + b"\r\n\r\nx", "bad"),
         ("name not UTF-8", b'Content-Disposition: form-data; name="\xff\xfe"\r\n\r\nx', "bad"),
-        ("head of 1 MB", head + b"\r\nX-A: " + b"a" * 1_000_000 + b"\r\n\r\n" + PICTURE, "bad"),
-        ("10,000 heads", head + b"\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n" + PICTURE, "bad"),
-        ("a head without a colon", head + b"\r\nnonsense\r\n\r\n" + PICTURE, "any"),
-        ("a folded head", head.replace(b"; name", b";\r\n name") + b"\r\n\r\n" + PICTURE, "any"),
-        ("NUL in the head", head.replace(b"photo", b"a\x00b") + b"\r\n\r\n" + PICTURE, "any"),
-        ("base64 transfer", head + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + PICTURE, "any"),
-        ("filename that climbs", head.replace(b"photo", b"../../../../etc/passwd") + b"\r\n\r\n" + PICTURE, "good"),
-        ("filename in RFC 5987", head + b"; filename*=utf-8''%e2%82%ac%00\r\n\r\n" + PICTURE, "any"),
-        ("filename of 20,000", head.replace(b"photo", b"p" * 20_000) + b"\r\n\r\n" + PICTURE, "any"),
+        ("head of 1 MB", head + b"\r\nX-A: " + b"a" * 1_000_000 + b"\r\n\r\n" + IMAGE, "bad"),
+        ("10,000 heads", head + b"\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n" + IMAGE, "bad"),
+        ("a head without a colon", head + b"\r\nnonsense\r\n\r\n" + IMAGE, "any"),
+        ("a folded head", head.replace(b"; name", b";\r\n name") + b"\r\n\r\n" + IMAGE, "any"),
+        ("NUL in the head", head.replace(b"photo", b"a\x00b") + b"\r\n\r\n" + IMAGE, "any"),
+        ("base64 transfer", head + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + IMAGE, "any"),
+        ("filename that climbs", head.replace(b"photo", b"../../../../etc/passwd") + b"\r\n\r\n" + IMAGE, "good"),
+        ("filename in RFC 5987", head + b"; filename*=utf-8''%e2%82%ac%00\r\n\r\n" + IMAGE, "any"),
+        ("filename of 20,000", head.replace(b"photo", b"p" * 20_000) + b"\r\n\r\n" + IMAGE, "any"),
         ("nested form", b"Content-Type: multipart/mixed; boundary=inner-91\r\n" + head + b"\r\n\r\n" + nested, "bad"),
         ("nested without a name", b"Content-Type: multipart/mixed; boundary=inner-91\r\n\r\n" + nested, "bad"),
         ("empty file", head + b"\r\n\r\n", "bad"),
-        ("file without a filename", b'Content-Disposition: form-data; name="image_file"\r\n\r\n' + PICTURE, "good"),
+        ("file without a filename", b'Content-Disposition: form-data; name="image_file"\r\n\r\n' + IMAGE, "good"),
     ):
         yield Form(what, form([part]), outcome=outcome)
     deep = form([FILE], b"b0")
@@ -162,12 +162,12 @@ def _fields() -> Iterator[Form]:
         yield Form(f"'{name}' twice", form([Part(name, b"1"), Part(name, b"1"), FILE]), outcome="bad", paths=POOF)
     for names in itertools.product(("image_file", "file", "image"), repeat=2):
         yield Form(
-            f"{' and '.join(names)}", form([Part(name, PICTURE, "a") for name in names]), outcome="bad", paths=POOF
+            f"{' and '.join(names)}", form([Part(name, IMAGE, "a") for name in names]), outcome="bad", paths=POOF
         )
     for what, value in (
         ("NUL", b"p\x00ng"), ("not UTF-8", b"\xff\xfe"), ("8 KiB", b"x" * 8192), ("more than 8 KiB", b"x" * 8193),
         ("a boundary", b"--" + BOUNDARY), ("line ends", b"png\r\n\r\n"), ("a right-to-left mark", "png\u202e".encode()),
-        ("a million digits", b"9" * 8000), ("a picture", PICTURE),
+        ("a million digits", b"9" * 8000), ("a picture", IMAGE),
     ):  # fmt: skip
         for name in ("format", "width", "bg_color", "padding", "variants"):
             yield Form(f"'{name}' is {what}", form([Part(name, value), FILE]), paths=POOF)
@@ -182,20 +182,20 @@ def _fields() -> Iterator[Form]:
 
 
 def _cuts() -> Iterator[Form]:
-    whole = form([Part("format", b"png"), FILE, Part("size", b"full")])
+    complete = form([Part("format", b"png"), FILE, Part("size", b"full")])
     at, places = 0, set()
-    while (at := whole.find(b"\r\n", at)) >= 0:
+    while (at := complete.find(b"\r\n", at)) >= 0:
         places |= {at, at + 1, at + 2}
         at += 2
-    for place in sorted(place for place in places if place < len(whole) - 2):
-        yield Form(f"cut at {place}", whole[:place], outcome="bad")
+    for place in sorted(place for place in places if place < len(complete) - 2):
+        yield Form(f"cut at {place}", complete[:place], outcome="bad")
 
 
 def _changes(rng: random.Random, count: int) -> Iterator[Form]:
-    whole = form([Part("format", b"png"), Part("bg_color", b"red"), FILE])
-    heads = [n for n in range(len(whole)) if n < whole.index(PICTURE) or n >= whole.index(PICTURE) + len(PICTURE)]
+    complete = form([Part("format", b"png"), Part("bg_color", b"red"), FILE])
+    heads = [n for n in range(len(complete)) if n < complete.index(IMAGE) or n >= complete.index(IMAGE) + len(IMAGE)]
     for number in range(count):
-        changed = bytearray(whole)
+        changed = bytearray(complete)
         for at in rng.sample(heads, rng.choice((1, 1, 2, 4))):
             changed[at] = rng.choice((0, 0x0A, 0x0D, 0x20, 0x22, 0x2D, 0x3A, 0x3B, 0xFF, rng.randrange(256)))
         yield Form(f"change {number}", bytes(changed))

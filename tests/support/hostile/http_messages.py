@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from tests.support import samples
 
-PICTURE = samples.png(samples.photo("coffee", 48, 32))
+IMAGE = samples.png(samples.photo("coffee", 48, 32))
 _TYPE = b"Content-Type: image/png\r\n"
 _HOST = b"Host: clearcut\r\n"
 
 
-def post(*lines: bytes, body: bytes = PICTURE, target: bytes = b"/v1/remove", end: bytes = b"\r\n") -> bytes:
+def post(*lines: bytes, body: bytes = IMAGE, target: bytes = b"/v1/remove", end: bytes = b"\r\n") -> bytes:
     head = [b"POST " + target + b" HTTP/1.1", b"Host: clearcut", b"Content-Type: image/png", *lines]
     return end.join(head) + end * 2 + body
 
 
-def length(value: bytes | int, body: bytes = PICTURE, *more: bytes) -> bytes:
+def length(value: bytes | int, body: bytes = IMAGE, *more: bytes) -> bytes:
     return post(b"Content-Length: " + (str(value).encode() if isinstance(value, int) else value), *more, body=body)
 
 
@@ -33,7 +33,7 @@ def all_messages() -> Iterator[tuple[str, bytes, str]]:
 
 
 def _lengths() -> Iterator[tuple[str, bytes, str]]:
-    size = len(PICTURE)
+    size = len(IMAGE)
     smuggled = b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n"
     yield "a right length", length(size), "good"
     yield "no length and no coding", post(), "bad"
@@ -55,19 +55,19 @@ def _lengths() -> Iterator[tuple[str, bytes, str]]:
     yield "a length too short", length(size // 2), "bad"
     yield "a length of 0", length(0), "bad"
     yield "a length beyond every limit", length(10**12, b""), "bad"
-    yield "two equal lengths", length(size, PICTURE, b"Content-Length: %d" % size), "any"
-    yield "two different lengths", length(size, PICTURE, b"Content-Length: 5"), "bad"
-    yield "length before coding", length(5, chunks(PICTURE, 999) + smuggled, b"Transfer-Encoding: chunked"), "bad"
-    coded = post(b"Transfer-Encoding: chunked", b"Content-Length: 5", body=chunks(PICTURE, 999) + smuggled)
+    yield "two equal lengths", length(size, IMAGE, b"Content-Length: %d" % size), "any"
+    yield "two different lengths", length(size, IMAGE, b"Content-Length: 5"), "bad"
+    yield "length before coding", length(5, chunks(IMAGE, 999) + smuggled, b"Transfer-Encoding: chunked"), "bad"
+    coded = post(b"Transfer-Encoding: chunked", b"Content-Length: 5", body=chunks(IMAGE, 999) + smuggled)
     yield "coding before length", coded, "bad"
 
 
 def _chunked() -> Iterator[tuple[str, bytes, str]]:
     coding = b"Transfer-Encoding: chunked"
     for size in (1, 7, 4096):
-        yield f"chunks of {size}", post(coding, body=chunks(PICTURE, size)), "good"
+        yield f"chunks of {size}", post(coding, body=chunks(IMAGE, size)), "good"
     for what, body in (
-        ("a chunk size beyond 64 bits", b"fffffffffffffffff\r\n" + PICTURE),
+        ("a chunk size beyond 64 bits", b"fffffffffffffffff\r\n" + IMAGE),
         ("a negative chunk size", b"-5\r\nabcde\r\n0\r\n\r\n"),
         ("a chunk size that is a word", b"five\r\nabcde\r\n0\r\n\r\n"),
         ("a chunk without its end", b"5\r\nabcdeXX0\r\n\r\n"),
@@ -75,17 +75,17 @@ def _chunked() -> Iterator[tuple[str, bytes, str]]:
     ):
         yield what, post(coding, body=body), "bad"
     yield "an endless chunk extension", post(coding, body=b"5;" + b"a" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n"), "bad"
-    trailers = chunks(PICTURE, 999)[:-2] + b"X-Trailer: 1\r\nContent-Length: 7\r\n\r\n"
+    trailers = chunks(IMAGE, 999)[:-2] + b"X-Trailer: 1\r\nContent-Length: 7\r\n\r\n"
     yield "trailers", post(coding, body=trailers), "any"
     for value in (b"xchunked", b"chunked, identity", b"identity", b"\x0bchunked", b"chunked\x00", b"chunke"):
-        yield f"coding {value!r}", post(b"Transfer-Encoding: " + value, body=chunks(PICTURE, 999)), "bad"
-    yield "coding twice", post(coding, coding, body=chunks(PICTURE, 999)), "any"
-    yield "coding with a space before its colon", post(b"Transfer-Encoding : chunked", body=chunks(PICTURE, 999)), "bad"
-    yield "coding in capitals", post(b"TRANSFER-ENCODING: CHUNKED", body=chunks(PICTURE, 999)), "good"
+        yield f"coding {value!r}", post(b"Transfer-Encoding: " + value, body=chunks(IMAGE, 999)), "bad"
+    yield "coding twice", post(coding, coding, body=chunks(IMAGE, 999)), "any"
+    yield "coding with a space before its colon", post(b"Transfer-Encoding : chunked", body=chunks(IMAGE, 999)), "bad"
+    yield "coding in capitals", post(b"TRANSFER-ENCODING: CHUNKED", body=chunks(IMAGE, 999)), "good"
 
 
 def _heads() -> Iterator[tuple[str, bytes, str]]:
-    size = b"Content-Length: %d" % len(PICTURE)
+    size = b"Content-Length: %d" % len(IMAGE)
     for method in (b"TRACE", b"CONNECT", b"OPTIONS", b"PATCH", b"post", b"P" * 9000, b"\x00", b"GET\t", b"PRI"):
         yield f"method {method[:10]!r}", method + b" /v1/remove HTTP/1.1\r\n" + _HOST + b"\r\n", "bad"
     for target in (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.support import samples
 from tests.support.hostile.hostile_forms import BOUNDARY, KIND, Part, form
-from tests.support.wire import request
+from tests.support.raw_http import request
 
 SMALL = samples.png(samples.photo("coffee", 48, 32))
 
@@ -23,7 +23,7 @@ class Route:
     body: Callable[[bytes], tuple[bytes, str]]
     """Function from a file to (body, Content-Type)."""
 
-    def wire(self, file: bytes, own: str) -> bytes:
+    def message(self, file: bytes, own: str) -> bytes:
         body, kind = self.body(file)
         return request(body, kind, self.path, X_Request_ID=own)
 

@@ -33,8 +33,8 @@ def _png(depth: int, kind: int, channels: int, interlaced: bool = False, extra: 
 
 
 def _palette(interlaced: bool = False, transparent: bool = False) -> Make:
-    colours = np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes()
-    extra = samples.png_chunk(b"PLTE", colours)
+    colors = np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes()
+    extra = samples.png_chunk(b"PLTE", colors)
     if transparent:
         extra += samples.png_chunk(b"tRNS", bytes(range(256)))
     return _png(8, 3, 1, interlaced, extra)
@@ -68,7 +68,7 @@ MAKERS: dict[str, Make] = {
     "jpeg ycck": lambda: samples.jpeg_ycck(_inks()),
     "jpeg icc": lambda: samples.jpeg(_photo(), icc_profile=samples.icc_rgb()),
     "jpeg grey icc": lambda: samples.jpeg(
-        np.ascontiguousarray(_photo()[..., 1]), icc_profile=samples.icc_grey(samples.gamma_curve(1.8))
+        np.ascontiguousarray(_photo()[..., 1]), icc_profile=samples.icc_gray(samples.gamma_curve(1.8))
     ),
     "jpeg restarts": _restarts,
     "jpeg comment": lambda: samples.jpeg(_photo(), comment=b"a comment " * 20),

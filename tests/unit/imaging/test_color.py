@@ -98,7 +98,7 @@ def test_long_jpeg_profile_is_joined() -> None:
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png"])
 def test_gray_linear_profile_is_converted(fmt: str) -> None:
-    profile = samples.icc_grey(samples.gamma_curve(1.0))
+    profile = samples.icc_gray(samples.gamma_curve(1.0))
     got = pixels_of(getattr(samples, fmt)(np.full((24, 24), 60, np.uint8), icc_profile=profile))[12, 12]
     light = 60 / 255
     reference = 255 * (1.055 * light ** (1 / 2.4) - 0.055)

@@ -51,7 +51,7 @@ def test_matrix_profiles_match_littlecms(curve: str, primaries: tuple[tuple[floa
 def test_other_profiles_are_rejected() -> None:
     whole = samples.icc_rgb()
     assert icc_matrix.parse(whole) is not None
-    assert icc_matrix.parse(samples.icc_grey(samples.gamma_curve(1.0))) is None
+    assert icc_matrix.parse(samples.icc_gray(samples.gamma_curve(1.0))) is None
     assert icc_matrix.parse(samples.icc_cmyk()) is None
     assert icc_matrix.parse(whole.replace(b"gTRC", b"xTRC")) is None
     assert icc_matrix.parse(whole.replace(b"desc", b"A2B0", 1)) is None

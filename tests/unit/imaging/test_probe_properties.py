@@ -17,7 +17,7 @@ PIXELS = samples.corners(24, 16)
 ALPHA = np.dstack([PIXELS, samples.disc(16, 24)])
 SEEDS = [
     samples.jpeg_ycck(ALPHA, icc_profile=samples.icc_cmyk()),
-    samples.jpeg(PIXELS[:, :, 0], icc_profile=samples.icc_grey(samples.gamma_curve(1.0))),
+    samples.jpeg(PIXELS[:, :, 0], icc_profile=samples.icc_gray(samples.gamma_curve(1.0))),
     samples.jpeg(PIXELS, orientation=6),
     samples.jpeg(PIXELS, progressive=True, icc_profile=samples.icc_rgb()),
     samples.jpeg_cmyk(ALPHA),

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.matting_metrics import matting_errors
 from clearcut.imaging.matting.guided_filter import upsample
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import DecodedImage
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.inference.model_files import load_model
 from clearcut.inference.session import OnnxEngine
+from models.scoring.matting import matting_errors
 from tests.support.samples import PHOTOS, photo
 
 

@@ -18,7 +18,7 @@ PHOTO = samples.jpeg(samples.photo("coffee"))
 
 
 @dataclass
-class Outside:
+class CallbackServer:
     """The server's state: ``/photo.jpg`` is an image, and every POST to ``/hook`` is recorded."""
 
     port: int = 0
@@ -29,9 +29,9 @@ class Outside:
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     """Statuses of image paths that respond with something else than 200 or 404."""
-    answer: Callable[[str, int], int] = lambda path, call: 204
+    respond: Callable[[str, int], int] = lambda path, call: 204
     """Function from (path, number of earlier calls) to the status of a webhook."""
-    news: threading.Condition = field(default_factory=threading.Condition)
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def base_url(self) -> str:
@@ -46,8 +46,9 @@ class Outside:
         return [body for _, _, body in self.calls]
 
     def until_calls(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
-        with self.news:
-            assert self.news.wait_for(lambda: len(self.calls) >= count, seconds), f"{len(self.calls)} of {count} calls"
+        with self.changed:
+            complete = self.changed.wait_for(lambda: len(self.calls) >= count, seconds)
+        assert complete, f"{len(self.calls)} of {count} calls"
         return self.bodies()
 
     def count(self, name: str) -> Counter[str]:
@@ -55,16 +56,16 @@ class Outside:
 
 
 @contextmanager
-def outside(**files: bytes) -> Iterator[Outside]:
-    here = Outside(files={"/photo.jpg": PHOTO} | {f"/{name}": data for name, data in files.items()})
+def callback_server(**files: bytes) -> Iterator[CallbackServer]:
+    callbacks = CallbackServer(files={"/photo.jpg": PHOTO} | {f"/{name}": data for name, data in files.items()})
     seen: Counter[str] = Counter()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            data = here.files.get(self.path.partition("?")[0])
-            self.send_response(here.statuses.get(self.path, 200 if data is not None else 404))
+            data = callbacks.files.get(self.path.partition("?")[0])
+            self.send_response(callbacks.statuses.get(self.path, 200 if data is not None else 404))
             self.send_header("Content-Type", "image/jpeg")
             self.send_header("Content-Length", str(len(data or b"")))
             self.end_headers()
@@ -72,15 +73,15 @@ def outside(**files: bytes) -> Iterator[Outside]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
-            with here.news:
+            with callbacks.changed:
                 call = seen[self.path]
                 seen[self.path] += 1
-            status = here.answer(self.path, call)
-            with here.news:
+            status = callbacks.respond(self.path, call)
+            with callbacks.changed:
                 headers = {name.lower(): value for name, value in self.headers.items()} | {"raw": raw.decode()}
-                here.times.append(time.time())
-                here.calls.append((self.path, headers, json.loads(raw)))
-                here.news.notify_all()
+                callbacks.times.append(time.time())
+                callbacks.calls.append((self.path, headers, json.loads(raw)))
+                callbacks.changed.notify_all()
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -93,11 +94,11 @@ def outside(**files: bytes) -> Iterator[Outside]:
         request_queue_size = 256
 
     server = Server(("127.0.0.1", 0), Handler)
-    here.port = server.server_address[1]
+    callbacks.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield here
+        yield callbacks
     finally:
         server.shutdown()
         server.server_close()

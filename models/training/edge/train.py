@@ -1,11 +1,10 @@
-"""The edge model: learns what to add to a guided fit so that edges lie where they are, and exports itself.
+"""Trains and exports the edge model, which learns corrections of the guided filter's matte along edges.
 
-    python -m models.training.edges --data models/training/runs/edges --out models/clearcut-edges.onnx
+    python -m models.training.edge.train --data models/training/runs/edges --out models/clearcut-edges.onnx
 
-What the model (``edge_network``) adds around a cell on average is taken out again, as in ``imaging.guided``: it moves
-edges and does not judge regions, so that it cannot be wrong about the subject. It learns a window around an edge at a
-time; the losses are in ``edge_losses``. A larger model may teach it (``--teacher``): the mattes that it makes are a
-second truth beside the true ones.
+The local mean of the model's correction is subtracted, as in the service, so that the model moves edges and does not
+change regions. Each training sample is a window around an edge. With ``--teacher`` the mattes of a larger model are a
+second target beside the true ones.
 """
 
 from __future__ import annotations
@@ -23,26 +22,25 @@ from torch.nn import functional as F
 
 from clearcut.imaging.matting.edge_correction import BALANCE
 
-from .edge_losses import TILE, errors, gradient, loss_of, missing
-from .edge_network import BLOCK, EdgeNetwork, export, exported
-from .edge_samples import WINDOW, Samples, cut, tensors, turned
+from .losses import TILE, errors, gradient, loss_of, missing
+from .network import BLOCK, EdgeNetwork, export, exported
+from .samples import WINDOW, Samples, cut, flipped, tensors
 
 PHOTOS = 0.4
 """Share of windows from the part of real photos."""
 SHARE = 0.85
-"""Of the learnt correction that is exported. Of the model that is served: with u2netp's mattes of held-out composites
-3.9 % more of the subject was missing with the whole than with the guided fit alone, 1.8 % with this; SAD is half a
-point lower, gradient error half a point higher.
+"""Share of the learned correction that is exported. At 1.0, u2netp's mattes lost 3.9 % more of the subject than with
+the guided filter alone; at this value 1.8 %.
 """
 NETWORKS = ("clearcut-s int8", "clearcut-s", "u2netp", "clearcut-m")
-"""As they are given to ``edge_data``."""
+"""In the order of ``--networks`` of ``edge.data``."""
 STEADY = 0.5
-"""Weight, at the end, of the difference in the soft edge between the answers to two positions of the blocks. It grows
-from nothing: from the beginning on it would hold the network at saying the same everywhere."""
+"""Final weight of the difference between the outputs for two positions of the blocks. It grows from 0, because a full
+weight at the start would keep the output constant."""
 TAUGHT = 0.5
 """Weight of the teacher's mattes beside the true ones."""
 MARGIN = 32
-"""Cells at a window's rim that are not compared: farther in the network does not see it."""
+"""Cells at a window's border that are not compared: the network's receptive field ends there."""
 
 
 def with_steepness(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -51,7 +49,7 @@ def with_steepness(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def corrected(network: EdgeNetwork, batch: dict[str, Tensor]) -> Tensor:
-    """The matte at full size, f32[n,1,H,W] in 0..1."""
+    """Return the corrected matte at full size, f32[n,1,H,W] in 0..1."""
     return applied(answer(network, batch), batch)
 
 
@@ -61,7 +59,7 @@ def answer(network: EdgeNetwork, batch: dict[str, Tensor]) -> Tensor:
 
 
 def applied(added: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """What the service does with the network's answer where colours do not tell the edge."""
+    """Apply the network's output as the service does where colors do not show the edge."""
     added = added * batch["edge"]
     half = BALANCE // 2
     pair = F.pad(torch.cat([added, batch["edge"]], 1), (half,) * 4, mode="replicate")
@@ -73,29 +71,29 @@ def applied(added: Tensor, batch: dict[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def taught(teacher: EdgeNetwork, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch with the teacher's matte as its truth; an exported model says ``SHARE`` of what it learnt."""
+    """Return the batch with the teacher's matte as its truth. An exported teacher applies only ``SHARE``."""
     truth = applied(answer(teacher, batch) / SHARE, batch)
     return batch | {"alpha": truth, "steep": gradient(truth)}
 
 
 def unsteady(network: EdgeNetwork, added: Tensor, batch: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
-    """How far the answer depends on where the blocks fall: the mean difference to another position in the soft edge."""
+    """Return the mean difference in the soft edge to the output for another, random position of the blocks."""
     down, right = (int(each) for each in rng.integers(0, BLOCK, 2))
     side = added.shape[2] - BLOCK
     moved = {key: batch[key][:, :, down : down + side, right : right + side] for key in ("rgb", "matte", "fit")}
     inner = np.s_[..., MARGIN : side - MARGIN, MARGIN : side - MARGIN]
-    here = np.s_[..., down + MARGIN : down + side - MARGIN, right + MARGIN : right + side - MARGIN]
-    edge = batch["edge"][here]
-    return ((answer(network, moved)[inner] - added[here]).abs() * edge).sum() / edge.sum().clamp_min(1)
+    overlap = np.s_[..., down + MARGIN : down + side - MARGIN, right + MARGIN : right + side - MARGIN]
+    edge = batch["edge"][overlap]
+    return ((answer(network, moved)[inner] - added[overlap]).abs() * edge).sum() / edge.sum().clamp_min(1)
 
 
 @torch.no_grad()
-def evaluate(network: EdgeNetwork, held: Samples, most: int) -> str:
-    """By network, in per cent: the mean change of SAD, gradient error and MSE against bilinear, and of what is missing
-    of the subject against the guided fit alone.
+def evaluate(network: EdgeNetwork, held: Samples, largest: int) -> str:
+    """Return the mean changes by network in percent: SAD, gradient error and MSE against bilinear enlargement, and the
+    missing part of the subject against the guided filter alone.
     """
     rows: dict[int, list[list[float]]] = {}
-    for index in range(min(most, len(held))):
+    for index in range(min(largest, len(held))):
         row = held[index]
         if row["alpha"].shape[0] % TILE:
             row = cut(row, 0, 0, WINDOW)
@@ -104,19 +102,20 @@ def evaluate(network: EdgeNetwork, held: Samples, most: int) -> str:
         pairs = [*errors(found, batch), tuple(each + 1e-4 for each in missing(found, batch))]
         share = [float(ours / other.clamp_min(1e-5)) for ours, other in pairs]
         rows.setdefault(held.network(index), []).append(share)
-    tell = {name: 100 * (np.mean(rows[which], axis=0) - 1) for which, name in enumerate(NETWORKS) if which in rows}
-    return "; ".join(f"{name} " + " ".join(f"{each:+.1f}" for each in row) for name, row in tell.items())
+    changes = {name: 100 * (np.mean(rows[which], axis=0) - 1) for which, name in enumerate(NETWORKS) if which in rows}
+    return "; ".join(f"{name} " + " ".join(f"{each:+.1f}" for each in row) for name, row in changes.items())
 
 
-def told(network: EdgeNetwork, held: list[Samples], most: int) -> str:
-    return " | ".join(evaluate(network, part, most) for part in held)
+def report(network: EdgeNetwork, held: list[Samples], largest: int) -> str:
+    return " | ".join(evaluate(network, part, largest) for part in held)
 
 
 def train(
     data: list[Path], steps: int, batch_size: int, start: Path | None, seconds: float, teacher: EdgeNetwork | None
 ) -> EdgeNetwork:
-    """The average of the weights after ``steps``, begun from the file ``start`` if there is one; done sooner, the rate
-    fallen as far, after ``seconds``.
+    """Train for ``steps`` or ``seconds``, whichever ends first, and return the average of the weights.
+
+    The learning rate reaches its end value in both cases. ``start`` is a file of initial weights.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -133,7 +132,8 @@ def train(
     if teacher is not None:
         teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore
     print(
-        f"{[len(each) for each in itertools.chain(*samples)]} samples; at first: {told(network, held, 150)}", flush=True
+        f"{[len(each) for each in itertools.chain(*samples)]} samples; initially: {report(network, held, 150)}",
+        flush=True,
     )
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
     average = torch.optim.swa_utils.AveragedModel(
@@ -153,7 +153,7 @@ def train(
         for _ in range(batch_size):
             part = drawn[int(rng.random() < PHOTOS)]
             windows.append(part.window(int(rng.integers(0, len(part))), rng))
-        batch = with_steepness(turned(tensors(windows), rng))
+        batch = with_steepness(flipped(tensors(windows), rng))
         added = answer(network, batch)
         found = applied(added, batch)
         loss = loss_of(found, batch) + STEADY * done * unsteady(network, added, batch, rng)
@@ -167,10 +167,10 @@ def train(
         taken = step + 1
         if time.time() - reported > 300:
             print(f"{taken}: {taken * batch_size / (time.time() - begun):.0f} windows/s", flush=True)
-            print(told(average.module, held, 150), flush=True)
+            print(report(average.module, held, 150), flush=True)
             torch.save(average.module.state_dict(), data[0] / "average.pt")
             reported = time.time()
-    print(f"{taken} steps in {time.time() - begun:.0f} s; {told(average.module, held, 1 << 20)}", flush=True)
+    print(f"{taken} steps in {time.time() - begun:.0f} s; {report(average.module, held, 1 << 20)}", flush=True)
     torch.save(average.module.state_dict(), data[0] / "average.pt")
     return average.module.cpu()
 
@@ -180,10 +180,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", default=[Path("models/training/runs/edges")])
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
-    parser.add_argument("--start", type=Path, help="weights to begin from, as a run saves them")
-    parser.add_argument("--teacher", type=Path, help="an exported model that teaches")
-    parser.add_argument("--export-only", action="store_true", help="export what the last run saved")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time")
+    parser.add_argument("--start", type=Path, help="initial weights, as a run saves them")
+    parser.add_argument("--teacher", type=Path, help="an exported model as teacher")
+    parser.add_argument("--export-only", action="store_true", help="only export the weights of the last run")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.export_only:

@@ -7,10 +7,10 @@ import time
 import httpx
 import pytest
 
+from tests.support.callback_server import PHOTO, callback_server
 from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
-from tests.support.hosts import host
-from tests.support.senders import PHOTO, outside
-from tests.support.served import http_client, served
+from tests.support.image_server import image_server
+from tests.support.live_server import http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -41,29 +41,29 @@ DIALECTS = {"apiframe": apiframe, "bria": bria, "eachlabs": eachlabs, "removedo"
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    with outside() as running:
+def callbacks():
+    with callback_server() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def inside():
+def private_host():
     """Start a local server that is not allow-listed."""
-    with host({"/": SECRET, "/photo.jpg": PHOTO}) as running:
+    with image_server({"/": SECRET, "/photo.jpg": PHOTO}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def front():
+def redirecting_host():
     """Start an allow-listed server that redirects to a forbidden one."""
-    with host({"/photo.jpg": PHOTO}) as running:
+    with image_server({"/photo.jpg": PHOTO}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, pictures, front):
+def server(tmp_path_factory, callbacks, redirecting_host):
     folder = tmp_path_factory.mktemp("jobs") / "data"
-    allow = f"{pictures.allow},127.0.0.1:{front.port}"
+    allow = f"{callbacks.allow},127.0.0.1:{redirecting_host.port}"
     with served(jobs="sqlite", data_dir=str(folder), fetch_allow=allow) as running:
         yield running
 
@@ -84,9 +84,9 @@ def addresses(port):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("which", ["picture", "webhook"])
-def test_every_forbidden_url_is_refused_by_job_apis(client, pictures, inside, dialect, which):
-    good = f"{pictures.base_url}/photo.jpg"
-    every = addresses(inside.port)
+def test_every_forbidden_url_is_refused_by_job_apis(client, callbacks, private_host, dialect, which):
+    good = f"{callbacks.base_url}/photo.jpg"
+    every = addresses(private_host.port)
     assert len(every) >= 100
     for url in every:
         path, body = DIALECTS[dialect](url) if which == "picture" else DIALECTS[dialect](good, url)
@@ -95,8 +95,8 @@ def test_every_forbidden_url_is_refused_by_job_apis(client, pictures, inside, di
         assert ("webhook_url" if which == "webhook" else "image") in response.text, (url, response.text)
         assert response.headers["content-type"] == "application/json"
         assert "jobId" not in response.text
-    assert inside.heard == []
-    assert pictures.calls == []
+    assert private_host.requests == []
+    assert callbacks.calls == []
 
 
 def finished(client, job_id):
@@ -107,7 +107,7 @@ def finished(client, job_id):
     return body
 
 
-def order(client, url, webhook=None):
+def create_job(client, url, webhook=None):
     path, body = apiframe(url, webhook)
     response = client.post(path, **body)
     assert response.status_code == 202, response.text
@@ -115,35 +115,35 @@ def order(client, url, webhook=None):
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "https://169.254.169.254/"])
-def test_image_redirect_to_private_host_fails_job(client, front, inside, where):
-    front.answers["/away"] = (302, {"Location": where.format(port=inside.port)}, b"")
-    body = finished(client, order(client, front.url("/away?token=hidden-token")))
+def test_image_redirect_to_private_host_fails_job(client, redirecting_host, private_host, where):
+    redirecting_host.responses["/away"] = (302, {"Location": where.format(port=private_host.port)}, b"")
+    body = finished(client, create_job(client, redirecting_host.url("/away?token=hidden-token")))
     assert body["status"] == "FAILED"
     assert SECRET.decode() not in str(body)
     assert "hidden" not in str(body)
-    assert inside.heard == []
+    assert private_host.requests == []
 
 
-def test_webhook_redirect_is_not_followed(client, pictures, front, inside):
-    front.answers["/hook"] = (307, {"Location": inside.url("/")}, b"")
-    body = finished(client, order(client, f"{pictures.base_url}/photo.jpg", front.url("/hook")))
+def test_webhook_redirect_is_not_followed(client, callbacks, redirecting_host, private_host):
+    redirecting_host.responses["/hook"] = (307, {"Location": private_host.url("/")}, b"")
+    body = finished(client, create_job(client, f"{callbacks.base_url}/photo.jpg", redirecting_host.url("/hook")))
     assert body["status"] == "COMPLETED"
-    (call,) = front.posts(1)[:1]
+    (call,) = redirecting_host.posts(1)[:1]
     assert call.path == "/hook"
-    assert inside.heard == []
+    assert private_host.requests == []
 
 
-def test_output_needs_signed_url(server, client, pictures):
-    body = finished(client, order(client, f"{pictures.base_url}/photo.jpg"))
+def test_output_needs_signed_url(server, client, callbacks):
+    body = finished(client, create_job(client, f"{callbacks.base_url}/photo.jpg"))
     (url,) = [word for word in str(body).split("'") if "/outputs/" in word][:1]
-    whole = client.get(url)
-    assert whole.status_code == 200
-    assert whole.content[:8] == b"\x89PNG\r\n\x1a\n"
+    all_urls = client.get(url)
+    assert all_urls.status_code == 200
+    assert all_urls.content[:8] == b"\x89PNG\r\n\x1a\n"
     part = client.get(url, headers={"range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, b"PNG")
-    assert client.get(url, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
+    assert client.get(url, headers={"if-none-match": all_urls.headers["etag"]}).status_code == 304
     head = client.head(url)
-    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(all_urls.content)))
     assert client.get(url.replace("signature=", "signature=x")).status_code == 403
     assert client.get(url.partition("?")[0]).status_code == 403
     key = httpx.URL(url).path.rpartition("/")[2]

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass
-class Heard:
+class RecordedRequest:
     method: str
     path: str
     """Path with the query string."""
@@ -20,40 +20,40 @@ class Heard:
 
 
 @dataclass
-class Host:
+class ImageServer:
     port: int
-    answers: dict[str, tuple[int, dict[str, str], bytes]]
+    responses: dict[str, tuple[int, dict[str, str], bytes]]
     """Responses by path: status, headers, body. Other paths get 404 for GET and 200 for POST."""
-    heard: list[Heard] = field(default_factory=list)
-    news: threading.Condition = field(default_factory=threading.Condition)
+    requests: list[RecordedRequest] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def posts(self, count: int, seconds: float = 60) -> list[Heard]:
+    def posts(self, count: int, seconds: float = 60) -> list[RecordedRequest]:
         """Wait for at least ``count`` POST requests and return them."""
 
-        def found() -> list[Heard]:
-            return [each for each in self.heard if each.method == "POST"]
+        def found() -> list[RecordedRequest]:
+            return [each for each in self.requests if each.method == "POST"]
 
-        with self.news:
-            assert self.news.wait_for(lambda: len(found()) >= count, seconds), self.heard
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(found()) >= count, seconds), self.requests
             return found()
 
 
 @contextmanager
-def host(pictures: Mapping[str, bytes] | None = None, address: str = "127.0.0.1") -> Iterator[Host]:
+def image_server(images: Mapping[str, bytes] | None = None, address: str = "127.0.0.1") -> Iterator[ImageServer]:
     """Serve ``pictures`` by path. Tests can add to ``answers`` later."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("content-length", "0"))
             fields = {name.lower(): value for name, value in self.headers.items()}
-            with serving.news:
-                serving.heard.append(Heard(self.command, self.path, fields, self.rfile.read(length)))
-                serving.news.notify_all()
+            with serving.changed:
+                serving.requests.append(RecordedRequest(self.command, self.path, fields, self.rfile.read(length)))
+                serving.changed.notify_all()
             missing = (200 if self.command == "POST" else 404, {}, b"")
-            status, headers, body = serving.answers.get(self.path.partition("?")[0], missing)
+            status, headers, body = serving.responses.get(self.path.partition("?")[0], missing)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
@@ -68,8 +68,8 @@ def host(pictures: Mapping[str, bytes] | None = None, address: str = "127.0.0.1"
 
     server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
-    kept = {path: (200, {"Content-Type": "image/png"}, data) for path, data in (pictures or {}).items()}
-    serving = Host(server.server_address[1], kept)
+    initial = {path: (200, {"Content-Type": "image/png"}, data) for path, data in (images or {}).items()}
+    serving = ImageServer(server.server_address[1], initial)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -48,7 +48,7 @@ def request(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RawResponse:
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -62,13 +62,13 @@ class Answer:
         return content
 
 
-class Wire:
+class RawConnection:
     """One TCP connection to the server."""
 
     def __init__(self, port: int, seconds: float = 60.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), seconds)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> RawConnection:
         return self
 
     def __exit__(
@@ -79,7 +79,7 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def answer(self) -> Answer:
+    def read_response(self) -> RawResponse:
         """Read one response.
 
         Raises:
@@ -88,7 +88,7 @@ class Wire:
         response = http.client.HTTPResponse(self.socket, method="POST")
         try:
             response.begin()
-            return Answer(response.status, response.headers, response.read())
+            return RawResponse(response.status, response.headers, response.read())
         finally:
             response.close()
 
@@ -105,15 +105,15 @@ class Wire:
         self.socket.close()
 
 
-def send_request(port: int, message: bytes) -> Answer:
+def send_request(port: int, message: bytes) -> RawResponse:
     """Send one request on a new connection and return the response."""
-    with Wire(port) as wire:
-        wire.send(message)
-        return wire.answer()
+    with RawConnection(port) as connection:
+        connection.send(message)
+        return connection.read_response()
 
 
-def assert_refused(answer: Answer, status: int, code: str) -> None:
+def assert_refused(response: RawResponse, status: int, code: str) -> None:
     """Check the status and the error code. A 503 also needs a ``Retry-After`` of 1 to 60 s."""
-    assert (answer.status, answer.error()["code"]) == (status, code)
+    assert (response.status, response.error()["code"]) == (status, code)
     if status == 503:
-        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        assert 1 <= int(response.headers["retry-after"]) <= 60

@@ -16,14 +16,14 @@ from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from tests.support import samples
-from tests.support.served import Server
+from tests.support.live_server import Server
 
-PICTURE = samples.png(samples.photo("coffee")[::8, ::8])
-GONE = 0
+IMAGE = samples.png(samples.photo("coffee")[::8, ::8])
+NO_RESPONSE = 0
 """Stands in for a status: the connection ended without a response."""
 
 
-def killer(server: Server, after: int) -> Callable[[str], None]:
+def kill_after(server: Server, after: int) -> Callable[[str], None]:
     """Return a callback that kills the server after ``after`` responses."""
     left = itertools.count(after - 1, -1)
 
@@ -50,14 +50,14 @@ class Accounts:
         now = time.time()
         return Counter("expired" if row[0] == "reserved" and row[1] < now else row[0] for row in rows)
 
-    def until_none_reserved(self, seconds: float = 60) -> Counter[str]:
+    def wait_until_settled(self, seconds: float = 60) -> Counter[str]:
         deadline = time.monotonic() + seconds
         while (states := self.states())["reserved"]:
             assert time.monotonic() < deadline, states
             time.sleep(0.05)
         return states
 
-    def at_rest(self) -> Counter[str]:
+    def wait_until_stable(self) -> Counter[str]:
         """Wait until the states are unchanged for one second and return them. Then no live server has open requests."""
         states, since = self.states(), time.monotonic()
         while time.monotonic() - since < 1:
@@ -66,7 +66,7 @@ class Accounts:
                 states, since = now, time.monotonic()
         return states
 
-    def let_time_pass(self) -> None:
+    def expire_reservations(self) -> None:
         """Expire all reservations at once."""
         with self.engine.begin() as connection:
             connection.execute(text("update charges set expires_at = 0"))
@@ -82,10 +82,10 @@ class Accounts:
 async def _send(client: httpx.AsyncClient, base_url: str, key: str) -> int:
     headers = {"x-api-key": key, "content-type": "image/png"}
     try:
-        answer = await client.post(f"{base_url}/v1/remove", content=PICTURE, headers=headers)
+        response = await client.post(f"{base_url}/v1/remove", content=IMAGE, headers=headers)
     except httpx.HTTPError:
-        return GONE
-    return answer.status_code
+        return NO_RESPONSE
+    return response.status_code
 
 
 def send_all(requests: Sequence[tuple[str, str]], on_success: Callable[[str], None] | None = None) -> list[int]:
@@ -99,12 +99,12 @@ def send_all(requests: Sequence[tuple[str, str]], on_success: Callable[[str], No
         limits = httpx.Limits(max_connections=len(requests), max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=110, trust_env=False, limits=limits) as client:
 
-            async def one(base_url: str, key: str) -> int:
+            async def send_one(base_url: str, key: str) -> int:
                 status = await _send(client, base_url, key)
                 if status == 200 and on_success is not None:
                     on_success(base_url)
                 return status
 
-            return await asyncio.gather(*(one(*each) for each in requests))
+            return await asyncio.gather(*(send_one(*each) for each in requests))
 
     return asyncio.run(run())

@@ -1,4 +1,4 @@
-"""What the edge model learns from: the parts that ``edge_data`` wrote, and windows around the edges in them."""
+"""Samples that ``edge.data`` wrote, and windows around their edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Planes = dict[str, Tensor]
 
 
 class Samples:
-    """The parts that ``edge_data`` wrote to a folder, in the device's memory."""
+    """The samples of one part in a folder, in the device's memory."""
 
     def __init__(self, folder: Path, name: str, device: torch.device):
         self._parts: list[dict[str, Tensor]] = []
@@ -32,32 +32,32 @@ class Samples:
         return len(self._places)
 
     def network(self, index: int) -> int:
-        """Whose matte it is, by the order given to ``edge_data``."""
+        """Return the index of the network that made the matte."""
         part, row = self._places[index]
         return int(self._parts[part]["network"][row])
 
     def __getitem__(self, index: int) -> Planes:
-        """One sample as it is stored, views of it."""
+        """Return views of one stored sample."""
         part, row = self._places[index]
         return {key: plane[row] for key, plane in self._parts[part].items() if key != "network"}
 
     def window(self, index: int, rng: np.random.Generator) -> Planes:
-        """A part of a sample around some edge, the network's or the true one."""
+        """Return a window around a random edge of the network's matte or of the true one."""
         row, edges = self[index], self._edges[index]
-        room = row["raw"].shape[0] - WINDOW
-        corner = [room // 2] * 2
+        free_cells = row["raw"].shape[0] - WINDOW
+        corner = [free_cells // 2] * 2
         if len(edges):
             place = edges[int(rng.integers(len(edges)))]
-            corner = [int(np.clip(each - rng.integers(20, WINDOW - 20), 0, room)) for each in place]
+            corner = [int(np.clip(each - rng.integers(20, WINDOW - 20), 0, free_cells)) for each in place]
         return cut(row, *corner, WINDOW)
 
 
-def places_of(raw: np.ndarray, alpha: np.ndarray, most: int = 128) -> np.ndarray:
-    """Some cells (row, column) on the edge of the network's matte and as many on the true one, i16[n,2]."""
+def places_of(raw: np.ndarray, alpha: np.ndarray, largest: int = 128) -> np.ndarray:
+    """Return cells (row, column) on the edge of the network's matte and as many on the true one, i16[n,2]."""
     rng = np.random.default_rng(0)
     step = len(alpha) // len(raw)
     found = [np.argwhere((of > 0.1) & (of < 0.9)) for of in (raw, alpha[::step, ::step] / np.float32(255))]
-    drawn = [of[rng.integers(0, len(of), most)] for of in found if len(of)]
+    drawn = [of[rng.integers(0, len(of), largest)] for of in found if len(of)]
     return np.concatenate(drawn or [np.zeros((0, 2))]).astype(np.int16)
 
 
@@ -72,7 +72,7 @@ def cut(row: Planes, top: int, left: int, side: int) -> Planes:
 
 
 def tensors(rows: list[Planes]) -> dict[str, Tensor]:
-    """f32[n,c,h,w] each; "plain" is the matte enlarged."""
+    """Return f32[n,c,h,w] each; "plain" is the enlarged matte."""
     made = {key: torch.stack([row[key] for row in rows]).float() for key in rows[0]}
     found = {key: made[key][:, None] for key in ("pixels", "edge")}
     found |= {"matte": made["raw"][:, None], "fit": made["cells"][:, None], "alpha": made["alpha"][:, None] / 255}
@@ -81,8 +81,8 @@ def tensors(rows: list[Planes]) -> dict[str, Tensor]:
     return found
 
 
-def turned(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    """All of a batch mirrored and turned, or not."""
+def flipped(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+    """Mirror and transpose the whole batch at random."""
     flips = [axis for axis, odds in ((2, 0.2), (3, 0.5)) if rng.random() < odds]
     batch = {key: plane.flip(flips) for key, plane in batch.items()}
     return {key: plane.transpose(2, 3) for key, plane in batch.items()} if rng.random() < 0.3 else batch

@@ -1,7 +1,4 @@
-"""The edge model: what corrects a guided fit where edges are likelier to lie elsewhere, and its ONNX file.
-
-Some 12 thousand weights. An exported file is refused if its answers are not torch's.
-"""
+"""The edge model's network (12,000 weights) and its ONNX export. The export fails if it differs from torch."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLOCK = 4
-"""Cells along the side of what the network sees as one."""
+"""Cells along the side of a block, the network's unit."""
 SCALES = torch.tensor([2 / 255, 2 / 255, 2 / 255, 2, 2])
-"""From the service's five planes to the network's, which lie in -1..1 and above."""
+"""Scale of the service's five planes to the network's range of about -1..1."""
 
 
 class Mixing(nn.Module):
-    """A depthwise and a pointwise convolution around a residual."""
+    """A residual block of a depthwise and a pointwise convolution."""
 
     def __init__(self, width: int, side: int):
         super().__init__()
@@ -35,10 +32,9 @@ class Mixing(nn.Module):
 
 
 class EdgeNetwork(nn.Module):
-    """(rgb, matte, fit), f32[n,3|1|1,h,w] in about 0..1, to what to add, f32[n,1,h,w]; h and w multiples of 4.
+    """Maps (rgb, matte, fit), f32[n,3|1|1,h,w] in about 0..1, to the correction f32[n,1,h,w]; h and w multiples of 4.
 
-    Everything happens at a quarter of the resolution, a block of 4 x 4 cells being so many channels: a convolution of
-    few channels at full resolution, tried first, took twice the time of all the rest.
+    It works at a quarter of the resolution, with 4 x 4 cells as channels, which is several times faster.
     """
 
     def __init__(self, width: int = 32, sides: tuple[int, ...] = (3, 5, 3, 5, 3)):
@@ -54,7 +50,7 @@ class EdgeNetwork(nn.Module):
         return self.blocks(2 * torch.cat([rgb, matte, fit.clamp(-0.5, 1.5)], 1) - 1)
 
     def blocks(self, seen: Tensor) -> Tensor:
-        """The answer to all five planes."""
+        """Return the correction for the five scaled planes."""
         hidden = F.relu(self.hidden(self.mixing(F.relu(self.coarse(seen)))))
         return F.pixel_shuffle(self.answer(hidden), BLOCK)
 
@@ -62,7 +58,7 @@ class EdgeNetwork(nn.Module):
 class Exportable(nn.Module):
     """The network as the service calls it: f32[1,5,h,w] to f32[h,w]; see ``clearcut.inference.edge_model``.
 
-    The scale of the inputs goes into the first convolution's weights.
+    The first convolution's weights include the scale of the inputs.
     """
 
     def __init__(self, network: EdgeNetwork):
@@ -78,21 +74,21 @@ class Exportable(nn.Module):
 
 
 def exported(path: Path) -> EdgeNetwork:
-    """The network of an ONNX file that ``export`` wrote, of any width."""
+    """Return the network of an ONNX file that ``export`` wrote, of any width."""
     read = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
     weights = {name.removeprefix("network."): torch.tensor(each) for name, each in read.items()}
     layers = sum(name.endswith("depthwise.weight") for name in weights)
     sides = tuple(weights[f"mixing.{layer}.depthwise.weight"].shape[-1] for layer in range(layers))
     network = EdgeNetwork(len(weights["coarse.bias"]), sides)
     network.load_state_dict(weights)
-    with torch.no_grad():  # the scale of the inputs, out of the weights again
+    with torch.no_grad():  # removes the scale of the inputs
         network.coarse.weight /= SCALES[:, None, None]
         network.coarse.bias += network.coarse.weight.sum((1, 2, 3))
     return network
 
 
 def export(network: EdgeNetwork, out: Path) -> None:
-    """Writes the ONNX file and checks it against torch on a size it was not traced with."""
+    """Write the ONNX file and compare it with torch on another size than the traced one."""
     module = Exportable(network).eval()
     axes = {"planes": {2: "height", 3: "width"}, "added": {0: "height", 1: "width"}}
     torch.onnx.export(

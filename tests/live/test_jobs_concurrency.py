@@ -17,9 +17,9 @@ from clearcut.accounts.types import JOB_PREFIX
 from clearcut.jobs.dbos_queue import MAX_STARTED_JOBS_PER_ACCOUNT
 from clearcut.settings import MIB
 from clearcut.storage.local import FolderBlobs
-from tests.support.accounts import Accounts
-from tests.support.senders import PHOTO, Outside, outside
-from tests.support.served import served
+from tests.support.account_clients import Accounts
+from tests.support.callback_server import PHOTO, CallbackServer, callback_server
+from tests.support.live_server import served
 
 pytestmark = pytest.mark.live
 
@@ -28,22 +28,22 @@ SLOW = "/slow.jpg"
 
 
 class Crowd:
-    def __init__(self, base_url: str, here: Outside, accounts: Accounts) -> None:
+    def __init__(self, base_url: str, callbacks: CallbackServer, accounts: Accounts) -> None:
         self.client = httpx.Client(
             base_url=base_url, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=64)
         )
-        self.outside = here
+        self.callback_server = callbacks
         self.accounts = accounts
-        here.statuses[SLOW] = 503
+        callbacks.statuses[SLOW] = 503
 
     def apiframe(self, key: str, path: str = "/photo.jpg", idempotency: str = "", **params: Any) -> httpx.Response:
         headers = {"x-api-key": key} | ({"idempotency-key": idempotency} if idempotency else {})
-        params = {"image": self.outside.base_url + path} | params
+        params = {"image": self.callback_server.base_url + path} | params
         body = {"model": "851-bg-remove", "lab851BgRemoveParams": params}
         return self.client.post("/v2/images/background-remove", json=body, headers=headers)
 
     def eachlabs(self, key: str, path: str) -> httpx.Response:
-        body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": self.outside.base_url + path}}
+        body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": self.callback_server.base_url + path}}
         return self.client.post("/v1/prediction/", json=body, headers={"x-api-key": key})
 
 
@@ -56,13 +56,13 @@ def at_once(count: int, call: Callable[[int], httpx.Response]) -> list[httpx.Res
 def crowd(tmp_path_factory) -> Iterator[Crowd]:
     folder = tmp_path_factory.mktemp("crowds")
     accounts = Accounts(f"sqlite:///{folder}/keys.db")
-    with outside() as here:
+    with callback_server() as callbacks:
         environ = {
-            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow, "slots": "64",
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": callbacks.allow, "slots": "64",
             "database_url": accounts.url, "key_cache_s": "0", "eachlabs_concurrent": "3",
         }  # fmt: skip
         with served(**environ) as server:
-            crowd = Crowd(server.base_url, here, accounts)
+            crowd = Crowd(server.base_url, callbacks, accounts)
             yield crowd
             crowd.client.close()
     accounts.close()
@@ -71,11 +71,11 @@ def crowd(tmp_path_factory) -> Iterator[Crowd]:
 def test_concurrent_jobs_with_one_idempotency_key(crowd):
     (key,) = crowd.accounts.make(1, 1000)
     for attempt in range(5):
-        order = partial(crowd.apiframe, key, idempotency=f"same-{attempt}")
-        answers = at_once(16, lambda number, order=order: order(format=("png", "jpg")[number % 2]))
-        by_format = [{each.status_code for each in answers[half::2]} for half in (0, 1)]
+        create_job = partial(crowd.apiframe, key, idempotency=f"same-{attempt}")
+        responses = at_once(16, lambda number, create_job=create_job: create_job(format=("png", "jpg")[number % 2]))
+        by_format = [{each.status_code for each in responses[half::2]} for half in (0, 1)]
         assert sorted(map(sorted, by_format)) == [[202], [422]], by_format
-        assert len({each.json()["jobId"] for each in answers if each.status_code == 202}) == 1
+        assert len({each.json()["jobId"] for each in responses if each.status_code == 202}) == 1
 
 
 def test_concurrent_predictions_keep_limit(crowd):
@@ -99,14 +99,14 @@ def test_waiting_job_keeps_reservation(crowd):
 
 def test_full_store_refuses_url_jobs(tmp_path):
     FolderBlobs(tmp_path / "blobs", 2 * MIB).put("x", bytes(MIB), "image/png", time.time() + 3600)
-    with outside() as here:
-        environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": here.allow, "blob_quota_mb": "1"}
+    with callback_server() as callbacks:
+        environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": callbacks.allow, "blob_quota_mb": "1"}
         with served(**environ) as server:
-            body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": here.base_url + "/photo.jpg"}}
-            answer = httpx.post(f"{server.base_url}/v1/prediction/", json=body, timeout=60, trust_env=False)
-    assert answer.status_code == 503
-    assert answer.json()["details"] == "The storage for inputs and outputs is full"
-    assert int(answer.headers["retry-after"]) >= 1
+            body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": callbacks.base_url + "/photo.jpg"}}
+            response = httpx.post(f"{server.base_url}/v1/prediction/", json=body, timeout=60, trust_env=False)
+    assert response.status_code == 503
+    assert response.json()["details"] == "The storage for inputs and outputs is full"
+    assert int(response.headers["retry-after"]) >= 1
 
 
 def test_unwritable_store_refuses_jobs_without_charge(tmp_path):
@@ -115,8 +115,8 @@ def test_unwritable_store_refuses_jobs_without_charge(tmp_path):
     (key,) = accounts.make(1, 10)
     with served(jobs="sqlite", data_dir=str(tmp_path), database_url=accounts.url) as server:
         url, headers = f"{server.base_url}/api/v1/remove-bg", {"x-api-key": key}
-        answer = httpx.post(url, files={"image_file": PHOTO}, headers=headers, timeout=60, trust_env=False)
-    assert answer.status_code == 503
-    assert answer.json()["code"] == "service_unavailable"
+        response = httpx.post(url, files={"image_file": PHOTO}, headers=headers, timeout=60, trust_env=False)
+    assert response.status_code == 503
+    assert response.json()["code"] == "service_unavailable"
     assert accounts.states() == {"released": 1}
     accounts.close()

@@ -30,19 +30,21 @@ STOP_S = 60.0
 
 def environment(**environ: str) -> dict[str, str]:
     """Return the environment of a process: ``slots="4"`` becomes ``CLEARCUT_SLOTS=4``, upper-case names stay."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    kept["PYTHONPATH"] = str(ROOT / "app")
-    return kept | {name if name.isupper() else f"CLEARCUT_{name.upper()}": each for name, each in environ.items()}
+    variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    variables["PYTHONPATH"] = str(ROOT / "app")
+    return variables | {name if name.isupper() else f"CLEARCUT_{name.upper()}": each for name, each in environ.items()}
 
 
 def command() -> list[str]:
     return [sys.executable, "-m", "clearcut", "serve"]
 
 
-def refused(seconds: float = START_S, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_until_exit(seconds: float = START_S, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to refuse its start, and return its output and exit code."""
-    given = environment(**{"port": "0", **environ})
-    return subprocess.run(command(), cwd=ROOT, env=given, capture_output=True, text=True, timeout=seconds, check=False)
+    variables = environment(**{"port": "0", **environ})
+    return subprocess.run(
+        command(), cwd=ROOT, env=variables, capture_output=True, text=True, timeout=seconds, check=False
+    )
 
 
 class Server:
@@ -58,15 +60,15 @@ class Server:
         self,
         *,
         run: Sequence[str] | None = None,
-        around: Sequence[str] = (),
-        beside: Mapping[str, str] = MappingProxyType({}),
+        wrapper: Sequence[str] = (),
+        extra_environment: Mapping[str, str] = MappingProxyType({}),
         cwd: Path = ROOT,
         **environ: str,
     ) -> None:
         self.process = subprocess.Popen(
-            [*around, *(run or command())],
+            [*wrapper, *(run or command())],
             cwd=cwd,
-            env={**environment(**{"port": "0", **environ}), **beside},
+            env={**environment(**{"port": "0", **environ}), **extra_environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,7 +103,7 @@ class Server:
         return self.process.pid
 
     @property
-    def facts(self) -> psutil.Process:
+    def process_info(self) -> psutil.Process:
         """Return psutil's view of the process: memory, descriptors, threads."""
         return psutil.Process(self.process.pid)
 
@@ -130,8 +132,8 @@ class Server:
         """
 
         def found() -> dict[str, Any] | None:
-            wanted = {"event": name, **fields}
-            return next((line for line in self.log if wanted.items() <= line.items()), None)
+            expected = {"event": name, **fields}
+            return next((line for line in self.log if expected.items() <= line.items()), None)
 
         with self._news:
             self._news.wait_for(lambda: found() is not None or self._ended, seconds)
@@ -150,8 +152,8 @@ class Server:
 
     def transcript(self) -> str:
         """Return the last output of the process, for failure messages."""
-        said = [json.dumps(line) for line in self.log[-20:]] + self.errors[-40:]
-        return f"exit code so far: {self.process.poll()}\n" + "\n".join(said)
+        lines = [json.dumps(line) for line in self.log[-20:]] + self.errors[-40:]
+        return f"exit code so far: {self.process.poll()}\n" + "\n".join(lines)
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)

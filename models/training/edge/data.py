@@ -1,13 +1,12 @@
-"""What the edge model learns from: mattes of real networks, the guided fit to them, and the exact alpha.
+"""Training data of the edge model: mattes of real networks, the guided filter's results, and the exact alpha.
 
-    python -m models.training.edge_data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
+    python -m models.training.edge.data --networks models/clearcut-s.int8.onnx models/clearcut-s.onnx u2netp.onnx \
         models/clearcut-m.onnx
 
-Samples are drawn at ``--step`` times the cells' resolution and are sharp there: objects are set in no larger than their
-own pictures are. A network sees them at 320 x 320, as it will see a photo; what ``imaging.guided`` fits to its answer
-is stored at the cells and at full size, so that training only has to add the correction. Samples that the network
-misunderstands (IoU under 0.3) are left out: no edge model can mend them. Of real photos there are parts of their own:
-taught with few of them, a model took from the people in them what a network was unsure of.
+Samples have ``--step`` times the resolution of the cells and are sharp: pasted objects are never enlarged. A network
+gets them at 320 x 320, as in service. The guided filter's result is stored at the cells and at full size. Samples with
+an IoU under 0.3 are left out, because an edge model cannot correct them. Real photos are separate parts: with few
+photos, a model removed uncertain parts of people.
 """
 
 from __future__ import annotations
@@ -27,13 +26,12 @@ from clearcut.imaging.matting.edge_band import undecided
 from clearcut.imaging.matting.grid import sample_at_cells, to_cells
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import F32, U8, DecodedImage
-
-from .data import Pool
-from .sampling import Mixture, Sampler
-from .teacher import session, spec_of
+from models.scoring.predictor import session, spec_of
+from models.training.data import Pool
+from models.training.sampling import Mixture, Sampler
 
 SHARES = (0.4, 0.15, 0.3, 0.15)
-"""Of the networks, in the order they are given."""
+"""Shares of the networks, in the order of ``--networks``."""
 MIXTURE = Mixture(
     photo=0.15,
     pseudo=0.0,
@@ -48,23 +46,23 @@ MIXTURE = Mixture(
         "coco_small": 0.2,
         "white_magento": 3.0,
         "white_grocery": 3.0,
-        **dict.fromkeys(("clothing", "trashnet", "grocery", "caltech101", "teacher"), 0.0),
+        **dict.fromkeys(("clothing", "trashnet", "grocery", "caltech101"), 0.0),
     },
 )
-"""Labels that are sharp and right at the edge; traced polygons and pseudo-labels are not."""
+"""Weights favor labels that are exact at the edge. Traced polygons and pseudo-labels are not."""
 REACH = (0.35, 0.95)
-"""Size of a pasted object, of the picture's side."""
+"""Size of a pasted object relative to the image's side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is drawn together: files ``NAME-0.npz`` and on."""
+    """Samples of one kind, stored as ``NAME-0.npz`` and so on."""
 
     name: str
     draws: int
     seed: int
     photo: float = MIXTURE.photo
-    """Share of photos as they are; the others are composites."""
+    """Share of unchanged photos; the others are composites."""
     held_out: bool = False
 
 
@@ -85,7 +83,7 @@ def network(path: Path) -> Callable[[U8], F32]:
 
 
 def fitted(rgb: U8, raw: F32, step: int) -> dict[str, np.ndarray]:
-    """What ``guided.upsample`` would do without an edge model, before it is clipped, at the cells and at full size.
+    """Return the guided filter's matte without an edge model, before clipping, at the cells and at full size.
 
     ``rgb`` u8[S,S,3], cells of ``step`` pixels of it; ``raw`` f32[S/step,S/step] in 0..1.
     """
@@ -106,7 +104,7 @@ def fitted(rgb: U8, raw: F32, step: int) -> dict[str, np.ndarray]:
 
 
 def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, out: Path, cells: int, step: int) -> int:
-    """Draws some of a part and writes them; the number of samples."""
+    """Draw these indices of a part, write them to ``out`` and return the number of samples."""
     side = cells * step
     cv2.setNumThreads(1)
     mixture = replace(MIXTURE, photo=part.photo, composite=1 - part.photo)
@@ -136,11 +134,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files with a 320 x 320 input")
     runs = Path("models/training/runs")
-    names = ("pool", "teacher", "synth", "catalogue", "catalogue2", "catalogue3")
+    names = ("pool", "catalogue")
     parser.add_argument("--packs", type=Path, nargs="+", default=[runs / name for name in names])
-    parser.add_argument("--cells", type=int, default=320, help="along the side of a sample")
+    parser.add_argument("--cells", type=int, default=320, help="cells along the side of a sample")
     parser.add_argument("--step", type=int, default=2, help="pixels along the side of a cell")
-    parser.add_argument("--share", type=float, default=1.0, help="of the samples that are drawn else")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the samples of each part")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=runs / "edges")
     arguments = parser.parse_args()

@@ -17,8 +17,8 @@ from clearcut import __version__
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.inference.startup.precision import has_vnni
 from tests.support import samples
-from tests.support.served import ROOT, http_client, refused, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import ROOT, http_client, run_until_exit, served
+from tests.support.raw_http import RawConnection, request
 
 pytestmark = pytest.mark.live
 
@@ -26,7 +26,7 @@ SHARED_MODELS = ROOT.parent / "shared" / "models"
 
 
 def complaint(**environ):
-    done = refused(**environ)
+    done = run_until_exit(**environ)
     assert done.returncode == 1, (done.stdout, done.stderr)
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
@@ -96,7 +96,7 @@ def test_used_port_is_refused():
 
 
 def test_help_and_version_do_not_start_server():
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "clearcut", "--version"],
         cwd=ROOT,
         capture_output=True,
@@ -104,7 +104,7 @@ def test_help_and_version_do_not_start_server():
         timeout=60,
         check=True,
     )
-    assert said.stdout.strip() == __version__
+    assert process.stdout.strip() == __version__
 
 
 def test_missing_precision_is_refused():
@@ -133,10 +133,10 @@ def test_named_model_is_served():
     with served(model="u2netp", model_dir=str(SHARED_MODELS)) as server:
         info = httpx.get(f"{server.base_url}/v1/info", trust_env=False, timeout=60).json()
         assert info["model"]["name"] == "u2netp"
-        with Wire(server.port) as wire:
-            wire.send(request(samples.png(photo), "image/png"))
-            answer = wire.answer()
-    assert answer.status == 200
-    rgba = np.asarray(Image.open(io.BytesIO(answer.body)))
+        with RawConnection(server.port) as connection:
+            connection.send(request(samples.png(photo), "image/png"))
+            response = connection.read_response()
+    assert response.status == 200
+    rgba = np.asarray(Image.open(io.BytesIO(response.body)))
     assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
     assert rgba[150:250, 250:350, 3].mean() > 240

@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.support import samples
 from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
-from tests.support.hosts import host
+from tests.support.image_server import image_server
+from tests.support.live_server import ROOT, environment, http_client, served
 from tests.support.metrics import metric
-from tests.support.served import ROOT, environment, http_client, served
 
 pytestmark = pytest.mark.live
 
@@ -24,27 +24,27 @@ SECRET = b"what only this machine may read"
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    with host({"/photo.png": PHOTO}) as running:
+def image_host():
+    with image_server({"/photo.png": PHOTO}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def inside():
+def private_host():
     """Start a local server that is not allow-listed."""
-    with host({"/photo.png": PHOTO, "/": SECRET}) as running:
+    with image_server({"/photo.png": PHOTO, "/": SECRET}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def fetching(pictures):
-    with served(fetch="on", fetch_allow=f"127.0.0.1:{pictures.port}", log_level="debug") as running:
+def server(image_host):
+    with served(fetch="on", fetch_allow=f"127.0.0.1:{image_host.port}", log_level="debug") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def client(fetching):
-    with http_client(fetching) as talking:
+def client(server):
+    with http_client(server) as talking:
         yield talking
 
 
@@ -52,8 +52,8 @@ def cut(client, url, **fields):
     return client.post("/v1/remove", json={"image_url": url, **fields})
 
 
-def test_fetched_image_equals_uploaded_image(client, pictures):
-    by_address = cut(client, pictures.url("/photo.png?token=hidden-token"))
+def test_fetched_image_equals_uploaded_image(client, image_host):
+    by_address = cut(client, image_host.url("/photo.png?token=hidden-token"))
     uploaded = client.post("/v1/remove", files={"image_file": PHOTO})
     assert by_address.status_code == uploaded.status_code == 200
     ours, theirs = (np.asarray(Image.open(io.BytesIO(each.content))) for each in (by_address, uploaded))
@@ -62,9 +62,9 @@ def test_fetched_image_equals_uploaded_image(client, pictures):
     assert ours[..., 3].mean() > 10
 
 
-def test_every_forbidden_url_is_refused(client, inside):
+def test_every_forbidden_url_is_refused(client, private_host):
     """Includes every spelling of a local server's own address and port."""
-    port = inside.port
+    port = private_host.port
     spellings = [
         f"{scheme}://{name}:{port}/"
         for scheme in ("http", "https")
@@ -88,45 +88,46 @@ def test_every_forbidden_url_is_refused(client, inside):
                 url,
                 response.text,
             )
-    assert inside.heard == []
+    assert private_host.requests == []
 
 
-def test_redirect_to_private_host_is_not_followed(client, pictures, inside):
-    for number, target in enumerate((inside.url("/"), f"http://localhost:{inside.port}/", "file:///etc/passwd")):
-        pictures.answers[f"/away{number}"] = (302, {"Location": target}, b"")
-        response = cut(client, pictures.url(f"/away{number}"))
+def test_redirect_to_private_host_is_not_followed(client, image_host, private_host):
+    targets = (private_host.url("/"), f"http://localhost:{private_host.port}/", "file:///etc/passwd")
+    for number, target in enumerate(targets):
+        image_host.responses[f"/away{number}"] = (302, {"Location": target}, b"")
+        response = cut(client, image_host.url(f"/away{number}"))
         assert response.status_code == 400
         assert "Invalid value for 'image_url'" in response.json()["details"]
         assert SECRET.decode() not in response.text
-    assert inside.heard == []
+    assert private_host.requests == []
 
 
-def test_fetched_non_image_content_is_not_revealed(client, pictures):
-    pictures.answers["/page"] = (200, {"Content-Type": "image/png"}, b"secret text of an intranet page")
-    response = cut(client, pictures.url("/page"))
+def test_fetched_non_image_content_is_not_revealed(client, image_host):
+    image_host.responses["/page"] = (200, {"Content-Type": "image/png"}, b"secret text of an intranet page")
+    response = cut(client, image_host.url("/page"))
     assert response.status_code == 400
     assert "secret" not in response.text
     assert "detected text" in response.json()["details"]
 
 
-def test_log_has_only_host_of_url(fetching, client, pictures):
-    cut(client, pictures.url("/hidden-path?token=hidden-token"))
+def test_log_has_only_host_of_url(server, client, image_host):
+    cut(client, image_host.url("/hidden-path?token=hidden-token"))
     cut(client, "https://hidden-user:hidden-password@example.com/")
-    said = json.dumps(fetching.log) + "\n".join(fetching.errors)
-    assert '"fetched"' in said
-    assert "hidden" not in said
+    output = json.dumps(server.log) + "\n".join(server.errors)
+    assert '"fetched"' in output
+    assert "hidden" not in output
 
 
-def test_fetch_stage_and_refusals_are_counted(fetching, client, pictures):
-    before = metric(fetching, "clearcut_stage_seconds_count", stage="fetch")
-    response = cut(client, pictures.url("/photo.png"))
+def test_fetch_stage_and_refusals_are_counted(server, client, image_host):
+    before = metric(server, "clearcut_stage_seconds_count", stage="fetch")
+    response = cut(client, image_host.url("/photo.png"))
     assert "fetch;dur=" in response.headers["server-timing"]
-    assert metric(fetching, "clearcut_stage_seconds_count", stage="fetch") == before + 1
-    urls = {"done": pictures.url("/photo.png"), "failed": pictures.url("/none"), "refused": "https://10.0.0.1/"}
+    assert metric(server, "clearcut_stage_seconds_count", stage="fetch") == before + 1
+    urls = {"done": image_host.url("/photo.png"), "failed": image_host.url("/none"), "refused": "https://10.0.0.1/"}
     for outcome, url in urls.items():
-        count = metric(fetching, "clearcut_fetches_total", outcome=outcome)
+        count = metric(server, "clearcut_fetches_total", outcome=outcome)
         cut(client, url)
-        assert metric(fetching, "clearcut_fetches_total", outcome=outcome) == count + 1
+        assert metric(server, "clearcut_fetches_total", outcome=outcome) == count + 1
 
 
 def test_http_client_is_not_loaded_without_fetching():

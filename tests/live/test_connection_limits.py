@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.support.live_server import served
 from tests.support.metrics import metric, wait_for_metric
-from tests.support.served import served
-from tests.support.wire import Wire, multipart, request
+from tests.support.raw_http import RawConnection, multipart, request
 
 pytestmark = pytest.mark.live
 
@@ -26,12 +26,12 @@ def noise(side: int) -> bytes:
 
 @pytest.mark.parametrize("pieces", [1, 20])
 def test_endless_header_section_is_refused_early(server, pieces):
-    with Wire(server.port) as wire:
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: ")
+    with RawConnection(server.port) as connection:
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: ")
         sent = 0
         try:
             while sent < 4_000_000:
-                wire.send(b"a" * (200_000 // pieces))
+                connection.send(b"a" * (200_000 // pieces))
                 sent += 200_000 // pieces
         except OSError:
             pass
@@ -40,18 +40,18 @@ def test_endless_header_section_is_refused_early(server, pieces):
 
 
 def test_too_many_headers_get_json_error(server):
-    with Wire(server.port) as wire:
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n")
-        answer = wire.answer()
-        assert answer.status == 431
-        assert answer.error()["code"] == "headers_too_large"
-        assert wire.closed_by_server()
+    with RawConnection(server.port) as connection:
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n")
+        response = connection.read_response()
+        assert response.status == 431
+        assert response.error()["code"] == "headers_too_large"
+        assert connection.closed_by_server()
 
 
 def test_header_section_within_limit_is_served(server):
-    with Wire(server.port) as wire:
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"b" * 20_000 + b"\r\n\r\n")
-        assert wire.answer().status == 200
+    with RawConnection(server.port) as connection:
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"b" * 20_000 + b"\r\n\r\n")
+        assert connection.read_response().status == 200
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_header_section_within_limit_is_served(server):
     ],
 )
 def test_malformed_http_gets_json_error(server, broken):
-    with Wire(server.port) as wire:
-        wire.send(broken)
-        answer = wire.answer()
-        assert answer.status == 400
-        assert answer.error()["code"] == "bad_request"
+    with RawConnection(server.port) as connection:
+        connection.send(broken)
+        response = connection.read_response()
+        assert response.status == 400
+        assert response.error()["code"] == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -83,28 +83,28 @@ def test_malformed_http_gets_json_error(server, broken):
 )
 @pytest.mark.parametrize("fault", [b"Content-Length: -1", b"X-A: 1\r\n" * 200])
 def test_errors_before_routing_use_dialect_of_path(server, path, members, fault):
-    with Wire(server.port) as wire:
-        wire.send(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine-1\r\n" + fault + b"\r\n\r\n")
-        answer = wire.answer()
-    assert answer.status in (400, 431)
-    assert answer.headers["x-request-id"] == "mine-1"
-    assert json.loads(answer.body).keys() == members
+    with RawConnection(server.port) as connection:
+        connection.send(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine-1\r\n" + fault + b"\r\n\r\n")
+        response = connection.read_response()
+    assert response.status in (400, 431)
+    assert response.headers["x-request-id"] == "mine-1"
+    assert json.loads(response.body).keys() == members
 
 
 def test_stalled_header_section_gets_408(tight):
-    with Wire(tight.port) as wire, Wire(tight.port) as silent:
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-")
-        answer = wire.answer()
-        assert answer.status == 408
-        assert answer.error()["code"] == "upload_timeout"
+    with RawConnection(tight.port) as connection, RawConnection(tight.port) as silent:
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-")
+        response = connection.read_response()
+        assert response.status == 408
+        assert response.error()["code"] == "upload_timeout"
         assert silent.closed_by_server()
 
 
 def test_header_limit_applies_per_request(server):
-    with Wire(server.port) as wire:
+    with RawConnection(server.port) as connection:
         for _ in range(3):
-            wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * 20_000 + b"\r\n\r\n")
-            assert wire.answer().status == 200
+            connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * 20_000 + b"\r\n\r\n")
+            assert connection.read_response().status == 200
 
 
 def test_client_that_never_reads_is_disconnected(tight):
@@ -114,11 +114,11 @@ def test_client_that_never_reads_is_disconnected(tight):
     slow.settimeout(60)
     slow.connect(("127.0.0.1", tight.port))
     mask = cv2.imencode(".png", np.full((1800, 1800), 255, np.uint8))[1].tobytes()
-    whole = body.replace(b"\r\n--" + kind.split("=")[1].encode() + b"--\r\n", b"")
+    complete = body.replace(b"\r\n--" + kind.split("=")[1].encode() + b"--\r\n", b"")
     boundary = kind.split("=")[1].encode()
-    whole += b"\r\n--" + boundary + b'\r\nContent-Disposition: form-data; name="mask"; filename="m"\r\n\r\n' + mask
-    whole += b"\r\n--" + boundary + b"--\r\n"
-    slow.sendall(request(whole, kind))
+    complete += b"\r\n--" + boundary + b'\r\nContent-Disposition: form-data; name="mask"; filename="m"\r\n\r\n' + mask
+    complete += b"\r\n--" + boundary + b"--\r\n"
+    slow.sendall(request(complete, kind))
     try:
         wait_for_metric(tight, "clearcut_slots_used", 1)
         wait_for_metric(tight, "clearcut_slots_used", 0)  # by the timer, because nothing is read
@@ -146,11 +146,11 @@ def test_steady_reader_gets_whole_response(bytes_per_s):
         slow.connect((server.host, server.port))
         encoded = httpx.Request("POST", f"{server.base_url}/v1/remove", files=files)
         slow.sendall(request(encoded.read(), encoded.headers["content-type"]))
-        answer, end = bytearray(), time.monotonic() + 8
+        response, end = bytearray(), time.monotonic() + 8
         while time.monotonic() < end:
-            answer += slow.recv(bytes_per_s // 20)
+            response += slow.recv(bytes_per_s // 20)
             time.sleep(0.05)
-        head, _, body = bytes(answer).partition(b"\r\n\r\n")
+        head, _, body = bytes(response).partition(b"\r\n\r\n")
         length = int(dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])[b"content-length"])
         assert length > 8_000_000
         missing = length - len(body)
@@ -172,13 +172,13 @@ def test_slow_reader_releases_slot_and_gets_response():
         files = {"image_file": ("a.png", image), "mask": ("m.png", mask)}
         encoded = httpx.Request("POST", f"{server.base_url}/v1/remove", files=files)
         slow.sendall(request(encoded.read(), encoded.headers["content-type"]))
-        answer = slow.recv(1 << 16)
+        response = slow.recv(1 << 16)
         for _ in range(3):
             other = httpx.post(f"{server.base_url}/v1/remove", files={"image_file": small}, trust_env=False)
             assert other.status_code == 200
-        while b"\r\n\r\n" not in answer:
-            answer += slow.recv(1 << 16)
-        head, _, body = answer.partition(b"\r\n\r\n")
+        while b"\r\n\r\n" not in response:
+            response += slow.recv(1 << 16)
+        head, _, body = response.partition(b"\r\n\r\n")
         length = int(dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])[b"content-length"])
         missing = length - len(body)
         while missing > 0 and (piece := slow.recv(1 << 20)):
@@ -208,12 +208,12 @@ def test_trickling_reader_is_disconnected(tight):
 
 def test_expect_continue_works_with_split_header_section(server):
     body, kind = multipart(noise(64))
-    whole = request(body, kind)
-    with Wire(server.port) as wire:
-        wire.send(whole[:40])
-        wire.send(whole[40:])
+    complete = request(body, kind)
+    with RawConnection(server.port) as connection:
+        connection.send(complete[:40])
+        connection.send(complete[40:])
         try:
-            assert wire.answer().status == 200
+            assert connection.read_response().status == 200
         except http.client.RemoteDisconnected:
             pytest.fail("closed without an answer")
 
@@ -221,20 +221,20 @@ def test_expect_continue_works_with_split_header_section(server):
 def test_slow_uploads_release_slots_and_finish():
     picture = request(noise(32), "image/png")
     with served(slots="2") as small, ExitStack() as open_wires:
-        slow = [open_wires.enter_context(Wire(small.port)) for _ in range(2)]
-        for wire in slow:
-            wire.send(picture[:-10])
+        slow = [open_wires.enter_context(RawConnection(small.port)) for _ in range(2)]
+        for connection in slow:
+            connection.send(picture[:-10])
         wait_for_metric(small, "clearcut_slots_used", 2)
         statuses = []
         while 200 not in statuses and len(statuses) < 5000:
-            with Wire(small.port) as other:
+            with RawConnection(small.port) as other:
                 other.send(picture)
-                statuses.append(other.answer().status)
+                statuses.append(other.read_response().status)
         assert set(statuses) <= {503, 200}  # the server cannot know yet that they are slow
         assert metric(small, "clearcut_slow_uploads") >= 1
-        for wire in slow:
-            wire.send(picture[-10:])
-            assert wire.answer().status == 200
+        for connection in slow:
+            connection.send(picture[-10:])
+            assert connection.read_response().status == 200
         wait_for_metric(small, "clearcut_slots_used", 0)
         assert metric(small, "clearcut_slow_uploads") == 0
 
@@ -242,11 +242,11 @@ def test_slow_uploads_release_slots_and_finish():
 CHUNKED = b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
 
 
-def send_on(wire: Wire, data: bytes, seconds: float) -> None:
+def send_on(connection: RawConnection, data: bytes, seconds: float) -> None:
     """Send until it fails. That takes a while, because the kernel buffers megabytes."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        wire.send(data)
+        connection.send(data)
         time.sleep(0.01)
 
 
@@ -255,71 +255,71 @@ def send_on(wire: Wire, data: bytes, seconds: float) -> None:
 )
 def test_endless_trailers_are_refused_early(server, endless):
     """Trailers are not counted as body, so they need their own limit."""
-    with Wire(server.port) as wire:
-        wire.send(CHUNKED + endless)
+    with RawConnection(server.port) as connection:
+        connection.send(CHUNKED + endless)
         with pytest.raises(ConnectionError):
-            send_on(wire, endless[-200_000:], 5)
+            send_on(connection, endless[-200_000:], 5)
     assert metric(server, "clearcut_requests_total", status="431") >= 1
 
 
 def test_trailer_is_not_read_as_header(server):
-    with Wire(server.port) as wire:
-        wire.send(CHUNKED + b"0\r\nX-Request-ID: from-the-trailer\r\n\r\n")
-        answer = wire.answer()
-        assert answer.status == 400
-        assert answer.headers["x-request-id"] != "from-the-trailer"
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert wire.answer().status == 200
+    with RawConnection(server.port) as connection:
+        connection.send(CHUNKED + b"0\r\nX-Request-ID: from-the-trailer\r\n\r\n")
+        response = connection.read_response()
+        assert response.status == 400
+        assert response.headers["x-request-id"] != "from-the-trailer"
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.read_response().status == 200
 
 
 @pytest.mark.parametrize(("head", "stray"), [(b"", b"\r\n"), (b"Content-Length: 9\r\n", b"x")])
 def test_stray_bytes_close_connection(tight, head, stray):
-    with Wire(tight.port, seconds=20) as wire:
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
-        assert wire.answer().status == 200
-        wire.send(stray)
-        while wire.socket.recv(4096):  # closed by the service, with or without a response
+    with RawConnection(tight.port, seconds=20) as connection:
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+        assert connection.read_response().status == 200
+        connection.send(stray)
+        while connection.socket.recv(4096):  # closed by the service, with or without a response
             pass
 
 
 def test_pipelined_error_does_not_mix_with_response(server):
     """The malformed request follows two whole requests. The first response must not be mistaken for theirs."""
     body, kind = multipart(noise(600))
-    with Wire(server.port) as wire:
-        wire.send(
+    with RawConnection(server.port) as connection:
+        connection.send(
             request(body, kind, X_Request_ID="first") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n"
         )
         with suppress(http.client.RemoteDisconnected, ConnectionError):
-            assert wire.answer().headers["x-request-id"] == "first"
+            assert connection.read_response().headers["x-request-id"] == "first"
 
 
 def test_disconnect_with_pipelined_requests_logs_no_error(server):
     body, kind = multipart(noise(2000))
-    wire = Wire(server.port)
-    wire.send(request(body, kind, X_Request_ID="left-1") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection = RawConnection(server.port)
+    connection.send(request(body, kind, X_Request_ID="left-1") + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
     # Wait until the request is being processed, or finished: it may be too fast to observe.
     while metric(server, "clearcut_slots_used") < 1:
         if any(line.get("request_id") == "left-1" for line in server.log):
             break
-    wire.abort()
+    connection.abort()
     assert server.event("request", request_id="left-1")["status"] in (499, 200)
     assert not [line for line in server.log if line["event"] == "unhandled"]
 
 
 def test_too_many_pipelined_requests_close_connection(server):
     some = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
-    with Wire(server.port) as wire:
-        wire.send(50 * some)
-        said = b""
-        while said.count(b"HTTP/1.1 200 OK") < 50:
-            piece = wire.socket.recv(65536)
+    with RawConnection(server.port) as connection:
+        connection.send(50 * some)
+        received = b""
+        while received.count(b"HTTP/1.1 200 OK") < 50:
+            piece = connection.socket.recv(65536)
             assert piece
-            said += piece
-    with Wire(server.port) as wire:
+            received += piece
+    with RawConnection(server.port) as connection:
         sent = 0
         try:
             while sent < 2_000_000:
-                wire.send(5000 * some)
+                connection.send(5000 * some)
                 sent += 5000
         except OSError:
             pass
@@ -330,16 +330,16 @@ def test_too_many_pipelined_requests_close_connection(server):
 def test_body_after_upgrade_offer_is_read(pieces):
     """Java's HTTP client and `curl --http2` send this. The service ignores the offer."""
     offered = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABk"}
-    whole = request(noise(64), "image/png", X_Request_ID="offered-1", **offered)
-    with served() as own, Wire(own.port) as wire:
+    complete = request(noise(64), "image/png", X_Request_ID="offered-1", **offered)
+    with served() as server, RawConnection(server.port) as connection:
         for _ in range(2):
-            size = -(-len(whole) // pieces)
-            for start in range(0, len(whole), size):
-                wire.send(whole[start : start + size])
-            answer = wire.answer()
-            assert answer.status == 200, answer.body
-            assert answer.headers["x-request-id"] == "offered-1"
-        wire.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert wire.answer().status == 200
-        own.stop()
-    assert not [line for line in own.log if line["level"] == "warning"]
+            size = -(-len(complete) // pieces)
+            for start in range(0, len(complete), size):
+                connection.send(complete[start : start + size])
+            response = connection.read_response()
+            assert response.status == 200, response.body
+            assert response.headers["x-request-id"] == "offered-1"
+        connection.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert connection.read_response().status == 200
+        server.stop()
+    assert not [line for line in server.log if line["level"] == "warning"]

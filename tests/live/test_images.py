@@ -11,8 +11,8 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from tests.support import samples
+from tests.support.live_server import http_client
 from tests.support.metrics import metric
-from tests.support.served import http_client
 
 pytestmark = pytest.mark.live
 
@@ -77,7 +77,7 @@ def test_webp_and_jpg_outputs_match_png(client):
 # --- every kind of input ---------------------------------------------------------------------------------------------
 
 
-def grey(rgb):
+def gray(rgb):
     return np.asarray(Image.fromarray(rgb).convert("L"))
 
 
@@ -91,7 +91,7 @@ def palette(rgb, **options):
 def kinds():
     """name -> (file, upright image, tolerated mean difference inside the subject)."""
     rgb = samples.photo("astronaut", SIDE, SIDE - 32)
-    shade = grey(rgb)
+    shade = gray(rgb)
     shades = np.dstack([shade] * 3)
     alpha = np.full(shade.shape, 255, np.uint8)
     alpha[:, :20] = 0
@@ -132,13 +132,13 @@ KINDS = kinds()
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_input_format_gives_correct_pixels(client, kind):
-    data, picture, tolerance = KINDS[kind]
+    data, image, tolerance = KINDS[kind]
     rgba = pixels(cut_out(client, data))
-    assert rgba.shape == (*picture.shape[:2], 4)
+    assert rgba.shape == (*image.shape[:2], 4)
     assert not rgba[rgba[..., 3] == 0].any()
     inside = rgba[..., 3] == 255
     assert inside.mean() > 0.1
-    assert np.abs(rgba[inside][:, :3].astype(int) - picture[inside]).mean() <= tolerance
+    assert np.abs(rgba[inside][:, :3].astype(int) - image[inside]).mean() <= tolerance
     if "alpha" in kind or "rgba" in kind:
         assert not rgba[:, :20, 3].any(), "the input's own transparency is kept"
 
@@ -173,7 +173,7 @@ def with_everything(fmt):
         ExifTags.GPS.GPSAreaInformation: SECRET.encode(),
     }
     out = io.BytesIO()
-    picture = Image.fromarray(samples.photo("coffee", SIDE, SIDE))
+    image = Image.fromarray(samples.photo("coffee", SIDE, SIDE))
     options = {"exif": tags.tobytes(), "icc_profile": samples.icc_rgb(samples.SRGB_PRIMARIES)}
     if fmt == "PNG":
         options["pnginfo"] = info = PngImagePlugin.PngInfo()
@@ -184,7 +184,7 @@ def with_everything(fmt):
         options["xmp"] = XMP
         if fmt == "JPEG":
             options["comment"] = SECRET
-    picture.save(out, fmt, **options)
+    image.save(out, fmt, **options)
     data = out.getvalue()
     assert SECRET.encode() in data
     return data
@@ -221,11 +221,11 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("wanted", ["png", "webp", "jpg"])
-def test_output_has_no_input_metadata(client, fmt, wanted):
-    answer = cut_out(client, with_everything(fmt), format=wanted).content
-    assert blocks(answer) <= ALLOWED[wanted]
-    assert SECRET.encode() not in answer
+@pytest.mark.parametrize("output_format", ["png", "webp", "jpg"])
+def test_output_has_no_input_metadata(client, fmt, output_format):
+    response = cut_out(client, with_everything(fmt), format=output_format).content
+    assert blocks(response) <= ALLOWED[output_format]
+    assert SECRET.encode() not in response
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------
@@ -237,23 +237,23 @@ def test_sixteen_clients_get_their_own_images(tight):
         np.ascontiguousarray(samples.photo(samples.PHOTOS[n % 4], 240 + 8 * n, 200 + n)[:, :: 1 - 2 * (n // 4 % 2)])
         for n in range(16)
     ]
-    runs, pictures = (metric(tight, f"clearcut_batch_size_{part}") for part in ("count", "sum"))
-    with http_client(tight) as client, ThreadPoolExecutor(16) as crowd:
-        answers = list(crowd.map(lambda photo: cut_out(client, samples.png(photo)), photos))
-    for photo, answer in zip(photos, answers, strict=True):
-        of_its_own_photo(pixels(answer), photo)
+    runs, images = (metric(tight, f"clearcut_batch_size_{part}") for part in ("count", "sum"))
+    with http_client(tight) as client, ThreadPoolExecutor(16) as clients:
+        responses = list(clients.map(lambda photo: cut_out(client, samples.png(photo)), photos))
+    for photo, response in zip(photos, responses, strict=True):
+        of_its_own_photo(pixels(response), photo)
     runs = metric(tight, "clearcut_batch_size_count") - runs
-    assert metric(tight, "clearcut_batch_size_sum") - pictures == 16
+    assert metric(tight, "clearcut_batch_size_sum") - images == 16
     assert runs < 16, "not one run of the network had two pictures"
 
 
 def test_result_does_not_depend_on_batch(tight):
     data = samples.jpeg(samples.photo("chelsea"))
-    with http_client(tight) as client, ThreadPoolExecutor(8) as crowd:
+    with http_client(tight) as client, ThreadPoolExecutor(8) as clients:
         alone = pixels(cut_out(client, data)).astype(int)
-        together = list(crowd.map(lambda _: pixels(cut_out(client, data)).astype(int), range(8)))
-    for answer in together:
-        assert np.abs(answer[..., 3] - alone[..., 3]).max() <= 2  # floating-point sums in another order
+        together = list(clients.map(lambda _: pixels(cut_out(client, data)).astype(int), range(8)))
+    for response in together:
+        assert np.abs(response[..., 3] - alone[..., 3]).max() <= 2  # floating-point sums in another order
 
 
 def test_keep_alive_connection_serves_many_images(server):
@@ -261,5 +261,5 @@ def test_keep_alive_connection_serves_many_images(server):
     with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False, limits=limits) as client:
         sizes = [(64 + n, 48) for n in range(5)]
         for width, height in sizes:
-            answer = cut_out(client, samples.png(samples.photo("coffee", width, height)))
-            assert pixels(answer).shape == (height, width, 4)
+            response = cut_out(client, samples.png(samples.photo("coffee", width, height)))
+            assert pixels(response).shape == (height, width, 4)

@@ -1,8 +1,8 @@
-"""How much of the old background's colour is left in the soft edge?
+"""Remaining background color in the soft edge.
 
-Cut-outs with known colour and alpha, keyed from white backdrops, are laid over background photographs at their own
-size. The error is the mean absolute difference of the estimated from the true foreground colour over 0 < alpha < 1,
-in 0..255; the true alpha is given to every method. Time is processor time on some of them enlarged to a megapixel.
+Cut-outs with known color and alpha, keyed from white backdrops, are placed on background photographs at their own
+size. The error is the mean absolute difference between the estimated and the true foreground color over 0 < alpha <
+1, in 0..255. Every method gets the true alpha. Time is CPU time on some of them, enlarged to one megapixel.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from clearcut.imaging.matting.foreground import estimate_foreground
 from clearcut.imaging.types import U8
 
 SOURCES = {"white_magento": 20, "white_caltech101": 20}
-"""Cut-outs of each source: the last ones by the hash of their names. (The windows were chosen on the first.)"""
+"""Number of cut-outs of each source, the last ones by the hash of their names. The windows were tuned on the first
+ones.
+"""
 TIMED = 6
 OPAQUE_BORDER = 0.6
-"""From this alpha on the cut-out's colour can be told from the white it was keyed from; below it is filled in."""
+"""Smallest alpha at which the cut-out's color can be separated from the white backdrop. Below it the color is filled
+in.
+"""
 
 
 def cut_outs(data: Path) -> Iterator[tuple[U8, U8]]:
@@ -33,47 +37,47 @@ def cut_outs(data: Path) -> Iterator[tuple[U8, U8]]:
         for stem in sorted(stems, key=lambda stem: hashlib.sha1(stem.encode()).hexdigest())[-count:]:
             photo = cv2.cvtColor(cv2.imread(str(data / "train/images" / f"{stem}.jpg")), cv2.COLOR_BGR2RGB)
             alpha = cv2.imread(str(data / "train/mattes" / f"{stem}.png"), cv2.IMREAD_GRAYSCALE)
-            yield own_colour(photo, alpha), alpha
+            yield own_color(photo, alpha), alpha
 
 
-def own_colour(photo: U8, alpha: U8) -> U8:
-    """The cut-out's colour without the white: unmixed where it is nearly opaque, spread outwards from there."""
+def own_color(photo: U8, alpha: U8) -> U8:
+    """Return the cut-out's color without the white: unmixed where nearly opaque, extended outwards from there."""
     share = (alpha / 255.0).astype(np.float32)[..., None]
     known = (share > OPAQUE_BORDER).astype(np.float32)
-    colour = np.clip((photo - (1 - share) * 255) / np.maximum(share, 0.05), 0, 255).astype(np.float32) * known
-    filled, weight = colour.copy(), known.copy()
+    color = np.clip((photo - (1 - share) * 255) / np.maximum(share, 0.05), 0, 255).astype(np.float32) * known
+    filled, weight = color.copy(), known.copy()
     for sigma in (1, 2, 4, 8, 16):
         near = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
         hole = (weight == 0) & (near > 1e-3)
-        spread = cv2.GaussianBlur(colour, (0, 0), sigma) / np.maximum(near, 1e-6)
+        spread = cv2.GaussianBlur(color, (0, 0), sigma) / np.maximum(near, 1e-6)
         filled = np.where(hole, spread, filled)
         weight = np.where(hole, 1, weight)
     return np.clip(filled + 0.5, 0, 255).astype(np.uint8)
 
 
 def composites(data: Path) -> Iterator[tuple[U8, U8, U8]]:
-    """Picture, alpha, true foreground."""
+    """Yield image, alpha and true foreground."""
     rng = np.random.default_rng(11)
-    grounds = sorted((data / "train" / "backgrounds").glob("*.jpg"))
-    for colour, alpha in cut_outs(data):
-        ground = cv2.cvtColor(cv2.imread(str(grounds[rng.integers(len(grounds))])), cv2.COLOR_BGR2RGB)
-        ground = cv2.resize(ground, alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    backgrounds = sorted((data / "train" / "backgrounds").glob("*.jpg"))
+    for color, alpha in cut_outs(data):
+        background = cv2.cvtColor(cv2.imread(str(backgrounds[rng.integers(len(backgrounds))])), cv2.COLOR_BGR2RGB)
+        background = cv2.resize(background, alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
         share = (alpha / 255.0)[..., None]
-        mixed = share * colour + (1 - share) * ground + rng.normal(0, 1.5, colour.shape)
-        yield np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha, colour
+        mixed = share * color + (1 - share) * background + rng.normal(0, 1.5, color.shape)
+        yield np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha, color
 
 
 def on_plain(data: Path) -> Iterator[tuple[U8, U8]]:
-    """Pictures and their alphas: the same cut-outs on backdrops of a single hue that grow lighter to one side, as
-    products are photographed.
+    """Yield images and alphas: the same cut-outs on backdrops of one hue with a brightness gradient, as in product
+    photos.
     """
     rng = np.random.default_rng(5)
-    for colour, alpha in cut_outs(data):
+    for color, alpha in cut_outs(data):
         level = rng.choice([250, 240, 225, 200, 128, 60]) + rng.normal(0, 6, 3)
         down, across = np.mgrid[: alpha.shape[0], : alpha.shape[1]] / max(alpha.shape)
-        ground = level + (rng.normal(0, 18) * down + rng.normal(0, 18) * across)[..., None]
+        background = level + (rng.normal(0, 18) * down + rng.normal(0, 18) * across)[..., None]
         share = (alpha / 255.0)[..., None]
-        mixed = share * colour + (1 - share) * ground + rng.normal(0, 2, colour.shape)
+        mixed = share * color + (1 - share) * background + rng.normal(0, 2, color.shape)
         yield np.clip(mixed + 0.5, 0, 255).astype(np.uint8), alpha
 
 
@@ -120,6 +124,6 @@ def seconds(method: Callable[[U8, U8], U8], rgb: U8, alpha: U8) -> float:
 
 
 def show(result: dict[str, dict[str, float]]) -> None:
-    print(f"\n{'foreground colour':18s}{'error':>8s}{'share':>8s}{'ms':>9s}")
+    print(f"\n{'foreground color':18s}{'error':>8s}{'share':>8s}{'ms':>9s}")
     for name, row in result.items():
         print(f"{name:18s}{row['error']:8.2f}{row['share_of_none']:8.3f}{row['cpu_ms']:9.2f}")
