@@ -20,7 +20,7 @@ STYLE = """
 body{margin:0 auto;max-width:64rem;padding:0 1.25rem 4rem;background:var(--page);color:var(--text);
 font:15px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 header{display:flex;align-items:center;justify-content:space-between;padding:1rem 0;gap:1rem}
-header a{font-weight:600}.brand{font-size:18px;color:inherit;text-decoration:none}
+header a{font-weight:600}.brand{font-size:18px;font-weight:650;letter-spacing:-.01em}
 a{color:var(--accent)}a:focus-visible,summary:focus-visible,pre:focus-visible{outline:2px solid var(--accent);
 outline-offset:2px}
 h1{font-size:2.2rem;line-height:1.15;letter-spacing:-.025em;margin:2rem 0 .5rem}
@@ -38,6 +38,7 @@ summary code{background:none;font-size:14px;font-weight:600}
 .verb{display:inline-block;min-width:3.2rem;font-weight:700;font-size:13px}.get{color:var(--get)}.post{color:var(--post)}
 table{border-collapse:collapse;width:100%;margin:.8rem 0;font-size:14px}
 th{font-weight:600;color:var(--muted)}
+td:first-child code{white-space:nowrap}
 th,td{text-align:left;vertical-align:top;padding:.45rem .8rem .45rem 0;border-bottom:1px solid var(--line)}
 """
 
@@ -74,10 +75,10 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    opened = " open" if path == "/v1/remove" else ""
     yield (
-        f'<details{opened}><summary><span class="verb {escape(verb)}">{verb.upper()}</span> '
-        f'<code>{escape(path)}</code> <span class="muted">{_prose(operation["summary"])}</span></summary><div class="body">'
+        f'<details><summary><span class="verb {escape(verb)}">{verb.upper()}</span> '
+        f'<code>{escape(path)}</code> <span class="muted">{_prose(operation["summary"])}</span></summary>'
+        '<div class="body">'
     )
     if description := operation.get("description"):
         yield f"<p>{_prose(description)}</p>"
