@@ -93,6 +93,19 @@ def test_previews_do_not_run_the_model(tab, photos):
     assert len(tab.cutouts) == 1 + len(previews)
 
 
+def test_early_option_changes_run_the_model_once(tab, photos):
+    tab.choose(photos["astronaut"], photos["cat"])
+    for value in ("blur", "color"):
+        tab.page.locator(f"[name=background][value={value}]").check()
+        tab.page.wait_for_timeout(250)
+    tab.wait_done(2)
+    tab.page.locator(".thumb").nth(1).click()
+    tab.wait_idle()
+    models = [response.header_value("x-model") for response in tab.cutouts]
+    assert models.count("clearcut-m") == 2
+    tab.expect(tab.get("error")).to_be_hidden()
+
+
 def test_preview_equals_download(open_tab, server, photos):
     """The preview from the returned matte has the same bytes as the response of the model."""
     responses = []
