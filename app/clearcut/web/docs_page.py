@@ -11,6 +11,10 @@ from typing import Any
 BASE_URL = "{{base_url}}"
 """Placeholder in the page for the URL of this server, without a slash at its end."""
 
+_LEAD_EXAMPLE = (
+    f"curl --fail-with-body -F image_file=@photo.jpg -F crop=true -F format=jpg {BASE_URL}/v1/remove -o product.jpg"
+)
+
 STYLE = """
 :root{color-scheme:light dark;--page:#fff;--panel:#fff;--sunken:#f5f6f8;--line:#e2e5ea;--text:#12161c;--muted:#566070;
 --accent:#4353e0;--get:#0b6b4a;--post:#4353e0}
@@ -68,15 +72,16 @@ def render(document: Mapping[str, Any]) -> str:
         f'<header><span class="brand">{title}</span>{home}</header><main>'
         f'<h1>{title} API</h1><p class="lead">{escape(info["summary"])}. Version {version}. '
         'For programs: <a href="openapi.json">openapi.json</a>.</p>'
-        f"<p>Send a photo, get a PNG with a transparent background:</p>{_code(_upload('/v1/remove', 'image_file'))}"
+        f"<p>Crop to the subject, on a white background, as a JPEG:</p>{_code(_LEAD_EXAMPLE)}"
         '<p class="muted">Servers with accounts need a key: add <code>-H "X-API-Key: $CLEARCUT_API_KEY"</code>.</p>'
         f'<nav aria-label="APIs"><ul>{links}</ul></nav>{sections}</main></body></html>'
     )
 
 
 def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    opened = " open" if path == "/v1/remove" else ""
     yield (
-        f'<details><summary><span class="verb {escape(verb)}">{verb.upper()}</span> '
+        f'<details{opened}><summary><span class="verb {escape(verb)}">{verb.upper()}</span> '
         f'<code>{escape(path)}</code> <span class="muted">{_prose(operation["summary"])}</span></summary>'
         '<div class="body">'
     )
