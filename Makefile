@@ -81,6 +81,14 @@ test-s3: $(VENV)/.dev ## test file storage on an S3-compatible server (installs 
 	test -d .cache/s3 || $(PIP) install --target .cache/s3 's3fs==2026.9.0' 'moto[server]==5.2.5'
 	PYTHONPATH=.cache/s3 $(RUN) -m pytest -q tests/live/test_s3.py
 
+AXE := 4.14.1
+.PHONY: test-browser
+test-browser: $(VENV)/.dev ## test the page in Chromium (CHROMIUM= its path; SCREENSHOTS=1 updates docs/; needs npm for axe-core)
+	test -d .cache/browser/playwright || $(PIP) install --target .cache/browser 'playwright==1.65.2'
+	test -f .cache/browser/package/axe.min.js || ! command -v npm >/dev/null || \
+		(cd .cache/browser && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-$(AXE).tgz)
+	SCREENSHOTS=$(SCREENSHOTS) PYTHONPATH="$$PYTHONPATH:.cache/browser" $(RUN) -m pytest -q tests/browser -m slow
+
 lint: $(VENV)/.dev ## run ruff and the import rules
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -11,6 +11,10 @@ from typing import Any
 BASE_URL = "{{base_url}}"
 """Placeholder in the page for the URL of this server, without a slash at its end."""
 
+_LEAD_EXAMPLE = (
+    f"curl --fail-with-body -F image_file=@photo.jpg -F crop=true -F format=jpg {BASE_URL}/v1/remove -o product.jpg"
+)
+
 STYLE = """
 :root{color-scheme:light dark;--page:#fff;--panel:#fff;--sunken:#f5f6f8;--line:#e2e5ea;--text:#12161c;--muted:#566070;
 --accent:#4353e0;--get:#0b6b4a;--post:#4353e0}
@@ -20,7 +24,7 @@ STYLE = """
 body{margin:0 auto;max-width:64rem;padding:0 1.25rem 4rem;background:var(--page);color:var(--text);
 font:15px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 header{display:flex;align-items:center;justify-content:space-between;padding:1rem 0;gap:1rem}
-header a{font-weight:600}.brand{font-size:18px;color:inherit;text-decoration:none}
+header a{font-weight:600}.brand{font-size:18px;font-weight:650;letter-spacing:-.01em}
 a{color:var(--accent)}a:focus-visible,summary:focus-visible,pre:focus-visible{outline:2px solid var(--accent);
 outline-offset:2px}
 h1{font-size:2.2rem;line-height:1.15;letter-spacing:-.025em;margin:2rem 0 .5rem}
@@ -38,6 +42,7 @@ summary code{background:none;font-size:14px;font-weight:600}
 .verb{display:inline-block;min-width:3.2rem;font-weight:700;font-size:13px}.get{color:var(--get)}.post{color:var(--post)}
 table{border-collapse:collapse;width:100%;margin:.8rem 0;font-size:14px}
 th{font-weight:600;color:var(--muted)}
+td:first-child code{white-space:nowrap}
 th,td{text-align:left;vertical-align:top;padding:.45rem .8rem .45rem 0;border-bottom:1px solid var(--line)}
 """
 
@@ -67,7 +72,7 @@ def render(document: Mapping[str, Any]) -> str:
         f'<header><span class="brand">{title}</span>{home}</header><main>'
         f'<h1>{title} API</h1><p class="lead">{escape(info["summary"])}. Version {version}. '
         'For programs: <a href="openapi.json">openapi.json</a>.</p>'
-        f"<p>Send a photo, get a PNG with a transparent background:</p>{_code(_upload('/v1/remove', 'image_file'))}"
+        f"<p>Crop to the subject, on a white background, as a JPEG:</p>{_code(_LEAD_EXAMPLE)}"
         '<p class="muted">Servers with accounts need a key: add <code>-H "X-API-Key: $CLEARCUT_API_KEY"</code>.</p>'
         f'<nav aria-label="APIs"><ul>{links}</ul></nav>{sections}</main></body></html>'
     )

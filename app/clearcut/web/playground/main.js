@@ -56,8 +56,7 @@ function usesBackgroundImage(fields) {
 }
 
 /** Identify the response that the current options give for a photo. */
-function shotKey(photo) {
-  const fields = readFields();
+function shotKey(photo, fields = readFields()) {
   return JSON.stringify([fields, usesBackgroundImage(fields) ? background.version : 0, photo.maskVersion]);
 }
 
@@ -177,26 +176,50 @@ const gate = {
 };
 
 /** Return the response for a photo with the current options, from the cache if possible. */
-async function fetchShot(photo, { exact = false, fields = readFields(), key = shotKey(photo), signal } = {}) {
-  const isBase = key === BASE_KEY;
-  exact ||= isBase || paid() || Boolean(photo.mask);
+async function fetchShot(photo, { exact = false, fields = readFields(), signal } = {}) {
+  const key = shotKey(photo, fields);
+  if (key === BASE_KEY) return fetchBase(photo);
+  exact ||= paid() || Boolean(photo.mask);
   const cached = photo.shots.get(key);
   if (cached && (cached.exact || !exact)) return cached;
-  const matte = exact ? null : await baseMatte(photo, signal);
+  const files = usesBackgroundImage(fields) ? [["bg_image", background.file, background.file.name]] : [];
+  const mask = photo.mask ?? (exact ? null : await baseMatte(photo));
+  if (mask) files.push(["mask", mask, "mask.png"]);
+  return send(photo, { key, fields, files, exact, signal });
+}
+
+/** Return the response without options: the transparent cut-out at full size. */
+function fetchBase(photo) {
+  const cached = photo.shots.get(BASE_KEY);
+  if (cached) return Promise.resolve(cached);
+  // Not cancelled by a change of options, which would run the model again.
+  photo.basePending ??= send(photo, { key: BASE_KEY, fields: [], files: [], exact: true, signal: photo.lifetime.signal })
+    .catch((error) => {
+      error.fileRefused = error.status === 400;
+      throw error;
+    })
+    .finally(() => (photo.basePending = null));
+  return photo.basePending;
+}
+
+/** Send a photo and cache the response. */
+async function send(photo, { key, fields, files, exact, signal }) {
   const body = new FormData();
   body.append("image_file", photo.file, photo.name);
   for (const [name, value] of fields) body.append(name, value);
-  if (usesBackgroundImage(fields)) body.append("bg_image", background.file, background.file.name);
-  if (photo.mask && !isBase) body.append("mask", photo.mask, "mask.png");
-  else if (matte) body.append("mask", matte, "mask.png");
+  for (const [name, file, filename] of files) body.append(name, file, filename);
   await gate.enter(photo === selected);
   try {
     signal?.throwIfAborted();
-    if (!photo.shown) setState(photo, "working");
+    if (!photo.shown) {
+      setState(photo, "working");
+      render();
+    }
     const { blob, info } = await post(body, signal);
     const shot = { key, blob, info, exact, url: URL.createObjectURL(blob) };
-    if (cached) URL.revokeObjectURL(cached.url);
-    if (photo.shown === cached && cached) photo.shown = shot;
+    const previous = photo.shots.get(key);
+    if (previous) URL.revokeObjectURL(previous.url);
+    if (previous && photo.shown === previous) photo.shown = shot;
     photo.shots.set(key, shot);
     trimShots(photo);
     if (info.credits) refreshCredits();
@@ -206,15 +229,10 @@ async function fetchShot(photo, { exact = false, fields = readFields(), key = sh
   }
 }
 
-/** Return the response without options: the transparent cut-out at full size. */
-function fetchBase(photo, signal) {
-  return fetchShot(photo, { fields: [], key: BASE_KEY, signal });
-}
-
 /** Return the model's matte of a photo as a grey PNG. */
-async function baseMatte(photo, signal) {
-  const base = await fetchBase(photo, signal);
-  photo.matte ??= grayPng(drawMatte(await createImageBitmap(base.blob)));
+async function baseMatte(photo) {
+  const base = await fetchBase(photo);
+  photo.matte ??= createImageBitmap(base.blob).then((image) => grayPng(drawMatte(image)));
   return photo.matte;
 }
 
@@ -260,7 +278,7 @@ function createPhoto(file) {
   const photo = {
     id: nextId++, file, name, element, stem: name.replace(/\.[^.]+$/, "") || "photo", url: URL.createObjectURL(file),
     state: "waiting", error: null, shown: null, shots: new Map(), matte: null, mask: null, maskVersion: 0, strokes: [],
-    abort: null, run: 0,
+    abort: null, lifetime: new AbortController(), basePending: null, run: 0,
   };
   const button = element.firstElementChild;
   button.addEventListener("click", () => select(photo));
@@ -268,7 +286,7 @@ function createPhoto(file) {
     if (event.key === "Delete" || event.key === "Backspace") removePhoto(photo);
   });
   const error = checkFile(file, name);
-  if (error) fail(photo, new ApiError(400, error));
+  if (error) fail(photo, Object.assign(new ApiError(400, error), { fileRefused: true }));
   else if (accounts === "required" && !apiKey) fail(photo, new ApiError(401, NEEDS_KEY));
   setState(photo, photo.state);
   drawThumb(photo, file);
@@ -288,6 +306,7 @@ function checkFile(file, name) {
 function removePhoto(photo) {
   if (brush && photo === selected) return;
   photo.abort?.abort();
+  photo.lifetime.abort();
   photo.run++;
   const index = photos.indexOf(photo);
   photos.splice(index, 1);
@@ -390,7 +409,7 @@ function render() {
   $("photo-name").textContent = photo.name;
   $("problem").hidden = !error || Boolean(brush);
   $("problem-text").textContent = error?.message ?? "";
-  $("retry").hidden = error?.status === 400;
+  $("retry").hidden = Boolean(error?.fileRefused);
   $("frame").hidden = !shown || Boolean(error);
   $("waiting").hidden = Boolean(shown || error);
   $("waiting-text").textContent = photo.state === "working" ? "Removing the background…" : "Waiting…";
@@ -631,7 +650,7 @@ async function downloadAll() {
     for (const [index, photo] of chosen.entries()) {
       progress(`Preparing ${index + 1} of ${chosen.length}…`);
       try {
-        const { blob } = await fetchShot(photo, { exact: true, fields, key: shotKey(photo) });
+        const { blob } = await fetchShot(photo, { exact: true, fields });
         files.push({ name: uniqueName(outputName(photo, fields), names), data: new Uint8Array(await blob.arrayBuffer()) });
       } catch (error) {
         fail(photo, error);
@@ -749,7 +768,7 @@ function newCanvas(width, height) {
 function drawMatte(image) {
   const scale = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
   const canvas = newCanvas(image.width * scale, image.height * scale);
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
@@ -760,16 +779,16 @@ async function openBrush() {
   let original;
   try {
     cutout = await createImageBitmap((await fetchBase(photo)).blob);
-    original = await createImageBitmap(photo.file);
+    original = await createImageBitmap(photo.file).catch(() => cutout);
   } catch (error) {
     fail(photo, error);
     render();
     return;
   }
-  if (photo !== selected) return;
-  brush = { photo, cutout, original, matte: drawMatte(cutout), strokes: photo.strokes.map((each) => each), stroke: null,
+  if (photo !== selected) return render();
+  // Strokes are in pixels of the cut-out. The preview shows them at the size of the screen; Done paints the matte.
+  brush = { photo, cutout, original, width: cutout.width, height: cutout.height, strokes: [...photo.strokes], stroke: null,
     cursor: null, frame: 0 };
-  for (const stroke of brush.strokes) paintStroke(stroke);
   $("view-tools").hidden = true;
   $("brush-tools").hidden = false;
   render();
@@ -781,6 +800,7 @@ async function openBrush() {
 }
 
 function closeBrush() {
+  const { photo } = brush;
   brush.observer.disconnect();
   cancelAnimationFrame(brush.frame);
   brush.cutout.close();
@@ -790,18 +810,25 @@ function closeBrush() {
   $("brush-tools").hidden = true;
   render();
   $("brush-open").focus({ preventScroll: true });
+  if (!paid()) refresh(photo);
 }
 
 async function finishBrush() {
-  const { photo, matte, strokes } = brush;
+  if (brush.closing) return;
+  brush.closing = true;
+  const { photo, cutout, strokes } = brush;
   const changed = strokes.length !== photo.strokes.length || strokes.some((each, index) => each !== photo.strokes[index]);
   if (changed) {
     photo.strokes = strokes;
-    photo.mask = strokes.length ? await grayPng(matte) : null;
+    photo.mask = null;
+    if (strokes.length) {
+      const matte = drawMatte(cutout);
+      for (const stroke of strokes) paintStroke(matte, stroke);
+      photo.mask = await grayPng(matte);
+    }
     photo.maskVersion = strokes.length ? nextId++ : 0;
   }
   closeBrush();
-  if (changed && !paid()) await update(photo);
 }
 
 /** Match the visible canvas to its size on the screen. */
@@ -812,6 +839,17 @@ function fitBrush() {
   if (!width || !height) return;
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   brush.layer = newCanvas(width, height);
+  brush.preview = newCanvas(width, height);
+  brush.backdrop = newCanvas(width, height);
+  brush.backdrop.getContext("2d").drawImage(brush.original, 0, 0, width, height);
+  paintPreview();
+}
+
+function paintPreview() {
+  const context = brush.preview.getContext("2d");
+  context.globalCompositeOperation = "copy";
+  context.drawImage(brush.cutout, 0, 0, brush.preview.width, brush.preview.height);
+  for (const stroke of brush.strokes) paintStroke(brush.preview, stroke);
   drawBrush();
 }
 
@@ -825,17 +863,17 @@ function drawBrush() {
   const { width, height } = canvas;
   const layer = brush.layer.getContext("2d");
   layer.globalCompositeOperation = "copy";
-  layer.drawImage(brush.original, 0, 0, width, height);
+  layer.drawImage(brush.backdrop, 0, 0);
   layer.globalCompositeOperation = "destination-in";
-  layer.drawImage(brush.matte, 0, 0, width, height);
+  layer.drawImage(brush.preview, 0, 0);
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
   context.globalAlpha = 0.22;
-  context.drawImage(brush.original, 0, 0, width, height);
+  context.drawImage(brush.backdrop, 0, 0);
   context.globalAlpha = 1;
   context.drawImage(brush.layer, 0, 0);
   if (brush.cursor) {
-    const scale = width / brush.matte.width;
+    const scale = width / brush.width;
     for (const [color, line] of [["rgb(0 0 0 / 70%)", 4], ["#fff", 2]]) {
       context.strokeStyle = color;
       context.lineWidth = line;
@@ -847,25 +885,26 @@ function drawBrush() {
   $("brush-undo").disabled = !brush.strokes.length;
 }
 
-/** Return the brush radius in pixels of the matte. */
+/** Return the brush radius in pixels of the cut-out. */
 function brushRadius() {
   const share = Number($("brush-size").value) / 100;
-  return Math.max(1, 0.25 * share ** 1.5 * Math.min(brush.matte.width, brush.matte.height));
+  return Math.max(1, 0.25 * share ** 1.5 * Math.min(brush.width, brush.height));
 }
 
 function brushMode() {
   return document.querySelector('input[name="brush"]:checked').value;
 }
 
-/** Paint dabs from one point to the next, with a soft rim. */
-function paintSegment(stroke, from, to) {
-  const context = brush.matte.getContext("2d");
-  const { radius } = stroke;
+/** Paint dabs with a soft rim from one point to the next. The canvas may have another size than the cut-out. */
+function paintSegment(canvas, stroke, from, to) {
+  const context = canvas.getContext("2d");
+  const scale = canvas.width / brush.width;
+  const radius = stroke.radius * scale;
   context.globalCompositeOperation = stroke.mode === "keep" ? "source-over" : "destination-out";
-  const steps = Math.max(1, Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, radius / 3)));
+  const steps = Math.max(1, Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, stroke.radius / 3)));
   for (let step = 1; step <= steps; step++) {
-    const x = from.x + ((to.x - from.x) * step) / steps;
-    const y = from.y + ((to.y - from.y) * step) / steps;
+    const x = (from.x + ((to.x - from.x) * step) / steps) * scale;
+    const y = (from.y + ((to.y - from.y) * step) / steps) * scale;
     const gradient = context.createRadialGradient(x, y, radius * 0.8, x, y, radius);
     gradient.addColorStop(0, "rgb(255 255 255)");
     gradient.addColorStop(1, "rgb(255 255 255 / 0%)");
@@ -874,35 +913,30 @@ function paintSegment(stroke, from, to) {
   }
 }
 
-function paintStroke(stroke) {
-  paintSegment(stroke, stroke.points[0], stroke.points[0]);
-  for (let index = 1; index < stroke.points.length; index++) {
-    paintSegment(stroke, stroke.points[index - 1], stroke.points[index]);
+function paintStroke(canvas, { points, ...stroke }) {
+  for (let index = 0; index < points.length; index++) {
+    paintSegment(canvas, stroke, points[Math.max(0, index - 1)], points[index]);
   }
 }
 
 function undoStroke() {
   if (!brush?.strokes.length || brush.stroke) return;
   brush.strokes.pop();
-  const context = brush.matte.getContext("2d");
-  context.globalCompositeOperation = "copy";
-  context.drawImage(brush.cutout, 0, 0, brush.matte.width, brush.matte.height);
-  for (const stroke of brush.strokes) paintStroke(stroke);
-  requestDraw();
+  paintPreview();
   announce("Undone.");
 }
 
 function mattePoint(event) {
   const rect = $("brush-canvas").getBoundingClientRect();
   return {
-    x: ((event.clientX - rect.left) / rect.width) * brush.matte.width,
-    y: ((event.clientY - rect.top) / rect.height) * brush.matte.height,
+    x: ((event.clientX - rect.left) / rect.width) * brush.width,
+    y: ((event.clientY - rect.top) / rect.height) * brush.height,
   };
 }
 
 function beginStroke(point) {
   brush.stroke = { mode: brushMode(), radius: brushRadius(), points: [point] };
-  paintStroke(brush.stroke);
+  paintStroke(brush.preview, brush.stroke);
 }
 
 function endStroke() {
@@ -919,7 +953,7 @@ function movePointer(event) {
     const point = mattePoint(each);
     brush.cursor = point;
     if (brush.stroke) {
-      paintSegment(brush.stroke, brush.stroke.points.at(-1), point);
+      paintSegment(brush.preview, brush.stroke, brush.stroke.points.at(-1), point);
       brush.stroke.points.push(point);
     }
   }
@@ -928,7 +962,7 @@ function movePointer(event) {
 
 function brushKey(event) {
   if (!brush) return;
-  const { width, height } = brush.matte;
+  const { width, height } = brush;
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const step = Math.max(2, brushRadius() / 2);
   brush.cursor ??= { x: width / 2, y: height / 2 };
@@ -1013,12 +1047,12 @@ function optionsChanged() {
   if (!selected) return;
   render();
   clearTimeout(timer);
-  if (!paid() && !brush) timer = setTimeout(() => selected && selected.state !== "waiting" && refresh(selected), DEBOUNCE_MS);
+  if (!paid() && !brush) timer = setTimeout(() => selected && !brush && refresh(selected), DEBOUNCE_MS);
 }
 
 /** Update a photo unless it already shows the current options. */
 function refresh(photo) {
-  if (photo.error?.status === 400 && !photo.shown) return;
+  if (photo.error?.fileRefused) return;
   if (photo.shown?.key !== shotKey(photo) || photo.error) update(photo);
 }
 
@@ -1121,11 +1155,11 @@ function listenToDrops() {
 
 function listenToBrush() {
   $("brush-open").addEventListener("click", openBrush);
-  $("brush-cancel").addEventListener("click", closeBrush);
+  $("brush-cancel").addEventListener("click", () => brush.closing || closeBrush());
   $("brush-done").addEventListener("click", finishBrush);
   $("brush-undo").addEventListener("click", undoStroke);
   $("brush-size").addEventListener("input", () => {
-    brush.cursor ??= { x: brush.matte.width / 2, y: brush.matte.height / 2 };
+    brush.cursor ??= { x: brush.width / 2, y: brush.height / 2 };
     requestDraw();
   });
   const canvas = $("brush-canvas");
