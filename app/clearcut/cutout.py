@@ -1,4 +1,4 @@
-"""One cutout: the request, its result and the steps that run on pool threads.
+"""One cut-out: the request, its result and the steps that run on pool threads.
 
 ``pipeline`` calls the steps in order. Each step records its time under its own name.
 """
@@ -84,7 +84,7 @@ class CutoutResult:
 
 @dataclass(frozen=True, slots=True)
 class CutoutEngine:
-    """What the steps of all requests share."""
+    """The model and the limits for the steps of all requests."""
 
     model: str
     """Name of the model."""

@@ -56,11 +56,10 @@ class ClearcutError(Exception):
         return self.details or self.message
 
 
+# fmt: off
 class InternalError(ClearcutError):
     """An unexpected failure. The cause is logged with the request id and is not public."""
 
-
-# fmt: off
 class InputError(ClearcutError):
     status, code, reason, message = 400, "validation_error", "invalid_input", "One or more parameters are invalid"
 
@@ -153,13 +152,12 @@ class ImageError(InputError):
         return "" if self.role == "image" and "image" not in names else f" in '{self.field_name(names)}'"
 
 class UnsupportedFormat(ImageError):
-    reason = "unsupported_format"
+    """The image has another format; ``imaging.probe`` sets ``accepted`` to the names of accepted formats."""
+    reason, accepted = "unsupported_format", ""
 
     def __init__(self, detected: str) -> None:
         super().__init__()
         self.detected = detected
-        self.accepted = ""
-        """Names of the accepted formats; set by ``imaging.probe``, which knows them."""
 
     def describe(self, names: Mapping[str, str]) -> str:
         subject = f"Unsupported image type{self._location(names)}"

@@ -17,7 +17,7 @@ AUTO = "auto"
 def encode(cutout: Cutout, format: str, quality: int | None = None) -> EncodedImage:
     """Encode ``cutout`` in one of the registry's output formats, or in ``auto``.
 
-    A cutout with one channel becomes a grey image. Formats without alpha need an opaque cutout, and ``zip`` needs one
+    A cutout with one channel becomes a gray image. Formats without alpha need an opaque cutout, and ``zip`` needs one
     with color.
 
     Args:

@@ -48,7 +48,7 @@ async def request_idempotency(service: Service, request: Request, upload: Upload
 
 
 async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) -> None:
-    """Add the fetched files to what the Idempotency-Key identifies; a repeated request must fetch the same files.
+    """Bind the fetched files to the Idempotency-Key; a repeated request must fetch the same files.
 
     Raises:
         IdempotencyMismatch: the files at the URLs have changed.

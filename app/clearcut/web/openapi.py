@@ -113,7 +113,7 @@ def cutout_response(types: Sequence[str], headers: Mapping[str, Schema], json: S
     """
     content: dict[str, Any] = {media_type: {"schema": FILE} for media_type in types}
     return {
-        "description": "The cutout",
+        "description": "The cut-out",
         "headers": {name: {"schema": schema} for name, schema in headers.items()},
         "content": content | ({"application/json": {"schema": json}} if json else {}),
     }

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a header or one of our own errors."""
+"""Arbitrary bytes give a header or an InputError."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 @given(mutated())
 @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_mutated_files_probe_and_decode_or_are_refused(data: bytes) -> None:
+def test_mutated_files_decode_or_are_refused(data: bytes) -> None:
     header = _probe(data)
     if header is None or header.pixels > 1_000_000:
         return

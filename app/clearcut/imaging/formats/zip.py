@@ -23,7 +23,7 @@ def encode(pixels: U8, quality: int) -> bytes:
     """Encode u8[h,w,3|4]; ``quality`` 1..100 is that of the JPEG.
 
     The color under alpha 0 continues the color of the subject. The JPEG blocks at the edge stay bright, and the file
-    contains nothing of the removed background.
+    contains no removed pixel.
 
     Raises:
         InvalidOption: the pixels are a matte without color.

@@ -15,9 +15,9 @@ from clearcut.imaging.types import F32, U8, EdgeModel
 from .blocks import block_means, from_blocks, whole_blocks
 
 BALANCE = 13
-"""Side, in cells, of the window whose mean correction is subtracted when the model is trained."""
+"""Side, in cells, of the window over which the mean correction is subtracted in training."""
 _BALANCE_BLOCKS = BALANCE // 2 + 1
-"""The same window when the model is served, in blocks of 2 x 2 cells: one cell wider."""
+"""The same window in the service, in blocks of 2 x 2 cells: one cell wider."""
 _R_SQUARED_BLOCKS = 13
 """Side, in blocks, of the window over which the explained share of variance is averaged."""
 _R_SQUARED_RANGE = 0.8, 0.95

@@ -184,7 +184,7 @@ def _correct(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
     This equals ``rgb`` and subject + alpha * excess, mixed by alpha. Where alpha is 0 or 255 the result is ``rgb``.
     Overwrites ``subject`` and ``excess``.
     """
-    # Alpha 0 becomes 255, so that the image stays unchanged where nothing of the subject is visible.
+    # Alpha 0 becomes 255, so that the image stays unchanged where the subject is invisible.
     visible = alpha | np.negative((alpha == 0).view(np.uint8))
     share = np.asarray(cv2.cvtColor(np.multiply(visible, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
     estimate = cv2.accumulateProduct(excess, share, subject)

@@ -49,7 +49,7 @@ def routes(service: Service) -> list[Route]:
         return await handle_cutout(service, request, operation)
 
     async def me(request: Request) -> Response:
-        """Return the account. Anonymous callers get an unlimited plan and the cutouts since the process started."""
+        """Return the account; for anonymous callers, an unlimited plan and the cut-outs since the start."""
         account = await authenticate(service, request)
         organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, service.cutouts
         if account is not None:
