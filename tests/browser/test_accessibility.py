@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.support.served import ROOT
 
 AXE = ROOT / ".cache" / "browser" / "package" / "axe.min.js"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.support.accounts import Accounts
-from tests.support.browser import run_copied
 from tests.support.served import served
+
+from tests.support.browser import run_copied
 
 
 def only_http_errors(tab):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from tests.support.served import ROOT
 
 LARGE = {"width": 1360, "height": 850}

@@ -302,7 +302,7 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
                         for node in nodes:
                             await settled(node)
 
-    pieces, middleware._CHUNK_BYTES = middleware._PIECE_BYTES, 256
+    pieces, middleware._CHUNK_BYTES = middleware._CHUNK_BYTES, 256
     try:
         asyncio.run(run())
     finally:

@@ -9,7 +9,7 @@ from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from tests.support.cutouts import picture
-from tests.support.fakes import Stage, on_stage
+from tests.support.fakes import Stage, on_stage, until
 
 
 @pytest.mark.parametrize("price", [1, 3])
@@ -24,10 +24,9 @@ def test_one_function_prices_requests_and_jobs(tmp_path, monkeypatch, price):
         image = {"image_file": ("photo.png", picture(), "image/png")}
         response = await on.client.post("/v1/remove", files=image, headers={"x-api-key": requests_key})
         headers = {"authorization": f"Bearer {jobs_key}"}
-        statuses = []
-        for _ in range(4):
-            accepted = await on.client.post("/api/v1/remove-bg", files=image, headers=headers)
-            statuses.append(accepted.status_code)
+        responses = [await on.client.post("/api/v1/remove-bg", files=image, headers=headers) for _ in range(4)]
+        statuses = [accepted.status_code for accepted in responses]
+        await until(lambda: on.service.jobs.finished_jobs == statuses.count(202), 60)
         return response.headers["x-credits-charged"], statuses
 
     try:
