@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.support.served import Server, served
 
 from tests.support import samples
 from tests.support.browser import Tab
+from tests.support.live_server import Server, served
 
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "google-chrome-stable")
 
