@@ -30,15 +30,24 @@ from .train import build
 from .validate import Network
 
 TOLERANCE = 2e-4
+REJECTED_LOGIT = -60.0  # added to the logits of a rejected image: alpha 0 in 8 bits, and finite in 16-bit floats
 
 
 class Exportable(nn.Module):
-    """Module with the outputs of the ONNX file: the matte, and the confidence if the network has that output."""
+    """Module with the outputs of the ONNX file: the matte, and the confidence if the network has that output.
 
-    def __init__(self, network: Network, *, mirror: bool = False):
+    Args:
+        network: the trained network.
+        mirror: average the logits of both mirror views.
+        reject_below: the matte is 0 everywhere where the confidence (the IoU that the network expects of its own
+            matte) is lower: the image has no subject. 0 rejects nothing.
+    """
+
+    def __init__(self, network: Network, *, mirror: bool = False, reject_below: float = 0.0):
         super().__init__()
         self.network = network
         self.mirror = mirror
+        self.reject_below = reject_below
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1; with ``mirror`` the mean of both views' logits."""
@@ -47,7 +56,11 @@ class Exportable(nn.Module):
             return torch.sigmoid((out.full + self.network(image.flip(3)).full.flip(3)) / 2)
         if out.confidence is None:
             return torch.sigmoid(out.full)
-        return torch.sigmoid(out.full), torch.sigmoid(out.confidence)
+        if not self.reject_below:
+            return torch.sigmoid(out.full), torch.sigmoid(out.confidence)
+        confidence = torch.sigmoid(out.confidence)
+        rejected = (confidence < self.reject_below).float().reshape(-1, 1, 1, 1)
+        return torch.sigmoid(out.full + rejected * REJECTED_LOGIT), confidence
 
 
 def average_of(config_path: Path, checkpoint: str) -> Network:
@@ -60,12 +73,12 @@ def average_of(config_path: Path, checkpoint: str) -> Network:
     return network.eval()
 
 
-def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False) -> None:
+def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False, reject_below: float = 0.0) -> None:
     """Write the ONNX file and check it against torch and against itself. Rounds the network's weights to 16 bits."""
     rounded = {name: value.half().float() for name, value in network.state_dict().items()}
     network.load_state_dict(rounded)
     example = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    module = Exportable(network, mirror=mirror)
+    module = Exportable(network, mirror=mirror, reject_below=reject_below)
     outputs = ["matte", "confidence"] if isinstance(network, LiteNetwork) and not mirror else ["matte"]
     torch.onnx.export(
         module,
@@ -108,8 +121,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
+    parser.add_argument(
+        "--reject-below", type=float, default=0.0, help="confidence below which the image has no subject"
+    )
     args = parser.parse_args()
-    export_fp32(average_of(args.config, args.checkpoint), args.size, args.out, mirror=args.mirror)
+    network = average_of(args.config, args.checkpoint)
+    export_fp32(network, args.size, args.out, mirror=args.mirror, reject_below=args.reject_below)
     print(facts(args.out))
 
 

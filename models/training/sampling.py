@@ -56,6 +56,8 @@ class Sampler:
         # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
         self._lists["object"] = [i for k in ("cutout", "render", "pseudo", "photo") for i in self._lists[k]]
         self._lists["object"] = [i for i in self._lists["object"] if pool.records[i].weight == 1]
+        self._lists["furniture"] = [i for i in self._lists["object"] if pool.records[i].source == "sweethome3d"]
+        self._lists["front"] = [i for i in self._lists["object"] if pool.records[i].source != "sweethome3d"]
         self._lists["plain"] = [i for k in ("photo", "pseudo", "background", "backdrop") for i in self._lists[k]]
         self._odds = {kind: self._weights(items, kind) for kind, items in self._lists.items()}
         kinds = ("photo", "pseudo", "composite", "negative", "render", "plain", "drawn")
@@ -65,7 +67,7 @@ class Sampler:
     def _weights(self, items: Sequence[int], kind: str) -> np.ndarray:
         table = self._mixture.source_weight
         odds = np.array([table.get(self._pool.records[i].source, 1.0) for i in items])
-        if kind == "object":
+        if kind in ("object", "front"):
             odds *= [3.0 if self._pool.records[i].kind in ("cutout", "render") else 1.0 for i in items]
         return odds.cumsum() / max(odds.sum(), 1e-9)
 
@@ -145,17 +147,21 @@ class Sampler:
             photo[:, cut:] = other[:, cut:]
         return photo
 
-    def _object(self, size: int, rng: Rng) -> U8:
-        """One placed object, u8[S,S,4]: from the pool, or drawn."""
+    def _object(self, size: int, rng: Rng, kind: str = "object") -> U8:
+        """One placed object, u8[S,S,4]: from the pool's list ``kind``, or drawn."""
         if rng.random() < 0.2:
             rgba = shapes.shape(size, rng, self._background(size, rng, "backdrop"))
             return augment.place(rgba, (0, 0, size, size), size, rng, reach=self._reach)
-        index = self._draw("object", rng)
+        index = self._draw(kind, rng)
         return augment.place(self._pool[index], self._pool.records[index].box, size, rng, reach=self._reach)
 
     def _composite(self, size: int, rng: Rng) -> tuple[U8, U8]:
-        """One to three objects in a scene; over a photograph with a subject both count."""
+        """One to three objects in a scene; over a photograph with a subject both count.
+
+        In a quarter of the scenes rendered furniture stands behind the objects and belongs to the background.
+        """
         alpha = np.zeros((size, size, 1), np.float32)
+        objects = "object"
         if rng.random() < 0.05:
             rgba = augment.view(self._pool[self._draw("photo" if rng.random() < 0.5 else "pseudo", rng)], size, rng)
             scene = rgba[..., :3].astype(np.float32)
@@ -169,6 +175,10 @@ class Sampler:
             if blur:
                 behind = cv2.GaussianBlur(behind, (0, 0), blur).astype(np.uint8)
             scene = behind.astype(np.float32)
+            if self._lists["furniture"] and rng.random() < 0.25:
+                objects = "front"
+                for _ in range(1 + int(rng.random() < 0.4)):
+                    scene, _ = augment.merge(scene, alpha, self._object(size, rng, "furniture"), rng)
         for _ in range(1 + int(rng.random() < 0.2) + int(rng.random() < 0.07)):
-            scene, alpha = augment.merge(scene, alpha, self._object(size, rng), rng)
+            scene, alpha = augment.merge(scene, alpha, self._object(size, rng, objects), rng)
         return (np.clip(scene, 0, 255).astype(np.uint8), np.clip(alpha[..., 0] * 255 + 0.5, 0, 255).astype(np.uint8))

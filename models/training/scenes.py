@@ -1,6 +1,6 @@
 """Scenes without a subject, made here: plain, graded, patterned, walls with floors, noise.
 
-They stand behind composited objects, and alone they are negatives: nothing to cut out.
+They are backgrounds of composites, and negatives on their own.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def texture(size: int, rng: Rng, photo: U8 | None = None) -> F32:
     return (cloud if draw < 0.65 else pattern if draw < 0.85 else plain)(size, rng)
 
 
-def room(size: int, rng: Rng, photo: U8 | None = None) -> F32:
+def interior(size: int, rng: Rng, photo: U8 | None = None) -> F32:
     """A wall and a floor of different stuff, the floor in perspective, sometimes a side wall."""
     scene = texture(size, rng, photo) * rng.uniform(0.7, 1.1)
     line = int(size * rng.uniform(0.4, 0.85))
@@ -119,7 +119,7 @@ def empty_scene(size: int, rng: Rng, photo: U8 | None = None) -> U8:
     elif draw < 0.55:
         scene = texture(size, rng, photo)
     else:
-        scene = room(size, rng, photo)
+        scene = interior(size, rng, photo)
     if rng.random() < 0.3:
         scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.5, 4))
     return np.clip(scene, 0, 255).astype(np.uint8)

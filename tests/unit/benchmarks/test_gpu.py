@@ -22,7 +22,7 @@ class Fake:
     run = warm
 
 
-@pytest.mark.parametrize("error", [OutOfDeviceMemory("no room"), RuntimeError("CUDNN_STATUS_NOT_SUPPORTED")])
+@pytest.mark.parametrize("error", [OutOfDeviceMemory("out of memory"), RuntimeError("CUDNN_STATUS_NOT_SUPPORTED")])
 def test_a_batch_that_fails_ends_the_curve_and_says_why(error):
     rows = curve(Fake(error), 4, (1, 2, 4, 8), 0.0)
     assert list(rows) == ["1", "2", "4", "bound batches"]

@@ -1,4 +1,4 @@
-"""Names of unsupported file types, for error messages. ``registry`` holds the signatures of supported formats."""
+"""Names of unsupported file types, for error messages. Remove a type here when it gets a reader."""
 
 from __future__ import annotations
 
