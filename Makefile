@@ -58,7 +58,7 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 	$(RUN) -m pytest -q tests/live/test_cluster.py
 
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
-	$(RUN) -m pytest -q -s tests/live/test_jobs_survive.py -m slow
+	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
 
 test-hostile: $(VENV)/.dev ## send about 3,800 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
@@ -69,7 +69,7 @@ test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## fuzz probe, upload and options for SECONDS= each (installs atheris; Linux on x86 only)
 	$(PIP) install 'atheris>=3'
-	for target in probe upload options; do $(RUN) -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
+	for target in probe upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## send 1.5 times the maximum load for 30 minutes (MINUTES=); record resources and responses
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
@@ -181,13 +181,13 @@ train: $(TRAIN)/.train ## train the model of CONFIG= on DATA= and LABELS= (can b
 		--labels $(LABELS)/labels --votes $(LABELS)/votes
 	$(TRAIN)/bin/python -m models.training.train --config $(CONFIG)
 
-EDGE_DATA = $(TRAIN)/bin/python -m models.training.edge_data \
+EDGE_DATA = $(TRAIN)/bin/python -m models.training.edge.data \
 	--networks models/clearcut-s.int8.onnx models/clearcut-s.onnx $(WEIGHTS)/u2netp.onnx models/clearcut-m.onnx
 train-edges: $(TRAIN)/.train ## train and export the edge model (TEACHER= is optional); then update its sha256 in the manifest
 	test -f models/training/runs/edges/complete || $(EDGE_DATA)
 	test -f models/training/runs/edges-coarse/complete || \
 		$(EDGE_DATA) --cells 216 --step 3 --share 0.5 --out models/training/runs/edges-coarse
-	$(TRAIN)/bin/python -m models.training.edges --data models/training/runs/edges models/training/runs/edges-coarse \
+	$(TRAIN)/bin/python -m models.training.edge.train --data models/training/runs/edges models/training/runs/edges-coarse \
 		$(if $(TEACHER),--teacher $(TEACHER)) --out models/clearcut-edges.onnx
 
 export: $(TRAIN)/.train ## export the trained model of CONFIG= to models/NAME.onnx; run export-variants next

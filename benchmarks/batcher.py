@@ -1,17 +1,16 @@
-"""How much the batcher itself costs: throughput under load and the latency it adds to a lone request.
+"""Cost of the batcher: throughput under load and the latency that it adds to a single request.
 
-The model is a fake that sleeps 10 ms + 1 ms an item, so the ideal is known: with buckets up to 32, full batches give
-32 / 42 ms = 762 images/s. Everything else is real: one lane, 64 callers on one event loop. Measured several times
-each, and the medians reported:
+The model is a fake that sleeps 10 ms + 1 ms per item. With buckets up to 32 the ideal rate is 32 / 42 ms = 762
+images/s. Everything else is real: one worker and 64 callers on one event loop. Each figure is the median of several
+runs:
 
-* 64 concurrent callers, each asking again as soon as it has its answer: images/s as a share of the ideal. Once with
-  tensors so small that only the batcher's own work counts, and once with tensors of 3 x 320 x 320, where gathering a
-  batch of 32 copies 39 MB between two runs: that share depends on the machine's memory and on what else uses it;
-* one caller (3 x 320 x 320): time from asking to answer, less the time that the fake itself took (measured around its
-  sleep, since a sleep overshoots by some 0.1 ms, which is not the batcher's doing). Pauses between its calls let
-  threads fall asleep as they would in service.
+* 64 concurrent callers: images/s as a share of the ideal. Measured with tiny tensors, where only the batcher's own
+work counts, and with tensors of 3 x 320 x 320, where a batch of 32 copies 39 MB. The second figure depends on the
+machine's memory and on other load.
+* One caller (3 x 320 x 320): time per request minus the time that the fake took. The fake's time is measured, because
+a sleep takes about 0.1 ms longer than requested. Pauses between the calls let threads sleep as in service.
 
-Run: ``python -m benchmarks.batcher`` (writes benchmarks/results/batcher.json).
+Run: ``python -m benchmarks.batcher``; writes results/batcher.json.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ LONE_CALLS = 100
 
 
 class SleepingEngine:
-    """Costs what it says and notes what it cost."""
+    """Fake engine that sleeps its cost and records the time that it took."""
 
     def __init__(self) -> None:
         self.took_s = 0.0
@@ -56,7 +55,7 @@ def make(engine: SleepingEngine) -> Batcher:
 
 
 async def throughput(side: int) -> tuple[float, float]:
-    """(images/s, items a batch) in the steady state, with tensors of 3 x side x side."""
+    """Return (images/s, items per batch) in the steady state, with tensors of 3 x side x side."""
     batcher = make(SleepingEngine())
     tensors = [np.zeros((3, side, side), np.float32) + number for number in range(CALLERS)]
     begin = time.perf_counter() + 0.3
@@ -75,14 +74,14 @@ async def throughput(side: int) -> tuple[float, float]:
 
 
 async def lone() -> list[float]:
-    """Seconds added to each of a lone caller's requests."""
+    """Return the seconds that the batcher adds to each request of a single caller."""
     engine = SleepingEngine()
     batcher = make(engine)
     tensor = np.zeros((3, SIDE, SIDE), np.float32)
     added = []
     for _ in range(LONE_CALLS):
         begun = time.perf_counter()
-        with batcher.expecting() as arrival:
+        with batcher.announce() as arrival:
             await batcher.infer(tensor, time.monotonic() + 30, arrival)
         added.append(time.perf_counter() - begun - engine.took_s)
         await asyncio.sleep(0.003)
@@ -95,7 +94,7 @@ def main() -> None:
     ideal = max(BUCKETS) / (BASE_S + ITEM_S * max(BUCKETS))
     busy: dict[int, list[tuple[float, float]]] = {SMALL: [], SIDE: []}
     alone = []
-    for _ in range(RUNS):  # in turns, so that a noisy neighbour hits all alike
+    for _ in range(RUNS):  # alternating, so that other load on the machine affects all alike
         for side, results in busy.items():
             results.append(asyncio.run(throughput(side)))
         alone.append(asyncio.run(lone()))
@@ -116,7 +115,7 @@ def main() -> None:
     rows.append(("added to a lone request, p99", f"{1000 * statistics.median(p99s):.3f} ms"))
     report.write(
         "batcher",
-        "what the batcher costs, with a fake model of 10 ms + 1 ms an item",
+        "cost of the batcher, with a fake model of 10 ms + 1 ms per item",
         "python -m benchmarks.batcher",
         facts,
         {

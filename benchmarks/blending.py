@@ -1,10 +1,9 @@
-"""Should a background colour be laid under a cut-out in linear light, or in sRGB as it is stored?
+"""Comparison of blending backgrounds in linear light and in sRGB as stored.
 
-Truth here is a camera's: a scene rendered eight times larger with hard edges, its light averaged (in linear light)
-down to pixels, once on the photo's background and once on the new one. From the photo we take the matte, either the
-true coverage, or what a network and a guided filter work towards: the share that explains the stored sRGB values. The
-known foreground goes on the new background both ways; the error is against the scene's own picture there, over
-0 < alpha < 1, in levels of 255.
+The reference simulates a camera: a scene with hard edges is rendered eight times larger and averaged in linear light,
+once on the photo's background and once on the new background. The matte is either the true coverage or the share that
+explains the stored sRGB values, which networks and guided filters aim for. The known foreground is blended onto the
+new background both ways. The error is measured against the reference over 0 < alpha < 1, in levels of 255.
 
 Run: ``python -m benchmarks.blending``; writes results/blending.json.
 """
@@ -17,11 +16,11 @@ import numpy as np
 from benchmarks import report
 
 SCALE, SIDE = 8, 192
-GROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "red": (220, 30, 30), "grey": (128, 128, 128)}
+BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "red": (220, 30, 30), "grey": (128, 128, 128)}
 
 
 def to_linear(level: np.ndarray) -> np.ndarray:
-    """sRGB 0..255 to linear light 0..1 (IEC 61966-2-1)."""
+    """Convert sRGB 0..255 to linear light 0..1 (IEC 61966-2-1)."""
     value = np.asarray(level, np.float64) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
@@ -36,7 +35,9 @@ def down(plane: np.ndarray) -> np.ndarray:
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(foreground, background) colours 0..255 and hard coverage of a blob with hairs, all large."""
+    """Return foreground and background colors 0..255 and the hard coverage of a blob with hairs, eight times
+    enlarged.
+    """
     random = np.random.default_rng(seed)
     side = SIDE * SCALE
     cover = np.zeros((side, side), np.uint8)
@@ -45,9 +46,9 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         angle, length = random.uniform(0, 2 * np.pi), random.uniform(0.3, 0.48) * side
         end = (int(side / 2 + length * np.cos(angle)), int(side / 2 + length * np.sin(angle)))
         cv2.line(cover, (side // 2, side // 2), end, 255, int(random.integers(3, 12)))
-    colours = random.integers(0, 256, (2, 3))
+    colors = random.integers(0, 256, (2, 3))
     textures = [cv2.GaussianBlur(random.normal(0, 60, (side, side, 3)), (0, 0), 6 * SCALE) for _ in range(2)]
-    front, back = (np.clip(colour + 12 * texture, 0, 255) for colour, texture in zip(colours, textures, strict=True))
+    front, back = (np.clip(color + 12 * texture, 0, 255) for color, texture in zip(colors, textures, strict=True))
     return front, back, (cover > 0).astype(np.float64)
 
 
@@ -58,23 +59,23 @@ def main() -> int:
         front, back, cover = scene(seed)
         hard = cover[..., None]
         alpha = down(cover)
-        colour = to_srgb(down(to_linear(front)))
+        color = to_srgb(down(to_linear(front)))
         behind = to_srgb(down(to_linear(back)))
         photo = np.round(to_srgb(down(to_linear(front) * hard + to_linear(back) * (1 - hard))))
-        reach = ((colour - behind) ** 2).sum(-1, keepdims=True)
-        stored = np.clip(((photo - behind) * (colour - behind)).sum(-1, keepdims=True) / np.maximum(reach, 1e-6), 0, 1)
+        reach = ((color - behind) ** 2).sum(-1, keepdims=True)
+        stored = np.clip(((photo - behind) * (color - behind)).sum(-1, keepdims=True) / np.maximum(reach, 1e-6), 0, 1)
         edge = ((alpha > 0.02) & (alpha < 0.98))[..., 0]
-        for name, ground in GROUNDS.items():
-            new = np.broadcast_to(np.array(ground, np.float64), colour.shape)
-            truth = to_srgb(down(to_linear(front) * hard + to_linear(np.array(ground)) * (1 - hard)))
+        for name, background in BACKGROUNDS.items():
+            new = np.broadcast_to(np.array(background, np.float64), color.shape)
+            truth = to_srgb(down(to_linear(front) * hard + to_linear(np.array(background)) * (1 - hard)))
             for matte_name, matte in (("true coverage", alpha), ("as stored values show it", stored)):
                 made = {
-                    "in sRGB": colour * matte + new * (1 - matte),
-                    "in linear light": to_srgb(to_linear(colour) * matte + to_linear(new) * (1 - matte)),
+                    "in sRGB": color * matte + new * (1 - matte),
+                    "in linear light": to_srgb(to_linear(color) * matte + to_linear(new) * (1 - matte)),
                 }
-                for how, picture in made.items():
+                for how, image in made.items():
                     row = errors.setdefault(f"{matte_name}, {how}", {})
-                    row.setdefault(name, []).append(float(np.abs(picture - truth)[edge].mean()))
+                    row.setdefault(name, []).append(float(np.abs(image - truth)[edge].mean()))
     figures = {
         how: {name: round(float(np.mean(each)), 2) for name, each in row.items()}
         | {"mean": round(float(np.mean([np.mean(each) for each in row.values()])), 2)}

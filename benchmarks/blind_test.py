@@ -34,7 +34,7 @@ from skimage import data as photos
 from benchmarks.quality import alphas_of
 from models.training import drawn
 from models.training.data import is_held_out
-from tests.support.served import served
+from tests.support.live_server import served
 
 U8 = NDArray[np.uint8]
 MODELS = ("clearcut-s", "u2netp", "clearcut-m")

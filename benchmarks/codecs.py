@@ -1,7 +1,7 @@
-"""What do our encoders cost against Pillow's and OpenCV's defaults, in CPU time and bytes, on real cut-outs?
+"""Cost of the service's encoders beside Pillow's and OpenCV's defaults, in CPU time and bytes, on real cut-outs.
 
-A cut-out here is a photo with a soft matte over the middle and zero colour under alpha 0. CPU time of the thread, so
-that a busy neighbour does not count.
+A cut-out is a photo with a soft matte over the middle and zero color under alpha 0. CPU time is the thread's, so that
+other processes do not count.
 
 Run: ``python -m benchmarks.codecs``; writes results/codecs.json.
 """
@@ -24,7 +24,7 @@ from clearcut.imaging.types import Cutout
 
 
 def cutout(jpeg: bytes) -> np.ndarray:
-    """u8[H,W,4]: an ellipse with a soft rim, about 44 % of the frame."""
+    """Return u8[H,W,4]: an ellipse with a soft edge, about 44 % of the frame."""
     rgb = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     height, width = rgb.shape[:2]
     mask = np.zeros((height, width), np.uint8)

@@ -1,21 +1,20 @@
-"""What does the finishing make of a network's small matte, at the picture's full size?
+"""Quality of the finishing: a network's small matte enlarged to the image's full size.
 
     python -m benchmarks.finishing [--data DIR] [--closed-form-every N]
 
-Three questions, each on its own data:
+Three parts, each with its own data:
 
-* matte: the same raw matte, brought up by us and by others, against exact and measured alphas (errors of
-  alphamatting.com, boundary F). Scored by group; "mean" is the mean of the groups, "per picture" the mean over a
-  group's pictures of the error as a share of bilinear's. "near" and "far" split the SAD at 8 pixels from the true
-  edge, "soft" is the percentage of pixels between 0 and 255. "guided" is ours without the edge model; "true near"
-  puts the true alpha within 8 pixels of the raw matte's own edge, at the raw matte's resolution, and brings that up as
-  "guided" does: what there is to win near the edge. For the first network once more with the pictures enlarged to a
-  megapixel, and with cut-outs on plain backdrops.
-* colour and cost: see ``finishing_colour`` and ``finishing_cost``; the cost with the mattes of the first and of the
-  last network, since it follows the length and the softness of their edges.
+* matte: the same raw matte, enlarged by the service and by other methods, against exact and measured alphas (errors
+of alphamatting.com, boundary F). Scored by group. "mean" is the mean of the groups. "per picture" is the mean over a
+group's images of the error as a share of bilinear's. "near" and "far" split the SAD at 8 pixels from the true edge.
+"soft" is the percentage of pixels between 0 and 255. "guided" is the service without the edge model. "true near"
+replaces the raw matte by the true alpha within 8 pixels of the raw matte's edge and enlarges it as "guided" does, an
+upper bound near the edge. The first network is measured again with images enlarged to one megapixel, and with
+cut-outs on plain backdrops.
+* color and cost: see ``finishing_color`` and ``finishing_cost``. The cost is measured with the mattes of the first
+and of the last network, because it depends on the length and the softness of their edges.
 
-The raw matte is the network's answer to the whole picture at 320 x 320: of clearcut-s.int8, the
-default on CPUs with VNNI, among others. Everything runs on one thread.
+The raw matte is the network's output for the whole image at 320 x 320. Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from benchmarks import finishing_colour, finishing_cost, report
-from benchmarks.matting_metrics import matting_errors
-from benchmarks.metrics import boundary_f
+from benchmarks import finishing_color, finishing_cost, report
 from clearcut.imaging.matting.guided_filter import upsample
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import F32, U8, DecodedImage
 from clearcut.inference.edge_model import load_edge_model
-from models.training.teacher import spec_of
+from models.scoring.matting import matting_errors
+from models.scoring.predictor import spec_of
+from models.scoring.segmentation import boundary_f
 
 GROUPS = ("alphamatting27", "comp_white_grocery", "comp_white_ikea", "comp_white_magento")
 COMMAND = "python -m benchmarks.finishing"
 NEAR = 8
 LARGE = 1e6
-"""Pixels to which the pictures are enlarged as well: the grid that the finishing works on is coarser then."""
+"""Second size in pixels. Enlarged images have a coarser grid for the finishing."""
 Method = Callable[[F32, U8], U8]
 Table = dict[str, dict[str, dict[str, float]]]
 
@@ -90,7 +89,7 @@ def samples(data: Path, model: Path) -> Iterator[Sample]:
 
 def plain_samples(data: Path, model: Path) -> Iterator[Sample]:
     answer = network(model)
-    for number, (rgb, alpha) in enumerate(finishing_colour.on_plain(data)):
+    for number, (rgb, alpha) in enumerate(finishing_color.on_plain(data)):
         yield Sample(str(number), "plain backdrops", rgb, alpha, answer(rgb))
 
 
@@ -99,13 +98,13 @@ def bilinear(raw: F32, rgb: U8) -> U8:
 
 
 def lanczos_as_rembg(raw: F32, rgb: U8) -> U8:
-    """Stretched to its own range, then Pillow's LANCZOS."""
+    """Return the matte stretched to its own range and enlarged by Pillow's LANCZOS filter."""
     stretched = (raw - raw.min()) / max(float(np.ptp(raw)), 1e-6)
     return np.asarray(Image.fromarray((stretched * 255).astype(np.uint8)).resize(rgb.shape[1::-1], Image.LANCZOS))
 
 
 def closed_form(raw: F32, rgb: U8) -> U8:
-    """pymatting's closed-form matting; unknown is whatever is undecided, and ten pixels around it."""
+    """Return pymatting's closed-form matte. Pixels between 0 and 1, and ten pixels around them, are unknown."""
     from pymatting import estimate_alpha_cf
 
     soft = bilinear(raw, rgb)
@@ -132,7 +131,7 @@ def outline(alpha: U8) -> np.ndarray:
 
 
 def true_near(plain: U8, sample: Sample) -> F32:
-    """The raw matte with the true alpha within ``NEAR`` pixels of its edge."""
+    """Return the raw matte with the true alpha within ``NEAR`` pixels of its edge."""
     mixed = np.where(around(outline(plain), NEAR), sample.alpha, plain)
     small = cv2.resize(mixed, sample.raw.shape[::-1], interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)
@@ -153,7 +152,7 @@ def figures(alpha: U8, sample: Sample) -> dict[str, float]:
 
 
 def larger(sample: Sample, pixels: float) -> Sample:
-    """The picture and its alpha enlarged to so many pixels; the raw matte stays."""
+    """Return the image and its alpha enlarged to this many pixels. The raw matte stays."""
     scale = (pixels / sample.alpha.size) ** 0.5
     rgb = cv2.resize(sample.rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     alpha = cv2.resize(sample.alpha, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -191,7 +190,7 @@ def compare(drawn: Iterable[Sample], closed_form_every: int) -> dict[str, object
 
 
 def summary(scored: dict[str, dict[str, list[dict[str, float]]]]) -> Table:
-    """method -> group, "mean", "per picture" -> figure."""
+    """Return the figures by method and by group, "mean" and "per picture"."""
     table: Table = {}
     for name, groups in scored.items():
         means = {group: mean(rows) for group, rows in groups.items()}
@@ -227,7 +226,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models", type=Path, nargs="+", default=None, help="ONNX files with a 320 x 320 input")
-    parser.add_argument("--closed-form-every", type=int, default=7, help="of how many pictures one; 0: none")
+    parser.add_argument(
+        "--closed-form-every", type=int, default=7, help="use closed-form matting for every n-th image; 0: never"
+    )
     arguments = parser.parse_args()
     if not (arguments.data / "bench" / "manifest.json").exists():
         print(f"no bench data in {arguments.data}: give its directory with --data", file=sys.stderr)
@@ -239,7 +240,7 @@ def main() -> int:
         arguments.data.parent / "models/u2netp.onnx",
     ]
     cv2.setNumThreads(1)
-    warnings.filterwarnings("ignore")  # pymatting remarks on its own solver
+    warnings.filterwarnings("ignore")  # pymatting warns about its own solver
     facts = report.machine()
     result: dict[str, object] = {}
     for path in models:
@@ -256,16 +257,16 @@ def main() -> int:
     show(f"{models[0].stem}, pictures enlarged to {LARGE:.0e} pixels", enlarged["all"])
     plain = compare(plain_samples(arguments.data, models[0]), 0)
     show(f"{models[0].stem}, cut-outs on plain backdrops", plain["all"])
-    colour = finishing_colour.measure(arguments.data)
-    finishing_colour.show(colour)
+    color = finishing_color.measure(arguments.data)
+    finishing_color.show(color)
     cost = {}
     for path in dict.fromkeys((models[0], models[-1])):
         photos = [(sample.rgb, sample.raw) for sample in samples(arguments.data, path)]
         cost[path.stem] = finishing_cost.measure(photos[:: max(1, len(photos) // 8)])
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
-    figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "colour": colour, "cost": cost}
-    report.write("finishing", "what the finishing makes of a small matte", COMMAND, facts, figures_)
+    figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "colour": color, "cost": cost}
+    report.write("finishing", "quality of the finishing: a small matte at full size", COMMAND, facts, figures_)
     return 0
 
 

@@ -1,11 +1,9 @@
-"""What does finishing cost on one core, beside the naive resize of the matte in the same run?
+"""Cost of the finishing on one core, beside a plain resize of the matte in the same run.
 
-Photographs with the network's own raw matte, enlarged. Milliseconds of processor time and of the clock, best of the
-turns taken: other work on the machine can only add. The naive way resizes the matte and leaves the colours alone.
-Times are from a process of its own that is held to one core and keeps freed memory for the next picture, as the server
-does (``clearcut.system``); the memory figure is from another in which every buffer has its own pages: elsewhere it
-tells what
-the heap happens to hold.
+Photographs with the network's own raw matte, enlarged. The figures are milliseconds of CPU time and of wall time, the
+best of all rounds, because other work on the machine can only add time. The plain resize leaves the colors unchanged.
+Times are from a process that is bound to one core and keeps freed memory, as the server does (``clearcut.system``).
+The memory figure is from another process in which every buffer has its own pages.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ import numpy as np
 from clearcut.imaging.compose import compose
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.options import RemoveOptions
-from clearcut.imaging.types import F32, U8, DecodedImage, Geometry, Matte, RawMatte
+from clearcut.imaging.types import F32, U8, DecodedImage, Matte, RawMatte
 from clearcut.inference.edge_model import load_edge_model
-from clearcut.system import give_back_memory, keep_freed_memory
+from clearcut.system import keep_freed_memory, release_free_memory
 
 SIZES = {"1 MP": 1e6, "12 MP": 12e6}
-TURNS = 25
+ROUNDS = 25
 
 
 def measure(photos: list[tuple[U8, F32]]) -> dict[str, dict[str, object]]:
@@ -56,7 +54,7 @@ def apart(
     photos: list[tuple[U8, F32]],
     pixels: float,
 ) -> list[dict[str, float]]:
-    """``work`` on each photo, one after the other in a new process that was ``prepared``."""
+    """Run ``work`` on each photo in a new process that was ``prepared``, one after the other."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepared) as process:
         return list(process.map(work, photos, itertools.repeat(pixels)))
 
@@ -68,7 +66,9 @@ def as_the_server() -> None:
 
 
 def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
-    """What refining takes besides its input, and what it takes with the composed output, in the picture's own bytes."""
+    """Return the memory of refining beyond its input, and with the composed output, as multiples of the image's
+    bytes.
+    """
     cv2.setNumThreads(1)
     image, matte = enlarged(*photo, pixels)
     edges = load_edge_model()
@@ -82,11 +82,11 @@ def memory_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
 def enlarged(rgb: U8, raw: F32, pixels: float) -> tuple[DecodedImage, RawMatte]:
     scale = (pixels / (rgb.shape[0] * rgb.shape[1])) ** 0.5
     image = DecodedImage(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-    return image, RawMatte(raw, Geometry(image.width, image.height, raw.shape[0]))
+    return image, RawMatte(raw)
 
 
 def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
-    """Milliseconds by step, of the processor and of the clock."""
+    """Return milliseconds by step, CPU time and wall time."""
     cv2.setNumThreads(1)
     image, matte = enlarged(*photo, pixels)
     edges, options = load_edge_model(), RemoveOptions()
@@ -100,42 +100,42 @@ def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "naive": naive,
         "naive and compose": lambda: compose(image, naive(), options),
-        "refine without colour": lambda: refine(matte, image, edges, colour=False),
+        "refine without colour": lambda: refine(matte, image, edges, despill=False),
         "refine": lambda: refine(matte, image, edges),
         "refine without edge model": lambda: refine(matte, image),
         "refine and compose": lambda: compose(image, refine(matte, image, edges), options),
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
-    for _ in range(TURNS):
+    for _ in range(ROUNDS):
         for name, step in steps.items():
             cpu, clock = time.thread_time(), time.perf_counter()
             step()
             spent[name].append((time.thread_time() - cpu, time.perf_counter() - clock))
-    row = {f"{name}, cpu": 1e3 * min(cpu for cpu, _ in turns) for name, turns in spent.items()}
-    row |= {f"{name}, clock": 1e3 * min(clock for _, clock in turns) for name, turns in spent.items()}
+    row = {f"{name}, cpu": 1e3 * min(cpu for cpu, _ in rounds) for name, rounds in spent.items()}
+    row |= {f"{name}, clock": 1e3 * min(clock for _, clock in rounds) for name, rounds in spent.items()}
     row["soft, %"] = 100 * float(((ours.alpha > 0) & (ours.alpha < 255)).mean())
     return row
 
 
 def map_every_buffer() -> None:
-    """glibc: buffers of a page or more come from the system one by one, and go back to it (mallopt(3))."""
+    """Configure glibc to take buffers of a page or more from the system one by one and return them (mallopt(3))."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-3, 1 << 12)  # M_MMAP_THRESHOLD
 
 
 def extra_memory(step: Callable[[], object]) -> float:
-    """Bytes by which the resident set peaks above its size before the step (Linux; 0 elsewhere)."""
+    """Return by how many bytes the resident set peaks above its size before the step (Linux; 0 elsewhere)."""
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
         return 0.0
-    step()  # what is loaded at the first call is not the picture's
-    give_back_memory()
+    step()  # what loads at the first call does not belong to the image
+    release_free_memory()
     reset.write_text("5")
     before = resident("VmRSS")
-    kept = step()
+    values = step()
     peak = resident("VmHWM")
-    del kept
+    del values
     return max(0.0, peak - before)
 
 

@@ -1,9 +1,9 @@
-"""What does a GPU give, and what is left for the CPU? One command, nothing downloaded.
+"""Speed on a GPU, and the share of the CPU. One command, no downloads.
 
-* raw: images/s of one session over batches of 1 to 64, for every precision whose file is there, plain, with input
-  and output bound to device memory where that is quicker, and as a CUDA graph.
-* service: images/s, p50 and p95 over HTTP at 1 to 256 requests at once, 1 megapixel JPEG in, PNG out.
-* stages: which share of a request's time goes where (Server-Timing, one at a time and at the busiest setting).
+* raw: images/s of one session over batches of 1 to 64, for every precision whose file exists, plain, with bound
+device memory where that is faster, and as a CUDA graph.
+* service: images/s, p50 and p95 over HTTP at 1 to 256 concurrent requests, 1 megapixel JPEG in, PNG out.
+* stages: share of each stage in a request's time (Server-Timing, one at a time and at the busiest setting).
 
     python -m benchmarks.gpu [--device cuda|cpu] [--quick]
 
@@ -29,7 +29,7 @@ from clearcut.inference.manifest import MANIFEST, find_entry, models_folder, rea
 from clearcut.inference.model_files import load_model
 from clearcut.inference.providers import Device, GpuOptions
 from clearcut.inference.session import OnnxEngine, OutOfDeviceMemory
-from tests.support.served import served
+from tests.support.live_server import served
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CONCURRENCY = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -38,7 +38,7 @@ COMMAND = "python -m benchmarks.gpu"
 
 
 def raw(name: str, device: Device, batches: Sequence[int], seconds: float) -> dict[str, dict[str, object]]:
-    """Images a second by precision and way, over the batch size; what cannot be had says why."""
+    """Return images per second by precision and method over the batch size. Others give the reason."""
     entry = find_entry(read_manifest(models_folder() / MANIFEST), name)
     curves: dict[str, dict[str, object]] = {}
     for precision in ("fp32", *entry.variants):
@@ -63,7 +63,7 @@ def curve(engine: OnnxEngine, side: int, batches: Sequence[int], seconds: float)
         except OutOfDeviceMemory as exc:
             rows[str(count)] = f"out of memory: {exc}"
             break
-        except Exception as exc:  # one way that fails must not cost the figures of the others
+        except Exception as exc:  # one failing method must not lose the figures of the others
             rows[str(count)] = f"failed: {exc}"
             break
         took: list[float] = []
@@ -76,12 +76,12 @@ def curve(engine: OnnxEngine, side: int, batches: Sequence[int], seconds: float)
     return rows | {"bound batches": sorted(engine.bound)}
 
 
-def stages(target: Target, picture: bytes, times: int) -> dict[str, float]:
-    """Median milliseconds of each stage of one request at a time, from Server-Timing."""
+def stages(target: Target, image: bytes, times: int) -> dict[str, float]:
+    """Return the median milliseconds of each stage of one request at a time, from Server-Timing."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=120)
     took: dict[str, list[float]] = defaultdict(list)
     for _ in range(times):
-        connection.request("POST", target.path, picture, {"Content-Type": target.content_type})
+        connection.request("POST", target.path, image, {"Content-Type": target.content_type})
         response = connection.getresponse()
         response.read()
         for part in response.headers["Server-Timing"].split(","):
@@ -103,14 +103,14 @@ def main() -> int:
     curves = raw(args.model, args.device, batches, seconds / 4)
     for way, rows in curves.items():
         print(f"{way:16}", rows, flush=True)
-    pictures = jpegs(1)
+    images = jpegs(1)
     rows: dict[str, object] = {}
     with served(device=args.device, model=args.model, slots="512", deadline_s="120") as server:
         target = Target(server.host, server.port, "/v1/remove")
-        closed(target, pictures, 4, seconds / 2)
-        alone = stages(target, pictures[0], 5 if args.quick else 30)
+        closed(target, images, 4, seconds / 2)
+        alone = stages(target, images[0], 5 if args.quick else 30)
         for level in levels:
-            load = closed(target, pictures, level, seconds)
+            load = closed(target, images, level, seconds)
             assert set(load.statuses) == {200}, load.statuses
             rows[str(level)] = {
                 "images_per_s": round(load.rate, 1),

@@ -1,14 +1,14 @@
-"""What does each kind of hostile input cost, and what do honest clients notice of it?
+"""Cost of each kind of hostile input, and its effect on other clients.
 
-Cost: every input of tests/hostile is sent alone, and the server's processor time and the growth of its resident memory
-are read; the dearest are sent again, each after a pause in which freed memory has gone back.
+Cost: every input of tests/support/hostile is sent alone, and the server's CPU time and the growth of its resident
+memory are recorded. The most expensive inputs are sent again, each after a pause that returns freed memory.
 
-Honest clients: four requests a second with a 1 megapixel photo, for some seconds in quiet and for as long during the
-attack, several rounds of both by turns; the figure is the median over the rounds of the ratio of the two 95th
-percentiles. The attacker, a process of its own, sends as fast as it is answered, one at a time unless its name says
-otherwise. ``one more`` is no attack but another honest client that does the same: what sharing a machine costs anyhow.
+Other clients: four requests per second with a 1 megapixel photo, for some seconds without and with the attack, in
+several alternating rounds. The figure is the median over the rounds of the ratio of both 95th percentiles. The
+attacker is its own process and sends as fast as it gets responses, one request at a time unless its name says
+otherwise. ``one more`` is another ordinary client, which shows the cost of sharing the machine.
 
-Options: every option with hostile mattes, masks and own alpha (``benchmarks/hostile_options.py``).
+Options: every option with hostile mattes, masks and alpha channels (``benchmarks/hostile_options.py``).
 
 Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|options|honest]``; writes
 results/hostile.json.
@@ -34,32 +34,32 @@ from typing import Any
 
 from benchmarks import hostile_options, report
 from benchmarks.load import Target, opened
-from tests.hostile import corpus, crowds, wires
-from tests.hostile.oracle import Oracle
-from tests.hostile.routes import ROUTES
 from tests.support import samples
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.hostile import connection_attacks, corpus, http_messages
+from tests.support.hostile.oracle import Oracle
+from tests.support.hostile.routes import ROUTES
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 RATE = 4.0
 LISTED = 12
 
 
 def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
-    """Send it all; (family, inputs) after each."""
+    """Send all inputs and yield (family, inputs) after each family."""
     for family, make in corpus.FILES.items():
         count = 0
-        for turn, item in enumerate(make()):
-            oracle.file(item, turn)
-            count = turn + 1
-        oracle.still_well()
+        for round_, item in enumerate(make()):
+            oracle.file(item, round_)
+            count = round_ + 1
+        oracle.check_server()
         yield family, count
     yield "forms", sum(1 for _ in corpus.send_forms(oracle))
     yield "options", sum(1 for _ in corpus.send_options(oracle))
-    messages = list(wires.all_messages())
+    messages = list(http_messages.all_messages())
     for message in messages:
         oracle.message(*message)
-    oracle.still_well()
+    oracle.check_server()
     yield "HTTP", len(messages)
 
 
@@ -76,26 +76,30 @@ def cost(server: Server) -> dict[str, Any]:
         }
         print(f"{family:<20}{families[family]}")
         oracle.costs, oracle.outcomes = [], Counter()
-    return {"inputs": sum(each["inputs"] for each in families.values()), "families": families, "faults": oracle.faults}
+    return {
+        "inputs": sum(each["inputs"] for each in families.values()),
+        "families": families,
+        "faults": oracle.failures,
+    }
 
 
-def dearest(server: Server) -> list[dict[str, Any]]:
-    """Bombs and the largest allowed, each alone after a rest, by what they cost."""
+def most_expensive(server: Server) -> list[dict[str, Any]]:
+    """Return the bombs and the largest allowed files by cost. Each is sent alone after a pause."""
     oracle = Oracle(server, measuring=True)
     for family in ("bombs", "largest allowed"):
-        for turn, item in enumerate(corpus.FILES[family]()):
+        for round_, item in enumerate(corpus.FILES[family]()):
             oracle.rest()
-            oracle.file(item, turn)
+            oracle.file(item, round_)
     oracle.rest()
     oracle.options("64 x 48 to 6000 x 6000", "/v1/remove", b"width=6000&height=6000&format=jpg")
     ranked = sorted(oracle.costs, key=lambda each: -each.cpu_s)
     return [dataclasses.asdict(each) for each in ranked[:LISTED]]
 
 
-def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], crowds.Attack]:
-    """An attack of messages that are made before it begins, as making some of them takes the machine itself."""
+def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], connection_attacks.Attack]:
+    """Return an attack of messages that exist before it begins, because building some of them loads the machine."""
 
-    def prepare() -> crowds.Attack:
+    def prepare() -> connection_attacks.Attack:
         messages = list(make())
 
         def attack(port: int, stop: threading.Event) -> None:
@@ -110,17 +114,17 @@ def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], crowds.Attack
 
 
 def _files(family: str) -> Iterator[bytes]:
-    for turn, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
-        yield ROUTES[turn % len(ROUTES)].wire(item.make(), "attack")
+    for round_, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
+        yield ROUTES[round_ % len(ROUTES)].connection(item.make(), "attack")
 
 
 def _send(port: int, message: bytes) -> None:
-    with Wire(port, 60) as wire:
+    with RawConnection(port, 60) as connection:
         try:
-            wire.send(message)
-            wire.answer()
+            connection.send(message)
+            connection.read_response()
         except (OSError, http.client.HTTPException):
-            pass  # an attacker does not mind
+            pass  # an attacker ignores errors
 
 
 def _forms() -> Iterator[bytes]:
@@ -128,18 +132,18 @@ def _forms() -> Iterator[bytes]:
         yield request(each.body, each.kind)
 
 
-ATTACKS: dict[str, Callable[[], crowds.Attack]] = {
-    "one more": _repeated(lambda: iter([request(crowds.MEDIUM, "image/jpeg")])),
+ATTACKS: dict[str, Callable[[], connection_attacks.Attack]] = {
+    "one more": _repeated(lambda: iter([request(connection_attacks.MEDIUM, "image/jpeg")])),
     **{family: _repeated(functools.partial(_files, family)) for family in corpus.FILES if family != "whole files"},
     "forms": _repeated(_forms),
-    "HTTP": _repeated(lambda: (data for _, data, _ in wires.all_messages())),
-    **{name: (lambda attack=attack: attack) for name, attack in crowds.ATTACKS.items()},  # type: ignore[misc]
+    "HTTP": _repeated(lambda: (data for _, data, _ in http_messages.all_messages())),
+    **{name: (lambda attack=attack: attack) for name, attack in connection_attacks.ATTACKS.items()},  # type: ignore[misc]
 }
 
 
 @contextlib.contextmanager
 def attacking(name: str, port: int) -> Iterator[None]:
-    """The attack in a process of its own, from when it has made its messages."""
+    """Run the attack in its own process, from the moment its messages exist."""
     command = [sys.executable, "-m", "benchmarks.hostile", "--attack", name, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
         assert attacker.stdout is not None
@@ -151,7 +155,7 @@ def attacking(name: str, port: int) -> Iterator[None]:
 
 
 def attack(name: str, port: int) -> None:
-    """Until killed."""
+    """Run until killed."""
     prepared = ATTACKS[name]()
     print("begun", flush=True)
     prepared(port, threading.Event())
@@ -167,7 +171,7 @@ def honest(server: Server, rounds: int, seconds: float, names: list[str]) -> dic
         for _ in range(rounds):
             quiet = opened(target, [photo], RATE, seconds, clients=16)
             with attacking(name, server.port):
-                time.sleep(1)  # until it is well under way
+                time.sleep(1)  # until the attack has its full effect
                 attacked = opened(target, [photo], RATE, seconds, clients=64)
             statuses += attacked.statuses
             pairs.append((quiet.percentile(0.95), attacked.percentile(0.95) if attacked.latencies else float("inf")))
@@ -189,7 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--only", choices=("cost", "options", "honest"))
     parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
-    parser.add_argument("--attack", help="what this starts itself with")
+    parser.add_argument("--attack", help="internal: run one attack")
     parser.add_argument("--port", type=int)
     args = parser.parse_args()
     if args.attack:
@@ -197,19 +201,19 @@ def main() -> int:
     facts = report.machine()
     path = report.RESULTS / "hostile.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    figures = {name: figures[name] for name in ("cost", "dearest", "options", "honest") if name in figures}
+    figures = {name: figures[name] for name in ("cost", "most_expensive", "options", "honest") if name in figures}
     with served() as server:
         if args.only in (None, "cost"):
             figures["cost"] = cost(server)
-            figures["dearest"] = dearest(server)
+            figures["most_expensive"] = most_expensive(server)
         if args.only in (None, "options"):
             figures["options"] = hostile_options.measure(server)
         if args.only in (None, "honest"):
             names = args.attacks.split(";") if args.attacks else list(ATTACKS)
             figures["honest"] = figures.get("honest", {}) | honest(server, args.rounds, args.seconds, names)
     command = "python -m benchmarks.hostile"
-    report.write("hostile", "cost of hostile inputs, and what honest clients notice", command, facts, figures)
-    for each in figures.get("dearest", []):
+    report.write("hostile", "cost of hostile inputs, and their effect on other clients", command, facts, figures)
+    for each in figures.get("most_expensive", []):
         print(each)
     return 1 if figures.get("cost", {}).get("faults") or figures.get("options", {}).get("beyond") else 0
 

@@ -1,9 +1,9 @@
-"""What does each hostile file cost before it is refused, or until it is decoded where it is harmless?
+"""Cost of each hostile file until it is refused, or until it is decoded if it is harmless.
 
     python -m benchmarks.hostile_cost
 
-Milliseconds are the best of five. Peak memory is resident: the growth of the process's high-water mark over its size
-before, measured in a child of its own for each file, so that what C code allocates counts too.
+Milliseconds are the best of five. Peak memory is resident: the growth of the process's high-water mark, measured in a
+child process for each file, so that allocations of C code count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def attempt(data: bytes) -> str:
 
 
 def resident() -> tuple[float, float]:
-    """(now, high-water mark) in MB."""
+    """Return the current resident memory and the high-water mark in MB."""
     status = Path("/proc/self/status").read_text()
     fields = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Vm")}
     return int(fields["VmRSS"]) / 1024, int(fields["VmHWM"]) / 1024

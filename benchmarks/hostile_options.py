@@ -1,13 +1,13 @@
-"""What does each option cost with the most expensive mattes that a caller can send?
+"""Cost of each option with the most expensive mattes that a caller can send.
 
 Every option of ``/v1/remove``, and translucent backgrounds of ``/v1.0/removebg``, with the caller's own mattes: masks
-and own alpha of every second pixel, noise, stripes and a slope, and the model's matte of a noisy image, square and as
-long as allowed, at 1, 4 and 9 megapixels. Each is sent alone, after a pause in which freed memory goes back. CPU time
-and the growth of resident memory are the server's. A thread asks for ``/livez`` all the while: its longest wait is that
-of another client on the event loop.
+and alpha channels of every second pixel, noise, stripes and a gradient, and the model's matte of a noisy image,
+square and of the longest allowed side, at 1, 4 and 9 megapixels. Each is sent alone, after a pause that returns freed
+memory. CPU time and the growth of resident memory are the server's. A thread requests ``/livez`` all the time: its
+longest wait is the wait of other clients on the event loop.
 
-``held_mib`` is what the service counts for the request: pixels of its images, and of its outputs beyond the image's
-size, its body, and ``THREAD_MIB`` of the memory that ``python -m clearcut check`` counts for each thread.
+``held_mib`` is the memory that the service reserves for the request: pixels of its images, and of its outputs beyond
+the image's size, its body, and ``THREAD_MIB`` of the memory that ``python -m clearcut check`` counts for each thread.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ import numpy as np
 
 from clearcut.imaging.types import U8
 from clearcut.service import BYTES_PER_PIXEL
-from tests.hostile.forms import KIND, Part, form
-from tests.hostile.oracle import cpu_seconds, resident_mib
-from tests.support.served import Server
+from tests.support.hostile.hostile_forms import KIND, Part, form
+from tests.support.hostile.oracle import cpu_seconds, resident_mib
+from tests.support.live_server import Server
 
-MOST_CPU_S, MOST_WAIT_S = 1.5, 0.3
+MAX_CPU_S, MAX_WAIT_S = 1.5, 0.3
 MEGAPIXELS = (1, 4, 9)
 PAUSE_S = 1.3
-"""Longest pause before a request; it ends when freed memory has gone back."""
+"""Longest pause before a request in seconds. The pause ends once freed memory has been returned."""
 THREAD_MIB = 16
-"""Working memory of a thread for any size, such as the reduced copies of backdrops and the network's activations."""
+"""Working memory of a thread for any size in MiB, such as reduced backdrops and the network's activations."""
 LISTED = 15
 MIB = 1 << 20
 
@@ -73,8 +73,9 @@ OPTIONS: dict[str, str] = {
     "translucent background": "/v1.0/removebg?size=full&format=png&bg_color=ff000080",
     "translucent, shadow": "/v1.0/removebg?size=full&format=png&bg_color=ff000080&add_shadow=true",
 }
-"""Name to query; ``{side}`` and ``{half}`` are of a square with as many pixels as the image, ``{plain}`` and
-``{drawn}`` as many small variants as are accepted."""
+"""Queries by name. ``{side}`` and ``{half}`` describe a square with as many pixels as the image, ``{plain}`` and
+``{drawn}`` the largest accepted number of small variants.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def _stripes(height: int, width: int) -> U8:
 
 
 def _slope(height: int, width: int) -> U8:
-    """Soft everywhere, so that every pixel's colour is estimated."""
+    """Return a matte that is soft everywhere, so that every pixel's color is estimated."""
     return np.ascontiguousarray(np.broadcast_to(np.linspace(1, 254, width).astype(np.uint8), (height, width)))
 
 
@@ -123,7 +124,7 @@ def _png(pixels: U8) -> bytes:
 
 
 def _photo(height: int, width: int, block: int = 1) -> U8:
-    """Noise, BGR, in blocks of ``block`` x ``block`` pixels."""
+    """Return noise, BGR, in blocks of ``block`` x ``block`` pixels."""
     size = -(-height // block), -(-width // block), 3
     few = np.random.default_rng(2).integers(0, 256, size, dtype=np.uint8)
     return few.repeat(block, 0).repeat(block, 1)[:height, :width]
@@ -140,12 +141,12 @@ class Form:
     pixels: int
     """Pixels of the image."""
     all_pixels: int
-    """With its mask and its backdrop."""
+    """Pixels with its mask and its backdrop."""
 
 
 @functools.lru_cache(maxsize=1)
 def forms(megapixels: int) -> list[Form]:
-    """One request body for each matte."""
+    """Yield one request body for each matte."""
     side = round((megapixels * 1e6) ** 0.5)
     jpeg = bytes(cv2.imencode(".jpg", _photo(side, side), [cv2.IMWRITE_JPEG_QUALITY, 60])[1])
     found = [_form("the model's", jpeg, None, side * side)]
@@ -167,7 +168,7 @@ def _form(name: str, image: bytes, mask: bytes | None, pixels: int) -> Form:
 
 
 class Waits:
-    """Asks for ``/livez`` as often as it is answered and keeps the longest wait, seconds."""
+    """Requests ``/livez`` repeatedly and keeps the longest wait in seconds."""
 
     def __init__(self, port: int) -> None:
         self.longest = 0.0
@@ -194,7 +195,7 @@ class Waits:
 
 
 def _send(port: int, target: str, body: bytes) -> tuple[int, int]:
-    """(status, pixels of the outputs)."""
+    """Return (status, pixels of the outputs)."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", target, body, {"Content-Type": KIND})
     answer = connection.getresponse()
@@ -222,7 +223,7 @@ def costs(server: Server) -> Iterator[Cost]:
 
 
 def _rested(pid: int) -> float:
-    """Resident MiB once the memory of the last request has gone back; the service gives it back within a second."""
+    """Wait until freed memory is returned, which takes the service up to a second, and return the resident MiB."""
     resident = resident_mib(pid)[0]
     for _ in range(round(PAUSE_S / 0.05)):
         time.sleep(0.05)
@@ -257,7 +258,7 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
 
 
 def measure(server: Server) -> dict[str, Any]:
-    """The worst cost of each option, the most expensive requests of all, and those beyond the limits."""
+    """Return the highest cost of each option, the most expensive requests, and the requests beyond the limits."""
     _send(server.port, "/v1/remove", forms(1)[0].body)
     found = []
     for cost in costs(server):
@@ -277,7 +278,7 @@ def measure(server: Server) -> dict[str, Any]:
     return {
         "requests": len(found),
         "accepted": len(accepted),
-        "limits": {"cpu_s": MOST_CPU_S, "grown_share_of_held": 1, "wait_s": MOST_WAIT_S},
+        "limits": {"cpu_s": MAX_CPU_S, "grown_share_of_held": 1, "wait_s": MAX_WAIT_S},
         "worst_of_option": worst,
         "most_cpu": [asdict(cost) for cost in sorted(accepted, key=lambda cost: -cost.cpu_s)[:LISTED]],
         "beyond": [asdict(cost) for cost in accepted if beyond(cost)],
@@ -285,4 +286,4 @@ def measure(server: Server) -> dict[str, Any]:
 
 
 def beyond(cost: Cost) -> bool:
-    return cost.cpu_s > MOST_CPU_S or cost.grown_mib > cost.held_mib or cost.wait_s > MOST_WAIT_S
+    return cost.cpu_s > MAX_CPU_S or cost.grown_mib > cost.held_mib or cost.wait_s > MAX_WAIT_S

@@ -1,8 +1,9 @@
-"""What does each imaging step cost, single-threaded, on a photograph of 1 and of 8.5 megapixels?
+"""Cost of each imaging step, single-threaded, on a photograph of 1 and of 8.5 megapixels.
 
     python -m benchmarks.imaging_steps
 
-Milliseconds, best of nine. The photograph is scikit-image's public-domain astronaut, enlarged; the matte a soft disc.
+Milliseconds, best of nine. The photograph is scikit-image's public-domain astronaut, enlarged. The matte is a soft
+disc.
 """
 
 from __future__ import annotations

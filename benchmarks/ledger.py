@@ -1,6 +1,6 @@
-"""What an account costs a request: reserving and charging one credit in the ledger, one after the other.
+"""Cost of an account per request: reserve and charge one credit in the ledger, one after the other.
 
-``python -m benchmarks.ledger [--database postgresql://…]``; without a URL, SQLite in a file of its own, with the
+``python -m benchmarks.ledger [--database postgresql://…]``. Without a URL it uses a new SQLite file, with the
 service's setting (``synchronous=FULL``: every commit reaches the disk) and with ``NORMAL`` for comparison.
 """
 
@@ -35,13 +35,13 @@ def measure(url: str, synchronous: str = "") -> dict[str, object]:
     engine = open_engine(url, 1)
     if synchronous:
         event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA synchronous={synchronous}"))
-        engine.dispose()  # the next connection has the setting
+        engine.dispose()  # applies to the next connection
     ledger = Ledger(engine, 60)
     key_id = parse_key_id(ledger.create("benchmark", "prepaid", 10**9, Quotas()))
 
     def once(number: int, label: str = "") -> None:
         idempotency = Idempotency(f"{label}{number}", "0" * 64) if label else None
-        charge = ledger.open(key_id, 1, 0, idempotency)
+        charge = ledger.reserve(key_id, 1, 0, idempotency)
         ledger.settle(charge, final=False)
         if idempotency is not None:
             ledger.confirm(charge)
@@ -62,12 +62,12 @@ def measure(url: str, synchronous: str = "") -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", help="address of a database that may be filled")
-    given = parser.parse_args().database
+    args = parser.parse_args().database
     machine = report.machine()
     with tempfile.TemporaryDirectory() as folder:
-        url = given or f"sqlite:///{folder}/accounts.db"
+        url = args or f"sqlite:///{folder}/accounts.db"
         figures = measure(url)
-        if not given:
+        if not args:
             figures["synchronous=NORMAL"] = measure(f"sqlite:///{folder}/normal.db", "NORMAL")
     backend = url.partition(":")[0]
     question = f"What does an account cost a request, on {backend}?"

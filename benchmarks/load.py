@@ -1,9 +1,8 @@
-"""Load on an HTTP server from threads with kept-alive sockets: closed loop (so many at once) and open loop (so many a
-second, whatever the server does).
+"""HTTP load from threads with keep-alive sockets: closed loop (constant concurrency) and open loop (constant rate).
 
-The open loop times each request from the moment it was due, not from when a connection was free to send it, so that a
-slow server cannot hide its delays (no coordinated omission; Tene, "How NOT to measure latency", 2013). The client is
-kept thin, as it shares the machine with what it measures.
+The open loop times each request from its scheduled start, not from the moment when a connection was free, so that a
+slow server cannot hide its delays (no coordinated omission; Tene, "How NOT to measure latency", 2013). The client
+does little work, because it shares the machine with the server.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to send a picture."""
+    """Where and how to send an image."""
 
     host: str
     port: int
     path: str
     content_type: str = "image/jpeg"
     wrap: tuple[bytes, bytes] = (b"", b"")
-    """Around the picture: the head and tail of a multipart form."""
+    """Bytes before and after the image: the head and tail of a multipart form."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Beside the type."""
+    """Further headers."""
 
 
 def form_target(host: str, port: int, path: str, file_field: str, fields: dict[str, str]) -> Target:
-    """A target that takes multipart/form-data, as browsers and curl send it."""
+    """Return a target that takes multipart/form-data, as browsers and curl send it."""
     boundary = "benchmark0123456789"
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -47,11 +46,11 @@ def form_target(host: str, port: int, path: str, file_field: str, fields: dict[s
 
 @dataclass(slots=True)
 class Load:
-    """What came of a load."""
+    """Results of a load."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    """Of the 200s, seconds."""
+    """Seconds of each 200."""
     statuses: Counter[int] = field(default_factory=Counter)
     refusals: list[tuple[float, int]] = field(default_factory=list)
     """(seconds, Retry-After) of each 503."""
@@ -59,7 +58,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Return the successful responses per second."""
         return len(self.latencies) / self.seconds
 
     def percentile(self, share: float) -> float:
@@ -72,10 +71,10 @@ class _Client:
         self._target, self._load, self._lock = target, load, lock
         self._connection: http.client.HTTPConnection | None = None
 
-    def send(self, picture: bytes, due: float | None = None) -> None:
+    def send(self, image: bytes, due: float | None = None) -> None:
         begun = time.perf_counter() if due is None else due
         head, tail = self._target.wrap
-        body = head + picture + tail
+        body = head + image + tail
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(self._target.host, self._target.port, timeout=120)
@@ -105,10 +104,10 @@ class _Client:
             self._connection.close()
 
 
-def closed(target: Target, pictures: Sequence[bytes], concurrency: int, seconds: float) -> Load:
-    """``concurrency`` clients, each sending its next picture when the last one is answered; at least one each."""
+def closed(target: Target, images: Sequence[bytes], concurrency: int, seconds: float) -> Load:
+    """Run ``concurrency`` clients. Each sends its next image after the last response, and at least one."""
     load, lock = Load(), threading.Lock()
-    order = itertools.cycle(pictures)
+    order = itertools.cycle(images)
     begun = time.perf_counter()
     until = begun + seconds
 
@@ -116,8 +115,8 @@ def closed(target: Target, pictures: Sequence[bytes], concurrency: int, seconds:
         client = _Client(target, load, lock)
         while True:
             with lock:
-                picture = next(order)
-            client.send(picture)
+                image = next(order)
+            client.send(image)
             if time.perf_counter() >= until:
                 client.close()
                 return
@@ -127,11 +126,11 @@ def closed(target: Target, pictures: Sequence[bytes], concurrency: int, seconds:
     return load
 
 
-def opened(target: Target, pictures: Sequence[bytes], rate: float, seconds: float, clients: int = 200) -> Load:
-    """``rate`` requests a second at constant distance, from as many of ``clients`` connections as that takes."""
+def opened(target: Target, images: Sequence[bytes], rate: float, seconds: float, clients: int = 200) -> Load:
+    """Send ``rate`` requests per second at equal intervals, over as many of ``clients`` connections as necessary."""
     load, lock = Load(), threading.Lock()
     due: queue.SimpleQueue[tuple[float, bytes] | None] = queue.SimpleQueue()
-    order = itertools.cycle(pictures)
+    order = itertools.cycle(images)
 
     def work() -> None:
         client = _Client(target, load, lock)

@@ -1,4 +1,4 @@
-"""Does memory come back? RSS before, at the peak of and after 2,000 requests of 0.3 to 24 megapixels, once idle again.
+"""Memory that returns: RSS before, at the peak of and after 2,000 requests of 0.3 to 24 megapixels, once idle again.
 
 Run: ``python -m benchmarks.memory``; writes results/memory.json.
 """
@@ -15,11 +15,11 @@ import psutil
 from benchmarks import report
 from benchmarks.load import Target, closed
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 MIB = 1024 * 1024
 SIZES = {0.3: 40, 1: 40, 4: 12, 12: 5, 24: 3}
-"""Megapixels, and their share of the mixture."""
+"""(megapixels, share of the requests)."""
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
         process = psutil.Process(server.pid)
         target = Target(server.host, server.port, "/v1/remove")
         closed(target, mixture[:40], args.concurrency, 2)
-        time.sleep(2)  # idle: what is measured is what stays
+        time.sleep(2)  # idle, so only permanent memory is measured
         base = process.memory_info().rss
         peak = [base]
         done = threading.Event()

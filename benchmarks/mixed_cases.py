@@ -1,4 +1,4 @@
-"""The requests of the mixed load: photos, options, hang-ups, and how an answer is told from another photo's."""
+"""Requests of the mixed load: photos, options and disconnects, and the checks of the responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support import samples
-from tests.support.wire import multipart, request
+from tests.support.raw_http import multipart, request
 
 HANG_UPS = ("mid-upload", "waiting", "mid-download")
 MEGAPIXELS = (0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0, 8.0)
@@ -32,7 +32,7 @@ OPTIONS: tuple[dict[str, str], ...] = (
     {"crop": "true", "size": "small"},
     {"width": "400"},
 )
-GROUNDS = {"#2060a0": (0x20, 0x60, 0xA0), "tomato": (255, 99, 71)}
+BACKGROUNDS = {"#2060a0": (0x20, 0x60, 0xA0), "tomato": (255, 99, 71)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The answer that a photo got when it was alone."""
+    """The photo's response when it was sent alone."""
 
     rgba: np.ndarray
     box: tuple[int, int, int, int]
@@ -65,14 +65,14 @@ class Case:
     hang_up: str = ""
     patience_s: float = 0.0
     share: float = 0.0
-    """How much of the body is sent, or of the answer read, before hanging up."""
+    """Share of the body to send, or of the response to read, before disconnecting."""
     reset: bool = False
 
     @property
     def id(self) -> str:
         return f"load-{self.number}"
 
-    def wire(self) -> bytes:
+    def connection(self) -> bytes:
         if self.raw:
             return request(self.photo.data, "image/*", f"/v1/remove?{urlencode(self.options)}", X_Request_ID=self.id)
         body, kind = multipart(self.photo.data, self.options, name=("image_file", "file", "image")[self.number % 3])
@@ -93,7 +93,7 @@ def encode(pixels: np.ndarray, encoding: str) -> bytes:
 
 
 def photos(count: int, rng: random.Random) -> list[Photo]:
-    """``count`` photos of which no two have the same size."""
+    """Return ``count`` photos. No two have the same size."""
     made: list[Photo] = []
     for index in range(count):
         name = samples.PHOTOS[index % len(samples.PHOTOS)]
@@ -115,7 +115,7 @@ def photos(count: int, rng: random.Random) -> list[Photo]:
     return made
 
 
-# --- is it the right answer? -----------------------------------------------------------------------------------------
+# --- checks of the response ------------------------------------------------------------------------------------------
 
 
 def decoded(body: bytes) -> np.ndarray:
@@ -126,8 +126,8 @@ def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean()) if one.size else 0.0
 
 
-def own_colours(photo: Photo, rgba: np.ndarray) -> str:
-    """Empty if a full-size cut-out shows its photo's colours inside the subject and nothing outside."""
+def own_colors(photo: Photo, rgba: np.ndarray) -> str:
+    """Return an error if a full-size cut-out does not show its photo's colors inside the subject and zero outside."""
     inside, outside = rgba[..., 3] == 255, rgba[..., 3] == 0
     if rgba[outside].any():
         return "colour under alpha 0"
@@ -142,7 +142,7 @@ def own_colours(photo: Photo, rgba: np.ndarray) -> str:
 
 
 def wrong(case: Case, reference: Reference, headers: http.client.HTTPMessage, body: bytes) -> str:
-    """Why this answer is not the one to this request; empty if it is."""
+    """Return why this response does not belong to this request, or an empty string."""
     photo, options = case.photo, case.options
     if headers["x-request-id"] != case.id:
         return f"request id {headers['x-request-id']}"
@@ -150,8 +150,8 @@ def wrong(case: Case, reference: Reference, headers: http.client.HTTPMessage, bo
         return f"original size {headers['x-original-width']}x{headers['x-original-height']}"
     if headers["content-type"] != TYPES[options.get("format", "png")]:
         return f"content type {headers['content-type']}"
-    picture = decoded(body)
-    height, width = picture.shape[:2]
+    image = decoded(body)
+    height, width = image.shape[:2]
     if (int(headers["x-image-width"]), int(headers["x-image-height"])) != (width, height):
         return f"{width}x{height} is not what its headers say"
     expected = Image.fromarray(reference.rgba)
@@ -165,28 +165,28 @@ def wrong(case: Case, reference: Reference, headers: http.client.HTTPMessage, bo
         return f"{width}x{height} instead of {target[0]}x{target[1]}"
     if expected.size != (width, height):
         expected = expected.convert("RGBa").resize((width, height), Image.Resampling.BOX).convert("RGBA")
-    return unlike(picture, np.asarray(expected), options) or (
-        own_colours(photo, picture) if options in ({}, {"format": "png"}) else ""
+    return unlike(image, np.asarray(expected), options) or (
+        own_colors(photo, image) if options in ({}, {"format": "png"}) else ""
     )
 
 
-def unlike(picture: np.ndarray, expected: np.ndarray, options: dict[str, str]) -> str:
-    """How ``picture`` differs from the reference put into the same form; empty if it does not, but for rounding."""
+def unlike(image: np.ndarray, expected: np.ndarray, options: dict[str, str]) -> str:
+    """Return how ``picture`` differs from the reference in the same form beyond rounding, or an empty string."""
     alpha = expected[..., 3]
     if options.get("channels") == "alpha":
-        off = mean_difference(picture, alpha)
-        return f"matte differs by {off:.2f}" if picture.ndim != 2 or off > 2 else ""
-    if ground := options.get("bg_color"):
+        off = mean_difference(image, alpha)
+        return f"matte differs by {off:.2f}" if image.ndim != 2 or off > 2 else ""
+    if background := options.get("bg_color"):
         share = alpha[..., None] / np.float32(255)
-        expected = expected[..., :3] * share + np.array(GROUNDS[ground], np.float32) * (1 - share)
-        off = mean_difference(picture, expected) if picture.shape == expected.shape else 255
+        expected = expected[..., :3] * share + np.array(BACKGROUNDS[background], np.float32) * (1 - share)
+        off = mean_difference(image, expected) if image.shape == expected.shape else 255
         return f"picture differs by {off:.2f}" if off > 4 else ""
-    if picture.shape != expected.shape:
-        return f"shape {picture.shape} instead of {expected.shape}"
-    if (off := mean_difference(picture[..., 3], alpha)) > 2:
+    if image.shape != expected.shape:
+        return f"shape {image.shape} instead of {expected.shape}"
+    if (off := mean_difference(image[..., 3], alpha)) > 2:
         return f"matte differs by {off:.2f}"
-    both = (picture[..., 3] == 255) & (alpha == 255)
-    off = mean_difference(picture[both][:, :3], expected[both][:, :3])
+    both = (image[..., 3] == 255) & (alpha == 255)
+    off = mean_difference(image[both][:, :3], expected[both][:, :3])
     return f"colour differs by {off:.2f}" if off > 6 else ""
 
 
@@ -194,7 +194,7 @@ def unlike(picture: np.ndarray, expected: np.ndarray, options: dict[str, str]) -
 
 
 def cases(count: int, catalogue: list[Photo], rng: random.Random, first: int = 0) -> list[Case]:
-    """Small photos are asked for more often than large ones, as people do; every tenth request hangs up."""
+    """Return the requests. Small photos are more frequent than large ones, and every tenth request disconnects."""
     weights = [1 / math.sqrt(photo.pixels.size) for photo in catalogue]
     made = []
     for number in range(first, first + count):

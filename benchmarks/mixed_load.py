@@ -1,17 +1,17 @@
-"""Does the service keep its answers apart and its memory level under a mixed load with clients that hang up?
+"""Correct responses and stable memory under a mixed load with clients that disconnect.
 
-Real photos (public domain, out of scikit-image) at 0.2 to 8 megapixels, flipped and with their colour channels
-exchanged so that no two are alike, as PNG, JPEG (baseline, progressive) and WebP (lossy, lossless), with ten kinds of
-options, as forms and as raw bodies, from a number of clients at once. A tenth of the requests hang up: in the middle
-of the upload, while waiting, or in the middle of the download, half of them with a reset.
+Real photos (public domain, from scikit-image) at 0.2 to 8 megapixels, mirrored and with exchanged color channels so
+that no two are alike, as PNG, JPEG (baseline, progressive) and WebP (lossy, lossless), with ten kinds of options, as
+forms and as raw bodies, from several concurrent clients. A tenth of the requests disconnect during the upload, while
+waiting or during the download, half of them with a reset.
 
-Every photo is cut out once, alone, before the load, and that answer is checked against the photo itself. Each answer
-under load is then checked against its own request's photo and that reference: request id, original size, output size
-and format, the matte, and the colour (bit-equal to the photo at alpha 255 for a lossless input at full size). So an
-answer that belongs to another request is found, and so is one that a neighbour in its batch has changed.
+Every photo is first cut out alone, and that result is checked against the photo. Each response under load is checked
+against its own photo and that reference: request id, original size, output size and format, the matte, and the color
+(bit-equal to the photo at alpha 255 for a lossless input at full size). This detects responses of other requests, and
+changes by other images of the same batch.
 
-Resident memory is read when all is quiet: after the first 200 requests and after the last. Descriptors and threads
-are read before the load and at the end.
+Resident memory is read when idle: after the first 200 requests and after the last. Descriptors and threads are read
+before the load and at the end.
 
 Run: ``python -m benchmarks.mixed_load [--requests 2000] [--concurrency 16]``; writes results/mixed_load.json.
 """
@@ -42,12 +42,12 @@ from benchmarks.mixed_cases import (
     Reference,
     cases,
     decoded,
-    own_colours,
+    own_colors,
     photos,
     wrong,
 )
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 SETTLED_AFTER = 200
 
@@ -65,28 +65,28 @@ class Tally:
 
 
 def hang_up(server: Server, case: Case) -> None:
-    wire = Wire(server.port)
-    with closing(wire.socket):
-        message = case.wire()
+    connection = RawConnection(server.port)
+    with closing(connection.socket):
+        message = case.connection()
         try:
             if case.hang_up == "mid-upload":
-                wire.send(message[: int(len(message) * case.share)])
+                connection.send(message[: int(len(message) * case.share)])
             else:
-                wire.send(message)
+                connection.send(message)
                 if case.hang_up == "waiting":
                     time.sleep(case.patience_s)
                 else:
-                    wire.socket.recv(1 + int(case.share * 200_000))
+                    connection.socket.recv(1 + int(case.share * 200_000))
         except ConnectionError:
-            pass  # hanging up is what it came for
+            pass  # this request disconnects on purpose
         if case.reset:
-            wire.abort()
+            connection.abort()
 
 
-def ask(wire: Wire, case: Case, reference: Reference, tally: Tally) -> None:
+def ask(connection: RawConnection, case: Case, reference: Reference, tally: Tally) -> None:
     begun = time.perf_counter()
-    wire.send(case.wire())
-    answer = wire.answer()
+    connection.send(case.connection())
+    answer = connection.read_response()
     seconds = time.perf_counter() - begun
     code = "" if answer.status == 200 else f" {answer.error()['code']}"
     fault = wrong(case, reference, answer.headers, answer.body) if answer.status == 200 else ""
@@ -98,8 +98,8 @@ def ask(wire: Wire, case: Case, reference: Reference, tally: Tally) -> None:
 
 
 def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, Reference], tally: Tally) -> None:
-    """One of the callers: a kept-alive connection of its own, and new ones to hang up on."""
-    wire: Wire | None = None
+    """A client with its own keep-alive connection, and new connections for requests that disconnect."""
+    connection: RawConnection | None = None
     try:
         while True:
             try:
@@ -112,21 +112,21 @@ def client(server: Server, todo: queue.SimpleQueue[Case], references: dict[str, 
                     tally.hang_ups[case.hang_up] += 1
                 continue
             try:
-                wire = wire or Wire(server.port)
-                ask(wire, case, references[case.photo.name], tally)
+                connection = connection or RawConnection(server.port)
+                ask(connection, case, references[case.photo.name], tally)
             except (OSError, http.client.HTTPException) as exc:
                 with tally.lock:
                     tally.statuses[f"no answer: {type(exc).__name__}"] += 1
-                if wire is not None:
-                    wire.socket.close()
-                wire = None
+                if connection is not None:
+                    connection.socket.close()
+                connection = None
     finally:
-        if wire is not None:
-            wire.socket.close()
+        if connection is not None:
+            connection.socket.close()
 
 
 def run(server: Server, work: list[Case], references: dict[str, Reference], concurrency: int, tally: Tally) -> float:
-    """Do all the work; the seconds it took."""
+    """Send all requests and return the seconds that they took."""
     todo: queue.SimpleQueue[Case] = queue.SimpleQueue()
     for case in work:
         todo.put(case)
@@ -143,20 +143,20 @@ def run(server: Server, work: list[Case], references: dict[str, Reference], conc
 
 
 def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference]:
-    """Each photo's answer when it is alone.
+    """Return each photo's response when it is sent alone.
 
     Raises:
-        AssertionError: one of them is not a cut-out of its photo.
+        AssertionError: A response is not a cut-out of its photo.
     """
     answers = {}
-    with Wire(server.port) as wire:
+    with RawConnection(server.port) as connection:
         for photo in catalogue:
-            wire.send(request(photo.data, "image/*"))
-            answer = wire.answer()
+            connection.send(request(photo.data, "image/*"))
+            answer = connection.read_response()
             assert answer.status == 200, (photo.name, answer.body[:300])
             rgba = decoded(answer.body)
             assert rgba.shape[1::-1] == photo.size, photo.name
-            assert not (fault := own_colours(photo, rgba)), (photo.name, fault)
+            assert not (fault := own_colors(photo, rgba)), (photo.name, fault)
             left, top, wide, high = (
                 int(answer.headers.get(f"x-foreground-{side}", size))
                 for side, size in zip(("left", "top", "width", "height"), (0, 0, *photo.size), strict=True)
@@ -166,7 +166,7 @@ def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference
 
 
 def metrics(server: Server) -> dict[str, float]:
-    """Every sample by name and labels."""
+    """Return every metric sample by name and labels."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
     with closing(connection):
         connection.request("GET", "/metrics")
@@ -186,23 +186,23 @@ class Footprint:
 
 
 def footprint(server: Server, patience_s: float = 60.0) -> Footprint:
-    """What the process holds once no request is in the house and the last connections are closed."""
+    """Return the resources of the idle process, once all connections are closed."""
     end = time.monotonic() + patience_s
     while (used := metrics(server)["clearcut_slots_used"]) and time.monotonic() < end:
         time.sleep(0.05)
     assert not used, f"{used:g} slots still held {patience_s:g} s after the last client left"
-    while server.facts.net_connections("tcp")[1:] and time.monotonic() < end:  # the listener stays
+    while server.process_info.net_connections("tcp")[1:] and time.monotonic() < end:  # the listening socket stays
         time.sleep(0.05)
-    facts = server.facts
+    facts = server.process_info
     return Footprint(round(facts.memory_info().rss / 2**20, 1), facts.num_fds(), facts.num_threads())
 
 
 class Peak:
-    """Largest resident memory, looked at ten times a second."""
+    """Records the largest resident memory, sampled ten times a second."""
 
     def __init__(self, server: Server) -> None:
         self.rss_mib = 0.0
-        self._facts = server.facts
+        self._facts = server.process_info
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -228,7 +228,7 @@ def measure(
     tally = Tally()
     settled_after = min(SETTLED_AFTER, requests // 2)
     smallest = min(catalogue, key=lambda photo: photo.pixels.size)
-    # A pool starts its threads one by one, as work comes in: let it have them all before they are counted.
+    # Thread pools start their threads on demand. Start all of them before counting.
     run(
         server, [Case(-1 - n, smallest, {}, raw=True) for n in range(2 * concurrency)], references, concurrency, Tally()
     )
@@ -289,9 +289,9 @@ def _parts(work: list[Case], count: int) -> Iterator[list[Case]]:
 
 
 def faults(result: dict[str, Any]) -> list[str]:
-    """What of the promise is not kept."""
-    kept = [status for status in result["answers"] if status.startswith(("200", "503"))]
-    found = [f"{count} x {status}" for status, count in result["answers"].items() if status not in kept]
+    """Return the requirements that were not met."""
+    values = [status for status in result["answers"] if status.startswith(("200", "503"))]
+    found = [f"{count} x {status}" for status, count in result["answers"].items() if status not in values]
     found += result["wrong_answers"]
     if result["rss_mib"]["growth"] > 0.10:
         found.append(f"resident memory grew by {result['rss_mib']['growth']:.1%}")
@@ -312,7 +312,7 @@ def main() -> int:
     missed = faults(result)
     report.write(
         "mixed_load",
-        "answers kept apart and memory level under a mixed load with clients that hang up",
+        "correct responses and stable memory under a mixed load with clients that disconnect",
         f"python -m benchmarks.mixed_load --requests {args.requests} --concurrency {args.concurrency}",
         facts,
         {**result, "missed": missed},

@@ -1,6 +1,7 @@
-"""Photos of a given size for the speed benchmarks: real ones out of scikit-image (public domain), enlarged.
+"""Photos of a given size for the speed benchmarks: scikit-image's public-domain photos, enlarged.
 
-Enlarging makes a picture smoother than a camera's; noise of a camera's strength puts back what deflate has to work for.
+Enlarging makes an image smoother than a camera's. Noise of a camera's strength restores the entropy that deflate
+works on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ SOURCES = (data.astronaut, data.coffee, data.chelsea, data.rocket)
 
 
 def jpegs(megapixels: float, quality: int = 90, noise: float = 3.0) -> list[bytes]:
-    """One JPEG of about ``megapixels`` for each source; the same bytes at every call."""
+    """Return one JPEG of about ``megapixels`` for each source. The bytes are the same at every call."""
     random = np.random.default_rng(7)
     made = []
     for source in SOURCES:

@@ -1,19 +1,17 @@
-"""How good are the cut-outs that the service returns? Every benchmark photo through the served API, by group.
+"""Quality of the cut-outs that the service returns, by group: every benchmark photo through the HTTP API.
 
     python -m benchmarks.quality --data DIR --weights FOLDER [--models clearcut-m u2netp:fp32]
 
-Each model is served by ``python -m clearcut serve``; each photo is sent as it is and the alpha of the PNG that comes
-back is
-scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, as the published figures of
-u2netp are, and alphamatting.com's errors at full size for the groups that have true alphas. "Mean" is the mean of the
-groups. "network alone" is the model's file scored by ``models.training.evaluate``, without the service: there the photo
-is reduced to 640 before the network sees it and the matte is enlarged linearly, here it goes in whole, the matte is
-brought up along the photo's edges, nothing decided is nothing, and alpha has 8 bits.
+Each model is served by ``python -m clearcut serve``. Each photo is sent unchanged, and the alpha of the returned PNG
+is scored against the true matte: IoU, S-measure, MAE and boundary F at a longest side of 640, like the published
+figures of u2netp, and alphamatting.com's errors at full size for the groups with true alphas. "Mean" is the mean of
+the groups. "network alone" is the model's file scored by ``models.scoring.benchmark`` without the service: the photo
+is reduced to 640 first and the matte is enlarged linearly.
 
-Besides: of 200 drawn images, of 36 crops of textures and of the held-out photos without a subject (``more/negatives``,
-split by original photo), the share in which more than 2 % of the frame comes back above alpha 0.5; a run's time on one
-core over u2netp's in fp32, in turns; a sheet of the worst photos in ``demo/quality/`` (not to be published: the photos'
-licences are mixed). Writes results/quality.json.
+Also measured: the share of 200 drawn images, of 36 texture crops and of the held-out photos without a subject
+(``more/negatives``, split by original photo) in which more than 2 % of the frame has an alpha above 0.5; the time of
+a run on one core relative to u2netp in fp32, alternating; and a sheet of the worst photos in ``demo/quality/``, not
+for publication because the photos' licenses are mixed. Writes results/quality.json.
 """
 
 from __future__ import annotations
@@ -34,14 +32,15 @@ from numpy.typing import NDArray
 from skimage import data as photos
 
 from benchmarks import report
-from benchmarks.matting_metrics import matting_errors
-from benchmarks.metrics import Scores, cut_share, score
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.precision import paired_ratio
+from models.scoring.benchmark import LONGEST, by_group, evaluate
+from models.scoring.matting import matting_errors
+from models.scoring.predictor import Predictor
+from models.scoring.segmentation import Scores, cut_share, score
 from models.training import subject_free
 from models.training.data import HELD_OUT_ORIGINALS, is_held_out
-from models.training.evaluate import LONGEST, Predictor, by_group, evaluate
-from tests.support.served import Server, served
+from tests.support.live_server import Server, served
 
 U8 = NDArray[np.uint8]
 SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"
@@ -63,7 +62,7 @@ class Photo:
 
 @dataclass(slots=True)
 class Column:
-    """What came of one model."""
+    """Results of one model."""
 
     name: str
     served: dict[str, str]
@@ -72,7 +71,7 @@ class Column:
     subject_free: float
     textures: float
     bare: float | None
-    """Share of the photos without a subject that are cut; None where there are none to measure."""
+    """Share of the photos without a subject that give a cut-out, or None without such photos."""
     scores: dict[str, Scores] = field(default_factory=dict)
     alphas: dict[str, U8] = field(default_factory=dict)
     alone: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -80,19 +79,19 @@ class Column:
 
 
 def bench_photos(bench: Path) -> Iterator[Photo]:
-    """The photos' own bytes with their true mattes, both at full size."""
+    """Yield the photos' bytes with their true mattes, both at full size."""
     for row in json.loads((bench / "manifest.json").read_text()):
         mask = cv2.imread(str(bench / "masks" / f"{row['stem']}.png"), cv2.IMREAD_GRAYSCALE)
         yield Photo(row["stem"], row["source"], (bench / "images" / f"{row['stem']}.jpg").read_bytes(), as_u8(mask))
 
 
-def empty_pictures() -> list[bytes]:
-    """The drawn pictures of ``subject_free``, as PNGs."""
-    return [_png(rgb) for rgb in subject_free.pictures(())]
+def empty_images() -> list[bytes]:
+    """Return the drawn images of ``subject_free`` as PNGs."""
+    return [_png(rgb) for rgb in subject_free.images(())]
 
 
 def bare_photos(data: Path) -> list[bytes]:
-    """The held-out photos without a subject; none where ``more/`` is not at hand."""
+    """Return the held-out photos without a subject, or none if ``more/`` is missing."""
     more = data / "more"
     if not (more / "manifest.json").is_file():
         return []
@@ -103,13 +102,13 @@ def bare_photos(data: Path) -> list[bytes]:
 
 
 def texture_crops() -> list[bytes]:
-    """Crops of scikit-image's brick, grass and gravel (public domain), three tints each: photographs of nothing."""
+    """Return crops of scikit-image's brick, grass and gravel (public domain) in three tints, without a subject."""
     crops = []
     for source in (photos.brick, photos.grass, photos.gravel):
-        grey = source()
+        gray = source()
         for tint in ((1.0, 1.0, 1.0), (1.0, 0.85, 0.7), (0.75, 0.9, 1.0)):
             for top, left in ((0, 0), (0, 192), (192, 0), (192, 192)):
-                crop = grey[top : top + 320, left : left + 320, None] * np.array(tint)
+                crop = gray[top : top + 320, left : left + 320, None] * np.array(tint)
                 crops.append(_png(as_u8(crop)))
     return crops
 
@@ -122,15 +121,15 @@ def _png(rgb: U8) -> bytes:
     return cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
 
 
-def alpha_of(server: Server, picture: bytes) -> U8:
-    """Send a picture; the alpha u8[H,W] of the PNG that comes back.
+def alpha_of(server: Server, image: bytes) -> U8:
+    """Send an image and return the alpha u8[H,W] of the returned PNG.
 
     Raises:
-        RuntimeError: the answer is no 200.
+        RuntimeError: The status is not 200.
     """
     connection = http.client.HTTPConnection(server.host, server.port, timeout=120)
     try:
-        connection.request("POST", "/v1/remove?format=png", picture, {"Content-Type": "application/octet-stream"})
+        connection.request("POST", "/v1/remove?format=png", image, {"Content-Type": "application/octet-stream"})
         answer = connection.getresponse()
         body = answer.read()
     finally:
@@ -141,13 +140,13 @@ def alpha_of(server: Server, picture: bytes) -> U8:
     return as_u8(pixels[..., 3])
 
 
-def alphas_of(server: Server, pictures: Iterable[bytes]) -> list[U8]:
+def alphas_of(server: Server, images: Iterable[bytes]) -> list[U8]:
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda picture: alpha_of(server, picture), pictures))
+        return list(pool.map(lambda image: alpha_of(server, image), images))
 
 
 def at_640(values: U8) -> NDArray[np.float32]:
-    """u8[H,W] -> f32[h,w] in 0..1 at the size that is scored."""
+    """Return u8[H,W] as f32[h,w] in 0..1 at the size that is scored."""
     height, width = values.shape
     shrink = min(1.0, LONGEST / max(height, width))
     small = cv2.resize(values, (round(width * shrink), round(height * shrink)), interpolation=cv2.INTER_AREA)
@@ -155,12 +154,12 @@ def at_640(values: U8) -> NDArray[np.float32]:
 
 
 def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> Column:
-    """Serve ``MODEL`` or ``MODEL:PRECISION`` and score what it returns."""
+    """Serve ``MODEL`` or ``MODEL:PRECISION`` and score its results."""
     model, _, precision = name.partition(":")
     with served(model=model, precision=precision or "auto", model_dir=str(weights.resolve())) as server:
         facts = {key: server.event("ready")[key] for key in ("name", "precision", "file", "sha256", "device")}
         alphas = alphas_of(server, [shot.data for shot in shots])
-        drawn = alphas_of(server, empty_pictures())
+        drawn = alphas_of(server, empty_images())
         textures = alphas_of(server, texture_crops())
         bare_alphas = alphas_of(server, bare)
     scores = [score(at_640(alpha), at_640(shot.matte)) for shot, alpha in zip(shots, alphas, strict=True)]
@@ -193,33 +192,33 @@ def _false_alarms(alphas: Iterable[U8]) -> float:
 
 
 def level_groups(column: Column, peer: Column) -> int:
-    """Groups where the IoU is at or above the peer's less .005."""
+    """Return the groups with an IoU of at least the peer's minus .005."""
     return sum(values[1] >= peer.groups[group][1] - 0.005 for group, values in column.groups.items() if group != "mean")
 
 
 def sheet(column: Column, peer: Column | None, shots: list[Photo]) -> U8:
-    """The photos of lowest IoU: photo, truth, ours, the peer's; the IoU underneath."""
+    """Return the photos of lowest IoU: photo, truth, result, the peer's result, with the IoU below."""
     rows = []
     for shot in sorted(shots, key=lambda each: column.scores[each.stem].iou)[:WORST]:
         rgb = cv2.imdecode(np.frombuffer(shot.data, np.uint8), cv2.IMREAD_COLOR)
-        cells = [_cell(as_u8(rgb), shot.stem), _cell(on_ground(rgb, shot.matte), "truth")]
+        cells = [_cell(as_u8(rgb), shot.stem), _cell(over_background(rgb, shot.matte), "truth")]
         for each in [column] + ([peer] if peer and peer is not column else []):
             text = f"{each.name}: IoU {each.scores[shot.stem].iou:.2f}"
-            cells.append(_cell(on_ground(rgb, each.alphas[shot.stem]), text))
+            cells.append(_cell(over_background(rgb, each.alphas[shot.stem]), text))
         rows.append(np.hstack(cells))
     return as_u8(np.vstack(rows))
 
 
-def on_ground(rgb: NDArray[Any], alpha: U8) -> U8:
-    """The subject of bgr u8[H,W,3] on green."""
+def over_background(rgb: NDArray[Any], alpha: U8) -> U8:
+    """Return the subject of bgr u8[H,W,3] on green."""
     share = alpha[..., None] / 255
     return as_u8(rgb * share + np.array([120, 170, 120]) * (1 - share))
 
 
-def _cell(picture: U8, text: str) -> U8:
-    height, width = picture.shape[:2]
+def _cell(image: U8, text: str) -> U8:
+    height, width = image.shape[:2]
     shrink = (CELL - 20) / max(height, width)
-    small = cv2.resize(picture, (round(width * shrink), round(height * shrink)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (round(width * shrink), round(height * shrink)), interpolation=cv2.INTER_AREA)
     canvas = np.full((CELL, CELL, 3), 245, np.uint8)
     canvas[: small.shape[0], : small.shape[1]] = small
     cv2.putText(canvas, text, (2, CELL - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
@@ -227,7 +226,7 @@ def _cell(picture: U8, text: str) -> U8:
 
 
 def figures(columns: list[Column], peer: Column | None) -> dict[str, Any]:
-    """JSON-ready, rounded."""
+    """Return rounded values for JSON."""
 
     def table(groups: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:
         return {

@@ -1,4 +1,4 @@
-"""What every stored result says beside its figures: question, command, date, machine, versions."""
+"""Common fields of every stored result: question, command, date, machine, versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("onnxruntime-gpu", "opencv-python-headless", "pillow", "numpy", "is
 
 
 def machine() -> dict[str, Any]:
-    """The machine, as far as a reader of the result needs to know it; no host name, no path."""
+    """Return the facts about the machine that a reader needs, without host name or paths."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def write(name: str, question: str, command: str, facts: dict[str, Any], figures: dict[str, Any]) -> Path:
-    """Store ``results/NAME.json``; ``facts`` is ``machine()`` taken before the work began."""
+    """Write ``results/NAME.json``. ``facts`` is ``machine()`` from before the measurement."""
     path = RESULTS / f"{name}.json"
     head = {
         "question": question,

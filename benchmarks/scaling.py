@@ -1,7 +1,8 @@
-"""How do throughput and latency go with concurrency, megapixels and load? Also: what happens past saturation?
+"""Throughput and latency by concurrency, megapixels and load, including overload.
 
-Closed loop over concurrency and megapixels; then an open loop (constant arrival rate, timed from when each request was
-due) at 70 % of the measured peak and at three times it. Writes a table, results/scaling.json and results/scaling.png.
+Closed loop over concurrency and megapixels, then an open loop (constant arrival rate, timed from the scheduled start
+of each request) at 70 % of the measured peak and at three times it. Writes a table, results/scaling.json and
+results/scaling.png.
 
 Run: ``python -m benchmarks.scaling``.
 """
@@ -15,17 +16,17 @@ import cv2
 import numpy as np
 
 from benchmarks import report
-from benchmarks.http_load import told
+from benchmarks.http_load import summarize
 from benchmarks.load import Target, closed, opened
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (0.3, 1, 4, 10, 24)
 
 
 def plot(curve: dict[int, dict[str, object]]) -> np.ndarray:
-    """Images a second over concurrency as a small bar chart, u8[H,W,3]."""
+    """Return images per second over concurrency as a bar chart, u8[H,W,3]."""
     canvas = np.full((320, 520, 3), 255, np.uint8)
     top = max(float(str(row["images_per_s"])) for row in curve.values())
     for place, (concurrency, row) in enumerate(curve.items()):
@@ -48,22 +49,23 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6)
     args = parser.parse_args()
     facts = report.machine()
-    pictures = {megapixels: jpegs(megapixels) for megapixels in MEGAPIXELS}
+    images = {megapixels: jpegs(megapixels) for megapixels in MEGAPIXELS}
     with served() as server:
         target = Target(server.host, server.port, "/v1/remove")
-        closed(target, pictures[1], 4, 3)
-        by_concurrency = {n: told(closed(target, pictures[1], n, args.seconds)) for n in CONCURRENCY}
-        by_megapixels = {m: told(closed(target, pictures[m], 4, args.seconds)) for m in MEGAPIXELS}
-        peak = statistics.median(closed(target, pictures[1], 8, args.seconds).rate for _ in range(3))
-        steady = opened(target, pictures[1], 0.7 * peak, 3 * args.seconds)
-        flood = opened(target, pictures[1], 3 * peak, 3 * args.seconds)
+        closed(target, images[1], 4, 3)
+        by_concurrency = {n: summarize(closed(target, images[1], n, args.seconds)) for n in CONCURRENCY}
+        by_megapixels = {m: summarize(closed(target, images[m], 4, args.seconds)) for m in MEGAPIXELS}
+        peak = statistics.median(closed(target, images[1], 8, args.seconds).rate for _ in range(3))
+        steady = opened(target, images[1], 0.7 * peak, 3 * args.seconds)
+        flood = opened(target, images[1], 3 * peak, 3 * args.seconds)
     within = sum(1 for _ in flood.latencies) / flood.seconds
     figures = {
         "by_concurrency_1mp": {str(n): row for n, row in by_concurrency.items()},
         "by_megapixels_4_at_once": {str(m): row for m, row in by_megapixels.items()},
         "peak_images_per_s": round(peak, 2),
-        "at_70_percent": told(steady) | {"p95_over_p50": round(steady.percentile(0.95) / steady.percentile(0.5), 2)},
-        "at_3x": told(flood) | {"goodput_over_peak": round(within / peak, 3)},
+        "at_70_percent": summarize(steady)
+        | {"p95_over_p50": round(steady.percentile(0.95) / steady.percentile(0.5), 2)},
+        "at_3x": summarize(flood) | {"goodput_over_peak": round(within / peak, 3)},
     }
     report.write("scaling", "throughput and latency against load", "python -m benchmarks.scaling", facts, figures)
     cv2.imwrite(str(report.RESULTS / "scaling.png"), plot(by_concurrency))

@@ -1,7 +1,7 @@
-"""Sheets for the eye: our cut-outs beside rembg's, same weights, on grey, red and white.
+"""Sheets for visual comparison: cut-outs of this service and of rembg with the same weights, on gray, red and white.
 
-24 varied photos of the benchmark folder, six rows a sheet, written to ``demo/sheets/`` (the photos' licences allow
-looking, not publishing). Rows: the photo; ours on the three grounds; rembg's default on the same.
+24 photos of the benchmark folder, six rows per sheet, written to ``demo/sheets/`` (the photos' licenses do not allow
+publication). Columns: the photo, this service's result on three backgrounds, rembg's default on the same.
 
 Run: ``python -m benchmarks.sheets --data FOLDER --weights FOLDER``, or ``make sheets``.
 """
@@ -18,16 +18,16 @@ import numpy as np
 
 from benchmarks.load import Target, form_target
 from benchmarks.vs_rembg import rembg_served
-from tests.support.served import served
+from tests.support.live_server import served
 
 OUT = Path("demo/sheets")
-GROUNDS = {"grey": (128, 128, 128), "red": (40, 40, 220), "white": (255, 255, 255)}  # BGR
+BACKGROUNDS = {"grey": (128, 128, 128), "red": (40, 40, 220), "white": (255, 255, 255)}  # BGR
 PHOTOS, ROWS = 24, 6
 CELL = 230
 
 
 def cut_out(target: Target, photo: bytes) -> np.ndarray:
-    """u8[H,W,4] BGRA."""
+    """Return u8[H,W,4] BGRA."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=120)
     head, tail = target.wrap
     connection.request("POST", target.path, head + photo + tail, {"Content-Type": target.content_type})
@@ -37,22 +37,22 @@ def cut_out(target: Target, photo: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def on(pixels: np.ndarray, ground: tuple[int, int, int]) -> np.ndarray:
+def on(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
     alpha = pixels[..., 3:].astype(np.float32) / 255
-    return (pixels[..., :3] * alpha + np.float32(ground) * (1 - alpha) + 0.5).astype(np.uint8)
+    return (pixels[..., :3] * alpha + np.float32(background) * (1 - alpha) + 0.5).astype(np.uint8)
 
 
-def cell(picture: np.ndarray) -> np.ndarray:
-    """The picture within CELL x CELL, on a light ground."""
-    scale = CELL / max(picture.shape[:2])
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def cell(image: np.ndarray) -> np.ndarray:
+    """Return the image within CELL x CELL on a light background."""
+    scale = CELL / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     canvas = np.full((CELL, CELL, 3), 235, np.uint8)
     canvas[: small.shape[0], : small.shape[1]] = small[:CELL, :CELL]
     return canvas
 
 
 def chosen(data: Path) -> list[Path]:
-    """Photos spread over the groups of the benchmark, the same at every call."""
+    """Return photos from all groups of the benchmark, the same at every call."""
     listed = json.loads((data / "bench" / "manifest.json").read_text())
     groups: dict[str, list[str]] = {}
     for entry in listed:
@@ -83,7 +83,7 @@ def main() -> int:
             row = [cell(cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR))]
             for target in (ours, theirs):
                 pixels = cut_out(target, photo)
-                row += [cell(on(pixels, ground)) for ground in GROUNDS.values()]
+                row += [cell(on(pixels, background)) for background in BACKGROUNDS.values()]
             rows.append(np.hstack(row))
     for start in range(0, len(rows), ROWS):
         sheet = OUT / f"{args.model}-{start // ROWS + 1}.png"

@@ -1,14 +1,14 @@
-"""Does the service stay level when it is asked for half as much again as it can do, for half an hour?
+"""Stability under 1.5 times the maximum load for half an hour.
 
-Saturation is measured first (closed loop, until the rate of good answers no longer depends on the clients). Then
-requests come at ``--factor`` times that rate, at random moments (exponential gaps), whatever the server does: photos of
-0.3 to 12 megapixels as JPEG, progressive JPEG, PNG and WebP, with several options. Every few seconds resident memory,
-descriptors, threads, processor time, good answers and refusals are read. Verdicts are ratios of the last third of the
-run against its first third, so that a machine that is slow throughout does not matter; good answers are also counted by
-second of the server's own processor time, as others may be at work on the machine.
+The capacity is measured first (closed loop, until the rate of successful responses no longer depends on the clients).
+Then requests arrive at ``--factor`` times that rate at random moments (exponential gaps): photos of 0.3 to 12
+megapixels as JPEG, progressive JPEG, PNG and WebP, with several options. Every few seconds the benchmark records
+resident memory, descriptors, threads, CPU time, successful responses and refusals. Verdicts are ratios of the last
+third of the run to its first third, so that the machine's speed does not matter. Successful responses are also
+counted per second of the server's CPU time, because other processes may use the machine.
 
-A refusal is quick if it takes little time, and honest if its Retry-After is about the time in which those who were in
-the house have been answered; that time is read off the answers that followed.
+A refusal must be fast. Its Retry-After should match the time in which the requests in progress were answered, which
+is calculated from the responses that followed.
 
 Run: ``python -m benchmarks.soak [--minutes 30] [--factor 1.5] [--seed 7]``; writes results/soak.json and soak.png.
 """
@@ -30,24 +30,24 @@ from typing import Any
 
 from benchmarks import mixed_cases, mixed_load, report, soak_plot
 from tests.support import samples
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, request
 
 MEGAPIXELS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 WEIGHTS = (12, 12, 12, 12, 10, 10, 8, 8, 4, 2, 1)
-"""How often each size is sent: mostly what shops have, now and then what a camera writes."""
+"""Frequency of each size: mostly web images, sometimes camera files."""
 TARGETS = ("/v1/remove?size=medium&format=webp", "/v1/remove?format=jpg", "/v1/remove?size=medium", "/v1/remove")
 CLIENTS = 250
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the clients saw; times are seconds since the load began."""
+    """Results of the clients. Times are seconds since the load began."""
 
     good: list[tuple[float, float]] = field(default_factory=list)
-    """(answered at, latency) of each 200."""
+    """(response time, latency) of each 200."""
     refused: list[tuple[float, float, int]] = field(default_factory=list)
-    """(answered at, latency, Retry-After) of each 503; a missing header is 0."""
+    """(response time, latency, Retry-After) of each 503. A missing header is 0."""
     statuses: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -64,7 +64,7 @@ class Sample:
 
 
 def encoded(megapixels: Sequence[float]) -> list[bytes]:
-    """A photo of each size, encodings by turns."""
+    """Return a photo of each size, with alternating encodings."""
     made = []
     for number, size in enumerate(megapixels):
         small = samples.photo(samples.PHOTOS[number % len(samples.PHOTOS)])
@@ -78,7 +78,7 @@ def encoded(megapixels: Sequence[float]) -> list[bytes]:
 
 
 class Load:
-    """Clients with kept-alive connections, and what they see."""
+    """Clients with keep-alive connections, and their results."""
 
     def __init__(self, server: Server, clients: int, begun: float) -> None:
         self.seen = Seen()
@@ -99,29 +99,30 @@ class Load:
             thread.join()
 
     def _work(self) -> None:
-        wire: Wire | None = None
+        connection: RawConnection | None = None
         while (item := self._due.get()) is not None:
-            wire = self._send(wire, *item)
-        if wire is not None:
-            wire.socket.close()
+            connection = self._send(connection, *item)
+        if connection is not None:
+            connection.socket.close()
 
-    def _send(self, wire: Wire | None, message: bytes, due: float) -> Wire | None:
+    def _send(self, connection: RawConnection | None, message: bytes, due: float) -> RawConnection | None:
         status, retry, keep = "no answer", 0, False
-        for fresh in (False, True):  # a kept connection may have been closed as idle: once more, as browsers do
-            reused = wire is not None and not fresh
+        # The server may have closed a kept connection as idle, so retry once as browsers do.
+        for fresh in (False, True):
+            reused = connection is not None and not fresh
             try:
                 if not reused:
-                    wire = Wire(self._server.port, 120)
-                assert wire is not None
-                wire.send(message)
-                answer = wire.answer()
+                    connection = RawConnection(self._server.port, 120)
+                assert connection is not None
+                connection.send(message)
+                answer = connection.read_response()
                 status, retry = str(answer.status), int(answer.headers.get("retry-after", 0))
                 keep = answer.headers.get("connection", "").lower() != "close"
                 break
             except (OSError, http.client.HTTPException) as exc:
                 status = f"no answer: {type(exc).__name__}"
-                if wire is not None:
-                    wire.socket.close()
+                if connection is not None:
+                    connection.socket.close()
                 if not reused:
                     break
         now = time.perf_counter()
@@ -132,26 +133,26 @@ class Load:
             elif status == "503":
                 self.seen.refused.append((now - self._begun, now - due, retry))
         if keep:
-            return wire
-        if wire is not None:
-            wire.socket.close()
+            return connection
+        if connection is not None:
+            connection.socket.close()
         return None
 
 
-def choose(rng: random.Random, pictures: Sequence[bytes], weights: Sequence[float]) -> bytes:
-    return request(rng.choices(pictures, weights)[0], "image/*", rng.choice(TARGETS))
+def choose(rng: random.Random, images: Sequence[bytes], weights: Sequence[float]) -> bytes:
+    return request(rng.choices(images, weights)[0], "image/*", rng.choice(TARGETS))
 
 
 def saturation(
-    server: Server, pictures: Sequence[bytes], weights: Sequence[float], seconds: float, seed: int, clients: int
+    server: Server, images: Sequence[bytes], weights: Sequence[float], seconds: float, seed: int, clients: int
 ) -> float:
-    """Good answers a second from some clients that always have another request."""
+    """Return the successful responses per second of clients that always have another request."""
     begun = time.perf_counter()
     load = Load(server, clients, begun)
     rng = random.Random(seed)
     while time.perf_counter() - begun < seconds:
         if load._due.qsize() < clients:
-            load.put(choose(rng, pictures, weights), time.perf_counter())
+            load.put(choose(rng, images, weights), time.perf_counter())
         else:
             time.sleep(0.005)
     load.finish()
@@ -168,7 +169,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
-        facts = self._server.facts
+        facts = self._server.process_info
         while True:
             used = mixed_load.metrics(self._server)["clearcut_slots_used"]
             with facts.oneshot():
@@ -195,7 +196,7 @@ class Sampler:
 
 def soak(
     server: Server,
-    pictures: Sequence[bytes],
+    images: Sequence[bytes],
     weights: Sequence[float],
     seconds: float,
     *,
@@ -206,7 +207,7 @@ def soak(
     seed: int = 7,
     clients: int = CLIENTS,
 ) -> dict[str, Any]:
-    saturated = saturation(server, pictures, weights, measure_s, seed, measure_clients)
+    saturated = saturation(server, images, weights, measure_s, seed, measure_clients)
     before = mixed_load.footprint(server)
     rng = random.Random(seed + 1)
     begun = due = time.perf_counter()
@@ -215,7 +216,7 @@ def soak(
         while due - begun < seconds:
             due += rng.expovariate(factor * saturated)
             time.sleep(max(0.0, due - time.perf_counter()))
-            load.put(choose(rng, pictures, weights), due)
+            load.put(choose(rng, images, weights), due)
         ended = time.perf_counter() - begun
     load.finish()
     after = mixed_load.footprint(server)
@@ -270,7 +271,7 @@ def _share(values: Sequence[float], share: float) -> float:
 
 
 def _refusals(seen: Seen, capacity: int) -> dict[str, Any]:
-    """How quick they were, and how Retry-After compares with the time until ``capacity`` answers had been given."""
+    """Return how fast refusals were, and Retry-After relative to the time until ``capacity`` responses were sent."""
     answered = sorted(at for at, _ in seen.good)
     ratios, waits = [], []
     for at, _, retry in seen.refused:
@@ -292,7 +293,7 @@ def _refusals(seen: Seen, capacity: int) -> dict[str, Any]:
 
 
 def _counts(seen: Seen, course: Sequence[Sample]) -> list[tuple[int, int]]:
-    """(good, refused) since the sample before."""
+    """Return (successful, refused) responses since the previous sample."""
     good, refused = sorted(at for at, _ in seen.good), sorted(at for at, _, _ in seen.refused)
     counts, last = [], (0, 0)
     for each in course:
@@ -303,7 +304,7 @@ def _counts(seen: Seen, course: Sequence[Sample]) -> list[tuple[int, int]]:
 
 
 def verdicts(result: dict[str, Any]) -> dict[str, float]:
-    """Last third over first third; 1 is level."""
+    """Return the last third over the first third. 1 is stable."""
     first, _, last = result["thirds"]
     names = ("rss_mib", "rss_mib_max", "descriptors", "threads", "good_per_s", "good_per_cpu_s", "refused_p95_ms")
     return {name: round(last[name] / first[name], 3) if first[name] else 1.0 for name in names}
@@ -316,13 +317,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     facts = report.machine()
-    pictures = encoded(MEGAPIXELS)
+    images = encoded(MEGAPIXELS)
     with served() as server:
-        result = soak(server, pictures, WEIGHTS, args.minutes * 60, factor=args.factor, seed=args.seed)
+        result = soak(server, images, WEIGHTS, args.minutes * 60, factor=args.factor, seed=args.seed)
     ratios = verdicts(result)
     report.write(
         "soak",
-        "level for half an hour at half as much again as it can do?",
+        "stability for half an hour at 1.5 times the capacity",
         f"python -m benchmarks.soak --minutes {args.minutes:g} --factor {args.factor:g} --seed {args.seed}",
         facts,
         {"note": "clients and server share the machine, which others used meanwhile", "ratios": ratios, **result},
@@ -331,9 +332,9 @@ def main() -> int:
     for name in ("saturation_per_s", "offered_per_s", "answers", "thirds", "refusals", "at_rest"):
         print(f"{name:<20}{result[name]}")
     print(f"{'last third / first':<20}{ratios}")
-    odd = {status: count for status, count in result["answers"].items() if status not in ("200", "503")}
-    print(f"{'neither 200 nor 503':<20}{odd or 'none'}")
-    return 1 if odd else 0
+    unexpected = {status: count for status, count in result["answers"].items() if status not in ("200", "503")}
+    print(f"{'neither 200 nor 503':<20}{unexpected or 'none'}")
+    return 1 if unexpected else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The course of a soak as a picture: memory, descriptors and threads, answers and refusals against minutes."""
+"""Chart of a soak run: memory, descriptors, threads and responses over minutes."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _panel(canvas: np.ndarray, top: int, title: str, x: np.ndarray, lines: Seque
     for share in (0.0, 0.5, 1.0):
         _text(canvas, f"{most * share:.0f}", (8, int(top + HIGH * (1 - share)) + 4))
     _text(canvas, f"{x[-1]:.1f} min", (LEFT + WIDE - 55, top + HIGH + 15))
-    for line, colour in zip(lines, INK, strict=False):
+    for line, color in zip(lines, INK, strict=False):
         points = np.stack([LEFT + x / max(x[-1], 1e-9) * WIDE, top + HIGH * (1 - line / most)], axis=1)
-        cv2.polylines(canvas, [points.round().astype(np.int32)], False, colour, 1, cv2.LINE_AA)
+        cv2.polylines(canvas, [points.round().astype(np.int32)], False, color, 1, cv2.LINE_AA)
 
 
 def _text(canvas: np.ndarray, text: str, at: tuple[int, int]) -> None:

@@ -1,7 +1,7 @@
-"""How long from starting the process to ``/readyz`` answering 200?
+"""Time from the start of the process until ``/readyz`` returns 200.
 
-Five warm starts, after one that is not counted and fills the file cache. Between asking and asking again lie 5 ms:
-the result is at most that much too long.
+Five warm starts, after one uncounted start that fills the file cache. The probe waits 5 ms between requests, so the
+result is at most 5 ms too long.
 
 Run: ``python -m benchmarks.startup``; writes results/startup.json.
 """
@@ -13,7 +13,7 @@ import statistics
 import time
 
 from benchmarks import report
-from tests.support.served import Server, started
+from tests.support.live_server import Server, started
 
 STARTS = 5
 TARGET_S = 3.0
@@ -29,7 +29,7 @@ def ready(server: Server) -> bool:
 
 
 def start() -> dict[str, float]:
-    """Seconds from the start of the process to listening, and to ready."""
+    """Return the seconds from the start of the process to listening, and to ready."""
     begun = time.perf_counter()
     with started() as server:
         server.listening()
@@ -49,7 +49,7 @@ def main() -> int:
     each = [round(run["ready_s"], 3) for run in runs]
     report.write(
         "startup",
-        "from starting the process to /readyz answering 200",
+        "time from the start of the process until /readyz returns 200",
         "python -m benchmarks.startup",
         facts,
         {"median": median, "target_s": TARGET_S, "runs_ready_s": each},

@@ -1,10 +1,10 @@
-"""One table and one picture of all that is stored, and a comparison with what was stored before.
+"""One table and one chart of all stored results, and a comparison with earlier results.
 
     python -m benchmarks.summary            # the table, and results/summary.png
     python -m benchmarks.summary --check    # against the last commit's results; exit 1 on a loss of over 10 %
 
-Only figures that are ratios or bytes are compared: they mean the same on any machine. ``make bench-check`` runs the
-benchmarks that take a minute or two before; others are compared as they lie there.
+Only figures that are ratios or bytes are compared, because they mean the same on any machine. ``make bench-check``
+first runs the benchmarks that take a minute or two. The others are compared as stored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORST_LOSS = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number out of a stored result."""
+    """One number of a stored result."""
 
     what: str
     file: str
@@ -80,14 +80,14 @@ def stored(file: str) -> Mapping[str, Any] | None:
 
 
 def committed(file: str) -> Mapping[str, Any] | None:
-    """The result in the last commit; None where there is none, or no git."""
+    """Return the result in the last commit, or None without a result or without git."""
     name = f"HEAD:benchmarks/results/{file}.json"
     shown = subprocess.run(["git", "show", name], cwd=ROOT, capture_output=True, text=True, check=False)
     return json.loads(shown.stdout) if shown.returncode == 0 else None
 
 
 def gain(figure: Figure, now: float, before: float) -> float:
-    """How many times better than before: above 1 is a gain whichever way the figure points."""
+    """Return how many times better than before. Above 1 is a gain in either direction of the figure."""
     if now <= 0 or before <= 0:
         return 1.0
     return now / before if figure.higher_is_better else before / now
@@ -103,14 +103,14 @@ def losses(now: Mapping[Figure, float | None], before: Mapping[Figure, float | N
 
 
 def plot(values: Mapping[Figure, float | None]) -> np.ndarray:
-    """Each figure that has a target as a bar: how many times the target, u8[H,W,3]; the line is the target."""
+    """Return a bar chart u8[H,W,3] of each figure with a target. The line marks the target."""
     rows = [(f, gain(f, v, f.target)) for f, v in values.items() if v is not None and f.target is not None]
     canvas = np.full((30 + 26 * len(rows), 900, 3), 255, np.uint8)
     full, left = 300, 420
     for place, (figure, share) in enumerate(rows):
         top = 12 + 26 * place
-        colour = (120, 160, 60) if share >= 1 else (60, 90, 220)
-        cv2.rectangle(canvas, (left, top), (left + round(full * min(share, 1.5)), top + 18), colour, -1)
+        color = (120, 160, 60) if share >= 1 else (60, 90, 220)
+        cv2.rectangle(canvas, (left, top), (left + round(full * min(share, 1.5)), top + 18), color, -1)
         cv2.putText(canvas, figure.what, (8, top + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         text = f"{values[figure]:g}"
         cv2.putText(canvas, text, (left + 6, top + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255,) * 3, 1, cv2.LINE_AA)

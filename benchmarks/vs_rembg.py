@@ -1,8 +1,8 @@
-"""How many images a second, and how quickly one, against rembg's own server on the same machine, weights and photos?
+"""Throughput and latency beside rembg's own server on the same machine, weights and photos.
 
-Both servers run side by side and are loaded in turns, A B A B, so that a slow minute hits both; the figure is the
-median of the ratios of neighbouring turns. rembg is installed at a pinned version into an environment of its own under
-``.cache/``. JPEG in, PNG out, full size, the client included.
+Both servers run at the same time and are loaded alternately, A B A B, so that other load affects both. The figure is
+the median of the ratios of neighboring turns. rembg is installed at a pinned version into its own environment under
+``.cache/``. JPEG in, PNG out, full size, including the client.
 
 Run: ``python -m benchmarks.vs_rembg --weights FOLDER`` with u2netp.onnx in FOLDER; writes results/vs_rembg.json.
 """
@@ -24,11 +24,11 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.load import Target, closed, form_target
 from benchmarks.photos import jpegs
-from tests.support.served import served
+from tests.support.live_server import served
 
 REMBG = "rembg[cpu,cli]==2.0.86"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".cache" / "rembg"
-WORK = {  # name: (model, precision, megapixels, concurrency, figure, what is asked for)
+WORK = {  # name: (model, precision, megapixels, concurrency, figure, target)
     "u2netp, 1 MP, 8 at once": ("u2netp", "fp32", 1, 8, "rate", 1.45),
     "u2netp, 10 MP, 4 at once": ("u2netp", "fp32", 10, 4, "rate", 3.0),
     "u2netp, 10 MP, one at a time: latency": ("u2netp", "fp32", 10, 1, "latency", 0.28),
@@ -39,7 +39,7 @@ WORK = {  # name: (model, precision, megapixels, concurrency, figure, what is as
 
 
 def installed() -> Path:
-    """rembg's command, in an environment of its own."""
+    """Return rembg's command, in its own environment."""
     command = ENVIRONMENT / "bin" / "rembg"
     if not command.exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
@@ -49,7 +49,7 @@ def installed() -> Path:
 
 @contextmanager
 def rembg_served(weights: Path) -> Iterator[Target]:
-    """rembg's server with u2netp, warmed; it answers one picture before it is handed over."""
+    """Run rembg's server with u2netp, and yield it after its first response."""
     home = ENVIRONMENT / "models"
     home.mkdir(exist_ok=True)
     shutil.copyfile(weights / "u2netp.onnx", home / "u2netp.onnx")
@@ -72,14 +72,14 @@ def rembg_served(weights: Path) -> Iterator[Target]:
         server.wait(30)
 
 
-def compare(ours: Target, theirs: Target, megapixels: float, concurrency: int, turns: int, seconds: float) -> dict:
-    pictures = jpegs(megapixels)
+def compare(ours: Target, theirs: Target, megapixels: float, concurrency: int, rounds: int, seconds: float) -> dict:
+    images = jpegs(megapixels)
     for target in (ours, theirs):
-        check = closed(target, pictures, 1, 0)
+        check = closed(target, images, 1, 0)
         assert check.statuses == {200: 1}, check.statuses
     rates, latencies = [], []
-    for _ in range(turns):
-        pair = [closed(target, pictures, concurrency, seconds) for target in (ours, theirs)]
+    for _ in range(rounds):
+        pair = [closed(target, images, concurrency, seconds) for target in (ours, theirs)]
         assert all(set(load.statuses) == {200} for load in pair), [load.statuses for load in pair]
         rates.append([load.rate for load in pair])
         latencies.append([load.percentile(0.5) for load in pair])
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument(
         "--weights", type=Path, required=True, help="folder with u2netp.onnx, and u2netp.int8.onnx if there is one"
     )
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12)
     args = parser.parse_args()
     facts = report.machine()
@@ -110,16 +110,16 @@ def main() -> int:
             environ = {"model": model, "model_dir": str(args.weights.resolve())} if model else {}
             with served(precision=precision, **environ) as server:
                 ours = form_target(server.host, server.port, "/v1/remove", "image_file", {})
-                for name, (*wanted, megapixels, concurrency, figure, target) in WORK.items():
-                    if wanted != [model, precision]:
+                for name, (*target, megapixels, concurrency, figure, target) in WORK.items():
+                    if target != [model, precision]:
                         continue
-                    row = compare(ours, theirs, megapixels, concurrency, args.turns, args.seconds)
+                    row = compare(ours, theirs, megapixels, concurrency, args.rounds, args.seconds)
                     ratio = row[f"{figure}_ratio"]
                     met = ratio >= target if figure == "rate" else ratio <= target
                     rows[name] = row | {"figure": figure, "target": target, "met": met}
                     print(f"{name:<42}{figure} ratio {ratio:<7} target {target:<6}{'met' if met else 'missed'}  {row}")
     report.write(
-        "vs_rembg", "against rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
+        "vs_rembg", "relative to rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
         {"rembg": REMBG, "work": rows},
     )  # fmt: skip
     return 0

@@ -1,3 +1,3 @@
-"""Clearcut: a photo in, a clean cut-out back, in one synchronous HTTP call."""
+"""Clearcut: self-hosted background removal over HTTP."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,12 @@
-"""How much of a bounded resource one account may hold: the waiting jobs, the stored bytes, the stored responses."""
+"""The share of a bounded resource that one account may hold: waiting jobs, stored bytes or stored responses."""
 
 from __future__ import annotations
 
 SHARE = 3
-"""An account may hold this many times what is free. One account alone gets three quarters, two get three sevenths each;
-whatever they do, part of the resource is free for the next account."""
+"""Maximum ratio of the amount that an account holds to the free amount. One account alone gets three quarters, and two
+accounts get three sevenths each. Part of the resource therefore stays free for the next account."""
 
 
 def exceeds_share(own: int, free: int) -> bool:
-    """Whether an account that holds ``own`` has more than its share while ``free`` is held by nobody."""
+    """Return whether an account that holds ``own`` has more than its share while ``free`` is unused."""
     return own > SHARE * free

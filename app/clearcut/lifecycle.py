@@ -1,10 +1,10 @@
-"""STARTING > READY > DRAINING > STOPPED, or FAILED: what the process may promise, and to whom.
+"""States of the process: STARTING, READY, DRAINING, STOPPED, or FAILED.
 
-STARTING   alive, not ready; work is refused with 503 and Retry-After
-READY      everything is served
-DRAINING   not ready; after the drain delay new work is refused, accepted work is finished
-STOPPED    nothing is served
-FAILED     not alive: an inference thread is gone or stuck; the supervisor should replace the process
+STARTING   alive, not ready; requests are rejected with 503 and Retry-After
+READY      requests are accepted
+DRAINING   not ready; after the drain delay new requests are rejected, and accepted requests are finished
+STOPPED    no requests are accepted
+FAILED     not alive: an inference thread has ended or hangs; the supervisor must replace the process
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class State(Enum):
     FAILED = "failed"
 
 
-_ALLOWED = {
+_TRANSITIONS = {
     State.STARTING: {State.READY, State.DRAINING, State.STOPPED, State.FAILED},
     State.READY: {State.DRAINING, State.FAILED, State.STOPPED},
     State.DRAINING: {State.STOPPED, State.FAILED},
@@ -33,18 +33,23 @@ _ALLOWED = {
 
 
 class Lifecycle:
-    """The state and its rules. Only the event loop's thread changes it."""
+    """The current state and the permitted transitions. Only the event loop's thread changes the state."""
 
     def __init__(self, on_change: Callable[[State], None] | None = None) -> None:
         self._on_change = on_change
         self.state = State.STARTING
         self.why = ""
         self.refusing = False
-        """While draining: whether the drain delay is over and new work is turned away."""
+        """True once the drain delay is over and new requests are rejected."""
 
     def to(self, state: State, why: str = "") -> bool:
-        """Move on; a step that the rules do not know is ignored, and False is returned."""
-        if state not in _ALLOWED[self.state]:
+        """Change the state and return True; ignore a transition that is not permitted and return False.
+
+        Args:
+            state: the new state.
+            why: the reason, for log lines.
+        """
+        if state not in _TRANSITIONS[self.state]:
             return False
         self.state, self.why = state, why
         if self._on_change is not None:
@@ -53,17 +58,19 @@ class Lifecycle:
 
     @property
     def ready(self) -> bool:
+        """True while the service accepts new requests and is not draining."""
         return self.state is State.READY
 
     @property
     def alive(self) -> bool:
+        """False if the process must be replaced."""
         return self.state is not State.FAILED
 
     def admit(self) -> None:
-        """Pass if new work may begin.
+        """Return if a new request may start.
 
         Raises:
-            Starting, Draining, Failed: it may not; each carries its Retry-After.
+            Starting, Draining, Failed: the state does not permit new requests. Each error has its own Retry-After.
         """
         match self.state:
             case State.READY:

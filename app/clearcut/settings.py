@@ -1,26 +1,23 @@
 """Every ``CLEARCUT_*`` variable, declared once: name, type, default, bounds and description.
 
-The environment is read when ``load()`` is called, never at import. The table in
-``docs/configuration.md`` is generated from this file (``make docs``) and a test compares the two.
+``clearcut.environment`` reads the variables. ``make docs`` generates the table in ``docs/configuration.md`` from this
+file, and a test compares the two.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-
-from .errors import StartupError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 PREFIX = "CLEARCUT_"
 MIB = 1024 * 1024
 
 
 class Settings(BaseModel):
+    """The configuration of one process."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     # listening sockets
@@ -284,55 +281,11 @@ class Settings(BaseModel):
         65, gt=0, le=900, description="Maximum time after that delay for accepted requests to finish, seconds."
     )
 
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.buckets.split(",")) if self.buckets else ()
-
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Minimum severity of log lines."
     )
 
-
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment; all faults are reported together, each naming its variable.
-
-    Raises:
-        StartupError: a variable is malformed, out of range, or unknown (with a suggestion).
-    """
-    settings, faults = read(environ)
-    if faults:
-        raise StartupError("; ".join(faults))
-    return settings
-
-
-def read(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
-    """(the settings, with the default wherever a variable is at fault; the faults, each naming its variable)."""
-    env = os.environ if environ is None else environ
-    given = {
-        name[len(PREFIX) :].lower(): value
-        for name, value in env.items()
-        if name.upper().startswith(PREFIX) and value != ""
-    }
-    faults = [
-        f"{PREFIX}{name.upper()}: unknown setting{_hint(name)}" for name in given if name not in Settings.model_fields
-    ]
-    known = {name: value for name, value in given.items() if name in Settings.model_fields}
-    try:
-        return Settings.model_validate(known), faults
-    except ValidationError as exc:
-        wrong = {str(err["loc"][0]) for err in exc.errors()}
-        faults += [
-            f"{PREFIX}{str(err['loc'][0]).upper()}: {err['msg']}{_got(str(err['loc'][0]), err['input'])}"
-            for err in exc.errors()
-        ]
-    return Settings.model_validate({name: value for name, value in known.items() if name not in wrong}), faults
-
-
-def _got(name: str, value: object) -> str:
-    """The value that was given, unless it is a secret or may hold a password."""
-    return "" if "secret" in name or name.endswith(("_url", "_endpoint")) else f" (got {value!r})"
-
-
-def _hint(name: str) -> str:
-    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    return f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        """The batch sizes in ``buckets``; empty if they are to be measured."""
+        return tuple(int(size) for size in self.buckets.split(",")) if self.buckets else ()

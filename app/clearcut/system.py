@@ -1,19 +1,23 @@
-"""What this machine, or the container around us, allows."""
+"""CPU and memory limits of the machine or container, free ports, and settings of the C allocator."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
-_KEEP = 1 << 30
-_GROW_BY = 64 << 20
+_RETAINED_BYTES = 1 << 30
+_GROWTH_BYTES = 64 << 20
 
 
 def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes this process may use: the control group's limit (v2, then v1) if that is below the machine's memory."""
+    """Return the bytes of memory that this process may use.
+
+    The result is the limit of the control group (v2, then v1) if it is below the machine's memory.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
@@ -26,7 +30,7 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def memory_used(statm: Path = Path("/proc/self/statm")) -> int:
-    """Bytes of memory that this process has in use now; 0 where the system does not say."""
+    """Return the resident memory of this process in bytes; 0 if the system does not report it."""
     try:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
@@ -34,41 +38,63 @@ def memory_used(statm: Path = Path("/proc/self/statm")) -> int:
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc hand freed picture buffers to the next picture instead of to the system; whether that could be set.
+    """Let glibc reuse freed image buffers instead of returning them to the system; return whether that succeeded.
 
-    By default a buffer of a megabyte or more is mapped and unmapped each time, and every page of it faults anew: at 10
-    megapixels that was a quarter of a request's CPU time. One arena, so that any thread's buffers serve any other and
-    ``give_back_memory`` can return all of them. To be called before other threads start; see mallopt(3).
+    By default glibc maps and unmaps each large buffer, which causes a page fault for each of its pages: a quarter of
+    the CPU time of a 10-megapixel request. One arena lets all threads share the freed buffers, and lets
+    ``release_free_memory`` return all of them. Call this before other threads start. Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # not glibc: its defaults stand
+    if mallopt is None:  # not glibc
         return False
-    wanted = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: _KEEP, _M_TRIM_THRESHOLD: _KEEP, _M_TOP_PAD: _GROW_BY}
-    return bool(min(mallopt(name, value) for name, value in wanted.items()))
+    options = {
+        _M_ARENA_MAX: 1,
+        _M_MMAP_THRESHOLD: _RETAINED_BYTES,
+        _M_TRIM_THRESHOLD: _RETAINED_BYTES,
+        _M_TOP_PAD: _GROWTH_BYTES,
+    }
+    return bool(min(mallopt(name, value) for name, value in options.items()))
 
 
-def give_back_memory() -> None:
-    """Return every free page to the system (malloc_trim(3)); takes milliseconds, without the GIL."""
+def release_free_memory() -> None:
+    """Return every free page to the system (malloc_trim(3)). This takes milliseconds and releases the GIL."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def cpu_quota(root: Path = Path("/")) -> int:
-    """CPUs to size thread pools by, at least 1.
+def listen_error(host: str, port: int) -> str | None:
+    """Return why a server cannot listen on ``host`` and ``port`` now, or None if it can."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                trial.bind(address)
+                trial.listen(1)
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return None
 
-    A fractional quota is rounded down: a thread more than the quota would be throttled for part of every period.
-    Sources: sched_setaffinity(2); kernel docs admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc (cgroup v1).
+
+def cpu_quota(root: Path = Path("/")) -> int:
+    """Return the number of CPUs that this process may use, at least 1.
+
+    A fractional quota is rounded down, because a thread beyond the quota is throttled in every period. Sources:
+    sched_setaffinity(2); kernel docs admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc (cgroup v1).
 
     Args:
-        root: where ``proc`` and ``sys`` are looked for; tests give a made-up tree.
+        root: folder that contains ``proc`` and ``sys``; tests use another one.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min([allowed, *_quotas(root)])))
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min([affinity, *_quotas(root)])))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Every quota that applies: the own group's and its ancestors', in CPUs."""
+    """Yield the quotas of this process's control group and of the parents of that group, in CPUs."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -77,20 +103,23 @@ def _quotas(root: Path) -> Iterator[float]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            for group in _upwards(mounts, path):
+            for group in _ancestors(mounts, path):
                 quota = _read(group / "cpu.max")
                 if len(quota) == 2 and quota[0] != "max":
                     yield float(quota[0]) / float(quota[1])
         elif "cpu" in controllers.split(","):
             for mount in (mounts / controllers, mounts / "cpu"):
-                for group in _upwards(mount, path):
+                for group in _ancestors(mount, path):
                     quota = _read(group / "cpu.cfs_quota_us") + _read(group / "cpu.cfs_period_us")
                     if len(quota) == 2 and float(quota[0]) > 0:
                         yield float(quota[0]) / float(quota[1])
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """``mount/path`` and its parents down to ``mount``. In a container the path may be the host's and not be there."""
+def _ancestors(mount: Path, path: str) -> Iterator[Path]:
+    """Yield ``mount/path`` and its parents down to ``mount``.
+
+    In a container the path may be that of the host and not exist.
+    """
     group = mount / path.lstrip("/")
     yield group
     while group != mount:

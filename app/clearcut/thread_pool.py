@@ -1,7 +1,8 @@
-"""A fixed pool of threads for pixel work that finishes what is begun before it begins more.
+"""A fixed pool of threads for pixel work that finishes started requests before it starts others.
 
-First come, first served would decode every waiting picture before the first one is encoded: all of them would sit in
-memory, and the first answer would be as late as the last. Work nearest to its answer goes first, in order of arrival.
+In order of arrival, the pool would decode every waiting image before it encodes the first one: all images would be in
+memory at once, and the first response would be as late as the last. Tasks closest to a response therefore run first,
+and tasks of equal priority run in order of arrival.
 """
 
 from __future__ import annotations
@@ -21,56 +22,59 @@ T = TypeVar("T")
 
 
 class Priority(IntEnum):
-    """How near a piece of work is to its request's answer; the lower goes first."""
+    """Order of tasks in the pool; the lowest value runs first."""
 
-    FINISH = 0
-    LOOK = 1
-    """Reading a header: cheap, and may refuse the request."""
-    BEGIN = 2
+    POSTPROCESS = 0
+    """Refine, compose and encode: the task that produces a response."""
+    PROBE = 1
+    """Read the header of an image: fast, and can reject the request."""
+    PREPROCESS = 2
+    """Decode an image and prepare the model input."""
 
 
 class ThreadPool(Executor):
-    """Threads start at once and live until ``shutdown``; they are daemons, since C code cannot be interrupted."""
+    """Threads that start at once and run until ``shutdown``. They are daemons, because C code cannot be interrupted."""
 
     def __init__(self, workers: int, nice: int = 0) -> None:
         """
         Args:
-            nice: how far the threads stand back for others' when the processors are short, 0 to 19 (Linux only).
+            workers: number of threads.
+            nice: niceness of the threads, 0 to 19. Linux only: elsewhere it would apply to the whole process.
         """
-        self._nice = nice if sys.platform == "linux" else 0  # elsewhere the whole process would be
-        self._order = itertools.count()
+        self._nice = nice if sys.platform == "linux" else 0
+        self._sequence = itertools.count()
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()
         self._closed = False
         for number in range(workers):
-            threading.Thread(target=self._work, name=f"pixels-{number}", daemon=True).start()
+            threading.Thread(target=self._run_tasks, name=f"pixels-{number}", daemon=True).start()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As every executor; small work on the way in."""
-        return self.put(Priority.LOOK, partial(fn, *args, **kwargs))
+        """Schedule ``fn(*args, **kwargs)`` with ``Priority.PROBE``; see ``concurrent.futures.Executor``."""
+        return self.put(Priority.PROBE, partial(fn, *args, **kwargs))
 
-    def put(self, rank: Priority, work: Callable[[], T]) -> Future[T]:
-        """A future of ``work()``; one that is cancelled before its turn never runs.
+    def put(self, priority: Priority, work: Callable[[], T]) -> Future[T]:
+        """Schedule ``work()`` and return its future.
 
-        It is cancelled at once if the pool is closed, as those were that waited then: whoever comes a moment later is
-        told the same.
+        A future that is cancelled before its task starts never runs. In a closed pool the future is cancelled at once,
+        like those that were waiting when the pool was closed.
         """
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
                 future.cancel()
                 return future
-            heapq.heappush(self._waiting, (rank, next(self._order), future, work))
+            heapq.heappush(self._waiting, (priority, next(self._sequence), future, work))
             self._changed.notify()
         return future
 
     @property
     def depth(self) -> int:
-        """Pieces of work that wait for a thread."""
+        """Number of tasks that wait for a thread."""
         return len(self._waiting)
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
-        """Cancel what waits and let the threads end after what they are at; neither is open to choice."""
+        """Cancel waiting tasks and end each thread after its current task. Both arguments are ignored."""
         with self._changed:
             self._closed = True
             waiting, self._waiting = self._waiting, []
@@ -78,7 +82,7 @@ class ThreadPool(Executor):
         for _, _, future, _ in waiting:
             future.cancel()
 
-    def _work(self) -> None:
+    def _run_tasks(self) -> None:
         if self._nice:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         while True:
@@ -93,4 +97,4 @@ class ThreadPool(Executor):
                     future.set_result(work())
                 except BaseException as exc:
                     future.set_exception(exc)
-            del future, work  # an idle thread keeps no picture alive
+            del future, work  # an idle thread must not keep an image in memory

@@ -1,7 +1,7 @@
-"""Geometry and light: what happens to one picture, and to one object set into another scene.
+"""Geometric and photometric augmentation of one image, and of an object pasted into another scene.
 
-Everything works on small uint8/float32 arrays with OpenCV; a sample costs a few milliseconds.
-All randomness comes from the generator handed in.
+The functions work on small uint8 and float32 arrays with OpenCV. A sample takes a few milliseconds. All randomness
+comes from the generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Rng = np.random.Generator
 
 
 def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1) -> U8:
-    """A random crop, squash, turn and mirror of a whole picture: u8[H,W,4] -> u8[S,S,4].
+    """Return a random crop, stretch, rotation and mirroring of a whole image: u8[H,W,4] to u8[S,S,4].
 
-    Most draws stay near the whole frame, because that is what the service sees.
+    Most samples show nearly the whole frame, because the service sees whole frames.
     """
     h, w = rgba.shape[:2]
     scale = high - (high - low) * rng.beta(1.2, 1.8)
@@ -31,12 +31,12 @@ def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1)
         turn += rng.choice([0.5, 1.0, 1.5]) * np.pi
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(turn), np.sin(turn)
-    # Output pixel -> input pixel, so the crop, the turn and the squash are one interpolation.
+    # Output pixel to input pixel, so that crop, rotation and stretch are one interpolation.
     ax, ay = mirror * crop_w / size, crop_h / size
     matrix = np.array([[cos * ax, -sin * ay, 0], [sin * ax, cos * ay, 0]])
     matrix[:, 2] = (cx, cy) - matrix[:, :2] @ (size / 2, size / 2)
     shrink = max(crop_w, crop_h) / size
-    if shrink > 1.5:  # plain bilinear would alias where inference averages areas
+    if shrink > 1.5:  # plain bilinear sampling would alias where inference averages areas
         rgba = cv2.resize(rgba, None, fx=1.25 / shrink, fy=1.25 / shrink, interpolation=cv2.INTER_AREA)
         matrix = np.diag([rgba.shape[1] / w, rgba.shape[0] / h]) @ matrix
     return cv2.warpAffine(
@@ -47,14 +47,13 @@ def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1)
 def place(
     rgba: U8, box: tuple[int, int, int, int], size: int, rng: Rng, *, reach: tuple[float, float] = (0.35, 1.4)
 ) -> U8:
-    """Set one object somewhere into an empty square: u8[H,W,4] -> u8[S,S,4], alpha 0 outside.
+    """Place one object into an empty square: u8[H,W,4] to u8[S,S,4], alpha 0 outside.
 
-    An object cut off at the bottom of its own picture (a half-length figure) stays on the bottom
-    edge; a floating half person teaches nothing that happens.
+    An object that is cut off at the bottom of its own image stays at the bottom border.
     """
     left, top, right, bottom = box
     width, height = max(right - left, 1), max(bottom - top, 1)
-    aspect = np.exp(rng.uniform(-0.45, 0.45))  # of the picture that is squashed to the square
+    aspect = np.exp(rng.uniform(-0.45, 0.45))  # of the image that is resized to the square
     target = size * (reach[0] + (reach[1] - reach[0]) * rng.beta(1.6, 1.4))  # close-ups are common
     fx = target / max(width, height) / np.sqrt(aspect)
     fy = target / max(width, height) * np.sqrt(aspect)
@@ -67,7 +66,7 @@ def place(
     at = np.array([size / 2 + rng.uniform(-1, 1) * slack_x, size / 2 + rng.uniform(-1, 1) * slack_y])
     if grounded:
         at[1] = size - span_y / 2 + 1
-    elif rng.random() < 0.6:  # objects mostly stand in the lower half
+    elif rng.random() < 0.6:  # objects are mostly in the lower half
         at[1] += rng.uniform(0, 0.5) * max(size - span_y, 0) / 2
     offset = at - matrix @ ((left + right) / 2, (top + bottom) / 2)
     return cv2.warpAffine(
@@ -80,10 +79,10 @@ def place(
 
 
 def clean_edge(layer: U8, rng: Rng) -> tuple[F32, F32]:
-    """Pull the object's own colours outwards over its edge, and soften or tighten the edge.
+    """Extend the object's colors outwards over its edge, and soften or tighten the edge.
 
-    u8[S,S,4] -> colours f32[S,S,3] in 0..255, alpha f32[S,S,1] in 0..1. Without this every pasted
-    object wears a thin rim of its old background, and the network learns to look for rims.
+    u8[S,S,4] to colors f32[S,S,3] in 0..255 and alpha f32[S,S,1] in 0..1. Without this every pasted object keeps a
+    thin border of its old background, and the network learns to look for it.
     """
     alpha = layer[..., 3].astype(np.float32) / 255
     if rng.random() < 0.5:
@@ -99,7 +98,7 @@ def clean_edge(layer: U8, rng: Rng) -> tuple[F32, F32]:
 
 
 def match_colour(colour: F32, alpha: F32, scene: F32, amount: float) -> F32:
-    """Move the object's mean and spread per channel towards the scene's (Reinhard et al. 2001)."""
+    """Move the object's mean and standard deviation per channel towards the scene's (Reinhard et al. 2001)."""
     step = max(1, scene.shape[0] // 48)
     inside = alpha[::step, ::step, 0] > 0.5
     if inside.sum() < 8:
@@ -112,17 +111,17 @@ def match_colour(colour: F32, alpha: F32, scene: F32, amount: float) -> F32:
 
 
 def shadow(alpha: F32, rng: Rng) -> F32:
-    """A soft shadow of the object: f32[S,S,1] in 0..1 -> darkening factor f32[S,S,1] in 0..1."""
+    """Return the soft shadow of an object: f32[S,S,1] in 0..1 to a darkening factor f32[S,S,1] in 0..1."""
     size = alpha.shape[0]
     half = cv2.resize(alpha[..., 0], (size // 2, size // 2), interpolation=cv2.INTER_AREA)
     rows = np.flatnonzero(half.max(axis=1) > 0.3)
     if not len(rows):
         return np.ones_like(alpha)
     foot = float(rows[-1])
-    if rng.random() < 0.6:  # lying on the ground: squashed towards the foot and sheared
+    if rng.random() < 0.6:  # on the floor: compressed towards the base and sheared
         flat, shear = rng.uniform(0.05, 0.5), rng.normal(0, 0.6)
         matrix = np.array([[1, -shear, shear * foot], [0, flat, foot * (1 - flat)]])
-    else:  # on a wall behind
+    else:  # on a wall behind the object
         dx, dy = rng.normal(0, 0.05 * size, 2) / 2
         matrix = np.array([[1, 0, dx], [0, 1, abs(dy)]])
     cast = cv2.warpAffine(half, matrix, half.shape[::-1])
@@ -132,11 +131,11 @@ def shadow(alpha: F32, rng: Rng) -> F32:
 
 
 def merge(scene: F32, seen: F32, layer: U8, rng: Rng) -> tuple[F32, F32]:
-    """Lay an object over a scene: (f32[S,S,3], alpha so far f32[S,S,1]) -> the same, updated."""
+    """Blend an object over a scene: (f32[S,S,3], alpha so far f32[S,S,1]) to the same, updated."""
     colour, alpha = clean_edge(layer, rng)
     if rng.random() < 0.35:
         colour = match_colour(colour, alpha, scene, rng.uniform(0.2, 0.8))
-    if rng.random() < 0.25:  # one side in the light
+    if rng.random() < 0.25:  # one side is lit
         ramp = np.linspace(-1, 1, scene.shape[1], dtype=np.float32) * rng.normal(0, 0.25)
         colour = colour * (1 + (ramp[None, :, None] if rng.random() < 0.6 else ramp[:, None, None]))
     if rng.random() < 0.6:
@@ -145,7 +144,7 @@ def merge(scene: F32, seen: F32, layer: U8, rng: Rng) -> tuple[F32, F32]:
 
 
 def relight(rgb: U8, rng: Rng) -> U8:
-    """Exposure, contrast, gamma, white balance, saturation, blur, noise, JPEG: u8[S,S,3]."""
+    """Change exposure, contrast, gamma, white balance, saturation, blur, noise and JPEG quality of u8[S,S,3]."""
     ramp = np.arange(256, dtype=np.float32) / 255
     gain = np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.10))
     contrast, gamma = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.18))

@@ -1,4 +1,4 @@
-"""Curves and sample sheets as PNG, drawn with OpenCV alone."""
+"""Training curves and sheets of sample images as PNG files."""
 
 from __future__ import annotations
 
@@ -7,66 +7,31 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
-_COLOURS = ((200, 80, 30), (40, 120, 220), (60, 150, 60), (150, 60, 160), (90, 90, 90))
 
 
 def curves(path: Path, panels: dict[str, dict[str, Sequence[tuple[float, float]]]]) -> None:
-    """Write one panel per entry; each holds named series of (samples seen, value)."""
-    width, height, pad = 520, 300, 52
-    sheets = []
-    for title, series in panels.items():
-        sheet = np.full((height, width, 3), 255, np.uint8)
-        points = np.array([p for s in series.values() for p in s], np.float64)
-        cv2.putText(sheet, title, (pad, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, 16)
-        if len(points):
-            low, high = points.min(0), points.max(0)
-            span = np.maximum(high - low, 1e-9)
-            area = np.array([width - pad - 16, height - 2 * pad])
-            for share in (0.0, 0.5, 1.0):
-                y = int(height - pad - share * area[1])
-                cv2.line(sheet, (pad, y), (width - 16, y), (225, 225, 225), 1)
-                cv2.putText(
-                    sheet,
-                    f"{low[1] + share * span[1]:.3f}",
-                    (4, y + 4),
-                    cv2.FONT_HERSHEY_SIMPLEX,
-                    0.4,
-                    (80, 80, 80),
-                    1,
-                    16,
-                )
-            cv2.putText(
-                sheet,
-                f"{low[0]:,.0f} to {high[0]:,.0f} samples",
-                (pad, height - 30),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.4,
-                (80, 80, 80),
-                1,
-                16,
-            )
-            for number, (name, values) in enumerate(series.items()):
-                colour = _COLOURS[number % len(_COLOURS)]
-                at = (np.array(values, np.float64).reshape(-1, 2) - low) / span * area
-                line = np.stack([pad + at[:, 0], height - pad - at[:, 1]], 1).astype(np.int32)
-                cv2.polylines(sheet, [line], False, colour, 1, 16)
-                cv2.putText(
-                    sheet, name, (pad + 110 * number, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, 16
-                )
-        sheets.append(sheet)
-    cv2.imwrite(str(path), np.vstack(sheets))
+    """Write one panel per entry. Each panel maps a series name to its points (samples seen, value)."""
+    figure = Figure(figsize=(6.5, 3 * len(panels)), layout="constrained")
+    for axes, (title, series) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
+        for name, points in series.items():
+            axes.plot(*np.array(points, np.float64).reshape(-1, 2).T, label=name)
+        axes.set(title=title, xlabel="samples")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=100)
 
 
 def sheet(path: Path, rows: Sequence[Sequence[U8]], cell: int = 160) -> None:
-    """Write a grid of RGB or grey pictures, each scaled into a square cell."""
+    """Write a grid of RGB or gray images, each scaled into a square of ``cell`` pixels."""
     lines = []
     for row in rows:
         cells = []
-        for picture in row:
-            rgb = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+        for image in row:
+            rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
             cells.append(cv2.resize(rgb, (cell, cell), interpolation=cv2.INTER_AREA))
         lines.append(np.hstack(cells))
     width = max(line.shape[1] for line in lines)

@@ -1,9 +1,8 @@
-"""Training beside other work: use the cores that others leave.
+"""Thread count for training beside other processes.
 
-A niced process with two compute threads on a half-busy machine runs at the pace of its starved
-thread and loses half of its time in barriers. Measured on two cores with one of them busy: 13
-pictures a second with two threads, 27 with one. So the number of threads follows the load that
-processes of normal priority put on the machine (``/proc/stat`` keeps niced time apart).
+On a partly busy machine a niced process with two threads loses time, because both wait for the slower one (two cores,
+one busy: 13 images/s with two threads, 27 with one). The number of threads therefore follows the load of processes of
+normal priority. ``/proc/stat`` counts niced time separately.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _STAT = Path("/proc/stat")
 
 
 class SharedCores:
-    """Sets torch's thread count to the cores not used by processes of normal priority."""
+    """Sets torch's thread count to the number of cores that processes of normal priority leave free."""
 
     def __init__(self, most: int, every_s: float = 2.0):
         self._most, self._every = most, every_s
@@ -27,14 +26,14 @@ class SharedCores:
 
     @staticmethod
     def _busy() -> float:
-        """Core-seconds spent so far by processes of normal priority; 0 where nobody says."""
+        """Return the core-seconds used by processes of normal priority, or 0 on systems without ``/proc/stat``."""
         if not _STAT.exists():
             return 0.0
         user, _nice, system, *_ = (int(v) for v in _STAT.read_text().split("\n")[0].split()[1:])
         return (user + system) / os.sysconf("SC_CLK_TCK")
 
     def update(self) -> None:
-        """Call between steps; acts every few seconds."""
+        """Adjust the thread count every few seconds. Call between steps."""
         now = time.monotonic()
         then, busy = self._last
         if now - then < self._every:

@@ -1,7 +1,7 @@
 """Checkpoint -> ONNX: ``image`` f32[N,3,S,S] -> ``matte`` f32[N,1,S,S] and ``confidence`` f32[N], in 0..1, opset 17.
 
-    python -m models.training.export --config models/training/configs/clearcut-s.toml \
-        --checkpoint best.pt --size 320 --out models/clearcut-s.onnx
+    python -m models.training.export --config models/training/configs/clearcut-m.toml \
+        --checkpoint best.pt --size 320 --out models/clearcut-m.onnx
 
 Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the image. Weights are stored in
 16 bits (``graphs.compact``). Fails if the file's answers differ from torch's, or a batch's from its singles'.
@@ -21,10 +21,11 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from models.scoring.predictor import session
+
 from .config import load_config
 from .graphs import compact
 from .lite import LiteNetwork
-from .teacher import session
 from .train import build
 from .validate import Network
 
@@ -32,7 +33,7 @@ TOLERANCE = 2e-4
 
 
 class Exportable(nn.Module):
-    """What the ONNX file holds: the matte, and the confidence where the network has that output."""
+    """Module with the outputs of the ONNX file: the matte, and the confidence if the network has that output."""
 
     def __init__(self, network: Network, *, mirror: bool = False):
         super().__init__()
@@ -92,7 +93,7 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False)
 
 
 def facts(path: Path) -> str:
-    """What the manifest wants to know of a file."""
+    """Return the manifest's fields of a file."""
     data = path.read_bytes()
     model = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     shape = model.get_inputs()[0].shape

@@ -15,12 +15,12 @@ _STORED, _COMPACT_FROM = "_f16", 64
 
 
 def mirrored(model: ModelProto) -> ModelProto:
-    """The network on the picture and on its mirror image, their logits averaged: one graph, the weights once.
+    """Return one graph that averages the logits of the image and its mirror image. The weights are stored once.
 
-    The two views are put into one batch, so the graph's own nodes stay as they are.
+    The two views form one batch, so the graph's own nodes stay unchanged.
 
     Raises:
-        ValueError: the first output does not come from a Sigmoid, or the batch is not dynamic.
+        ValueError: The first output does not come from a Sigmoid, or the batch is not dynamic.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -59,21 +59,21 @@ def mirrored(model: ModelProto) -> ModelProto:
     nodes = [*before, *list(graph.node)[:place], *after, *list(graph.node)[place:]]
     del graph.node[:]
     graph.node.extend(nodes)
-    del graph.value_info[:]  # written for the old batch
+    del graph.value_info[:]  # contains the old batch size
     onnx.checker.check_model(copy)
     return copy
 
 
 def half(model: ModelProto) -> ModelProto:
-    """16-bit floats inside; input and output stay f32."""
+    """Return the graph with 16-bit floating-point computation. Input and output stay f32."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     copy = ModelProto()
     copy.CopyFrom(model)
-    # Resize is held back for runtimes that had no 16-bit one; CUDA has, and casts around each would cost more than it.
+    # The converter excludes Resize for old runtimes. CUDA supports it, and casts around each would cost more.
     blocked = [each for each in DEFAULT_OP_BLOCK_LIST if each != "Resize"]
-    # It appends its casts behind the nodes that read them.
+    # The converter appends its casts after the nodes that read them.
     halved: ModelProto = convert_float_to_float16(copy, keep_io_types=True, op_block_list=blocked)
     OnnxModel.graph_topological_sort(halved.graph)
     for node in (*halved.graph.input, *halved.graph.output):

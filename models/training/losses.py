@@ -1,4 +1,4 @@
-"""What training minimises: edge-weighted cross-entropy plus soft IoU, at every decoder level."""
+"""Training loss: edge-weighted cross-entropy plus soft IoU, at every decoder level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def edge_weight(matte: Tensor, radius: int, boost: float) -> Tensor:
 
 
 def soft_iou(alpha: Tensor, matte: Tensor, weight: Tensor) -> Tensor:
-    """1 - weighted soft IoU per picture, f32[N]; empty mattes count through cross-entropy alone."""
+    """Return 1 - weighted soft IoU per image, f32[N]. Empty mattes count only through cross-entropy."""
     both = (alpha * matte * weight).sum((1, 2, 3))
     either = ((alpha + matte - alpha * matte) * weight).sum((1, 2, 3))
     present = (matte.mean((1, 2, 3)) > 0.002).float()
@@ -43,10 +43,10 @@ def true_iou(logits: Tensor, matte: Tensor) -> Tensor:
 def matting_loss(
     out: Logits, matte: Tensor, weight: Tensor | None = None, *, side_weight: float = 0.3, boost: float = 4.0
 ) -> Tensor:
-    """Loss of the full output and of the coarser side outputs against areas of the matte.
+    """Return the loss of the full output and of the coarser side outputs against area-averaged mattes.
 
-    ``matte``: f32[N,1,S,S] in 0..1; ``weight``: f32[N], of each sample. A confidence is compared with the IoU that
-    the network reaches itself. Everything here is computed in f32, whatever autocast does.
+    ``matte``: f32[N,1,S,S] in 0..1; ``weight``: f32[N], of each sample. The confidence is compared with the IoU that
+    the network reaches itself. Computed in f32 even under autocast.
     """
     weight = matte.new_ones(len(matte)) if weight is None else weight
     share = weight / weight.sum()

@@ -1,8 +1,7 @@
-"""The matting network: a ResNet-like encoder, global context at stride 32, a light decoder.
+"""The network of ``clearcut-s``: a ResNet-like encoder, global context at stride 32, a light decoder.
 
-There is no batch norm anywhere: the network is warm-started from weights whose norms are folded,
-and trains as it is exported. Every added block ends in a convolution
-initialised to zero, so a grown network computes exactly what the smaller one did until it trains.
+The network has no batch norm: it starts from weights with folded norms and trains as it is exported. Every added
+block ends in a convolution initialized to zero, so an enlarged network computes the same as the smaller one at first.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ class NetworkConfig:
     stem: int = 16
     widths: tuple[int, ...] = (32, 64, 128, 192)  # strides 4, 8, 16, 32
     blocks: tuple[int, ...] = (1, 2, 3, 3)
-    extra_blocks: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialised residual blocks per stage
+    extra_blocks: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialized residual blocks per stage
     context_blocks: int = 0  # self-attention blocks at stride 32
     decoder: tuple[int, ...] = (16, 24, 48, 64)  # strides 2, 4, 8, 16
-    refine: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialised residual blocks per decoder level
+    refine: tuple[int, ...] = (0, 0, 0, 0)  # zero-initialized residual blocks per decoder level
     pool_branch: int = 32
 
     @staticmethod
@@ -36,7 +35,7 @@ class NetworkConfig:
 
 
 def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution with bias and 'same' padding, He-initialised for the ReLU behind it."""
+    """Return a convolution with bias and 'same' padding, He-initialized for the following ReLU."""
     layer = nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -44,7 +43,7 @@ def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """Make a block's last convolution contribute nothing until it is trained."""
+    """Initialize a block's last convolution to zero, so that it contributes nothing at first."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
@@ -63,7 +62,7 @@ class Residual(nn.Module):
 
     @property
     def silent(self) -> bool:
-        """Whether the block adds nothing to its input, as before any training."""
+        """Return whether the block adds nothing to its input, as before any training."""
         return self.d is None and not self.b.weight.any()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +122,7 @@ class Pyramid(nn.Module):
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
-    """Bilinear, half-pixel centres."""
+    """Resize bilinearly, with half-pixel centers."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
@@ -183,11 +182,11 @@ class MattingNetwork(nn.Module):
 
 
 def load_exported(network: MattingNetwork, path: Path) -> None:
-    """Take the weights back out of an ONNX file that ``export`` wrote of this shape, or of one that this grows from.
+    """Load the weights of an ONNX file that ``export`` wrote, of this shape or of a smaller one.
 
-    Blocks that the file lacks must still say nothing, as new ones do. Export keeps the parameters' names, but for the
-    matrices of linear layers, which it transposes and numbers; those are found by the name of the node they feed. The
-    side heads, which only training has, are not in the file and stay as they are.
+    Blocks that the file lacks must still contribute nothing. Export keeps the parameters' names except for the
+    matrices of linear layers, which it transposes and numbers. Those are found by the name of the node that reads
+    them. The side heads exist only in training and keep their values.
     """
     import onnx
     from onnx import numpy_helper
@@ -214,6 +213,6 @@ def load_exported(network: MattingNetwork, path: Path) -> None:
 
 
 def initial_network(config: NetworkConfig, seed: int) -> MattingNetwork:
-    """The network a run begins with, from a seed."""
+    """Return the initial network of a run, from a seed."""
     torch.manual_seed(seed)
     return MattingNetwork(config)

@@ -1,12 +1,11 @@
-"""Eight-bit integers where they do little harm, floats where they do much: a QDQ file from an fp32 one.
+"""Converts an fp32 model to int8 (QDQ), except for the layers that lose most accuracy.
 
     python -m models.training.quantise --model u2netp.onnx --pictures FOLDER --out u2netp.int8.onnx
 
-Ranges are the least and largest values seen on calibration pictures, weights per channel, and Conv + Relu pairs share
-one range behind the Relu (a range before it spends half its steps on values that are then cut off). Everything behind
-the last Relus, where the matte's soft edge is made of small differences, stays in floats. So do the convolutions that
-harm most when each is quantised alone: a single one of u2netp's, fed with values up to 228, costs a quarter of the IoU.
-Needs no torch.
+Ranges are the smallest and largest values of calibration images. Weights have one scale per channel, and Conv + Relu
+pairs share one range after the Relu. Layers after the last Relus stay in floating point, because the matte's soft
+edge consists of small differences. So do the convolutions that lose most accuracy when each is quantized alone: one
+convolution of u2netp, with inputs up to 228, costs a quarter of the IoU. Needs no torch.
 """
 
 from __future__ import annotations
@@ -24,34 +23,35 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from benchmarks.metrics import iou
 from clearcut.imaging.types import InputSpec
+from models.scoring.predictor import IMAGENET, to_input
+from models.scoring.segmentation import iou
 
 from .data import is_held_out
-from .teacher import IMAGENET, to_input
 
 F32 = NDArray[np.float32]
 OPERATORS = ["Conv", "Relu", "Clip", "MaxPool", "Concat", "Resize", "Add"]
 CALIBRATION, SEARCH = 64, 6
-"""Pictures to take ranges from, and to judge each convolution by."""
+"""Number of images for the ranges, and for the test of each convolution."""
 HARM = 0.001
-"""A convolution that alone shifts the matte by more than this on average stays in floats."""
+"""A convolution that alone changes the matte by more than this on average stays in floating point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How near one file's mattes are to another's."""
+    """Difference between the mattes of two files."""
 
-    iou: float  # mean over pictures, at 0.5
-    mae: float  # largest of any picture
+    iou: float  # mean over images, at 0.5
+    mae: float  # largest of any image
     pictures: int
 
 
 def pictures_of(folder: Path, count: int, *, held_out: bool, size: int, spec: InputSpec = IMAGENET) -> list[F32]:
-    """``count`` of the folder's JPEGs, spread over it, as network input f32[1,3,S,S]; of one side of the split.
+    """Return ``count`` of the folder's JPEGs, evenly spread, as network input f32[1,3,S,S], from one side of the
+    split.
 
     Raises:
-        SystemExit: the folder has fewer.
+        SystemExit: The folder has fewer.
     """
     stems = [path.stem for path in sorted(folder.glob("*.jpg")) if is_held_out(path.stem) == held_out]
     if len(stems) < count:
@@ -66,7 +66,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def run_all(model: bytes, pictures: Iterable[F32], threads: int = 1) -> list[F32]:
-    """The file's mattes f32[S,S] of the pictures."""
+    """Return the file's mattes f32[S,S] of the images."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -76,14 +76,14 @@ def run_all(model: bytes, pictures: Iterable[F32], threads: int = 1) -> list[F32
 
 
 def compare(model: bytes, pictures: Sequence[F32], reference: Sequence[F32]) -> Parity:
-    """The file's mattes beside known ones."""
+    """Compare the file's mattes with known ones."""
     pairs = list(zip(run_all(model, pictures), reference, strict=True))
     gaps = [float(np.abs(one - two).mean()) for one, two in pairs]
     return Parity(float(np.mean([iou(one, two) for one, two in pairs])), max(gaps), len(pairs))
 
 
 class Quantiser:
-    """One fp32 network with its calibrated ranges."""
+    """An fp32 network with its calibrated ranges."""
 
     def __init__(self, model: ModelProto, pictures: Sequence[F32]) -> None:
         from onnxruntime.quantization import CalibrationMethod
@@ -106,11 +106,11 @@ class Quantiser:
         self._floats = _behind_last_relus(self._model) | _no_feature_maps(self._model)
 
     def quantised(self, *, only: Sequence[str] = (), floats: Iterable[str] = ()) -> bytes:
-        """The QDQ file.
+        """Return the QDQ file.
 
         Args:
-            only: nodes to quantise; all that may be by default.
-            floats: nodes to leave in floats besides the tail.
+            only: Nodes to quantize. Default: all that can be.
+            floats: Nodes that stay in floating point besides the last layers.
         """
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -120,7 +120,7 @@ class Quantiser:
         quantizer = QDQQuantizer(
             copy,
             True,  # weights per channel
-            False,  # all eight bits: where there is VNNI nothing saturates
+            False,  # all eight bits, because CPUs with VNNI do not saturate
             QuantType.QInt8,
             QuantType.QUInt8,
             self._ranges,
@@ -133,7 +133,7 @@ class Quantiser:
         return bytes(quantizer.model.model.SerializeToString())
 
     def harmful(self, pictures: Sequence[F32], limit: float = HARM) -> list[str]:
-        """Convolutions that alone move the matte by more than ``limit`` on average, the worst first."""
+        """Return the convolutions that alone change the matte by more than ``limit`` on average, the worst first."""
         reference = run_all(self._model.SerializeToString(), pictures)
         behind: dict[str, list[str]] = {}
         for node in self._model.graph.node:
@@ -149,7 +149,7 @@ class Quantiser:
 
 
 def _behind_last_relus(model: ModelProto) -> set[str]:
-    """Nodes between the last Relus and the first output."""
+    """Return the nodes between the last Relus and the first output."""
     makers = {output: node for node in model.graph.node for output in node.output}
     found: set[str] = set()
     waiting = [model.graph.output[0].name]
@@ -162,7 +162,7 @@ def _behind_last_relus(model: ModelProto) -> set[str]:
 
 
 def _no_feature_maps(model: ModelProto) -> set[str]:
-    """Additions and joins that are not of [N,C,H,W] maps (attention's, shapes'), or that join the views."""
+    """Return additions and concatenations of other arrays than [N,C,H,W] maps, or that join the views."""
     ranks = {
         info.name: len(info.type.tensor_type.shape.dim)
         for info in onnx.shape_inference.infer_shapes(model).graph.value_info
@@ -184,7 +184,7 @@ class _Reader:
 
 
 def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM, spec: InputSpec = IMAGENET) -> bytes:
-    """The QDQ file of a network, calibrated and searched on a folder's pictures, the held-out ones excepted."""
+    """Return the QDQ file of a network, calibrated and tuned on a folder's images without the held-out ones."""
     pictures = pictures_of(folder, CALIBRATION, held_out=False, size=size, spec=spec)
     quantiser = Quantiser(model, pictures)
     floats = quantiser.harmful(pictures[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
@@ -193,12 +193,12 @@ def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM, spe
 
 
 def main() -> None:
-    """Quantise one file and say how near it is."""
+    """Quantize one file and print its difference from fp32."""
     parser = argparse.ArgumentParser(description="fp32 ONNX -> int8 QDQ, mixed with floats where needed.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's, or photos of yours")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--harm", type=float, default=HARM, help="limit of what one convolution may shift the matte by")
+    parser.add_argument("--harm", type=float, default=HARM, help="largest mean change of the matte by one convolution")
     args = parser.parse_args()
     model = onnx.load(str(args.model))
     size = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value

@@ -1,7 +1,7 @@
-"""Flat objects drawn here: blobs, polygons, boxes, frames and leggy furniture, textured.
+"""Drawn objects: blobs, polygons, boxes, frames and furniture with legs, textured.
 
-Cheap objects with exact outlines whose class means nothing: they teach that a thing is what has
-one outline, one light and stands before the rest.
+They have exact outlines and no semantic class. They teach that an object has one outline and one lighting and is in
+front of the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _outline(size: int, rng: Rng) -> U8:
 
 
 def _furniture(size: int, rng: Rng) -> U8:
-    """Boards on legs: tables, chairs, shelves, lamps, as a union of bars. u8[S,S]."""
+    """Draw boards on legs: tables, chairs, shelves, lamps, as a union of bars. u8[S,S]."""
     mask = np.zeros((size, size), np.uint8)
     left, right = size * rng.uniform(0.08, 0.3), size * rng.uniform(0.7, 0.92)
     top, bottom = size * rng.uniform(0.08, 0.5), size * rng.uniform(0.75, 0.95)
@@ -61,7 +61,7 @@ def _furniture(size: int, rng: Rng) -> U8:
 
 
 def shape(size: int, rng: Rng, photo: U8 | None = None) -> U8:
-    """One drawn object: u8[S,S,4] with soft shading, parts and sometimes a hole."""
+    """Draw one object: u8[S,S,4] with soft shading, parts and sometimes a hole."""
     mask = _furniture(size, rng) if rng.random() < 0.4 else _outline(size, rng)
     if rng.random() < 0.25:
         mask = np.maximum(mask, _outline(size, rng))

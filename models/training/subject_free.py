@@ -1,11 +1,10 @@
-"""Nothing may be cut from nothing: how often does a network see a subject where there is none?
+"""Share of images without a subject that a network cuts out anyway.
 
-    python -m models.training.subject_free --model models/clearcut-s.onnx --pack models/training/runs/pool \
-        --pack models/training/runs/teacher
+    python -m models.training.subject_free --model models/clearcut-m.onnx --pack models/training/runs/pool
 
-Two hundred pictures without a subject: the held-out photographs on which the teacher's two views
-agreed that they are empty (few), and walls, floors, skies of noise, tiles and gradients drawn from a
-seed no training run uses. Reported: the share of pictures with more than 2 % of the frame above 0.5.
+Uses 200 images without a subject: held-out background photographs of the packs, and walls, floors, skies, tiles and
+gradients drawn from a seed that no training run uses. Prints the share of images with more than 2 % of the frame
+above 0.5.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import cut_share
+from models.scoring.predictor import Predictor
+from models.scoring.segmentation import cut_share
 
 from . import augment, scenes
 from .data import Pool
-from .evaluate import Predictor
 
 U8 = NDArray[np.uint8]
 SEED = 20_480_111
 COUNT, SIZE, LIMIT = 200, 400, 0.02
 
 
-def pictures(packs: Sequence[Path]) -> Iterator[U8]:
-    """Yield 200 pictures u8[H,W,3]; photographs first."""
+def images(packs: Sequence[Path]) -> Iterator[U8]:
+    """Yield 200 images u8[H,W,3], photographs first."""
     made = 0
     if packs:
         pool = Pool(*packs)
@@ -39,14 +38,14 @@ def pictures(packs: Sequence[Path]) -> Iterator[U8]:
             yield np.ascontiguousarray(pool[index][..., :3])
     for number in range(COUNT - made):
         rng = np.random.default_rng((SEED, number))
-        picture = augment.relight(scenes.empty_scene(SIZE, rng), rng)
+        image = augment.relight(scenes.empty_scene(SIZE, rng), rng)
         height = int(SIZE * rng.uniform(0.6, 1))
-        yield cv2.resize(picture, (SIZE, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        yield cv2.resize(image, (SIZE, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def false_alarms(predictor: Predictor, packs: Sequence[Path]) -> float:
-    """Share of the pictures in which more than 2 % of the frame stands above 0.5."""
-    return float(np.mean([cut_share(predictor(picture)) > LIMIT for picture in pictures(packs)]))
+    """Return the share of images with more than 2 % of the frame above 0.5."""
+    return float(np.mean([cut_share(predictor(image)) > LIMIT for image in images(packs)]))
 
 
 def main() -> None:

@@ -1,15 +1,13 @@
-"""Rendered pictures with exact alpha, licence-clean: every shape, pattern and light is made here.
+"""Rendered images with exact alpha. Every shape, pattern and light is generated, so there are no third-party
+licenses.
 
     python -m models.training.synth --count 600 --out models/training/runs/synth
 
-Renderer: Mitsuba 3, ``scalar_rgb``. Compared on one shared core at 352 px: Mitsuba 2.0 s at 16
-samples a pixel (8.4 s at 64), Blender's bpy 5.0 10 s at 16 with denoising (its fixed cost a scene
-dominates, 1.1 GB installed against 456 MB), pyrender needs an OSMesa newer than Debian's and knows
-neither soft shadows nor glass. Mitsuba's film also hands out exact coverage: a second pass with
-the thing alone, at depth one, is the alpha. ``llvm_ad_rgb`` would compile anew for every scene.
+Renderer: Mitsuba 3, ``scalar_rgb`` (2.0 s per image of 352 px at 16 samples per pixel on one core). A second pass
+with only the object, at depth one, gives the exact alpha. ``llvm_ad_rgb`` would compile again for every scene.
 
-Solids come from ``manifold3d`` (booleans that never fail). Needs the packages in
-``requirements-synth.in``; neither training nor the service imports this module.
+Solids come from ``manifold3d``. Needs the packages in ``requirements-synth.in``. Neither training nor the service
+imports this module.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ Scene = dict[str, Any]
 
 
 def printed(rng: Rng, size: int = 256) -> NDArray[np.float32]:
-    """A label: patterns, colour fields and words, f32[S,S,3] in 0..1."""
+    """Return a label: patterns, color fields and words, f32[S,S,3] in 0..1."""
     art = scenes.texture(size, rng) if rng.random() < 0.5 else scenes.plain(size, rng)
     art = np.ascontiguousarray(np.clip(art, 0, 255).astype(np.uint8))
     for _ in range(int(rng.integers(1, 5))):
@@ -54,7 +52,7 @@ def printed(rng: Rng, size: int = 256) -> NDArray[np.float32]:
 
 
 def bitmap(picture: NDArray[np.float32], repeat: float = 1.0) -> Scene:
-    """An sRGB picture f32[H,W,3] in 0..1 as a texture."""
+    """Return an sRGB image f32[H,W,3] in 0..1 as a texture."""
     linear = np.ascontiguousarray(np.clip(picture, 0, 1) ** 2.2, np.float32)
     return {
         "type": "bitmap",
@@ -68,7 +66,7 @@ def bitmap(picture: NDArray[np.float32], repeat: float = 1.0) -> Scene:
 def stuff(kind: str, rng: Rng) -> Scene:
     """A material."""
     tint = np.clip(scenes.colour(rng) / 255, 0.02, 0.95) ** 2.2
-    tint = tint + (tint.mean() - tint) * rng.uniform(0, 0.9)  # real things are mostly greyish
+    tint = tint + (tint.mean() - tint) * rng.uniform(0, 0.9)  # real objects are mostly grayish
     colour: Scene = {"type": "rgb", "value": tint.tolist()}
     if kind == "glass":
         if rng.random() < 0.4:
@@ -133,7 +131,7 @@ def mesh(solid: Manifold, material: Scene, name: str) -> mi.Object:
 
 
 def settle(parts: list[Part], rng: Rng) -> list[Part]:
-    """Turn the thing about the vertical, perhaps tip it over, and set it on z = 0, size about 2."""
+    """Rotate the object about the vertical axis, sometimes tip it over, and place it on z = 0 with a size near 2."""
     tip = (rng.uniform(-90, 90), rng.uniform(-90, 90)) if rng.random() < 0.12 else (0.0, 0.0)
     turned = [
         Part(p.solid.rotate((tip[0], tip[1], 0)).rotate((0, 0, turn)), p.stuff)
@@ -198,7 +196,7 @@ def surroundings(rng: Rng) -> Scene:
 
 
 def camera(rng: Rng, width: int, height: int, samples: int) -> Scene:
-    """A camera before the thing, a little above it."""
+    """Return a camera in front of the object, slightly above it."""
     turn, tilt, near = rng.normal(0, 0.25), rng.uniform(0.03, 0.75), rng.uniform(4.2, 7)
     at = near * np.array([np.sin(turn) * np.cos(tilt), -np.cos(turn) * np.cos(tilt), np.sin(tilt)]) + (0, 0, 0.5)
     aim = np.array([rng.normal(0, 0.15), 0, rng.uniform(0.5, 1.0)])
@@ -243,7 +241,7 @@ def render(rng: Rng, longest: int = 320, samples: int = 20) -> tuple[str, NDArra
 
 
 def attempt(seed: int, number: int, samples: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]] | None:
-    """Scene ``number``, or None where the solids fail or the thing is out of sight or fills all."""
+    """Return scene ``number``, or None if the solids fail or the object is out of view or fills the frame."""
     try:
         family, rgb, alpha = render(np.random.default_rng((seed, number)), samples=samples)
     except (RuntimeError, ValueError) as error:
@@ -253,12 +251,12 @@ def attempt(seed: int, number: int, samples: int) -> tuple[str, NDArray[np.uint8
 
 
 def main() -> None:
-    """Render a pack and a sheet; a scene that shows nothing or only itself is drawn again."""
+    """Render a pack and a sheet. Scenes that show nothing or only the object are replaced."""
     parser = argparse.ArgumentParser(description="Render training pictures with exact alpha.")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/synth"))
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long, whatever the count")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
     parser.add_argument("--samples", type=int, default=20)
     args = parser.parse_args()
     writer, rows, start = PackWriter(args.out), [], time.monotonic()

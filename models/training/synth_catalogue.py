@@ -3,12 +3,10 @@
     apt-get download sweethome3d-furniture && dpkg-deb -x sweethome3d-furniture_*.deb FOLDER
     python -m models.training.synth_catalogue --models FOLDER --views 3 --out models/training/runs/catalogue
 
-The shapes of ``synth`` are simple; these are the things that stand in rooms and shops: some 800 models of Sweet Home
-3D, CC BY 3.0 or CC0 (``CREDITS.md`` names their authors). VTK reads their format with nearly all materials (of some
-twenty a texture is lost) and needs a sixth of a second a picture where a path tracer needs two; floor, shadow and the
-light of a scene come with the composition, as for every other cut-out. Each view is drawn on black and on white, so
-that alpha is exact for glass too (A. R. Smith and J. F. Blinn, Blue Screen Matting, SIGGRAPH 1996). Needs
-``requirements-synth.in``.
+Renders about 800 models of Sweet Home 3D, CC BY 3.0 or CC0 (``CREDITS.md`` names their authors) with VTK, which reads
+nearly all of their materials and is twelve times faster than a path tracer. Composition adds floor, shadow and light
+later, as for every cut-out. Each view is rendered on black and on white, so that alpha is exact for glass too (A. R.
+Smith and J. F. Blinn, Blue Screen Matting, SIGGRAPH 1996). Needs ``requirements-synth.in``.
 """
 
 from __future__ import annotations
@@ -30,13 +28,13 @@ from .augment import U8, Rng
 from .data import PackWriter
 
 SIDE = 1056
-"""Drawn at this size and reduced to a third: nine samples a pixel."""
+"""Rendered at this size and reduced to a third: nine samples per pixel."""
 UNREADABLE = {"Scopia#islandBath"}
-"""VTK's importer crashes on it."""
+"""VTK's importer crashes on this model."""
 
 
 def entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
-    """Yield (id, path of the .obj) of a catalogue's models but for doors and windows, which are holes in a wall."""
+    """Yield (id, path of the .obj) of a catalogue's models without doors and windows."""
     table: dict[str, dict[str, str]] = {}
     for line in archive.read("PluginFurnitureCatalog.properties").decode("latin-1").splitlines():
         name, _, value = line.partition("=")
@@ -50,7 +48,7 @@ def entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
 
 
 class Stage:
-    """One off-screen window; ``draw`` shows one model in it."""
+    """One off-screen window. ``draw`` renders one model in it."""
 
     def __init__(self) -> None:
         self._window = vtk.vtkRenderWindow()
@@ -59,7 +57,7 @@ class Stage:
         self._window.SetSize(SIDE, SIDE)
 
     def draw(self, model: Path, views: int, rng: Rng) -> Iterator[tuple[U8, U8]]:
-        """Yield ``views`` pictures as (rgb u8[H,W,3], alpha u8[H,W]), cut to the thing and a small margin."""
+        """Yield ``views`` images as (rgb u8[H,W,3], alpha u8[H,W]), cropped to the object with a small margin."""
         scene = vtk.vtkRenderer()
         self._window.AddRenderer(scene)
         loader = vtk.vtkOBJImporter()
@@ -70,7 +68,7 @@ class Stage:
         loader.SetRenderWindow(self._window)
         loader.Update()
         if any(actor.HasTranslucentPolygonalGeometry() for actor in actors(scene)):
-            scene.SetUseDepthPeeling(1)  # several times the cost: for glass only
+            scene.SetUseDepthPeeling(1)  # several times the cost, so only for glass
             scene.SetMaximumNumberOfPeels(6)
         try:
             for _ in range(views):
@@ -107,7 +105,7 @@ class Stage:
 
 
 def actors(scene: vtk.vtkRenderer) -> Iterator[vtk.vtkActor]:
-    """The parts of what is shown, one a material."""
+    """Return the rendered parts, one per material."""
     found = scene.GetActors()
     found.InitTraversal()
     while (actor := found.GetNextActor()) is not None:
@@ -115,7 +113,7 @@ def actors(scene: vtk.vtkRenderer) -> Iterator[vtk.vtkActor]:
 
 
 def light(scene: vtk.vtkRenderer, rng: Rng) -> None:
-    """One to three lamps, and what the room throws back."""
+    """Add one to three lamps and ambient light."""
     scene.RemoveAllLights()
     key = rng.uniform(0.6, 1.0)
     for i in range(int(rng.integers(1, 4))):
@@ -140,7 +138,7 @@ def light(scene: vtk.vtkRenderer, rng: Rng) -> None:
 
 
 def look(scene: vtk.vtkRenderer, rng: Rng) -> None:
-    """A camera around the thing, mostly a little above it (the models' y points up)."""
+    """Return a camera around the object, mostly slightly above it (the models' y axis points up)."""
     low_high = np.array(scene.ComputeVisiblePropBounds()).reshape(3, 2)
     centre, size = low_high.mean(1), float(np.linalg.norm(low_high[:, 1] - low_high[:, 0]))
     turn, tilt = rng.uniform(-1.2, 1.2) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi), rng.uniform(0.02, 0.7)
@@ -155,7 +153,7 @@ def look(scene: vtk.vtkRenderer, rng: Rng) -> None:
 
 
 def main() -> None:
-    """Draw every model, and a sheet to look at."""
+    """Render every model and a sheet."""
     parser = argparse.ArgumentParser(description="Cut-outs of ready-made 3D models.")
     parser.add_argument("--models", type=Path, required=True, help="folder under which the .sh3f catalogues lie")
     parser.add_argument("--views", type=int, default=3)
@@ -178,7 +176,7 @@ def main() -> None:
                     if view == 0 and done % 7 == 0:
                         shown.append((rgb, alpha))
                 done += 1
-                if done % 50 == 0:  # the importer may crash on a file; the pack so far can be used
+                if done % 50 == 0:  # the importer may crash on a file; the pack so far stays usable
                     writer.save_index()
                     print(f"{done}: {(time.monotonic() - start) / done:.2f} s a model", flush=True)
     writer.close()

@@ -1,7 +1,7 @@
-"""Solid things for ``synth``: lathed, extruded, cut out of one another, thin, soft, many-legged.
+"""Solids for ``synth``: lathed, extruded, carved, thin, soft, with legs.
 
-A thing is a list of ``Part``: a solid of the boundary-exact ``manifold3d`` kernel and the kind of
-stuff it is made of. Things stand about the origin, roughly within a ball of radius one, z upwards.
+An object is a list of ``Part``: a solid of the boundary-exact ``manifold3d`` kernel and its material. Objects are
+centered at the origin, within a radius of about one, with z upwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One solid and its stuff: any, metal, glass, label, wood, cloth or leaf."""
+    """One solid and its material: any, metal, glass, label, wood, cloth or leaf."""
 
     solid: Manifold
     stuff: str = "any"
@@ -28,7 +28,7 @@ def _box(x: float, y: float, z: float, at: tuple[float, float, float]) -> Manifo
 
 
 def rod(a: np.ndarray, b: np.ndarray, radius: float, sides: int = 20) -> Manifold:
-    """A round bar from ``a`` to ``b``."""
+    """Return a round bar from ``a`` to ``b``."""
     balls = [Manifold.sphere(radius, sides).translate(tuple(map(float, p))) for p in (a, b)]
     return Manifold.batch_hull(balls)
 
@@ -215,7 +215,7 @@ def vehicle(rng: Rng) -> list[Part]:
 
 
 def thin(rng: Rng) -> list[Part]:
-    """Wire things: frames, racks, bicycles of sorts - rings and rods."""
+    """Build wire objects: frames, racks, simple bicycles, from rings and rods."""
     radius = rng.uniform(0.012, 0.04)
     knots = rng.uniform(-0.8, 0.8, (int(rng.integers(4, 8)), 3)) * (1, 0.5, 1)
     solids = [rod(knots[i], knots[j], radius, 12) for i in range(len(knots)) for j in range(i) if rng.random() < 0.5]

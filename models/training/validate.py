@@ -1,4 +1,4 @@
-"""Held-out figures that choose checkpoints: real pairs, composites and subject-free pictures."""
+"""Held-out scores that choose checkpoints: real pairs, composites and images without a subject."""
 
 from __future__ import annotations
 

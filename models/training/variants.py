@@ -1,12 +1,12 @@
-"""Remakes a model's variants from its fp32 file, and writes what the manifest says of all of them.
+"""Builds a model's variants from its fp32 file and updates their manifest entries.
 
-    python -m models.training.variants --name clearcut-s --pictures ../shared/data/train/images
+    python -m models.training.variants --name clearcut-m --pictures ../shared/data/train/images
 
-``models/NAME.onnx`` is taken as it is, whoever exported it. From it come ``NAME.int8.onnx`` (see ``quantise``) and
-``NAME.fp16.onnx``, both answering with the mean of both mirror views if ``--views 2``. The manifest gets the fp32
-file's sha256 and golden answer and, for each variant, file, sha256, golden answer and parity, measured on held-out
-pictures of the pool: how near the variant is to the fp32 network computed from as many views. Needs no torch. Look at
-mattes of real photos before committing: the golden answers record what the files do, not whether that is good.
+From ``models/NAME.onnx`` it builds ``NAME.int8.onnx`` (see ``quantise``) and ``NAME.fp16.onnx``. With ``--views 2``
+both return the mean of both mirror views. The manifest gets the fp32 file's sha256 and golden output and, for each
+variant, file, sha256, golden output and parity: the difference from fp32 with the same number of views, on held-out
+images of the pool. Needs no torch. Look at mattes of real photos before you commit, because golden outputs record
+results, not their quality.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import onnx
 
 from clearcut.inference.manifest import MANIFEST, ModelEntry, models_folder, read_manifest
-from clearcut.inference.model_files import ModelFile, golden_lines
-from clearcut.inference.startup.self_test import golden_of_model
+from clearcut.inference.model_files import ModelFile, golden_toml
+from clearcut.inference.startup.self_test import record_golden
 
 from .graphs import expanded, half, mirrored
 from .quantise import Parity, compare, pictures_of, quantise, run_all
@@ -29,11 +29,11 @@ from .quantise import Parity, compare, pictures_of, quantise, run_all
 PICTURES = 200
 LIMIT_BYTES = 16_000_000
 AT_MOST = {1: 0.9, 2: 1.5}
-"""By views: a variant is worth so much of fp32's time on a CPU. Two views are worth more than fp32's one."""
+"""Value of a variant relative to fp32's time on a CPU, by number of views."""
 
 
 def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, near: Parity) -> str:
-    """The manifest's table of one variant."""
+    """Return the manifest's table of one variant."""
     name = f"models.{entry.name}.variants.{precision}"
     worth = f"at_most = {AT_MOST[views]}\n" if precision == "int8" else ""
     seen = "one view" if views == 1 else "both views"
@@ -41,28 +41,28 @@ def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, ne
         f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
         f"views = {views}\n{worth}\n"
         f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
-        f'pictures = "{near.pictures} held-out pictures of the pool, against fp32 on {seen}"\n\n'
-        + golden_lines(f"{name}.golden", golden_of_model(model_of(entry, data)))
+        f'measured_on = "{near.pictures} held-out images of the pool, against fp32 on {seen}"\n\n'
+        + golden_toml(f"{name}.golden", record_golden(model_of(entry, data)))
     )
 
 
 def model_of(entry: ModelEntry, data: bytes) -> ModelFile:
-    """A model that is not in the manifest yet."""
+    """The model is not in the manifest yet."""
     return ModelFile(replace(entry, golden=None), Path(entry.file), data)
 
 
 def rewritten(text: str, entry: ModelEntry, plain: bytes, variants: str) -> str:
-    """The manifest's text with the fp32 file's hash and golden answer, and the variants, made anew.
+    """Return the manifest's text with the fp32 file's new hash and golden output, and new variants.
 
     Raises:
-        ValueError: the entry has no sha256 or no golden table to replace.
+        ValueError: The entry has no sha256 or no golden table to replace.
     """
     name = re.escape(f"[models.{entry.name}]")
     digest = hashlib.sha256(plain).hexdigest()
     text, count = re.subn(rf'({name}\n(?:[^\[].*\n|\n)*?sha256 = ")[0-9a-f]{{64}}"', rf'\g<1>{digest}"', text)
     if count != 1:
         raise ValueError(f"the manifest's {entry.name} has no sha256")
-    golden = golden_lines(f"models.{entry.name}.golden", golden_of_model(model_of(entry, plain)))
+    golden = golden_toml(f"models.{entry.name}.golden", record_golden(model_of(entry, plain)))
     begin, end = f"# variants of {entry.name}: made by `make export-variants`\n", f"# end of {entry.name}'s variants\n"
     text = re.sub(rf"\n{re.escape(begin)}.*?{re.escape(end)}", "", text, flags=re.S)
     table = re.escape(f"[models.{entry.name}.golden]")
@@ -75,7 +75,7 @@ def rewritten(text: str, entry: ModelEntry, plain: bytes, variants: str) -> str:
 
 
 def main() -> None:
-    """Make and describe them."""
+    """Build the variants and write the manifest."""
     parser = argparse.ArgumentParser(description="fp32 ONNX -> its int8 and fp16 variants, manifest included.")
     parser.add_argument("--name", default="clearcut-s")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's train/images")

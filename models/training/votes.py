@@ -1,8 +1,8 @@
-"""A second teacher's mattes (u2netp) for every unlabelled photo: they show where ISNet's label is unsure.
+"""A second teacher's mattes (u2netp) for every unlabelled photo. They show where ISNet's label is uncertain.
 
     python -m models.training.votes --data ../shared/data --teacher ../shared/models/u2netp.onnx --out ~/votes
 
-Writes one 8-bit PNG per photo and resumes where it was stopped.
+Writes one 8-bit PNG per photo. The command can be resumed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.scoring.predictor import session, to_input
+
 from .labels import photos
-from .teacher import session, to_input
 
 
 def main() -> None:
-    """Label everything that has no vote yet."""
+    """Label every photo that has no vote yet."""
     parser = argparse.ArgumentParser(description="Label photos with u2netp.")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and more/")
     parser.add_argument("--teacher", type=Path, required=True)

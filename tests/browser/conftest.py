@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support import samples
 from tests.support.browser import Tab
-from tests.support.served import Server, served
+from tests.support.live_server import Server, served
 
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "google-chrome-stable")
 

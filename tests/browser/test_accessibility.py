@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 AXE = ROOT / ".cache" / "browser" / "package" / "axe.min.js"
 VIEWS = {

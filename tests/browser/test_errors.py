@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.accounts import Accounts
+from tests.support.account_clients import Accounts
 from tests.support.browser import run_copied
-from tests.support.served import served
+from tests.support.live_server import served
 
 
 def only_http_errors(tab):

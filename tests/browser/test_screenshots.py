@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 LARGE = {"width": 1360, "height": 850}
 PHONE = {"width": 390, "height": 844}

@@ -7,46 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import samples
-from tests.support.accounts import Accounts
-from tests.support.served import Server, started
-from tests.support.wire import Answer, Wire, request
-
-PICTURE = request(samples.jpeg(samples.photo("rocket", 400, 300)), "image/jpeg")
-
-
-def ask(server: Server, message: bytes = PICTURE) -> Answer:
-    with Wire(server.port) as wire:
-        wire.send(message)
-        return wire.answer()
-
-
-def refused(answer: Answer, status: int, code: str) -> None:
-    """An error in our words; a 503 says when to come back."""
-    assert (answer.status, answer.error()["code"]) == (status, code)
-    if status == 503:
-        assert 1 <= int(answer.headers["retry-after"]) <= 60
+from tests.support.account_clients import Accounts
+from tests.support.live_server import Server, started
 
 
 @pytest.fixture
 def accounts(tmp_path) -> Iterator[Accounts]:
-    made = Accounts(f"sqlite:///{tmp_path}/accounts.db")
-    yield made
-    made.close()
+    database = Accounts(f"sqlite:///{tmp_path}/accounts.db")
+    yield database
+    database.close()
 
 
 @pytest.fixture
 def trigger(tmp_path) -> Path:
-    """The built-in fault wakes when this file is made."""
+    """Return the path of the file that activates the injected fault once it exists."""
     return tmp_path / "now"
 
 
 @pytest.fixture
-def broken(trigger) -> Callable[..., AbstractContextManager[Server]]:
-    """``broken("nan", slots="4")``: a server with that fault, asleep."""
+def faulty_server(trigger) -> Callable[..., AbstractContextManager[Server]]:
+    """Return a function that starts a server with an inactive fault: ``broken("nan", slots="4")``."""
 
     def make(fault: str, **options: str) -> AbstractContextManager[Server]:
-        run = [sys.executable, "-m", "tests.chaos.faulty", fault, str(trigger)]
+        run = [sys.executable, "-m", "tests.support.faulty_server", fault, str(trigger)]
         return started(run=run, **options)
 
     return make

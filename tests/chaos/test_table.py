@@ -3,15 +3,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.chaos.table import FAULTS
+from tests.support.fault_table import FAULTS
 
 
-def test_every_fault_has_its_test_and_every_test_its_fault():
-    here = Path(__file__).parent
-    there = {
+def test_fault_table_lists_every_chaos_test():
+    folder = Path(__file__).parent
+    tests = {
         f"{path.name}::{name}"
-        for path in here.glob("test_*.py")
+        for path in folder.glob("test_*.py")
         if path.name != Path(__file__).name
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
     }
-    assert {fault.test for fault in FAULTS} == there
+    assert {fault.test for fault in FAULTS} == tests

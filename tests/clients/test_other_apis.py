@@ -1,8 +1,8 @@
-"""Published clients of remove.bg, rembg and Photoroom, and what a browser does, pointed at this service.
+"""Published clients of remove.bg, rembg and Photoroom, and browser code, with this service as the server.
 
-The clients are as published but for the address, which is a constant in both remove.bg packages: reassigned in
-Python, replaced in a copy of the one file for npm. Each option is used at least once, each class of error that an
-account can meet at least once; results are compared by pixels with what the service answers to a plain request.
+The clients are unmodified except for the URL, which is a constant in both remove.bg packages. It is reassigned in
+Python and replaced in a copy of the file for npm. Each option and each class of error of an account occurs at least
+once. Results are compared by pixels with plain requests.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from skimage import data
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.clients.environments import RegistryUnreachable
-from tests.clients.packages import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
-from tests.support.served import Server, served
+from tests.support.clients.poofbg import RegistryUnreachable
+from tests.support.clients.removebg import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
+from tests.support.live_server import ROOT, Server, served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
-HERE = Path(__file__).parent
+DRIVERS = ROOT / "tests" / "support" / "clients"
 
 
-class House:
+class AccountServer:
     """A server with accounts, and a photo."""
 
     def __init__(self, server: Server, folder: Path, keys: dict[str, str]) -> None:
@@ -49,18 +49,18 @@ class House:
         return self.server.base_url + path
 
     def plain(self, path: str = "/v1.0/removebg", **fields: str) -> np.ndarray:
-        """What a plain request gets."""
+        """Return the result of a plain request."""
         name = "file" if path.startswith("/api") else "image_file"
-        answer = httpx.post(
+        response = httpx.post(
             self.url(path), files={name: self.photo.read_bytes()}, data=fields, timeout=60, trust_env=False,
             headers={"x-api-key": self.keys["good"]},
         )  # fmt: skip
-        assert answer.status_code == 200, answer.text
-        return pixels(answer.content)
+        assert response.status_code == 200, response.text
+        return pixels(response.content)
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
+def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("house")
     url = f"sqlite:///{folder}/accounts.db"
     ledger = Ledger(open_engine(url, 1), 0)
@@ -74,7 +74,7 @@ def house(tmp_path_factory):
     ledger.revoke(parse_key_id(keys["revoked"]))
     ledger.close()
     with served(database_url=url) as server:
-        yield House(server, folder, keys)
+        yield AccountServer(server, folder, keys)
 
 
 def pixels(content: bytes | Path) -> np.ndarray:
@@ -97,16 +97,16 @@ def finished(command: list[str], folder: Path, **environ: str) -> str:
 # PyPI removebg 0.4
 
 
-def test_removebg_of_pypi(house, tmp_path):
+def test_pypi_removebg_client(service, tmp_path):
     try:
         packages = removebg_of_pypi()
     except RegistryUnreachable as exc:
         pytest.skip(f"the package cannot be fetched: {exc}")
     file, url, text = (f"remove_background_from_{what}" for what in ("img_file", "img_url", "base64_img"))
-    encoded = base64.b64encode(house.photo.read_bytes()).decode()
+    encoded = base64.b64encode(service.photo.read_bytes()).decode()
     for name in ("regular", "hd", "4k", "red", "slow"):
-        shutil.copy(house.photo, tmp_path / f"{name}.jpg")
-    good = house.keys["good"]
+        shutil.copy(service.photo, tmp_path / f"{name}.jpg")
+    good = service.keys["good"]
     sizes = [[size, good, file, {"img_file_path": f"{size}.jpg", "size": size}] for size in ("regular", "hd", "4k")]
     plan = [
         *sizes,
@@ -118,14 +118,14 @@ def test_removebg_of_pypi(house, tmp_path):
         ["type", good, text, {"base64_img": base64.b64encode(b"no picture").decode()}],
         ["no base64", good, text, {"base64_img": "***"}],
         ["unknown", "nobody", file, {"img_file_path": "hd.jpg"}],
-        ["revoked", house.keys["revoked"], file, {"img_file_path": "hd.jpg"}],
-        ["empty", house.keys["empty"], file, {"img_file_path": "hd.jpg"}],
-        ["slow 1", house.keys["slow"], file, {"img_file_path": "slow.jpg"}],
-        ["slow 2", house.keys["slow"], file, {"img_file_path": "slow.jpg"}],
+        ["revoked", service.keys["revoked"], file, {"img_file_path": "hd.jpg"}],
+        ["empty", service.keys["empty"], file, {"img_file_path": "hd.jpg"}],
+        ["slow 1", service.keys["slow"], file, {"img_file_path": "slow.jpg"}],
+        ["slow 2", service.keys["slow"], file, {"img_file_path": "slow.jpg"}],
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = [sys.executable, "-I", "-S", str(HERE / "removebg_driver.py"), str(packages)]
-    outcomes = json.loads(finished([*driver, house.url("/v1.0/removebg"), "plan.json"], tmp_path))
+    driver = [sys.executable, "-I", "-S", str(DRIVERS / "removebg_driver.py"), str(packages)]
+    outcomes = json.loads(finished([*driver, service.url("/v1.0/removebg"), "plan.json"], tmp_path))
     assert outcomes == {
         "regular": "ok", "hd": "ok", "4k": "ok", "red": "ok", "text": "ok",
         "url": [400, "invalid_image_url"], "size": [400, "invalid_size"], "colour": [400, "invalid_bg_color"],
@@ -134,15 +134,15 @@ def test_removebg_of_pypi(house, tmp_path):
         "slow 1": "ok", "slow 2": [429, "rate_limit_exceeded"],
     }  # fmt: skip
     for size in ("regular", "hd", "4k"):
-        assert np.array_equal(pixels(tmp_path / f"{size}.jpg_no_bg.png"), house.plain(size=size))
-    assert np.array_equal(pixels(tmp_path / "text.png"), house.plain(size="hd"))
-    assert np.array_equal(pixels(tmp_path / "red.jpg_no_bg.png"), house.plain(bg_color="red"))
+        assert np.array_equal(pixels(tmp_path / f"{size}.jpg_no_bg.png"), service.plain(size=size))
+    assert np.array_equal(pixels(tmp_path / "text.png"), service.plain(size="hd"))
+    assert np.array_equal(pixels(tmp_path / "red.jpg_no_bg.png"), service.plain(bg_color="red"))
 
 
 # npm remove.bg 1.3.0
 
 
-def test_removebg_of_npm(house, tmp_path):
+def test_npm_removebg_client(service, tmp_path):
     needs("node")
     needs("npm")
     try:
@@ -151,13 +151,13 @@ def test_removebg_of_npm(house, tmp_path):
         pytest.skip(f"the package cannot be fetched: {exc}")
     published = (modules / "remove.bg/dist/index.js").read_text()
     assert published.count(ENDPOINT) == 1
-    (tmp_path / "client.js").write_text(published.replace(ENDPOINT, house.url("/v1.0/removebg")))
+    (tmp_path / "client.js").write_text(published.replace(ENDPOINT, service.url("/v1.0/removebg")))
     file, url, text = (f"removeBackgroundFromImage{what}" for what in ("File", "Url", "Base64"))
-    encoded = base64.b64encode(house.photo.read_bytes()).decode()
+    encoded = base64.b64encode(service.photo.read_bytes()).decode()
 
     def step(name: str, method: str = file, key: str = "good", **options: Any) -> list[Any]:
-        source = {"path": str(house.photo)} if method == file else {}
-        return [name, method, {"apiKey": house.keys.get(key, key), **source, **options}]
+        source = {"path": str(service.photo)} if method == file else {}
+        return [name, method, {"apiKey": service.keys.get(key, key), **source, **options}]
 
     plan = [
         step("default"),
@@ -183,15 +183,17 @@ def test_removebg_of_npm(house, tmp_path):
         step("slow 2", key="slow too"),
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    driver = ["node", str(HERE / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
+    driver = ["node", str(DRIVERS / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
     got = json.loads(finished(driver, tmp_path, NODE_PATH=str(modules), NODE_NO_WARNINGS="1"))
-    refused = {name: answer["errors"][0]["code"] for name, answer in got.items() if "errors" in answer}
+    refused = {name: response["errors"][0]["code"] for name, response in got.items() if "errors" in response}
     assert refused == {
         "url": "invalid_image_url", "background url": "invalid_bg_image_url", "bad size": "invalid_size",
         "bad roi": "roi_exceeds_bounds", "no subject": "unknown_foreground", "unknown": "auth_failed",
         "empty": "insufficient_credits", "slow 2": "rate_limit_exceeded",
     }  # fmt: skip
-    found = {name: pixels(base64.b64decode(answer["base64img"])) for name, answer in got.items() if name not in refused}
+    found = {
+        name: pixels(base64.b64decode(response["base64img"])) for name, response in got.items() if name not in refused
+    }
     first = got["default"]
     assert (first["creditsCharged"], first["detectedType"]) == ("1", "other")
     assert (int(first["resultWidth"]), int(first["resultHeight"])) == found["default"].shape[1::-1]
@@ -204,31 +206,31 @@ def test_removebg_of_npm(house, tmp_path):
         "alpha": {"channels": "alpha", "size": "auto"}, "shadow": {"add_shadow": "true"},
         "base64": {"size": "auto"}, "base64 crop": {"size": "auto", "crop": "true"},
     }.items():  # fmt: skip
-        assert np.array_equal(found[name], house.plain(**options)), name
+        assert np.array_equal(found[name], service.plain(**options)), name
     assert np.array_equal(pixels(tmp_path / "saved.png"), found["auto"])
 
 
-# a browser's fetch and FormData, under Node
+# a browser's fetch and FormData, run by Node
 
 
-def test_fetch_and_form_data(house, tmp_path):
+def test_browser_fetch_and_form_data(service, tmp_path):
     needs("node")
-    arguments = [house.server.base_url, str(house.photo), str(tmp_path), house.keys["good"]]
-    outcomes = json.loads(finished(["node", str(HERE / "fetch_driver.mjs"), *arguments], tmp_path))
-    full = house.plain("/v1/remove")
+    arguments = [service.server.base_url, str(service.photo), str(tmp_path), service.keys["good"]]
+    outcomes = json.loads(finished(["node", str(DRIVERS / "fetch_driver.mjs"), *arguments], tmp_path))
+    full = service.plain("/v1/remove")
     for name in ("removebg.png", "photoroom.png", "rembg.png"):
         assert outcomes[name]["status"] == 200
         assert np.array_equal(pixels(tmp_path / name), full), name
-    assert np.array_equal(pixels(tmp_path / "poof.png"), house.plain("/v1/remove", size="preview"))
+    assert np.array_equal(pixels(tmp_path / "poof.png"), service.plain("/v1/remove", size="preview"))
     assert outcomes["cropped.webp"]["type"] == "image/webp"
-    assert pixels(tmp_path / "cropped.webp").shape[:2] == house.plain("/v1/remove", crop="true").shape[:2]
+    assert pixels(tmp_path / "cropped.webp").shape[:2] == service.plain("/v1/remove", crop="true").shape[:2]
     assert (outcomes["no key"]["status"], outcomes["no key"]["body"]["code"]) == (401, "authentication_error")
     assert (outcomes["no image"]["status"], outcomes["no image"]["body"]["code"]) == (400, "missing_image")
     assert outcomes["bad option"]["body"]["errors"][0]["code"] == "invalid_size"
     assert all(outcome["id"] for outcome in outcomes.values())
 
 
-# curl lines as the originals' documentation has them, but for the address
+# curl lines of the originals' documentation, with another URL
 
 
 CURL = {
@@ -247,42 +249,42 @@ CURL = {
 }
 
 
-def curl(line: str, house: House, folder: Path, key: str = "good") -> subprocess.CompletedProcess[str]:
+def curl(line: str, service: AccountServer, folder: Path, key: str = "good") -> subprocess.CompletedProcess[str]:
     needs("curl")
-    encoded = base64.b64encode(house.photo.read_bytes())
-    shutil.copy(house.photo, folder / "photo.jpg")
+    encoded = base64.b64encode(service.photo.read_bytes())
+    shutil.copy(service.photo, folder / "photo.jpg")
     (folder / "photo.b64").write_bytes(encoded)
     (folder / "request.json").write_text(json.dumps({"image_file_b64": encoded.decode(), "size": "auto"}))
-    script = line.replace("URL", house.server.base_url).replace("KEY", house.keys.get(key, key))
+    script = line.replace("URL", service.server.base_url).replace("KEY", service.keys.get(key, key))
     return subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("name", CURL)
-def test_curl(house, tmp_path, name):
-    done = curl(CURL[name], house, tmp_path)
+def test_documented_curl_lines(service, tmp_path, name):
+    done = curl(CURL[name], service, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert np.array_equal(pixels(tmp_path / "no-bg.png"), house.plain("/v1/remove"))
+    assert np.array_equal(pixels(tmp_path / "no-bg.png"), service.plain("/v1/remove"))
 
 
-def test_curl_gets_a_zip(house, tmp_path):
+def test_curl_downloads_zip(service, tmp_path):
     line = "curl -H 'X-API-Key: KEY' -F image_file=@photo.jpg -F size=auto -F format=zip -f URL/v1.0/removebg -o a.zip"
-    assert curl(line, house, tmp_path).returncode == 0
+    assert curl(line, service, tmp_path).returncode == 0
     assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == ["color.jpg", "alpha.png"]
 
 
 @pytest.mark.parametrize("key", ["nobody", "empty", "revoked"])
-def test_curl_f_fails_where_the_original_would(house, tmp_path, key):
-    done = curl(CURL["a file"], house, tmp_path, key)
+def test_curl_fails_for_same_errors_as_original(service, tmp_path, key):
+    done = curl(CURL["a file"], service, tmp_path, key)
     assert done.returncode == 22
     assert not (tmp_path / "no-bg.png").exists()
 
 
-def test_curl_f_fails_for_an_unknown_option(house, tmp_path):
+def test_curl_fails_for_unknown_option(service, tmp_path):
     line = CURL["a file"].replace("size=auto", "size=gigantic")
-    assert curl(line, house, tmp_path).returncode == 22
+    assert curl(line, service, tmp_path).returncode == 22
 
 
-def test_account(house):
-    headers = {"x-api-key": house.keys["empty"]}
-    answer = httpx.get(house.url("/v1.0/account"), headers=headers, timeout=60, trust_env=False)
-    assert answer.json()["data"]["attributes"]["credits"]["total"] == 0
+def test_account_route_reports_credits(service):
+    headers = {"x-api-key": service.keys["empty"]}
+    response = httpx.get(service.url("/v1.0/account"), headers=headers, timeout=60, trust_env=False)
+    assert response.json()["data"]["attributes"]["credits"]["total"] == 0

@@ -1,11 +1,11 @@
-"""The published Python clients of the Poof API, unmodified, with only their base URL changed.
+"""The published Python clients of the Poof API, unmodified except for their base URL.
 
-0.1.0 sends ``image_file`` and knows five options; 0.2.0 adds exact sizes, ratios, padding and the matte's own
-numbers; 0.4.1 sends ``file`` and adds URLs and videos, which this service refuses by name. Each version makes every
-call once, in an environment of its own; the tests then judge what it got: decoded pixels, attributes, error types.
+0.1.0 sends ``image_file`` and knows five options. 0.2.0 adds exact sizes, ratios, padding and the matte's statistics.
+0.4.1 sends ``file`` and adds URLs and videos, which this service refuses by name. Each version makes every call once
+in its own environment. The tests check decoded pixels, attributes and error types.
 
-``AuthError``, ``PaymentRequiredError``, ``PermissionDeniedError`` and ``RateLimitError`` stand for answers that a
-service without accounts does not give: 401, 402, 403 and 429. Any key is taken.
+``AuthError``, ``PaymentRequiredError``, ``PermissionDeniedError`` and ``RateLimitError`` (401, 402, 403, 429) do not
+occur without accounts. Every key is accepted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
-from tests.live.conftest import until_metric
 from tests.support import samples
-from tests.support.served import Server, served
-from tests.support.wire import Wire, request
+from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.support.live_server import Server, served
+from tests.support.metrics import wait_for_metric
+from tests.support.raw_http import RawConnection, request
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
@@ -40,16 +40,18 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def full():
-    """A server of one slot, which an upload holds that never ends; a small and slow one would lend it."""
-    with served(slots="1", body_stall_s="600", deadline_s="600") as running, Wire(running.port) as holder:
+def full_server():
+    """Start a server whose only slot is held by an upload that never ends. The upload is large enough to keep the
+    slot.
+    """
+    with served(slots="1", body_stall_s="600", deadline_s="600") as running, RawConnection(running.port) as holder:
         holder.send(request(bytes(15_000_000), "image/png", length=16_000_000))
-        until_metric(running, "clearcut_slots_used", 1)
+        wait_for_metric(running, "clearcut_slots_used", 1)
         yield running
 
 
 def steps_of(version: str) -> list[dict[str, Any]]:
-    """Every option at least once, each kind of source, each cause of an error."""
+    """Return calls with every option, every kind of source and every cause of an error."""
     sizes = (
         ("full", "preview", "small", "medium", "large") if version == "0.1.0" else ("full", "preview", "medium", "hd")
     )
@@ -115,23 +117,23 @@ def steps_of(version: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one version got."""
+    """The results of one client version."""
 
     version: str
-    answers: dict[str, Any]
+    responses: dict[str, Any]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        return self.answers[name]
+        return self.responses[name]
 
     def pixels(self, name: str) -> np.ndarray:
-        answer = self[name]
-        assert "saved" in answer, (name, answer)
-        return np.asarray(Image.open(answer["saved"]))
+        response = self[name]
+        assert "saved" in response, (name, response)
+        return np.asarray(Image.open(response["saved"]))
 
 
 @pytest.fixture(scope="module", params=POOFBG)
-def got(
-    request: pytest.FixtureRequest, server: Server, full: Server, tmp_path_factory: pytest.TempPathFactory
+def results(
+    request: pytest.FixtureRequest, server: Server, full_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Outcome:
     version = request.param
     try:
@@ -147,7 +149,7 @@ def got(
             del asked["source"]
         if "source" in asked:
             asked["source"] = str(folder / asked["source"])
-        target = full if asked.pop("server", "") == "full" else server
+        target = full_server if asked.pop("server", "") == "full" else server
         asked["base_url"] = target.base_url + asked.pop("base_path", "/v1")
         plan.append(asked | {"save_to": str(folder / f"answer-{number}")})
     (folder / "plan.json").write_text(json.dumps(plan))
@@ -171,8 +173,8 @@ def write_sources(folder: Path) -> None:
 
 
 def of_versions(*versions):
-    """A test of what only these have."""
-    return pytest.mark.parametrize("got", versions, indirect=True, scope="module")
+    """Mark a test that applies only to these versions."""
+    return pytest.mark.parametrize("results", versions, indirect=True, scope="module")
 
 
 later = of_versions("0.2.0", "0.4.1")
@@ -180,22 +182,22 @@ latest = of_versions("0.4.1")
 
 
 def box(rgba):
-    """left, top, width, height of what can be seen."""
+    """Return left, top, width and height of the visible pixels."""
     rows, columns = np.nonzero(rgba[..., 3] >= 10)
     return columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_version_under_test_is_the_one_meant(got):
-    assert got["version"] == got.version
+def test_installed_client_has_expected_version(results):
+    assert results["version"] == results.version
 
 
 @pytest.mark.parametrize("kind", ["str", "Path", "bytes", "file", "BytesIO"])
-def test_every_kind_of_source_gives_the_cut_out(got, kind):
+def test_every_source_type_gives_cut_out(results, kind):
     photo = samples.photo("coffee")
-    rgba = got.pixels(f"source {kind}")
+    rgba = results.pixels(f"source {kind}")
     assert rgba.shape == (HEIGHT, WIDTH, 4)
     assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
     assert not rgba[rgba[..., 3] == 0].any()
@@ -203,91 +205,91 @@ def test_every_kind_of_source_gives_the_cut_out(got, kind):
     assert rgba[0, 0, 3] == 0
 
 
-def test_the_attributes_are_filled_in(got):
-    answer = got["source str"]
-    assert answer["content_type"] == "image/png"
-    assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)
-    assert re.fullmatch(r"req_[A-Za-z0-9_-]{16}", answer["request_id"])
-    assert isinstance(answer["processing_time_ms"], int)
-    assert f"dimensions={WIDTH}x{HEIGHT}" in answer["repr"]
-    assert answer["type"] == "RemoveBackgroundResult"
+def test_result_attributes_are_set(results):
+    response = results["source str"]
+    assert response["content_type"] == "image/png"
+    assert (response["width"], response["height"]) == (WIDTH, HEIGHT)
+    assert re.fullmatch(r"req_[A-Za-z0-9_-]{16}", response["request_id"])
+    assert isinstance(response["processing_time_ms"], int)
+    assert f"dimensions={WIDTH}x{HEIGHT}" in response["repr"]
+    assert response["type"] == "RemoveBackgroundResult"
 
 
 @later
-def test_the_matte_tells_how_sure_it_is(got):
-    answer = got["source str"]
-    assert 0.5 < answer["matte_confidence"] <= 1
-    assert 0 <= answer["matte_ambiguous_ratio"] < 0.5
+def test_result_has_matte_confidence(results):
+    response = results["source str"]
+    assert 0.5 < response["matte_confidence"] <= 1
+    assert 0 <= response["matte_ambiguous_ratio"] < 0.5
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "media_type"),
     [("png", "PNG", "image/png"), ("jpg", "JPEG", "image/jpeg"), ("webp", "WEBP", "image/webp")],
 )
-def test_format(got, name, kind, media_type):
-    with Image.open(got[f"format {name}"]["saved"]) as picture:
+def test_format(results, name, kind, media_type):
+    with Image.open(results[f"format {name}"]["saved"]) as picture:
         assert picture.format == kind
         assert picture.size == (WIDTH, HEIGHT)
         assert picture.mode == ("RGB" if name == "jpg" else "RGBA")
-    assert got[f"format {name}"]["content_type"] == media_type
+    assert results[f"format {name}"]["content_type"] == media_type
 
 
-def test_jpg_without_a_colour_is_on_white(got):
-    background = got.pixels("source str")[..., 3] == 0
-    assert np.abs(got.pixels("format jpg")[background].astype(int) - 255).mean() < 3
+def test_jpg_has_white_background_by_default(results):
+    background = results.pixels("source str")[..., 3] == 0
+    assert np.abs(results.pixels("format jpg")[background].astype(int) - 255).mean() < 3
 
 
-def test_channels(got):
-    assert np.array_equal(got.pixels("channels rgba"), got.pixels("source str"))
-    opaque, alpha = got.pixels("channels rgb"), got.pixels("source str")[..., 3]
+def test_channels(results):
+    assert np.array_equal(results.pixels("channels rgba"), results.pixels("source str"))
+    opaque, alpha = results.pixels("channels rgb"), results.pixels("source str")[..., 3]
     assert opaque.shape == (HEIGHT, WIDTH, 3)
     assert (opaque[alpha == 0] == WHITE).all()
     assert np.array_equal(opaque[alpha == 255], samples.photo("coffee")[alpha == 255])
 
 
 @later
-def test_channels_alpha_is_the_matte_alone(got):
-    assert np.array_equal(got.pixels("channels alpha"), got.pixels("source str")[..., 3])
+def test_channels_alpha_returns_matte(results):
+    assert np.array_equal(results.pixels("channels alpha"), results.pixels("source str")[..., 3])
 
 
 @pytest.mark.parametrize(
     ("name", "color"), [("bg hex", RED), ("bg short hex", RED), ("bg rgb()", BLUE), ("bg name", RED), ("bg jpg", RED)]
 )
-def test_background_colour(got, name, color):
-    background = got.pixels("source str")[..., 3] == 0
-    assert np.abs(got.pixels(name)[background].astype(int) - color).mean() < (4 if name == "bg jpg" else 1e-9)
+def test_background_color(results, name, color):
+    background = results.pixels("source str")[..., 3] == 0
+    assert np.abs(results.pixels(name)[background].astype(int) - color).mean() < (4 if name == "bg jpg" else 1e-9)
 
 
 LONGEST = {"full": 2550, "preview": 256, "small": 512, "medium": 1024, "large": 2048}
 
 
-def test_size(got):
-    sizes = [name.removeprefix("size ") for name in got.answers if name.startswith("size ")]
+def test_size(results):
+    sizes = [name.removeprefix("size ") for name in results.responses if name.startswith("size ")]
     for size in set(sizes) - {"hd"}:
-        height, width = got.pixels(f"size {size}").shape[:2]
+        height, width = results.pixels(f"size {size}").shape[:2]
         assert width == LONGEST[size]
         assert height == pytest.approx(width * 2 / 3, abs=1)
 
 
 @later
-def test_size_hd_is_at_most_four_megapixels(got):
-    height, width = got.pixels("size hd").shape[:2]
+def test_size_hd_is_at_most_four_megapixels(results):
+    height, width = results.pixels("size hd").shape[:2]
     assert 3.98e6 < height * width <= 4e6
     assert width / height == pytest.approx(1.5, abs=0.01)
 
 
-def test_crop(got):
-    whole = got.pixels("source str")
-    left, top, width, height = box(whole)
-    assert np.array_equal(got.pixels("crop true"), whole[top : top + height, left : left + width])
-    assert np.array_equal(got.pixels("crop false"), whole)
+def test_crop(results):
+    complete = results.pixels("source str")
+    left, top, width, height = box(complete)
+    assert np.array_equal(results.pixels("crop true"), complete[top : top + height, left : left + width])
+    assert np.array_equal(results.pixels("crop false"), complete)
 
 
 @pytest.mark.parametrize(("ratio", "value"), [("1:1", 1), ("4:3", 4 / 3), ("16:9", 16 / 9)])
 @later
-def test_crop_to_a_ratio_holds_the_whole_subject(got, ratio, value):
-    _, _, wide, high = box(got.pixels("source str"))
-    cropped = got.pixels(f"crop {ratio}")
+def test_crop_to_ratio_contains_whole_subject(results, ratio, value):
+    _, _, wide, high = box(results.pixels("source str"))
+    cropped = results.pixels(f"crop {ratio}")
     height, width = cropped.shape[:2]
     assert abs(width - height * value) <= 2
     assert width >= wide
@@ -299,48 +301,48 @@ def test_crop_to_a_ratio_holds_the_whole_subject(got, ratio, value):
     ("padding", "vertical", "horizontal"), [("10%", 0.1, 0.1), ("0.1", 0.1, 0.1), ("10%,20%", 0.1, 0.2)]
 )
 @later
-def test_padding_leaves_room_around_the_subject(got, padding, vertical, horizontal):
-    _, _, wide, high = box(got.pixels("source str"))
-    padded = got.pixels(f"padding {padding}")
+def test_padding_adds_margin_around_subject(results, padding, vertical, horizontal):
+    _, _, wide, high = box(results.pixels("source str"))
+    padded = results.pixels(f"padding {padding}")
     assert padded.shape == (high + 2 * round(vertical * high), wide + 2 * round(horizontal * wide), 4)
     assert box(padded) == (round(horizontal * wide), round(vertical * high), wide, high)
 
 
 @later
-def test_width_and_height(got):
-    assert got.pixels("width").shape == (200, 300, 4)
-    assert got.pixels("height").shape == (200, 300, 4), "an exact size overrides the named one"
-    both = got.pixels("width and height")
+def test_width_and_height(results):
+    assert results.pixels("width").shape == (200, 300, 4)
+    assert results.pixels("height").shape == (200, 300, 4), "an exact size overrides the named one"
+    both = results.pixels("width and height")
     assert both.shape == (300, 300, 4)
     assert not both[:48].any(), "contain is the default, and pads"
-    assert got.pixels("product").shape == (500, 500, 4)
-    assert max(box(got.pixels("product"))[2:]) >= 498
+    assert results.pixels("product").shape == (500, 500, 4)
+    assert max(box(results.pixels("product"))[2:]) >= 498
 
 
 @later
-def test_fit(got):
-    contain, cover, down = (got.pixels(f"fit {fit}") for fit in ("contain", "cover", "scale-down"))
+def test_fit(results):
+    contain, cover, down = (results.pixels(f"fit {fit}") for fit in ("contain", "cover", "scale-down"))
     assert contain.shape == cover.shape == down.shape == (700, 700, 4)
-    # 600 x 400 becomes 700 x 467 in the middle of 700 x 700; scale-down leaves it as it is
+    # 600 x 400 becomes 700 x 467 in the middle of 700 x 700; scale-down does not enlarge it
     assert not contain[:115].any()
     assert not down[:149].any()
     assert not down[:, :49].any()
-    assert np.array_equal(down[150:550, 50:650], got.pixels("source str"))
+    assert np.array_equal(down[150:550, 50:650], results.pixels("source str"))
     assert box(cover)[3] > box(contain)[3] > box(down)[3]
 
 
-def test_all_options_together(got):
-    with Image.open(got["all at once"]["saved"]) as picture:
+def test_all_options_together(results):
+    with Image.open(results["all at once"]["saved"]) as picture:
         assert (picture.format, picture.mode, max(picture.size)) == ("WEBP", "RGB", 256)
 
 
 @latest
-def test_waiting_for_an_image_changes_nothing(got):
-    assert np.array_equal(got.pixels("wait"), got.pixels("source str"))
+def test_wait_option_has_no_effect(results):
+    assert np.array_equal(results.pixels("wait"), results.pixels("source str"))
 
 
-def test_the_account_is_unlimited(got):
-    account = got["me"]["value"]
+def test_account_is_unlimited_without_accounts(results):
+    account = results["me"]["value"]
     assert account.keys() == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
     assert account["maxCredits"] > account["usedCredits"] >= 5
 
@@ -348,59 +350,61 @@ def test_the_account_is_unlimited(got):
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def error_of(got, name, kind, status, code):
-    error = got[f"error {name}"]
+def error_of(results, name, kind, status, code):
+    error = results[f"error {name}"]
     assert (error.get("raised"), error.get("status_code"), error.get("code")) == (kind, status, code), error
     assert error["request_id"].startswith("req_")
     assert error["message"] == error["text"]
     return error["details"]
 
 
-def test_an_option_that_does_not_exist(got):
-    assert error_of(got, "option", "ValidationError", 400, "validation_error").startswith("Invalid value for 'size'.")
-    assert "'bg_color'" in error_of(got, "color", "ValidationError", 400, "validation_error")
+def test_unknown_option_is_validation_error(results):
+    assert error_of(results, "option", "ValidationError", 400, "validation_error").startswith(
+        "Invalid value for 'size'."
+    )
+    assert "'bg_color'" in error_of(results, "color", "ValidationError", 400, "validation_error")
 
 
 @later
-def test_an_option_out_of_range(got):
-    assert "'width'" in error_of(got, "width", "ValidationError", 400, "validation_error")
-    assert "'padding'" in error_of(got, "padding", "ValidationError", 400, "validation_error")
+def test_option_out_of_range_is_validation_error(results):
+    assert "'width'" in error_of(results, "width", "ValidationError", 400, "validation_error")
+    assert "'padding'" in error_of(results, "padding", "ValidationError", 400, "validation_error")
 
 
-def test_what_is_no_image(got):
-    assert "Accepted: JPEG, PNG, WebP" in error_of(got, "no image", "ValidationError", 400, "validation_error")
-    error_of(got, "empty", "ValidationError", 400, "missing_image")
+def test_non_image_is_validation_error(results):
+    assert "Accepted: JPEG, PNG, WebP" in error_of(results, "no image", "ValidationError", 400, "validation_error")
+    error_of(results, "empty", "ValidationError", 400, "missing_image")
 
 
-def test_an_image_too_large_in_bytes_or_pixels(got):
-    assert "20MB" in error_of(got, "bytes", "ValidationError", 400, "image_too_large")
-    assert "megapixels" in error_of(got, "pixels", "ValidationError", 400, "image_too_large")
+def test_too_large_image_is_rejected(results):
+    assert "20MB" in error_of(results, "bytes", "ValidationError", 400, "image_too_large")
+    assert "megapixels" in error_of(results, "pixels", "ValidationError", 400, "image_too_large")
 
 
-def test_a_full_server(got):
-    assert "slots" in error_of(got, "full", "ServerError", 503, "service_unavailable")
+def test_full_server_is_service_unavailable(results):
+    assert "slots" in error_of(results, "full", "ServerError", 503, "service_unavailable")
 
 
-def test_a_route_that_is_not_there(got):
-    error_of(got, "route", "PoofError", 404, "not_found")
+def test_unknown_route_is_not_found(results):
+    error_of(results, "route", "PoofError", 404, "not_found")
 
 
-def test_the_clients_own_error_for_a_missing_file(got):
-    assert got["error no file"]["raised"] == "FileNotFoundError"
+def test_client_reports_missing_file_itself(results):
+    assert results["error no file"]["raised"] == "FileNotFoundError"
 
 
 @latest
-def test_addresses_are_refused(got):
-    """Without a file the client sends its options as a form of another type, which is refused as a whole."""
-    error = got["error url"]
+def test_urls_are_refused_by_name(results):
+    """Without a file the client sends its options as another form type, which the service refuses."""
+    error = results["error url"]
     assert (error["raised"], error["status_code"]) == ("ValidationError", 400)
     assert "'image_file'" in error["details"]
-    assert got["error neither"]["raised"] == "ValueError"
+    assert results["error neither"]["raised"] == "ValueError"
 
 
 @latest
-def test_videos_are_refused_by_name(got):
-    assert "'format'" in error_of(got, "video format", "ValidationError", 400, "validation_error")
-    assert "Accepted: JPEG, PNG, WebP" in error_of(got, "video", "ValidationError", 400, "validation_error")
-    error_of(got, "job", "PoofError", 404, "not_found")
-    error_of(got, "wait for job", "PoofError", 404, "not_found")
+def test_videos_are_refused_by_name(results):
+    assert "'format'" in error_of(results, "video format", "ValidationError", 400, "validation_error")
+    assert "Accepted: JPEG, PNG, WebP" in error_of(results, "video", "ValidationError", 400, "validation_error")
+    error_of(results, "job", "PoofError", 404, "not_found")
+    error_of(results, "wait for job", "PoofError", 404, "not_found")

@@ -1,4 +1,4 @@
-"""The typed errors of Poof's clients that need accounts: 401, 402, 403 and 429, and the account call."""
+"""Typed errors of Poof's clients that need accounts: 401, 402, 403 and 429, and the account call."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.clients.environments import POOFBG, RegistryUnreachable, drive, environment_of
 from tests.support import samples
-from tests.support.served import served
+from tests.support.clients.poofbg import POOFBG, RegistryUnreachable, drive, environment_of
+from tests.support.live_server import served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
 
 @pytest.mark.parametrize("version", POOFBG)
-def test_every_error_of_an_account_is_the_clients_own_class(version, tmp_path):
+def test_account_errors_map_to_client_classes(version, tmp_path):
     try:
         environment = environment_of(version)
     except RegistryUnreachable as exc:
@@ -43,7 +43,7 @@ def test_every_error_of_an_account_is_the_clients_own_class(version, tmp_path):
         (tmp_path / "plan.json").write_text(json.dumps([step | shared for step in steps]))
         got = json.loads(drive(environment, str(tmp_path / "plan.json")))
     ledger.close()
-    raised = {name: answer["raised"] for name, answer in got.items() if "raised" in answer}
+    raised = {name: response["raised"] for name, response in got.items() if "raised" in response}
     assert len(set(raised.values())) == 4, raised
     assert set(raised) == {"unknown", "empty", "revoked", "again"}
     assert "Auth" in raised["unknown"]

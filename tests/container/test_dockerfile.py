@@ -1,4 +1,4 @@
-"""Dockerfile.cuda as text: what is promised of it, and hadolint's opinion."""
+"""Static checks of Dockerfile.cuda, and hadolint."""
 
 import re
 import shutil
@@ -10,8 +10,8 @@ import pytest
 
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.settings import PREFIX, Settings
-from tests.container.dockerfile import DOCKERFILE, in_context, read
-from tests.support.served import ROOT
+from tests.support.container.dockerfile import DOCKERFILE, context_files, read
+from tests.support.live_server import ROOT
 
 ARGUMENTS, STAGES = read()
 FINAL = STAGES[-1]
@@ -19,55 +19,55 @@ HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or sh
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
-def test_hadolint_has_nothing_to_say():
+def test_hadolint_reports_nothing():
     done = subprocess.run([HADOLINT, str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_base_can_be_pinned_and_no_digest_is_made_up():
+def test_base_image_can_be_pinned():
     assert STAGES[0].base == "${IMAGE}${DIGEST}"
     assert ARGUMENTS["DIGEST"] == ""
     assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-cudnn-runtime-ubuntu\d\d\.04", ARGUMENTS["IMAGE"])
     assert "@sha256:" not in ARGUMENTS["IMAGE"]
 
 
-def test_the_cuda_of_the_base_is_what_the_runtime_was_built_for():
+def test_base_cuda_version_matches_onnxruntime():
     from importlib.metadata import requires
 
-    (wanted,) = [each for each in requires("onnxruntime-gpu") if each.startswith("nvidia-cuda-runtime")]
-    assert re.search(r"~=(\d+)\.", wanted)[1] == re.search(r":(\d+)\.", ARGUMENTS["IMAGE"])[1]
+    (requirement,) = [each for each in requires("onnxruntime-gpu") if each.startswith("nvidia-cuda-runtime")]
+    assert re.search(r"~=(\d+)\.", requirement)[1] == re.search(r":(\d+)\.", ARGUMENTS["IMAGE"])[1]
 
 
-def test_it_runs_as_nobody_in_particular_and_stops_as_it_should():
-    assert FINAL.one("USER").value == "10001:10001"
-    assert FINAL.one("STOPSIGNAL").value == "SIGTERM"
-    assert FINAL.one("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
-    assert FINAL.one("CMD").words() == ["serve"]
-    assert FINAL.one("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
+def test_image_has_unprivileged_user_and_stop_signal():
+    assert FINAL.single("USER").value == "10001:10001"
+    assert FINAL.single("STOPSIGNAL").value == "SIGTERM"
+    assert FINAL.single("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
+    assert FINAL.single("CMD").words() == ["serve"]
+    assert FINAL.single("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
 
 
-def test_the_grace_that_it_asks_for_is_enough_for_a_drain():
+def test_documented_grace_period_covers_drain():
     settings = Settings()
     (grace,) = re.findall(r"docker stop --time (\d+)", DOCKERFILE.read_text())
     assert settings.drain_delay_s + settings.drain_timeout_s < int(grace)
 
 
-def test_its_variables_are_settings_with_values_that_they_take():
+def test_environment_variables_are_valid_settings():
     environ = FINAL.environment({"DEVICE": "cpu"})
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     assert ours
     Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in ours.items()})
-    assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.one("EXPOSE").value
-    assert not [name for name in environ if "MALLOC" in name]  # app/clearcut/system.py asks glibc itself
+    assert f"{Settings().port}" == ours["CLEARCUT_PORT"] == FINAL.single("EXPOSE").value
+    assert not [name for name in environ if "MALLOC" in name]  # app/clearcut/system.py queries glibc
 
 
-def test_nothing_is_installed_in_the_final_stage():
-    said = " ".join(each.value for each in (*STAGES[0].all("RUN"), *FINAL.all("RUN")))
-    assert not re.search(r"\b(pip|gcc|g\+\+|make|build-essential|python3-venv|python3-dev|git|curl|wget)\b", said)
+def test_final_stage_installs_nothing():
+    commands = " ".join(each.value for each in (*STAGES[0].all("RUN"), *FINAL.all("RUN")))
+    assert not re.search(r"\b(pip|gcc|g\+\+|make|build-essential|python3-venv|python3-dev|git|curl|wget)\b", commands)
 
 
-def test_only_what_it_copies_is_sent_to_the_engine():
-    sent = in_context()
+def test_build_context_has_only_copied_files():
+    sent = context_files()
     names = {path.as_posix() for path in sent}
     default = read_manifest(models_folder() / MANIFEST)[Settings().model]
     assert {"app/__main__.py", "models/manifest.toml", f"models/{default.file}", "deploy/requirements.txt"} <= names

@@ -1,7 +1,7 @@
-"""Every RUN of Dockerfile.cuda is done, word for word, and what comes of it is run as the image would be.
+"""Runs every RUN line of Dockerfile.cuda unchanged, then runs the result as a container engine would.
 
-The layers lie over this machine's file system instead of the base image's, which is not at hand: what is copied,
-installed and run is tested, and not what the base image lacks. Minutes, and gigabytes of memory: `make test-container`.
+The layers lie over this machine's file system, because the base image is not available. This tests what is copied,
+installed and run, but not what the base image lacks. It takes minutes and gigabytes of memory: `make test-container`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.container.dockerfile import Instruction, in_context, read, substituted
-from tests.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
 from tests.support import samples
+from tests.support.container.dockerfile import Instruction, context_files, read, substituted
+from tests.support.container.overlay import ELSEWHERE, PATH, Layer, size, why_not
+from tests.support.live_server import ROOT
 from tests.support.proxies import free_port
-from tests.support.served import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.live, pytest.mark.timeout(1800)]
 
@@ -34,7 +34,7 @@ OWN = "10001:10001"
 
 @pytest.fixture(scope="module")
 def image():
-    """The final layer over the base's, with what was noted on the way."""
+    """Build the layers and return the final one, the build layer and the measured sizes."""
     if (reason := why_not()) is not None:
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="clearcut-image-", dir=ELSEWHERE) as name:
@@ -74,31 +74,33 @@ def copy(words: list[str], layers: dict[str, Layer], into: Layer) -> None:
     if source:
         shutil.copytree(layers[source[0]].upper / names[0].lstrip("/"), place, symlinks=True)
         return
-    for path in in_context():
+    for path in context_files():
         for name in names:
             if path.as_posix() == name:
-                there = place / path.name if target.endswith("/") else place
+                destination = place / path.name if target.endswith("/") else place
             elif path.as_posix().startswith(f"{name}/"):
-                there = place / path.relative_to(name)
+                destination = place / path.relative_to(name)
             else:
                 continue
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / path, there)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, destination)
 
 
 def run(layer: Layer, each: Instruction, arguments: dict[str, str]) -> None:
-    """In the stage's shell, with its ARGs as variables, as the engine gives them."""
+    """Run a RUN line in the stage's shell, with its ARGs as variables, as a container engine does."""
     shell = ["/bin/bash", "-euo", "pipefail", "-c"]
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "https", "no_"))}
-    done = layer.run([*shell, each.value], {"PATH": PATH, "HOME": "/root", **kept, **arguments})
+    variables = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "https", "no_"))}
+    done = layer.run([*shell, each.value], {"PATH": PATH, "HOME": "/root", **variables, **arguments})
     assert done.returncode == 0, f"line {each.line}: {each.value}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
 def command(final: Layer, words: list[str], volume: Path, **more: str) -> tuple[list[str], dict[str, str]]:
-    """As an engine would run it: read-only but for /tmp and /data, as the image's user, in its environment."""
+    """Return the command of a container engine: read-only except /tmp and /data, with the image's user and
+    environment.
+    """
     stage = STAGES[-1]
     environ = {"PATH": PATH, **stage.environment({"DEVICE": "cpu"}), **more}
-    cwd = substituted(stage.one("WORKDIR").value, {})
+    cwd = substituted(stage.single("WORKDIR").value, {})
     return final.command(words, cwd=cwd, user=OWN, volume=volume, read_only=True), environ
 
 
@@ -109,7 +111,7 @@ def volume():
         yield Path(name)
 
 
-def test_every_run_line_works_and_the_sizes_are_noted(image):
+def test_every_run_line_works(image):
     final, _, noted = image
     print(json.dumps(noted, indent=1))
     assert (final.upper / "srv/clearcut/models/clearcut-m.onnx").stat().st_size > 5e6
@@ -117,7 +119,7 @@ def test_every_run_line_works_and_the_sizes_are_noted(image):
     assert noted["GPU parts"] > 100
 
 
-def test_no_installer_or_compiler_is_in_the_final_layer(image):
+def test_final_layer_has_no_installer_or_compiler(image):
     final, build, _ = image
     assert (build.upper / "opt/install/bin/pip").exists()
     names = {
@@ -128,34 +130,36 @@ def test_no_installer_or_compiler_is_in_the_final_layer(image):
     assert not (final.upper / "opt/install").exists()
 
 
-def test_it_serves_read_only_as_its_user_and_stops_within_its_grace(image, volume):
+def test_image_serves_read_only_and_stops_in_time(image, volume):
     final, _, _ = image
     stage, port = STAGES[-1], free_port()
-    given = {"CLEARCUT_PORT": str(port), "CLEARCUT_ALLOW_ANONYMOUS": "true"}
-    words, environ = command(final, [*stage.one("ENTRYPOINT").words(), *stage.one("CMD").words()], volume, **given)
+    variables = {"CLEARCUT_PORT": str(port), "CLEARCUT_ALLOW_ANONYMOUS": "true"}
+    words, environ = command(
+        final, [*stage.single("ENTRYPOINT").words(), *stage.single("CMD").words()], volume, **variables
+    )
     before = {path: path.lstat().st_mtime_ns for path in final.upper.rglob("*")}
     process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        said = []
+        lines = []
         for line in process.stdout:
-            said.append(line)
+            lines.append(line)
             if '"ready"' in line:
                 break
-        assert process.poll() is None, "".join(said)
-        assert [line for line in said if not line.startswith("{")] == [], "something that is no JSON is in the log"
-        health = json.loads(stage.one("HEALTHCHECK").value.split(" CMD ")[1])
-        probe, environ = command(final, health, volume, **given)
+        assert process.poll() is None, "".join(lines)
+        assert [line for line in lines if not line.startswith("{")] == [], "something that is no JSON is in the log"
+        health = json.loads(stage.single("HEALTHCHECK").value.split(" CMD ")[1])
+        probe, environ = command(final, health, volume, **variables)
         assert subprocess.run(probe, env=environ, timeout=60, check=False).returncode == 0
         photo = samples.photo("coffee", 240, 160)
-        answer = httpx.post(
+        response = httpx.post(
             f"http://127.0.0.1:{port}/v1/remove", content=samples.png(photo), trust_env=False, timeout=60
         )
-        assert answer.status_code == 200
-        rgba = np.asarray(Image.open(io.BytesIO(answer.content)))
+        assert response.status_code == 200
+        rgba = np.asarray(Image.open(io.BytesIO(response.content)))
         assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
-        (own,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line[:4] == "Uid:"]
-        assert own.split()[1:] == ["10001"] * 4
-        process.send_signal(getattr(signal, stage.one("STOPSIGNAL").value))
+        (uids,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line[:4] == "Uid:"]
+        assert uids.split()[1:] == ["10001"] * 4
+        process.send_signal(getattr(signal, stage.single("STOPSIGNAL").value))
         assert process.wait(75) == 0
     finally:
         process.kill()
@@ -165,18 +169,18 @@ def test_it_serves_read_only_as_its_user_and_stops_within_its_grace(image, volum
     assert {path: path.lstat().st_mtime_ns for path in final.upper.rglob("*")} == before
 
 
-def test_without_keys_or_leave_it_refuses_a_public_address(image, volume):
+def test_image_refuses_public_address_without_keys(image, volume):
     final, _, _ = image
-    words, environ = command(final, [*STAGES[-1].one("ENTRYPOINT").words(), "serve"], volume)
+    words, environ = command(final, [*STAGES[-1].single("ENTRYPOINT").words(), "serve"], volume)
     done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in done.stderr
 
 
-def test_keys_are_made_in_the_volume(image, volume):
+def test_keys_are_created_in_volume(image, volume):
     final, _, _ = image
     words, environ = command(
-        final, [*STAGES[-1].one("ENTRYPOINT").words(), "keys", "create", "shop"], volume,
+        final, [*STAGES[-1].single("ENTRYPOINT").words(), "keys", "create", "shop"], volume,
         CLEARCUT_DATABASE_URL="sqlite:////data/clearcut.db",
     )  # fmt: skip
     done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)

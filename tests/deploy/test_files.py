@@ -1,4 +1,4 @@
-"""The files of ``deploy/`` against settings, routes and metrics, and against the schemas of their readers."""
+"""The files of ``deploy/`` compared with settings, routes and metrics, and with the schemas of their formats."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clearcut.cli.check import _memory
 from clearcut.service import build
 from clearcut.settings import MIB, PREFIX, Settings
-from tests.container.dockerfile import read as read_dockerfile
-from tests.deploy.files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
+from clearcut.startup_checks import memory_finding
+from tests.support.container.dockerfile import read as read_dockerfile
+from tests.support.deploy_files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
 from tests.support.fakes import Stage, on_stage
 
 KUBERNETES = DEPLOY / "kubernetes"
@@ -25,7 +25,7 @@ PROMTOOL = shutil.which("promtool")
 
 
 def settings_of(environ: dict[str, str]) -> Settings:
-    """Raises if a name is no setting or a value is none that it takes."""
+    """Raise if a name is no setting or a value is invalid."""
     ours = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
     assert ours
     return Settings.model_validate(ours)
@@ -40,7 +40,7 @@ def seconds(duration: str) -> float:
 
 
 def exported() -> set[str]:
-    """Every sample name that the service can export, also of series that have no sample yet."""
+    """Return every sample name that the service can export, including series without samples."""
     names = {"up"}
     for family in build(Settings()).metrics.registry.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
@@ -48,37 +48,37 @@ def exported() -> set[str]:
     return names
 
 
-def test_every_rule_and_every_panel_asks_for_what_there_is():
-    there = exported() | {rule["record"] for rule in rules() if "record" in rule}
+def test_rules_and_panels_use_existing_series():
+    known = exported() | {rule["record"] for rule in rules() if "record" in rule}
     for rule in rules():
         assert series_in(rule["expr"]), rule
-        assert series_in(rule["expr"]) <= there, rule
+        assert series_in(rule["expr"]) <= known, rule
     for panel, expression in queries():
         assert series_in(expression), panel
-        assert series_in(expression) <= there, panel
+        assert series_in(expression) <= known, panel
 
 
-def test_the_names_in_an_expression_are_found():
+def test_series_names_are_found_in_expression():
     assert series_in('sum by (job) (rate(clearcut_a_total{b=~"clearcut_c|d"}[5m])) / up{job="clearcut"}') == {
         "clearcut_a_total", "up",
     }  # fmt: skip
 
 
-def test_every_alert_says_what_to_do():
+def test_every_alert_has_instructions():
     for rule in rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("critical", "warning")
             assert {"summary", "action"} <= rule["annotations"].keys()
 
 
-def test_every_alert_is_made_to_fire_by_a_test_of_its_own():
+def test_every_alert_has_promtool_test():
     tested = documents(DEPLOY / "prometheus" / "rules_test.yml")[0]["tests"]
     fired = {each["alertname"] for test in tested for each in test.get("alert_rule_test", []) if each["exp_alerts"]}
     assert fired == {rule["alert"] for rule in rules() if "alert" in rule}
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
-def test_promtool_accepts_the_configuration_and_the_rules_pass_their_tests():
+def test_promtool_accepts_configuration_and_rules():
     folder = RULES.parent
     for command in (
         ["check", "config", "prometheus.yml"],
@@ -89,7 +89,7 @@ def test_promtool_accepts_the_configuration_and_the_rules_pass_their_tests():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dashboard_is_whole():
+def test_dashboard_is_complete():
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     for panel in panels:
@@ -105,9 +105,9 @@ def test_the_dashboard_is_whole():
 # --- compose ---------------------------------------------------------------------------------------------------------
 
 
-def test_compose_agrees_with_the_settings_the_dockerfile_and_prometheus():
-    whole = document(DEPLOY / "compose.yaml")
-    service = whole["services"]["clearcut"]
+def test_compose_matches_settings_and_dockerfile():
+    compose = document(DEPLOY / "compose.yaml")
+    service = compose["services"]["clearcut"]
     settings = settings_of(service["environment"])
     assert settings.drain_delay_s + settings.drain_timeout_s + 5 <= seconds(service["stop_grace_period"])
     assert service["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
@@ -122,17 +122,17 @@ def test_compose_agrees_with_the_settings_the_dockerfile_and_prometheus():
         assert built["args"].keys() <= arguments.keys() | {"DEVICE"}
     assert document(DEPLOY / "compose.gpu.yaml")["services"]["clearcut"]["build"]["args"]["IMAGE"] == arguments["IMAGE"]
     assert settings.database_url.startswith(f"sqlite:///{stages[-1].environment({'DEVICE': ''})['CLEARCUT_DATA_DIR']}")
-    for each in whole["services"].values():
+    for each in compose["services"].values():
         for mount in each["volumes"]:
             source = mount.split(":")[0]
-            assert source in whole["volumes"] or (DEPLOY / source).exists(), mount
+            assert source in compose["volumes"] or (DEPLOY / source).exists(), mount
 
 
-def test_compose_limits_processes_and_sets_no_default_password():
+def test_compose_limits_processes_without_default_password():
     services = document(DEPLOY / "compose.yaml")["services"]
     assert [name for name, service in services.items() if not 64 <= service.get("pids_limit", 0) <= 1024] == []
     password = services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
-    assert re.fullmatch(r"\$\{\w+:\?.+\}", password)  # required: it has no default
+    assert re.fullmatch(r"\$\{\w+:\?.+\}", password)  # required, so there is no default
 
 
 # --- proxies ---------------------------------------------------------------------------------------------------------
@@ -161,12 +161,12 @@ def test_caddy_logs_no_query():
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
-def test_manifests_are_what_the_api_takes(path):
+def test_manifests_match_kubernetes_schemas(path):
     for each in documents(path):
         kubernetes_validate.validate(each, "1.33", strict=True)
 
 
-def test_a_manifest_with_a_misspelt_field_would_be_found():
+def test_misspelled_manifest_field_is_detected():
     broken = document(KUBERNETES / "disruption.yaml")
     broken["spec"]["maxUnavailabel"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -174,7 +174,7 @@ def test_a_manifest_with_a_misspelt_field_would_be_found():
 
 
 def merged() -> dict:
-    """The Deployment with the GPU's patch over it, as far as it goes: containers are merged by name, lists replaced."""
+    """Return the Deployment with the GPU patch, as far as needed: containers merge by name, lists are replaced."""
 
     def over(base, patch):
         if isinstance(base, dict) and isinstance(patch, dict):
@@ -188,7 +188,7 @@ def merged() -> dict:
 
 
 @pytest.mark.parametrize("deployment", [document(KUBERNETES / "deployment.yaml"), merged()], ids=["CPU", "GPU"])
-def test_the_deployment_agrees_with_the_settings(deployment):
+def test_deployment_matches_settings(deployment):
     kubernetes_validate.validate(deployment, "1.33", strict=True)
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -212,7 +212,7 @@ def test_the_deployment_agrees_with_the_settings(deployment):
 
 
 MODEL_LOADED = 300 * MIB
-"""In use with the default model, measured by `python -m clearcut check` and rounded up."""
+"""Memory in use with the default model, measured by `python -m clearcut check` and rounded up."""
 
 
 def bytes_of(size: str) -> int:
@@ -228,23 +228,23 @@ def bytes_of(size: str) -> int:
     ],
     ids=["compose", "CPU", "GPU"],
 )  # fmt: skip
-def test_the_worst_that_the_limits_allow_fits_into_the_memory(limit):
-    environ, given = limit
+def test_memory_limit_covers_largest_load(limit):
+    environ, memory = limit
     if environ is None:
-        (container,) = given["spec"]["template"]["spec"]["containers"]
+        (container,) = memory["spec"]["template"]["spec"]["containers"]
         environ = {each["name"]: each.get("value", "postgresql://somewhere/clearcut") for each in container["env"]}
-        given = container["resources"]["limits"]["memory"]
-    (finding,) = _memory(settings_of(environ), MODEL_LOADED, bytes_of(given), workers=2)
-    assert finding.verdict == "ok", finding
+        memory = container["resources"]["limits"]["memory"]
+    finding = memory_finding(settings_of(environ), MODEL_LOADED, bytes_of(memory), workers=2)
+    assert finding.severity == "ok", finding
 
 
-def test_a_gpu_pod_asks_for_its_gpu():
+def test_gpu_pod_requests_gpu():
     (container,) = merged()["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"name": "CLEARCUT_DEVICE", "value": "cuda"} in container["env"]
 
 
-def test_probes_ask_for_routes_that_there_are():
+def test_probes_use_existing_routes():
     (container,) = document(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]["containers"]
 
     async def scenario(on: Stage):
@@ -258,7 +258,7 @@ def test_probes_ask_for_routes_that_there_are():
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
-def test_manifests_belong_together():
+def test_manifests_reference_each_other():
     kinds = {each["kind"]: each for path in MANIFESTS for each in documents(path)}
     labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert kinds["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
@@ -276,7 +276,7 @@ def test_manifests_belong_together():
         assert (KUBERNETES / "gpu" / patch["path"]).is_file()
 
 
-def test_pods_reach_no_private_host_on_the_ports_of_urls():
+def test_pods_cannot_reach_private_hosts_on_url_ports():
     policy = document(KUBERNETES / "network.yaml")["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     blocks = [
@@ -294,7 +294,7 @@ def test_pods_reach_no_private_host_on_the_ports_of_urls():
         assert "to" in rule or not ports & {53, 443}
 
 
-def test_the_autoscaler_follows_a_metric_that_is_recorded():
+def test_autoscaler_uses_recorded_metric():
     text = (KUBERNETES / "autoscaler.yaml").read_text()
     (metric,) = document(KUBERNETES / "autoscaler.yaml")["spec"]["metrics"]
     assert f"name: {{as: {metric['pods']['metric']['name']}}}" in text
@@ -302,7 +302,7 @@ def test_the_autoscaler_follows_a_metric_that_is_recorded():
     assert recorded in {rule.get("record") for rule in rules()}
 
 
-def test_samples_of_a_fresh_service_parse():
-    """What the names above are taken from is what a scrape gets."""
+def test_new_service_exports_known_samples():
+    """A scrape returns the names that the tests above rely on."""
     text = generate_latest(build(Settings()).metrics.registry).decode()
     assert "clearcut_ready" in {family.name for family in text_string_to_metric_families(text)}

@@ -1,17 +1,16 @@
-"""The fuzzing targets hold for their own seeds, and see what they are there to see."""
+"""Fuzz targets accept their own seeds and detect failures."""
 
 from __future__ import annotations
 
 import pytest
 
 from clearcut.imaging.types import ImageHeader
+from tests.support import fuzz_targets
 
-from . import targets
 
-
-@pytest.mark.parametrize("name", targets.TARGETS)
-def test_the_seeds_pass(name):
-    run, seeds = targets.TARGETS[name]
+@pytest.mark.parametrize("name", fuzz_targets.TARGETS)
+def test_seeds_pass(name):
+    run, seeds = fuzz_targets.TARGETS[name]
     count = 0
     for seed in seeds():
         run(seed)
@@ -20,16 +19,16 @@ def test_the_seeds_pass(name):
     assert count >= 4
 
 
-def test_a_stray_exception_is_seen(monkeypatch):
-    def stray(*_):
+def test_unexpected_exception_is_detected(monkeypatch):
+    def unexpected(*_):
         raise IndexError
 
-    monkeypatch.setattr(targets, "probe", stray)
+    monkeypatch.setattr(fuzz_targets, "probe", unexpected)
     with pytest.raises(IndexError):
-        targets.fuzz_probe(b"x")
+        fuzz_targets.fuzz_probe(b"x")
 
 
-def test_a_size_beyond_the_limits_is_seen(monkeypatch):
-    monkeypatch.setattr(targets, "probe", lambda *_: ImageHeader("png", 16_385, 1))
+def test_size_beyond_limits_is_detected(monkeypatch):
+    monkeypatch.setattr(fuzz_targets, "probe", lambda *_: ImageHeader("png", 16_385, 1))
     with pytest.raises(AssertionError):
-        targets.fuzz_probe(b"x")
+        fuzz_targets.fuzz_probe(b"x")

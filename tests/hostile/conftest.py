@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.crowds import descriptors
-from tests.support.served import Server, served
+from tests.support.hostile.connection_attacks import raise_descriptor_limit
+from tests.support.live_server import Server, served
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """As `make serve` starts it, with the default model."""
-    descriptors()
+    """Start a server with the settings of ``make serve`` and the default model."""
+    raise_descriptor_limit()
     with served() as running:
         yield running

@@ -1,115 +1,25 @@
 """Two service processes that share keys, credits and limits through PostgreSQL and Redis or Valkey.
 
-The test starts both stores itself, from binaries of the distribution's packages, on free ports and folders of their
-own, and skips where they are not installed. `make test-cluster` runs it.
+The test starts both stores from the distribution's packages and skips if they are not installed. `make test-cluster`
+runs it.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import httpx
 import psycopg
 import pytest
 
 from clearcut.accounts.keys import parse_key_id
-from tests.support.accounts import GONE, PICTURE, Accounts, killer, send_all
-from tests.support.proxies import free_port
-from tests.support.served import Server, served, started
+from tests.support.account_clients import IMAGE, NO_RESPONSE, Accounts, kill_after, send_all
+from tests.support.databases import postgres, valkey
+from tests.support.live_server import Server, served, started
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
-
-ORDINARY_USERS = ("postgres", "nobody")
-PATIENCE_S = 40
-
-
-def binary(*names: str) -> str:
-    """The first of these programs that is there; PostgreSQL's are kept beside the path by Debian."""
-    beside = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
-    for name in names:
-        if found := shutil.which(name, path=path):
-            return found
-    pytest.skip(f"{' or '.join(names)} is not installed")
-
-
-def ordinary_user() -> dict[str, object]:
-    """For subprocess: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    entry = next(pwd.getpwnam(user) for user in ORDINARY_USERS if user in {each.pw_name for each in pwd.getpwall()})
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="clearcut-") as name:
-        if user := ordinary_user():
-            os.chown(name, user["user"], user["group"])
-        yield Path(name)
-
-
-@contextmanager
-def running(command: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=cwd, **quiet, **ordinary_user()) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
-            try:
-                process.wait(PATIENCE_S)
-            finally:
-                process.kill()
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The address of a new, empty PostgreSQL."""
-    initdb, server = binary("initdb"), binary("postgres")
-    with folder() as home:
-        data, port = home / "data", free_port()
-        make = [initdb, "--pgdata", str(data), "--username", "clearcut", "--auth", "trust", "--no-sync"]
-        subprocess.run(make, cwd=home, check=True, capture_output=True, timeout=PATIENCE_S, **ordinary_user())
-        options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(home), "-c", "fsync=off"]
-        with running([server, *options], home):
-            url = f"postgresql://clearcut@127.0.0.1:{port}/postgres"
-            until_open(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
-            yield url
-
-
-@contextmanager
-def valkey() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a new, empty Valkey or Redis, and its process."""
-    server = binary("valkey-server", "redis-server")
-    with folder() as home:
-        port = free_port()
-        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        with running(command, home) as process:
-            until_open(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), OSError)
-            yield f"redis://127.0.0.1:{port}", process
-
-
-def until_open(attempt, error: type[Exception]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return attempt()
-        except error:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 class Cluster:
@@ -122,7 +32,7 @@ class Cluster:
     def ask(self, node: int, key: str, **headers: str) -> httpx.Response:
         headers = {"x-api-key": key, "content-type": "image/png"} | headers
         address = f"{self.nodes[node].base_url}/v1/remove"
-        return httpx.post(address, content=PICTURE, headers=headers, timeout=60, trust_env=False)
+        return httpx.post(address, content=IMAGE, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +41,7 @@ def cluster():
         database = stack.enter_context(postgres())
         limits, store = stack.enter_context(valkey())
         environ = {"database_url": database, "limits_url": limits, "slots": "256"}
-        # Both find an empty database in the same moment, and both make its tables.
+        # Both find an empty database at the same moment, and both create its tables.
         nodes = [stack.enter_context(started(**environ)) for _ in range(2)]
         for node in nodes:
             node.listening().ready()
@@ -140,29 +50,29 @@ def cluster():
         accounts.close()
 
 
-def test_credits_for_exactly_half_on_two_nodes(cluster):
+def test_two_nodes_spend_credits_exactly(cluster):
     keys = cluster.accounts.make(20, 5)
     requests = [(node.base_url, key) for key in keys * 5 for node in cluster.nodes]
     assert Counter(send_all(requests)) == {200: 100, 402: 100}
-    assert cluster.accounts.until_none_reserved() == {"charged": 100}
+    assert cluster.accounts.wait_until_settled() == {"charged": 100}
     assert cluster.accounts.used(keys) == [5] * 20
 
 
-def test_the_minute_is_one_minute_for_both(cluster):
+def test_minute_limit_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 100, requests_per_minute=10)
     statuses = send_all([(node.base_url, key) for _ in range(15) for node in cluster.nodes])
     assert Counter(statuses) == {200: 10, 429: 20}
 
 
-def test_at_once_is_at_once_on_both(cluster):
+def test_concurrency_limit_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 100, concurrent=1)
-    elsewhere = cluster.accounts.ledger.open(parse_key_id(key), 1, 1, None)  # as another node does while it works
+    elsewhere = cluster.accounts.ledger.reserve(parse_key_id(key), 1, 1, None)  # held by another node
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [429, 429]
     cluster.accounts.ledger.release(elsewhere)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
 
 
-def test_an_idempotency_key_holds_on_the_other_node(cluster):
+def test_idempotency_key_is_shared_by_nodes(cluster):
     (key,) = cluster.accounts.make(1, 1)
     first = cluster.ask(0, key, **{"idempotency-key": "order-17"})
     second = cluster.ask(1, key, **{"idempotency-key": "order-17"})
@@ -172,7 +82,7 @@ def test_an_idempotency_key_holds_on_the_other_node(cluster):
     assert cluster.ask(1, key).status_code == 402
 
 
-def test_a_revocation_holds_on_both(cluster):
+def test_revocation_applies_to_both_nodes(cluster):
     (key,) = cluster.accounts.make(1, 10)
     assert [cluster.ask(node, key).status_code for node in (0, 1)] == [200, 200]
     cluster.accounts.ledger.revoke(parse_key_id(key))
@@ -180,32 +90,32 @@ def test_a_revocation_holds_on_both(cluster):
 
 
 def test_killed_node_sends_no_uncharged_cutout(cluster):
-    before = cluster.accounts.until_none_reserved()["charged"]
+    before = cluster.accounts.wait_until_settled()["charged"]
     keys = cluster.accounts.make(20, 5)
     with started(**cluster.environ) as victim:
         victim.listening().ready()
         requests = [(node.base_url, key) for key in keys * 5 for node in (victim, cluster.nodes[0])]
-        statuses = Counter(send_all(requests, killer(victim, 10)))
-    assert statuses[GONE] > 0
-    charged = cluster.accounts.at_rest()["charged"] - before
+        statuses = Counter(send_all(requests, kill_after(victim, 10)))
+    assert statuses[NO_RESPONSE] > 0
+    charged = cluster.accounts.wait_until_stable()["charged"] - before
     assert statuses[200] <= charged <= statuses[200] + 256
-    cluster.accounts.let_time_pass()
+    cluster.accounts.expire_reservations()
     again = Counter(send_all([(cluster.nodes[1].base_url, key) for key in keys * 5]))
     assert again[200] == 100 - charged
-    assert cluster.accounts.until_none_reserved()["charged"] - before == 100
+    assert cluster.accounts.wait_until_settled()["charged"] - before == 100
     assert cluster.accounts.used(keys) == [5] * 20
 
 
-def test_without_the_store_of_limits_requests_are_let_through_and_it_is_said(cluster):
+def test_lost_rate_limit_store_allows_requests(cluster):
     (key,) = cluster.accounts.make(1, 100, requests_per_minute=1)
     assert [cluster.ask(0, key).status_code for _ in range(2)] == [200, 429]
     cluster.store.terminate()
-    cluster.store.wait(PATIENCE_S)
+    cluster.store.wait(40)
     assert [cluster.ask(0, key).status_code for _ in range(2)] == [200, 200]
     cluster.nodes[0].event("rate limits cannot be counted")
 
 
-def test_without_the_database_it_is_503():
+def test_lost_database_returns_503():
     with postgres() as database:
         accounts = Accounts(database)
         (key,) = accounts.make(1, 1)
@@ -218,7 +128,7 @@ def test_without_the_database_it_is_503():
             assert ask("/v1/me").status_code == 200
             with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute("alter table keys rename to gone")
-            answer = ask("/v1/me")
-            assert answer.status_code == 503
-            assert int(answer.headers["retry-after"]) >= 1
+            response = ask("/v1/me")
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) >= 1
             assert ask("/livez").status_code == 200

@@ -1,4 +1,4 @@
-"""One account must not take what others need: slots, jobs, webhooks, storage."""
+"""One account must not use up what others need: slots, jobs, webhooks, storage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import text
 
 from clearcut.accounts.keys import parse_key_id
-from tests.support.accounts import PICTURE, Accounts
-from tests.support.senders import Outside, outside
-from tests.support.served import Server, served
-from tests.support.wire import Wire, multipart
+from tests.support.account_clients import IMAGE, Accounts
+from tests.support.callback_server import CallbackServer, callback_server
+from tests.support.live_server import Server, served
+from tests.support.raw_http import RawConnection, multipart
 
 pytestmark = pytest.mark.live
 
@@ -27,7 +27,7 @@ UPLOADS = ("/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment", "/v1.0/
 @dataclass
 class Service:
     server: Server
-    outside: Outside
+    callback_server: CallbackServer
     accounts: Accounts
 
 
@@ -35,21 +35,21 @@ class Service:
 def service(tmp_path_factory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("fairness")
     accounts = Accounts(f"sqlite:///{folder}/keys.db")
-    with outside() as here:
+    with callback_server() as callbacks:
         environ = {
-            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": callbacks.allow,
             "database_url": accounts.url, "slots": "4", "allow_anonymous": "true",
         }  # fmt: skip
         with served(**environ) as server:
-            yield Service(server, here, accounts)
+            yield Service(server, callbacks, accounts)
     accounts.close()
 
 
-def begin(wire: Wire, path: str, key: str) -> None:
-    """The head of an upload and the beginning of its body; the rest does not follow."""
-    body, kind = multipart(PICTURE)
+def begin(connection: RawConnection, path: str, key: str) -> None:
+    """Return the header section of an upload and the beginning of its body. The rest never follows."""
+    body, kind = multipart(IMAGE)
     head = f"POST {path} HTTP/1.1\r\nHost: clearcut\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    wire.send(f"{head}x-api-key: {key}\r\n\r\n".encode() + body[:200])
+    connection.send(f"{head}x-api-key: {key}\r\n\r\n".encode() + body[:200])
 
 
 def until_slot_used(server: Server) -> None:
@@ -64,39 +64,39 @@ def test_key_without_credits_is_refused_before_its_body(service, path):
     (key,) = service.accounts.make(1, 0)
     with ExitStack() as stack:
         for _ in range(5):
-            wire = stack.enter_context(Wire(service.server.port, 5))
-            begin(wire, path, key)
-            assert wire.answer().status == 402
+            connection = stack.enter_context(RawConnection(service.server.port, 5))
+            begin(connection, path, key)
+            assert connection.read_response().status == 402
 
 
 @pytest.mark.parametrize("path", UPLOADS)
 def test_concurrency_limit_holds_while_a_body_arrives(service, path):
     (key,) = service.accounts.make(1, 5, concurrent=1)
-    with Wire(service.server.port) as first, Wire(service.server.port, 5) as second:
+    with RawConnection(service.server.port) as first, RawConnection(service.server.port, 5) as second:
         begin(first, "/v1/remove", key)
         until_slot_used(service.server)
         begin(second, path, key)
-        assert second.answer().status == 429
+        assert second.read_response().status == 429
 
 
-def order(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> str:
-    """Order a job; its id."""
-    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.outside.base_url + path}} | more
-    answer = httpx.post(
+def create_job(service: Service, key: str, path: str = "/photo.jpg", **more: str) -> str:
+    """Create a job and return its id."""
+    body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.callback_server.base_url + path}} | more
+    response = httpx.post(
         f"{service.server.base_url}/v1/prediction/", json=body, headers={"x-api-key": key}, trust_env=False
     )
-    assert answer.status_code == 200, answer.text
-    return answer.json()["predictionID"]
+    assert response.status_code == 200, response.text
+    return response.json()["predictionID"]
 
 
 def apiframe(service: Service, key: str, path: str, **more: str) -> str:
-    """As ``order``, with an API that has no limit of unfinished jobs."""
-    params = {"image": service.outside.base_url + path}
+    """Create a job as ``order`` does, with an API without a limit of unfinished jobs."""
+    params = {"image": service.callback_server.base_url + path}
     body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
     url = f"{service.server.base_url}/v2/images/background-remove"
-    answer = httpx.post(url, json=body, headers={"x-api-key": key}, trust_env=False)
-    assert answer.status_code == 202, answer.text
-    return answer.json()["jobId"]
+    response = httpx.post(url, json=body, headers={"x-api-key": key}, trust_env=False)
+    assert response.status_code == 202, response.text
+    return response.json()["jobId"]
 
 
 def status(service: Service, key: str, job: str) -> str:
@@ -117,20 +117,20 @@ def finished(service: Service, key: str, job: str, seconds: float = 60) -> dict[
 
 def test_jobs_count_as_megapixels(service):
     (key,) = service.accounts.make(1, 5, megapixels_per_minute=1)
-    if (left := 60 - time.time() % 60) < 10:  # the count fades when the next minute begins
+    if (left := 60 - time.time() % 60) < 10:  # the count decays in the next minute
         time.sleep(left)
-    assert finished(service, key, order(service, key))["status"] == "success"
+    assert finished(service, key, create_job(service, key))["status"] == "success"
     headers = {"x-api-key": key, "content-type": "image/png"}
-    answer = httpx.post(f"{service.server.base_url}/v1/remove", content=PICTURE, headers=headers, trust_env=False)
-    assert answer.status_code == 429
+    response = httpx.post(f"{service.server.base_url}/v1/remove", content=IMAGE, headers=headers, trust_env=False)
+    assert response.status_code == 429
 
 
 def test_slow_urls_of_one_account_do_not_delay_others(service):
-    """The jobs of the first account wait for a server at fault, which is asked again for twenty seconds."""
+    """The jobs of the first account wait for a failing server. The service retries it for twenty seconds."""
     busy, other = service.accounts.make(2, 100)
-    service.outside.statuses["/slow.jpg"] = 503
+    service.callback_server.statuses["/slow.jpg"] = 503
     slow = [apiframe(service, busy, "/slow.jpg") for _ in range(40)]
-    job = order(service, other)
+    job = create_job(service, other)
     assert finished(service, other, job, seconds=15)["status"] == "success"
     assert status(service, busy, slow[-1]) == "QUEUED"
 
@@ -145,37 +145,37 @@ def test_jobs_that_wait_for_quotas_do_not_delay_others(service):
             apiframe(service, key, "/photo.jpg")
     time.sleep(1)
     for _ in range(3):
-        assert finished(service, other, order(service, other), seconds=10)["status"] == "success"
+        assert finished(service, other, create_job(service, other), seconds=10)["status"] == "success"
 
 
 def test_slow_urls_of_callers_without_key_do_not_delay_accounts(service):
     (other,) = service.accounts.make(1, 100)
-    service.outside.statuses["/slow.jpg"] = 503
+    service.callback_server.statuses["/slow.jpg"] = 503
     for _ in range(128):
         apiframe(service, "", "/slow.jpg")
     time.sleep(1)
-    assert finished(service, other, order(service, other), seconds=10)["status"] == "success"
+    assert finished(service, other, create_job(service, other), seconds=10)["status"] == "success"
 
 
 def test_stalling_webhooks_of_one_account_do_not_delay_others(service):
     busy, other = service.accounts.make(2, 100)
-    hook, release = service.outside.base_url, threading.Event()
+    hook, release = service.callback_server.base_url, threading.Event()
 
-    def answer(path: str, _: int) -> int:
+    def response(path: str, _: int) -> int:
         if path == "/stall":
             release.wait(25)
         return 204
 
-    service.outside.answer = answer
+    service.callback_server.respond = response
     try:
         jobs = [apiframe(service, busy, "/photo.jpg", webhook_url=f"{hook}/stall") for _ in range(40)]
         deadline = time.monotonic() + 60
         while status(service, busy, jobs[-1]) != "COMPLETED":
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        finished(service, other, order(service, other, webhook_url=f"{hook}/other"))
+        finished(service, other, create_job(service, other, webhook_url=f"{hook}/other"))
         deadline = time.monotonic() + 15
-        while not any(path == "/other" for path, _, _ in service.outside.calls):
+        while not any(path == "/other" for path, _, _ in service.callback_server.calls):
             assert time.monotonic() < deadline, "the webhook waits for those of another account"
             time.sleep(0.05)
     finally:

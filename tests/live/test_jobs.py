@@ -1,4 +1,4 @@
-"""The asynchronous APIs as their callers use them: documented calls, with only host and key changed, to the picture."""
+"""The asynchronous APIs as their clients use them: documented calls with another host and key, up to the image."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from PIL import Image
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.support import samples
-from tests.support.accounts import Accounts
-from tests.support.senders import PHOTO, Outside, outside
-from tests.support.served import ROOT, Server, environment, served
+from tests.support.account_clients import Accounts
+from tests.support.callback_server import PHOTO, CallbackServer, callback_server
+from tests.support.live_server import ROOT, Server, environment, served
+from tests.support.moderation_models import install_moderation
 from tests.tools.readme import DOCS
-from tests.unit.inference import test_moderation
 
 pytestmark = pytest.mark.live
 
@@ -36,14 +36,14 @@ BAD_KEY = "clc_" + 12 * "a" + "_" + 43 * "b"
 @dataclass
 class Service:
     server: Server
-    outside: Outside
+    callback_server: CallbackServer
     accounts: Accounts
     key: str
     environ: dict[str, str]
 
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.server.base_url, timeout=60, trust_env=False)
-        self.photo = f"{self.outside.base_url}/photo.jpg"
+        self.photo = f"{self.callback_server.base_url}/photo.jpg"
 
     def close(self) -> None:
         self.client.close()
@@ -61,18 +61,18 @@ class Service:
             time.sleep(0.05)
 
     def finished(self, job_id: str, key: str | None = None) -> dict[str, Any]:
-        """Of Apiframe's, once it is."""
+        """Poll an Apiframe job until it ends."""
         return self.until(f"/v2/jobs/{job_id}", lambda body: body["status"] in ("COMPLETED", "FAILED"), key)
 
-    def order(self, key: str | None = None, **more: Any) -> httpx.Response:
-        """One of Apiframe's."""
+    def create_job(self, key: str | None = None, **more: Any) -> httpx.Response:
+        """Create an Apiframe job and wait for its image."""
         headers = self.auth(key) | more.pop("headers", {})
         params = {"image": self.photo} | more.pop("params", {})
         body = {"model": "851-bg-remove", "lab851BgRemoveParams": params} | more
         return self.client.post("/v2/images/background-remove", json=body, headers=headers)
 
     def cut_out(self, **query: str) -> np.ndarray:
-        """What the synchronous route makes of the photo."""
+        """Return the synchronous route's result for the photo."""
         headers = self.auth() | {"content-type": "image/jpeg"}
         return pixels(
             self.client.post("/v1/remove", params=query, content=PHOTO, headers=headers).raise_for_status().content
@@ -98,12 +98,12 @@ def service(tmp_path_factory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("jobs")
     accounts = Accounts(f"sqlite:///{folder}/keys.db")
     (key,) = accounts.make(1, 10_000)
-    with outside() as here:
+    with callback_server() as callbacks:
         environ = {
-            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": here.allow,
+            "jobs": "sqlite", "data_dir": str(folder / "data"), "fetch_allow": callbacks.allow,
             "database_url": accounts.url, "webhook_secret": SECRET, "key_cache_s": "0",
         }  # fmt: skip
-        with served(**environ) as server, closing(Service(server, here, accounts, key, environ)) as service:
+        with served(**environ) as server, closing(Service(server, callbacks, accounts, key, environ)) as service:
             yield service
     accounts.close()
 
@@ -169,7 +169,7 @@ POLL = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
+def test_documented_call_returns_image(service, name, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     text = re.sub(
         r"https://(api\.apiframe\.ai|api\.eachlabs\.ai|www\.removedo\.com)", service.server.base_url, CALLS[name]
@@ -177,12 +177,12 @@ def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
     text = text.replace("YOUR_API_KEY", service.key).replace("https://example.com/input.jpg", service.photo)
     command = ["bash", "-euc", text] if name.endswith("curl") else [sys.executable, "-c", text]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    path, identifier, complete, picture = POLL[name.partition("-")[0].replace("bria", "apiframe")]
+    path, identifier, complete, image = POLL[name.partition("-")[0].replace("bria", "apiframe")]
     job = json.loads(done.stdout)[identifier]
     body = service.until(path + job, lambda body: body["status"] == complete)
-    answer = service.download(picture(body))
-    assert answer.headers["content-type"] == "image/png"
-    assert np.array_equal(pixels(answer.content), service.cut_out())
+    response = service.download(image(body))
+    assert response.headers["content-type"] == "image/png"
+    assert np.array_equal(pixels(response.content), service.cut_out())
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_a_documented_call_ends_in_the_picture(service, name, tmp_path):
     ],
     ids=lambda params: "-".join(map(str, params.values())),
 )
-def test_the_same_options_make_the_same_pixels(service, params):
-    answer = service.order(params=params)
-    body = service.finished(answer.json()["jobId"])
+def test_jobs_and_sync_routes_give_same_pixels(service, params):
+    response = service.create_job(params=params)
+    body = service.finished(response.json()["jobId"])
     found = pixels(service.download(body["result"]["images"][0]).content)
     assert np.array_equal(found, service.cut_out(**{name: str(value) for name, value in params.items()}))
 
@@ -207,7 +207,7 @@ def test_the_same_options_make_the_same_pixels(service, params):
 def hook_of(service: Service, path: str) -> tuple[dict[str, str], dict[str, Any]]:
     deadline = time.monotonic() + 60
     while True:
-        found = [(headers, body) for where, headers, body in service.outside.calls if where == path]
+        found = [(headers, body) for where, headers, body in service.callback_server.calls if where == path]
         if found:
             assert len(found) == 1
             return found[0]
@@ -215,10 +215,10 @@ def hook_of(service: Service, path: str) -> tuple[dict[str, str], dict[str, Any]
         time.sleep(0.05)
 
 
-def test_webhooks_say_what_each_api_says_and_are_signed(service):
-    hook = service.outside.base_url
+def test_webhooks_have_api_format_and_signature(service):
+    hook = service.callback_server.base_url
     ids = [
-        service.order(webhook_url=f"{hook}/apiframe").json()["jobId"],
+        service.create_job(webhook_url=f"{hook}/apiframe").json()["jobId"],
         service.client.post(
             "/v1/prediction/",
             json=EACHLABS_ORDER | {"input": {"image_url": service.photo}, "webhook_url": f"{hook}/eachlabs"},
@@ -239,8 +239,8 @@ def test_webhooks_say_what_each_api_says_and_are_signed(service):
         "result": None, "creditCost": 1, "completedAt": None,
     }  # fmt: skip
     (other,) = service.accounts.make(1, 1)
-    own = service.cli("webhook-secret", service.key).stdout.strip()
-    for secret in (own, SECRET):
+    account_secret = service.cli("webhook-secret", service.key).stdout.strip()
+    for secret in (account_secret, SECRET):
         Webhook(secret).verify(headers["raw"], headers)
     with pytest.raises(WebhookVerificationError):
         Webhook(service.cli("webhook-secret", other).stdout.strip()).verify(headers["raw"], headers)
@@ -257,32 +257,32 @@ def test_webhooks_say_what_each_api_says_and_are_signed(service):
     assert shown["webhookStatus"] == "sent"
 
 
-def test_a_picture_that_is_not_there_fails_costs_nothing_and_is_told(service):
+def test_missing_image_fails_job_without_charge(service):
     (key,) = service.accounts.make(1, 1)
-    gone, hook = f"{service.outside.base_url}/nothing.jpg", service.outside.base_url
-    job = service.order(key, params={"image": gone}, webhook_url=f"{hook}/failed").json()["jobId"]
+    gone, hook = f"{service.callback_server.base_url}/nothing.jpg", service.callback_server.base_url
+    job = service.create_job(key, params={"image": gone}, webhook_url=f"{hook}/failed").json()["jobId"]
     body = service.finished(job, key)
     assert (body["status"], body["result"], body["creditCost"]) == ("FAILED", None, 0)
     assert "404" in body["error"]
     assert "lab851BgRemoveParams.image" in body["error"]
-    _, told = hook_of(service, "/failed")
-    assert (told["event"], told["status"], told["error"]) == ("failed", "FAILED", body["error"])
+    _, webhook = hook_of(service, "/failed")
+    assert (webhook["event"], webhook["status"], webhook["error"]) == ("failed", "FAILED", body["error"])
     assert service.accounts.used([key]) == [0]
-    assert service.order(key).status_code == 202, "the credit is there again"
+    assert service.create_job(key).status_code == 202, "the credit is there again"
 
 
-def test_what_is_no_picture_fails_in_the_words_of_the_synchronous_route(service):
-    service.outside.files["/text.jpg"] = b"this is a text and no picture, whatever it is called"
-    job = service.order(params={"image": f"{service.outside.base_url}/text.jpg"}).json()["jobId"]
+def test_non_image_fails_job_with_sync_error(service):
+    service.callback_server.files["/text.jpg"] = b"this is a text and no picture, whatever it is called"
+    job = service.create_job(params={"image": f"{service.callback_server.base_url}/text.jpg"}).json()["jobId"]
     assert "Accepted: JPEG, PNG, WebP" in service.finished(job)["error"]
 
 
-def test_a_webhook_is_called_again_until_it_is_taken(service):
-    service.outside.answer = lambda path, call: 500 if path == "/again" and call == 0 else 204
-    job = service.order(webhook_url=f"{service.outside.base_url}/again").json()["jobId"]
+def test_webhook_is_retried_until_accepted(service):
+    service.callback_server.respond = lambda path, call: 500 if path == "/again" and call == 0 else 204
+    job = service.create_job(webhook_url=f"{service.callback_server.base_url}/again").json()["jobId"]
     service.finished(job)
     body = service.until(f"/v2/jobs/{job}", lambda body: body["webhookStatus"] == "sent")
-    calls = [(headers, body) for path, headers, body in service.outside.calls if path == "/again"]
+    calls = [(headers, body) for path, headers, body in service.callback_server.calls if path == "/again"]
     assert [headers["webhook-id"] for headers, _ in calls] == [job, job]
     assert calls[0][1] == calls[1][1]
     assert body["status"] == "COMPLETED"
@@ -290,43 +290,43 @@ def test_a_webhook_is_called_again_until_it_is_taken(service):
     assert [call["status"] for call in shown["webhook"]["calls"]] == [500, 204]
 
 
-def test_the_same_idempotency_key_is_the_same_job(service):
+def test_same_idempotency_key_returns_same_job(service):
     (key, other) = service.accounts.make(2, 5)
     headers = {"idempotency-key": "order-1"}
-    first, second = (service.order(key, headers=headers) for _ in range(2))
+    first, second = (service.create_job(key, headers=headers) for _ in range(2))
     assert first.json()["jobId"] == second.json()["jobId"]
-    assert service.order(other, headers=headers).json()["jobId"] != first.json()["jobId"]
+    assert service.create_job(other, headers=headers).json()["jobId"] != first.json()["jobId"]
     service.finished(first.json()["jobId"], key)
-    again = service.order(key, headers=headers).json()
+    again = service.create_job(key, headers=headers).json()
     assert again == {"jobId": first.json()["jobId"], "status": "COMPLETED"}
-    mismatch = service.order(key, headers=headers, params={"format": "jpg"})
+    mismatch = service.create_job(key, headers=headers, params={"format": "jpg"})
     assert mismatch.status_code == 422
     assert service.accounts.used([key]) == [1]
 
 
 def test_used_key_is_charged_again_once_job_is_gone(service):
-    """The queue forgets a job before the ledger forgets its charge."""
+    """The queue deletes a job before the ledger deletes its charge."""
     (key,) = service.accounts.make(1, 5)
     headers = {"idempotency-key": "order-1"}
     for format in ("png", "jpg"):
-        job = service.order(key, headers=headers, params={"format": format}).json()["jobId"]
+        job = service.create_job(key, headers=headers, params={"format": format}).json()["jobId"]
         assert service.finished(job, key)["status"] == "COMPLETED"
         assert service.cli("purge", "--hours", "0").returncode == 0
     assert service.accounts.used([key]) == [2]
 
 
 def test_anonymous_job_ids_are_random(service, tmp_path):
-    """A guessed Idempotency-Key must not lead to the status, and so to the output, of another caller's job."""
-    environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": service.outside.allow}
+    """A guessed Idempotency-Key must not lead to the status or the output of another caller's job."""
+    environ = {"jobs": "sqlite", "data_dir": str(tmp_path), "fetch_allow": service.callback_server.allow}
     body = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
     with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
-        answers = [client.post("/v1/prediction/", json=body, headers={"idempotency-key": "1"}) for _ in range(2)]
-    assert len({answer.json()["predictionID"] for answer in answers}) == 2
+        responses = [client.post("/v1/prediction/", json=body, headers={"idempotency-key": "1"}) for _ in range(2)]
+    assert len({response.json()["predictionID"] for response in responses}) == 2
 
 
-def test_a_job_is_its_own_accounts(service):
+def test_job_is_visible_to_its_account_only(service):
     (other,) = service.accounts.make(1, 5)
-    job = service.order().json()["jobId"]
+    job = service.create_job().json()["jobId"]
     service.finished(job)
     for path, key in ((f"/v2/jobs/{job}", other), (f"/v1/prediction/{job}", service.key), ("/v2/jobs/nothing", other)):
         assert service.client.get(path, headers=service.auth(key)).status_code == 404, path
@@ -334,7 +334,7 @@ def test_a_job_is_its_own_accounts(service):
 
 
 REFUSALS = [
-    # (what is sent to Apiframe beside a good order, status, words of the error)
+    # (fields added to a valid Apiframe request, status, words of the error)
     ({"model": "sora"}, 400, "851-bg-remove, bria-bg-remove"),
     ({"params": {"image": ""}}, 400, "lab851BgRemoveParams.image"),
     ({"params": {"threshold": 0.33}}, 400, "steps of 0.05"),
@@ -352,52 +352,50 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("more", "status", "words"), REFUSALS, ids=[words for _, _, words in REFUSALS])
-def test_apiframe_says_no(service, more, status, words):
-    answer = service.order(**more)
-    assert answer.status_code == status, answer.text
-    body = answer.json()
+def test_apiframe_errors(service, more, status, words):
+    response = service.create_job(**more)
+    assert response.status_code == status, response.text
+    body = response.json()
     assert words in body["error"]
-    assert body["requestId"] == answer.headers["x-request-id"]
+    assert body["requestId"] == response.headers["x-request-id"]
 
 
-def test_a_data_url_is_a_picture_at_apiframe_and_none_at_eachlabs(service):
+def test_data_url_is_accepted_by_apiframe_only(service):
     data = "data:image/jpeg;base64," + base64.b64encode(PHOTO).decode()
-    body = service.finished(service.order(params={"image": data}).json()["jobId"])
+    body = service.finished(service.create_job(params={"image": data}).json()["jobId"])
     assert np.array_equal(pixels(service.download(body["result"]["images"][0]).content), service.cut_out())
-    order = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": "data:image/png;base64,iVBORw0="}}
-    answer = service.client.post("/v1/prediction/", json=order, headers=service.auth())
-    assert answer.status_code == 400
-    assert sorted(answer.json()) == ["details", "message", "status"]
-    assert answer.json()["status"] == "error"
-    assert "input.image_url" in answer.json()["details"]
+    create_job = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": "data:image/png;base64,iVBORw0="}}
+    response = service.client.post("/v1/prediction/", json=create_job, headers=service.auth())
+    assert response.status_code == 400
+    assert sorted(response.json()) == ["details", "message", "status"]
+    assert response.json()["status"] == "error"
+    assert "input.image_url" in response.json()["details"]
 
 
-def test_eachlabs_bounds_creates_a_minute_and_predictions_at_once(service, tmp_path):
+def test_eachlabs_rate_and_concurrency_limits(service, tmp_path):
     (busy, quick) = service.accounts.make(2, 1000)
-    order = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
+    create_job = {"model": "eachlabs-bg-remover-v1", "input": {"image_url": service.photo}}
     environ = service.environ | {"data_dir": str(tmp_path), "eachlabs_per_minute": "5", "eachlabs_concurrent": "1"}
     with served(**environ) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
 
         def create(key: str, **input: str) -> httpx.Response:
-            body = order | {"input": order["input"] | input}
+            body = create_job | {"input": create_job["input"] | input}
             return client.post("/v1/prediction/", json=body, headers=service.auth(key))
 
-        slow = f"{service.outside.base_url}/slow.jpg"  # a server that is at fault is asked again after pauses
-        service.outside.statuses["/slow.jpg"] = 503
+        slow = f"{service.callback_server.base_url}/slow.jpg"  # a failing server is retried after pauses
+        service.callback_server.statuses["/slow.jpg"] = 503
         assert create(busy, image_url=slow).status_code == 200
-        answer = create(busy)
-        assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) >= 1
-        assert "unfinished jobs" in answer.json()["details"]
-        if (
-            left := 60 - time.time() % 60
-        ) < 5:  # the count is kept by the clock's minutes, and begins to fade with the next
-            time.sleep(left)
+        response = create(busy)
+        assert response.status_code == 429
+        assert int(response.headers["retry-after"]) >= 1
+        assert "unfinished jobs" in response.json()["details"]
+        if (remaining_s := 60 - time.time() % 60) < 5:  # the count is kept per clock minute and decays in the next one
+            time.sleep(remaining_s)
         statuses = [create(quick, image_url="https://localhost/x").status_code for _ in range(7)]
         assert statuses == 5 * [400] + 2 * [429]
 
 
-def test_removedo_says_no_with_its_statuses(service):
+def test_removedo_errors(service):
     (spent, revoked) = service.accounts.make(1, 0) + service.accounts.make(1, 5)
     service.accounts.ledger.revoke(revoked.split("_")[1])
 
@@ -405,7 +403,7 @@ def test_removedo_says_no_with_its_statuses(service):
         headers = {"authorization": f"Bearer {key}"}
         return service.client.post("/api/v1/remove-bg", data=data, headers=headers)
 
-    for answer, status in (
+    for response, status in (
         (send(service.key, image_url="not an address"), 400),
         (send(service.key), 400),
         (send(BAD_KEY, image_url=service.photo), 401),
@@ -413,24 +411,26 @@ def test_removedo_says_no_with_its_statuses(service):
         (send(revoked, image_url=service.photo), 403),
         (service.client.get("/api/v1/jobs/none", headers={"authorization": f"Bearer {service.key}"}), 404),
     ):
-        assert answer.status_code == status, answer.text
-        assert answer.json()["error"]
+        assert response.status_code == status, response.text
+        assert response.json()["error"]
     taken = send(service.key, image_url=service.photo)
     assert re.fullmatch(r"\d+-\d+ (seconds|minutes)", taken.json()["estimatedCompletionTime"])
     assert sorted(taken.json()) == ["createdAt", "estimatedCompletionTime", "jobId", "status"]
 
 
-def test_moderation_that_is_not_configured_is_said_not_to_have_run(service):
+def test_unconfigured_moderation_is_reported_as_not_run(service):
     body = {"model": "bria-bg-remove", "briaBgRemoveParams": {"image": service.photo, "content_moderation": True}}
-    answer = service.client.post("/v2/images/background-remove", json=body, headers=service.auth())
-    done = service.finished(answer.json()["jobId"])
+    response = service.client.post("/v2/images/background-remove", json=body, headers=service.auth())
+    done = service.finished(response.json()["jobId"])
     assert (done["status"], done["result"]["moderation"]) == ("COMPLETED", "not run")
 
 
-def test_the_console_lists_shows_retries_and_purges(service):
+def test_jobs_command_lists_shows_retries_and_purges(service):
     (key,) = service.accounts.make(1, 1)
-    path = f"{service.outside.base_url}/late.jpg?token=secret"
-    job = service.order(key, params={"image": path}, webhook_url=f"{service.outside.base_url}/late").json()["jobId"]
+    path = f"{service.callback_server.base_url}/late.jpg?token=secret"
+    job = service.create_job(
+        key, params={"image": path}, webhook_url=f"{service.callback_server.base_url}/late"
+    ).json()["jobId"]
     service.finished(job, key)
     hook_of(service, "/late")
     assert any(
@@ -439,8 +439,8 @@ def test_the_console_lists_shows_retries_and_purges(service):
     shown = json.loads(service.cli("show", job).stdout)
     assert [step["step"] for step in shown["steps"]][:2] == ["hold", "fetch"]
     assert "secret" not in json.dumps(shown)
-    service.outside.files["/late.jpg"] = PHOTO
-    service.outside.calls.clear()
+    service.callback_server.files["/late.jpg"] = PHOTO
+    service.callback_server.calls.clear()
     assert service.cli("retry", job).returncode == 0
     service.until(f"/v2/jobs/{job}", lambda body: body["status"] == "COMPLETED", key)
     assert hook_of(service, "/late")[1]["status"] == "COMPLETED"
@@ -453,48 +453,48 @@ def test_the_console_lists_shows_retries_and_purges(service):
     assert service.client.get(url).status_code == 404
 
 
-def test_nothing_secret_is_logged(service):
-    job = service.order(params={"image": f"{service.photo}?token=hush-hush"}).json()["jobId"]
+def test_jobs_log_no_secrets(service):
+    job = service.create_job(params={"image": f"{service.photo}?token=hush-hush"}).json()["jobId"]
     service.finished(job)
-    said = json.dumps(service.server.log) + "".join(service.server.errors)
-    assert job in said
+    output = json.dumps(service.server.log) + "".join(service.server.errors)
+    assert job in output
     for secret in ("hush-hush", service.key, SECRET, "signature="):
-        assert secret not in said
+        assert secret not in output
 
 
-def test_where_jobs_are_off_the_routes_say_which_setting(server):
+def test_disabled_jobs_routes_name_setting(server):
     for method, path in (
         ("POST", "/v2/images/background-remove"),
         ("POST", "/v1/prediction/"),
         ("GET", "/api/v1/jobs/1"),
     ):
-        answer = httpx.request(method, server.base_url + path, trust_env=False)
-        assert answer.status_code == 404
-        assert "CLEARCUT_JOBS=sqlite" in answer.text
+        response = httpx.request(method, server.base_url + path, trust_env=False)
+        assert response.status_code == 404
+        assert "CLEARCUT_JOBS=sqlite" in response.text
 
 
-def test_a_second_process_does_not_share_the_folder(service):
-    from tests.support.served import refused
+def test_second_process_cannot_share_folder(service):
+    from tests.support.live_server import run_until_exit
 
-    assert "another process does the jobs there" in refused(**service.environ).stderr
+    assert "another process uses this folder for jobs" in run_until_exit(**service.environ).stderr
 
 
-def test_a_moderation_model_refuses_and_passes(service, tmp_path):
+def test_moderation_model_refuses_and_passes(service, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
-    test_moderation.install(models, refuse="bright = 0.9")
-    service.outside.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
+    install_moderation(models, refuse="bright = 0.9")
+    service.callback_server.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
     environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
     with (
         served(**environ) as server,
-        closing(Service(server, service.outside, service.accounts, service.key, environ)) as here,
+        closing(Service(server, service.callback_server, service.accounts, service.key, environ)) as callbacks,
     ):
 
         def moderated(name: str, flag: bool) -> dict[str, Any]:
-            params = {"image": f"{service.outside.base_url}/{name}.jpg", "content_moderation": flag}
-            order = {"model": "bria-bg-remove", "briaBgRemoveParams": params}
-            answer = here.client.post("/v2/images/background-remove", json=order, headers=here.auth())
-            return here.finished(answer.json()["jobId"])
+            params = {"image": f"{service.callback_server.base_url}/{name}.jpg", "content_moderation": flag}
+            create_job = {"model": "bria-bg-remove", "briaBgRemoveParams": params}
+            response = callbacks.client.post("/v2/images/background-remove", json=create_job, headers=callbacks.auth())
+            return callbacks.finished(response.json()["jobId"])
 
         refused = moderated("white", True)
         assert (refused["status"], refused["result"], refused["creditCost"]) == ("FAILED", None, 0)
@@ -507,7 +507,7 @@ def test_commands_of_the_jobs_page_work(service, tmp_path):
     lines, console = re.findall(r"^```sh\n(.*?)^```", (DOCS / "jobs.md").read_text(), re.M | re.S)
     for old, new in (
         ("http://127.0.0.1:8080", service.server.base_url), ("https://example.com/photo.jpg", service.photo),
-        ("https://example.com/hook", f"{service.outside.base_url}/readme"),
+        ("https://example.com/hook", f"{service.callback_server.base_url}/readme"),
         ("X-API-Key: any", f"X-API-Key: {service.key}"), ("Bearer any", f"Bearer {service.key}"),
         ("curl ", "curl -sS -w '\\n' --fail-with-body "),
     ):  # fmt: skip
@@ -515,9 +515,9 @@ def test_commands_of_the_jobs_page_work(service, tmp_path):
         lines = lines.replace(old, new)
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     done = subprocess.run(["bash", "-euc", lines], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [sorted(answer)[0] for answer in answers] == ["jobId", "message", "createdAt"]
-    service.finished(answers[0]["jobId"])
+    responses = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [sorted(response)[0] for response in responses] == ["jobId", "message", "createdAt"]
+    service.finished(responses[0]["jobId"])
     assert hook_of(service, "/readme")[1]["status"] == "COMPLETED"
     words = console.partition("#")[0].split()
     assert words[:4] == ["python", "-m", "clearcut", "jobs"]

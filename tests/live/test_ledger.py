@@ -1,4 +1,4 @@
-"""Credits with the real server and 200 clients at once: exact, and no uncharged cut-out after a kill."""
+"""Credits with the real server and 200 concurrent clients: exact, and no uncharged cut-out after a kill."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.support.accounts import GONE, Accounts, killer, send_all
-from tests.support.served import served, started
+from tests.support.account_clients import NO_RESPONSE, Accounts, kill_after, send_all
+from tests.support.live_server import served, started
 
 pytestmark = pytest.mark.live
 
@@ -22,34 +22,34 @@ def accounts(tmp_path):
     accounts.close()
 
 
-def test_credits_for_exactly_half(accounts):
+def test_200_clients_spend_credits_exactly(accounts):
     keys = accounts.make(KEYS, CREDITS)
     with served(database_url=accounts.url, slots="256") as server:
         statuses = send_all([(server.base_url, key) for key in keys * EACH])
         assert Counter(statuses) == {200: KEYS * CREDITS, 402: KEYS * (EACH - CREDITS)}
-        assert accounts.until_none_reserved() == {"charged": KEYS * CREDITS}
+        assert accounts.wait_until_settled() == {"charged": KEYS * CREDITS}
         assert accounts.used(keys) == [CREDITS] * KEYS
 
 
 def test_kill_sends_no_uncharged_cutout(accounts):
-    """Every answer is charged, and at most the requests in work besides; then the remaining credits can be spent."""
+    """Every response is charged, plus at most the running requests. The remaining credits stay usable."""
     keys, slots = accounts.make(KEYS, CREDITS), 64
     environ = {"database_url": accounts.url, "slots": str(slots)}
     with started(**environ) as server:
         server.listening().ready()
         requests = [(server.base_url, key) for key in keys * EACH]
-        statuses = send_all(requests, killer(server, 30))
+        statuses = send_all(requests, kill_after(server, 30))
         assert server.exit_code() == -signal.SIGKILL
     answered = Counter(statuses)[200]
-    assert Counter(statuses)[GONE] > 0
+    assert Counter(statuses)[NO_RESPONSE] > 0
     charged = accounts.states()["charged"]
     assert answered <= charged <= answered + slots
     assert sum(accounts.used(keys)) == charged + accounts.states()["reserved"]
 
-    accounts.let_time_pass()
+    accounts.expire_reservations()
     with served(**environ | {"slots": "256"}) as server:
         again = send_all([(server.base_url, key) for key in keys * CREDITS])
         assert Counter(again) == {200: KEYS * CREDITS - charged, 402: charged} or charged == 0
-        assert accounts.until_none_reserved()["charged"] == KEYS * CREDITS
+        assert accounts.wait_until_settled()["charged"] == KEYS * CREDITS
     assert accounts.used(keys) == [CREDITS] * KEYS
     assert answered + Counter(again)[200] <= KEYS * CREDITS

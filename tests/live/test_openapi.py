@@ -1,4 +1,4 @@
-"""schemathesis against the real server: what it answers is what `/openapi.json` says, whatever it is sent."""
+"""schemathesis against the real server: every response matches `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import metric
-from tests.support.served import ROOT, Server, environment, served
+from tests.support.live_server import ROOT, Server, environment, served
+from tests.support.metrics import metric
 
 pytestmark = pytest.mark.live
 
@@ -22,7 +22,7 @@ WORK = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg", "/v1.0/removebg"
 
 
 def run(server: Server, folder: Path, examples: int, phases: str, keys: str = "") -> str:
-    """What it said; the test fails when it found anything."""
+    """Run schemathesis and return its output. Fail the test if it found anything."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "run",
@@ -40,25 +40,30 @@ def run(server: Server, folder: Path, examples: int, phases: str, keys: str = ""
     return done.stdout
 
 
-def test_a_short_run(server, tmp_path):
+def test_short_run_without_accounts(server, tmp_path):
     assert "23 passed" in run(server, tmp_path, 8, "fuzzing")
     for route in WORK:
         assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
 
 
-def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
+def test_short_run_with_all_kinds_of_keys(tmp_path):
     database = f"sqlite:///{tmp_path}/keys.db"
 
     def keys(*words: str) -> str:
         command = [sys.executable, "-m", "clearcut", "keys", *words]
-        given = environment(database_url=database)
-        return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True).stdout
+        variables = environment(database_url=database)
+        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
 
-    def made(*words: str) -> str:
+    def create_key(*words: str) -> str:
         (key,) = re.findall(r"clc_\S+", keys("create", *words))
         return key
 
-    good, spent, busy, revoked = made("good"), made("spent", "--prepaid", "1"), made("busy"), made("revoked")
+    good, spent, busy, revoked = (
+        create_key("good"),
+        create_key("spent", "--prepaid", "1"),
+        create_key("busy"),
+        create_key("revoked"),
+    )
     keys("revoke", revoked.split("_")[1])
     data = str(tmp_path / "data")
     with served(database_url=database, requests_per_minute="40", jobs="sqlite", data_dir=data) as server:
@@ -69,8 +74,8 @@ def test_a_short_run_with_accounts_good_spent_revoked_and_made_up(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1600)
-def test_a_long_run(tmp_path):
+def test_long_run(tmp_path):
     """`make test-api`"""
     with served() as server:
-        said = run(server, tmp_path, 200, "examples,coverage,fuzzing")
-    print(said[-1500:])
+        output = run(server, tmp_path, 200, "examples,coverage,fuzzing")
+    print(output[-1500:])

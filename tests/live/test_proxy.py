@@ -1,4 +1,4 @@
-"""The examples of ``deploy/proxy`` as they stand, in front of the real server."""
+"""The example configurations of ``deploy/proxy`` in front of the real server."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ import pytest
 from PIL import Image
 
 from clearcut.settings import MIB, Settings
-from clearcut.web.request.encoded import encoded_bytes
-from clearcut.web.request.upload import ENVELOPE_BYTES
-from tests.live.conftest import metric
+from clearcut.web.request.limits import ENVELOPE_BYTES, base64_bytes
 from tests.support import samples
+from tests.support.live_server import Server, served
+from tests.support.metrics import metric
 from tests.support.proxies import CADDY, NGINX, caddy, free_port, nginx
-from tests.support.served import Server, served
 
 pytestmark = pytest.mark.live
 needs_nginx = pytest.mark.skipif(not Path("/usr/sbin/nginx").exists(), reason="nginx is not installed (nginx-light)")
@@ -38,7 +37,7 @@ class Proxied:
         self.tls = ssl.create_default_context(cafile=str(ca))
         self.client = httpx.Client(base_url=f"https://127.0.0.1:{https}", verify=self.tls, timeout=60, trust_env=False)
 
-    def wire(self) -> ssl.SSLSocket:
+    def connection(self) -> ssl.SSLSocket:
         return self.tls.wrap_socket(
             socket.create_connection(("127.0.0.1", self.https), 60), server_hostname="localhost"
         )
@@ -46,18 +45,18 @@ class Proxied:
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory) -> Iterator[Proxied]:
-    """With metrics beside everything else: what keeps them in is nginx alone."""
+    """Start a server with metrics on its main port. Only nginx protects them."""
     with served() as server, nginx(server.port, tmp_path_factory.mktemp("nginx"), 0.5) as (https, http, ca):
         proxied = Proxied(server, https, http, ca)
         yield proxied
         proxied.client.close()
 
 
-def said(wire: ssl.SSLSocket) -> bytes:
-    """Everything until the other side closes."""
+def read_all(connection: ssl.SSLSocket) -> bytes:
+    """Read until the other side closes."""
     data = b""
     try:
-        while piece := wire.recv(65536):
+        while piece := connection.recv(65536):
             data += piece
     except (ConnectionError, ssl.SSLError):
         pass
@@ -65,38 +64,38 @@ def said(wire: ssl.SSLSocket) -> bytes:
 
 
 @needs_nginx
-def test_a_cut_out_through_nginx(proxied):
-    answer = proxied.client.post("/v1/remove", files={"image_file": PNG}, headers={"x-request-id": "through.nginx-1"})
-    assert answer.status_code == 200
-    rgba = np.asarray(Image.open(io.BytesIO(answer.content)))
+def test_nginx_serves_cut_out(proxied):
+    response = proxied.client.post("/v1/remove", files={"image_file": PNG}, headers={"x-request-id": "through.nginx-1"})
+    assert response.status_code == 200
+    rgba = np.asarray(Image.open(io.BytesIO(response.content)))
     assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], PHOTO[rgba[..., 3] == 255])
-    assert answer.headers["x-request-id"] == "through.nginx-1"
+    assert response.headers["x-request-id"] == "through.nginx-1"
     assert proxied.server.event("request", request_id="through.nginx-1")["status"] == 200
-    assert answer.headers["strict-transport-security"].startswith("max-age=")
-    assert answer.headers["server"] == "nginx"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["strict-transport-security"].startswith("max-age=")
+    assert response.headers["server"] == "nginx"
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
 @needs_nginx
-def test_an_id_that_the_service_would_not_take_is_replaced_by_one_that_both_log(proxied):
-    answer = proxied.client.get("/v1/info", headers={"x-request-id": "not one, too odd"})
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+def test_nginx_replaces_invalid_request_id(proxied):
+    response = proxied.client.get("/v1/info", headers={"x-request-id": "not one, too odd"})
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 
 
 @needs_nginx
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/metrics?x=1", "//metrics", "/%6detrics"])
-def test_what_is_the_operators_is_not_behind_nginx(proxied, path):
-    answer = proxied.client.get(path)
-    assert answer.status_code == 404
-    assert answer.json()["code"] == "not_found"
-    assert "clearcut_" not in answer.text
+def test_nginx_hides_operator_routes(proxied, path):
+    response = proxied.client.get(path)
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
+    assert "clearcut_" not in response.text
 
 
 @needs_nginx
-def test_plain_http_is_sent_to_https_with_its_method(proxied):
-    answer = httpx.post(f"http://127.0.0.1:{proxied.http}/v1/remove?size=small", content=PNG, trust_env=False)
-    assert answer.status_code == 308
-    assert answer.headers["location"] == "https://127.0.0.1/v1/remove?size=small"
+def test_plain_http_is_redirected_to_https(proxied):
+    response = httpx.post(f"http://127.0.0.1:{proxied.http}/v1/remove?size=small", content=PNG, trust_env=False)
+    assert response.status_code == 308
+    assert response.headers["location"] == "https://127.0.0.1/v1/remove?size=small"
 
 
 @needs_nginx
@@ -119,35 +118,35 @@ def test_nginx_logs_no_signed_url(tmp_path):
 
 
 @needs_nginx
-def test_a_head_that_trickles_is_cut_off_and_the_service_never_hears_of_it(proxied):
-    with proxied.wire() as wire:
-        wire.sendall(b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        assert b" 200 " not in said(wire)
+def test_nginx_stops_trickling_headers(proxied):
+    with proxied.connection() as connection:
+        connection.sendall(b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert b" 200 " not in read_all(connection)
     assert not [line for line in proxied.server.log if line.get("reason") == "head_timeout"]
 
 
 @needs_nginx
-def test_a_body_that_stalls_holds_no_slot_and_is_cut_off(proxied):
-    with proxied.wire() as wire:
+def test_nginx_stops_stalled_bodies(proxied):
+    with proxied.connection() as connection:
         head = f"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(PNG)}\r\n\r\n"
-        wire.sendall(head.encode() + PNG[:1000])
+        connection.sendall(head.encode() + PNG[:1000])
         for _ in range(20):
             assert metric(proxied.server, "clearcut_slots_used") == 0
-        assert b" 200 " not in said(wire)
+        assert b" 200 " not in read_all(connection)
 
 
 @needs_nginx
-def test_a_body_that_is_too_large_is_refused_by_the_service_or_in_its_words(proxied):
+def test_too_large_body_gets_service_error(proxied):
     ours = proxied.client.post("/v1/remove", content=bytes(21 * MIB), headers={"content-type": "image/png"})
     assert (ours.status_code, ours.json()["code"]) == (400, "image_too_large")
     assert ours.json()["details"] == "Maximum file size is 20MB"
-    with proxied.wire() as wire:
-        wire.sendall(
+    with proxied.connection() as connection:
+        connection.sendall(
             b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"
         )
-        answer = said(wire)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b'"image_too_large"' in answer
+        response = read_all(connection)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b'"image_too_large"' in response
 
 
 @needs_nginx
@@ -163,10 +162,10 @@ def test_a_body_that_is_too_large_is_refused_by_the_service_or_in_its_words(prox
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
     ],
 )
-def test_what_nginx_does_not_understand_is_refused_in_json(proxied, broken, status, code):
-    with proxied.wire() as wire:
-        wire.sendall(broken)
-        head, _, body = said(wire).partition(b"\r\n\r\n")
+def test_nginx_errors_are_json(proxied, broken, status, code):
+    with proxied.connection() as connection:
+        connection.sendall(broken)
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     content = json.loads(body)
     assert content["code"] == code
@@ -174,43 +173,43 @@ def test_what_nginx_does_not_understand_is_refused_in_json(proxied, broken, stat
 
 
 @needs_nginx
-def test_a_claimed_origin_is_not_passed_on(proxied):
-    """Neither in an answer nor in a log is there anything of what a caller says of where it is."""
+def test_nginx_drops_forwarded_headers(proxied):
+    """Neither a response nor a log contains the client's claimed address."""
     claims = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "gopher", "x-forwarded-host": "evil.example"}
     headers = {**claims, "x-request-id": "claims-1", "content-type": "image/png"}
-    answer = proxied.client.post("/v1/remove", content=PNG, headers=headers)
+    response = proxied.client.post("/v1/remove", content=PNG, headers=headers)
     line = str(proxied.server.event("request", request_id="claims-1"))
-    assert not [claim for claim in claims.values() if claim in line + str(answer.headers)]
+    assert not [claim for claim in claims.values() if claim in line + str(response.headers)]
 
 
 @needs_nginx
-def test_without_a_server_nginx_says_when_to_come_again(tmp_path):
+def test_nginx_sends_retry_after_without_server(tmp_path):
     with nginx(free_port(), tmp_path, 5) as (https, _, ca):
         verify = ssl.create_default_context(cafile=str(ca))
-        answer = httpx.get(f"https://127.0.0.1:{https}/v1/info", verify=verify, timeout=60, trust_env=False)
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "2"
-    assert answer.json()["code"] == "service_unavailable"
-    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        response = httpx.get(f"https://127.0.0.1:{https}/v1/info", verify=verify, timeout=60, trust_env=False)
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.json()["code"] == "service_unavailable"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
 @needs_caddy
-def test_a_cut_out_through_caddy(server, tmp_path):
+def test_caddy_serves_cut_out(server, tmp_path):
     with (
         caddy(server.port, tmp_path) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
     ):
-        answer = client.post("/v1/remove", files={"image_file": PNG})
-        assert answer.status_code == 200
-        assert Image.open(io.BytesIO(answer.content)).size == (240, 160)
-        assert "server" not in answer.headers
+        response = client.post("/v1/remove", files={"image_file": PNG})
+        assert response.status_code == 200
+        assert Image.open(io.BytesIO(response.content)).size == (240, 160)
+        assert "server" not in response.headers
         for path in ("/metrics", "/livez", "/readyz"):
             assert client.get(path).status_code == 404
 
 
-def test_the_examples_fit_the_settings():
+def test_proxy_examples_match_settings():
     settings = Settings()
-    largest = ENVELOPE_BYTES + encoded_bytes(settings.max_bytes)
+    largest = ENVELOPE_BYTES + base64_bytes(settings.max_bytes)
     text = NGINX.read_text()
     (size,) = re.findall(r"client_max_body_size (\d+)m;", text)
     assert largest <= int(size) * MIB <= 1.2 * largest

@@ -1,4 +1,4 @@
-"""The ```bash blocks of README and docs, and the README's clients, run as written against the real server."""
+"""Runs the ```bash blocks of README and docs and the README's clients unchanged against the real server."""
 
 import io
 import re
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.support.served import environment
+from tests.support.live_server import environment
 from tests.tools.readme import PAGES, README, ROOT
 
 CURL = "curl "
@@ -25,7 +25,7 @@ EXPECTED = {
     "tile.png": ("PNG", "RGB", (600, 600)),
     "listing.jpg": ("JPEG", "RGB", (1000, 1000)),
 }
-"""Format, mode and size of a block's output, by its name; other outputs are only opened."""
+"""Format, mode and size of an output by its name. Other outputs are only opened."""
 ENTRIES = {"cutouts.zip": 4, "variants.zip": 2}
 
 
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a photo, in which a block runs."""
+    """A folder with a photo, the working directory of a block."""
     cv2.imwrite(str(tmp_path / "photo.jpg"), data.astronaut()[..., ::-1])
     return tmp_path
 
@@ -56,7 +56,8 @@ def test_readme_has_five_curl_examples():
 @pytest.mark.parametrize("block", BLOCKS)
 def test_bash_block_works_as_written(block, server, folder):
     script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
-    run(["bash", "-euo", "pipefail", "-c", script.replace(".venv/bin/python", sys.executable)], folder)
+    script = script.replace(".venv/bin/clearcut", f"{sys.executable} -m clearcut")
+    run(["bash", "-euo", "pipefail", "-c", script], folder)
     for name in re.findall(r"-o (\S+)", block):
         check_output(folder / name)
 

@@ -1,4 +1,4 @@
-"""Blobs in an S3-compatible store: `make test-s3`, which fetches s3fs and moto's server into a folder of their own."""
+"""Blobs in an S3-compatible store: `make test-s3`, which installs s3fs and moto's server into .cache/s3."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError, StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.factory import blob_store
 from clearcut.storage.s3 import bucket_blobs
-from tests.support.senders import outside
-from tests.support.served import served
+from tests.support.callback_server import callback_server
+from tests.support.live_server import served
 
 HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
 pytestmark = [
@@ -33,7 +33,7 @@ HOUR = 3600.0
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
-    """An S3 server with an empty bucket."""
+    """Start an S3 server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = Path(tmp_path_factory.mktemp("moto")) / "log"
@@ -61,9 +61,9 @@ def endpoint(tmp_path_factory):
 
 @pytest.fixture
 def bucket(endpoint, monkeypatch, request):
-    """Its address; a bucket of the test's own."""
-    given = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    for name, value in {**given, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
+    """Create an empty bucket for this test and return its URL."""
+    variables = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in {**variables, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
         monkeypatch.setenv(name, value)
     name = f"b{abs(hash(request.node.name)):x}"
     httpx.put(f"{endpoint}/{name}", trust_env=False, timeout=30).raise_for_status()
@@ -71,12 +71,12 @@ def bucket(endpoint, monkeypatch, request):
 
 
 def keys(endpoint, address):
-    """What lies in the bucket, as the server itself tells it."""
+    """Return the objects in the bucket, read through the server's own API."""
     text = httpx.get(f"{endpoint}/{address.split('/')[2]}?list-type=2", trust_env=False, timeout=30).text
     return sorted(part.split("</Key>")[0] for part in text.split("<Key>")[1:])
 
 
-def test_what_was_put_is_what_is_got(bucket, endpoint):
+def test_stored_blob_is_returned(bucket, endpoint):
     blobs = bucket_blobs(bucket, 10_000_000)
     expires = time.time() + HOUR
     for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
@@ -94,19 +94,19 @@ def test_what_was_put_is_what_is_got(bucket, endpoint):
     assert keys(endpoint, bucket)[0].startswith("some/prefix/job1.png/")
 
 
-def test_another_node_sees_it_at_once(bucket):
-    one, two = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
+def test_other_node_sees_blob_immediately(bucket):
+    first, second = bucket_blobs(bucket, 10_000_000), bucket_blobs(bucket, 10_000_000)
     with pytest.raises(KeyError):
-        two.get("a")
-    one.put("a", b"x", "image/png", time.time() + HOUR)
-    assert two.get("a").data == b"x"
-    two.delete("a")
+        second.get("a")
+    first.put("a", b"x", "image/png", time.time() + HOUR)
+    assert second.get("a").data == b"x"
+    second.delete("a")
     with pytest.raises(KeyError):
-        one.stat("a")
-    one.delete("a")
+        first.stat("a")
+    first.delete("a")
 
 
-def test_one_key_is_not_the_beginning_of_another(bucket):
+def test_key_prefixes_do_not_match_other_keys(bucket):
     blobs = bucket_blobs(bucket, 10_000_000)
     blobs.put("job1", b"one", "image/png", time.time() + HOUR)
     blobs.put("job11", b"eleven", "image/png", time.time() + HOUR)
@@ -116,7 +116,7 @@ def test_one_key_is_not_the_beginning_of_another(bucket):
         blobs.get("job1")
 
 
-def test_a_range_is_read_in_pieces(bucket):
+def test_range_is_read_in_pieces(bucket):
     blobs = bucket_blobs(bucket, 10_000_000)
     data = os.urandom(2 * CHUNK_BYTES + 9)
     blobs.put("a", data, "image/png", time.time() + HOUR)
@@ -127,7 +127,7 @@ def test_a_range_is_read_in_pieces(bucket):
 
 
 @pytest.mark.parametrize("key", ["", "..", "../a", "a/b", "/a", "a b", "ä", "a*", "a~b"])
-def test_a_key_is_no_path(bucket, key, endpoint):
+def test_key_is_not_a_path(bucket, key, endpoint):
     blobs = bucket_blobs(bucket, 10_000_000)
     with pytest.raises(ValueError, match="malformed blob key"):
         blobs.put(key, b"x", "image/png", time.time() + HOUR)
@@ -136,7 +136,7 @@ def test_a_key_is_no_path(bucket, key, endpoint):
     assert keys(endpoint, bucket) == []
 
 
-def test_expired_is_gone_at_once_and_swept_from_the_bucket(bucket, endpoint):
+def test_expired_blob_is_hidden_and_swept(bucket, endpoint):
     now = time.time()
     blobs = bucket_blobs(bucket, 10_000_000)
     blobs.put("early", b"x", "image/png", now - 5)
@@ -150,7 +150,7 @@ def test_expired_is_gone_at_once_and_swept_from_the_bucket(bucket, endpoint):
     assert keys(endpoint, bucket) == []
 
 
-def test_a_sweep_leaves_alone_what_is_not_ours(bucket, endpoint):
+def test_sweep_keeps_foreign_objects(bucket, endpoint):
     name = bucket.split("/")[2]
     httpx.put(f"{endpoint}/{name}/some/prefix/readme.txt", content=b"mine", trust_env=False).raise_for_status()
     httpx.put(f"{endpoint}/{name}/elsewhere/1~image~png", content=b"mine", trust_env=False).raise_for_status()
@@ -160,7 +160,7 @@ def test_a_sweep_leaves_alone_what_is_not_ours(bucket, endpoint):
     assert keys(endpoint, bucket) == ["elsewhere/1~image~png", "some/prefix/readme.txt"]
 
 
-def test_the_quota_holds(bucket, endpoint):
+def test_quota_is_enforced(bucket, endpoint):
     blobs = bucket_blobs(bucket, 10_000)
     blobs.put("a", b"x" * 6_000, "image/png", time.time() + HOUR)
     with pytest.raises(StorageFull):
@@ -172,13 +172,13 @@ def test_the_quota_holds(bucket, endpoint):
     blobs.put("b", b"x" * 6_000, "image/png", time.time() + HOUR)
 
 
-def test_many_threads_at_once(bucket):
+def test_many_threads_share_store(bucket):
     blobs = bucket_blobs(bucket, 100_000_000)
     wrong = []
 
     def work(number):
-        for turn in range(5):
-            data = b"%d-%d" % (number, turn) * 1000
+        for round_ in range(5):
+            data = b"%d-%d" % (number, round_) * 1000
             blobs.put(f"k{number}", data, "image/png", time.time() + HOUR)
             if blobs.get(f"k{number}").data != data:
                 wrong.append(number)
@@ -191,37 +191,40 @@ def test_many_threads_at_once(bucket):
     assert wrong == []
 
 
-def test_the_settings_lead_there_and_a_bucket_that_is_not_there_refuses_to_start(bucket):
-    blobs = blob_store(settings.load({"CLEARCUT_BLOBS": bucket}))
+def test_missing_bucket_prevents_start(bucket):
+    blobs = blob_store(load_settings({"CLEARCUT_BLOBS": bucket}))
     blobs.put("a", b"x", "image/png", time.time() + HOUR)
     assert blobs.get("a").data == b"x"
     with pytest.raises(StartupError, match="CLEARCUT_BLOBS"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://no-such-bucket-here/x"}))
 
 
-def test_a_jobs_picture_lies_in_the_bucket_and_any_node_hands_it_out(bucket, endpoint, tmp_path):
-    """Two nodes share nothing but the bucket and the secret."""
+def test_job_output_is_served_by_any_node(bucket, endpoint, tmp_path):
+    """Two nodes share only the bucket and the secret."""
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PYTHONPATH")
-    beside = {name: os.environ[name] for name in names if name in os.environ}
-    common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **beside}
-    with outside() as pictures, served(data_dir=str(tmp_path / "one"), fetch_allow=pictures.allow, **common) as one:
+    credentials = {name: os.environ[name] for name in names if name in os.environ}
+    common = {"jobs": "sqlite", "blobs": bucket, "signing_secret": "one secret for every node", **credentials}
+    with (
+        callback_server() as callbacks,
+        served(data_dir=str(tmp_path / "one"), fetch_allow=callbacks.allow, **common) as first,
+    ):
         body = {
             "model": "851-bg-remove",
-            "lab851BgRemoveParams": {"image": f"{pictures.base_url}/photo.jpg"},
-            "webhook_url": f"{pictures.base_url}/hook",
+            "lab851BgRemoveParams": {"image": f"{callbacks.base_url}/photo.jpg"},
+            "webhook_url": f"{callbacks.base_url}/hook",
         }
-        with httpx.Client(base_url=one.base_url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=first.base_url, trust_env=False, timeout=60) as client:
             client.post("/v2/images/background-remove", json=body).raise_for_status()
-            (told,) = pictures.until_calls(1)
-            (url,) = [word for word in str(told).split("'") if "/outputs/" in word][:1]
-            whole = client.get(url).raise_for_status()
+            (webhook,) = callbacks.until_calls(1)
+            (url,) = [word for word in str(webhook).split("'") if "/outputs/" in word][:1]
+            response = client.get(url).raise_for_status()
             part = client.get(url, headers={"range": "bytes=1-3"})
-        assert whole.content[:8] == b"\x89PNG\r\n\x1a\n"
+        assert response.content[:8] == b"\x89PNG\r\n\x1a\n"
         assert (part.status_code, part.content) == (206, b"PNG")
-        (kept,) = keys(endpoint, bucket)
-        assert kept.startswith("some/prefix/")
-        assert kept.endswith("~image~png")
-        with served(data_dir=str(tmp_path / "two"), **common) as two:
-            again = httpx.get(url.replace(one.base_url, two.base_url), trust_env=False, timeout=60)
-        assert again.content == whole.content
+        (stored,) = keys(endpoint, bucket)
+        assert stored.startswith("some/prefix/")
+        assert stored.endswith("~image~png")
+        with served(data_dir=str(tmp_path / "two"), **common) as second:
+            again = httpx.get(url.replace(first.base_url, second.base_url), trust_env=False, timeout=60)
+        assert again.content == response.content
     assert [path.name for path in tmp_path.rglob("*") if path.suffix == ".png"] == []

@@ -1,4 +1,4 @@
-"""What answers say about the server, what browsers may make of them, and where secrets must never appear."""
+"""Response headers against abuse, and places where secrets must never appear."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import httpx
 import pytest
 
 from clearcut.accounts.keys import hash_key, new_key
-from tests.live.conftest import speaking_to
 from tests.support import samples
-from tests.support.accounts import PICTURE, Accounts
-from tests.support.served import refused, served, started
-from tests.support.wire import Wire, multipart
+from tests.support.account_clients import IMAGE, Accounts
+from tests.support.live_server import http_client, run_until_exit, served, started
+from tests.support.raw_http import RawConnection, multipart
 
 pytestmark = pytest.mark.live
 
@@ -40,59 +39,59 @@ def guarded(headers):
         ("POST", "/api/remove", 422), ("POST", "/v1/segment", 400),
     ],
 )  # fmt: skip
-def test_every_answer_is_guarded_and_has_no_banner(client, method, path, status):
-    answer = client.request(method, path)
-    assert answer.status_code == status
-    guarded(answer.headers)
+def test_every_response_has_security_headers(client, method, path, status):
+    response = client.request(method, path)
+    assert response.status_code == status
+    guarded(response.headers)
 
 
-def test_a_cut_out_is_guarded_too(client):
-    answer = client.post("/v1/remove", content=PICTURE, headers={"content-type": "image/png"})
-    assert answer.status_code == 200
-    guarded(answer.headers)
+def test_cut_out_has_security_headers(client):
+    response = client.post("/v1/remove", content=IMAGE, headers={"content-type": "image/png"})
+    assert response.status_code == 200
+    guarded(response.headers)
 
 
-def test_so_is_what_the_server_answers_before_the_application(server):
-    with Wire(server.port) as wire:
-        wire.send(b"GET /readyz HTTP/9\r\n\r\n")
-        guarded(wire.answer().headers)
+def test_early_errors_have_security_headers(server):
+    with RawConnection(server.port) as connection:
+        connection.send(b"GET /readyz HTTP/9\r\n\r\n")
+        guarded(connection.read_response().headers)
 
 
-def test_the_page_of_the_docs_may_load_nothing_but_its_own_style(client):
-    answer = client.get("/docs")
-    policy = answer.headers.get_list("content-security-policy")
+def test_docs_page_policy_allows_own_style_only(client):
+    response = client.get("/docs")
+    policy = response.headers.get_list("content-security-policy")
     assert len(policy) == 1
     assert "style-src 'sha256-" in policy[0]
     assert "unsafe" not in policy[0]
-    assert "<script" not in answer.text
+    assert "<script" not in response.text
 
 
-def test_metrics_on_a_port_of_their_own_are_nowhere_else():
+def test_separate_metrics_port_is_exclusive():
     with served(metrics_port="0") as server:
         port = server.event("listening for metrics")["port"]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as private:
-            answer = private.get("/metrics")
-            assert answer.status_code == 200
-            assert "clearcut_ready 1.0" in answer.text
-            guarded(answer.headers)
+            response = private.get("/metrics")
+            assert response.status_code == 200
+            assert "clearcut_ready 1.0" in response.text
+            guarded(response.headers)
             assert private.get("/v1/info").status_code == 404
-            assert private.post("/v1/remove", content=PICTURE).status_code == 404
-        with speaking_to(server) as public:
+            assert private.post("/v1/remove", content=IMAGE).status_code == 404
+        with http_client(server) as public:
             assert public.get("/metrics").status_code == 404
             assert "/metrics" not in public.get("/openapi.json").json()["paths"]
         assert {line["host"] for line in server.log if line["event"] == "listening for metrics"} == {"127.0.0.1"}
 
 
-def test_a_metrics_port_that_is_taken_refuses_to_start():
+def test_used_metrics_port_prevents_start():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = refused(metrics_port=str(taken.getsockname()[1]))
+        done = run_until_exit(metrics_port=str(taken.getsockname()[1]))
     assert done.returncode == 1
     assert "cannot listen for metrics on 127.0.0.1:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_no_secret_is_logged_or_shown(tmp_path):
-    """Keys wherever they may stand, right, wrong and revoked; secrets of the settings; names and queries."""
+    """Keys in every place, valid, wrong and revoked; secrets of the settings; names and queries."""
     url = f"sqlite:///{tmp_path}/{CANARY}.db"
     accounts = Accounts(url)
     key, gone = accounts.make(2, 100)
@@ -100,7 +99,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
     _, unknown = new_key()
     secrets = [CANARY, *(each[-43:] for each in (key, gone, unknown))]
     secrets += [hash_key(each).hex() for each in (key, gone)]
-    body, kind = multipart(PICTURE, {"format": CANARY}, filename=f"{CANARY}.png")
+    body, kind = multipart(IMAGE, {"format": CANARY}, filename=f"{CANARY}.png")
     shown = []
     with (
         served(
@@ -111,7 +110,7 @@ def test_no_secret_is_logged_or_shown(tmp_path):
             signing_secret=CANARY * 4,
             log_level="debug",
         ) as server,
-        speaking_to(server) as client,
+        http_client(server) as client,
     ):
         for each in (key, gone, unknown, CANARY):
             basic = base64.b64encode(f"user:{each}".encode()).decode()
@@ -127,23 +126,23 @@ def test_no_secret_is_logged_or_shown(tmp_path):
                     "referer": CANARY,
                     **headers,
                 }
-                client.post("/v1/remove", content=PICTURE, headers=asked)
-                client.post(f"/v1/remove?api_key={each}", content=PICTURE, headers=asked)
-                client.post(f"/v1.0/removebg/{each}", content=PICTURE, headers=asked)
-                answer = client.post("/v1/remove", content=body, headers={**headers, "content-type": kind})
-                shown.append(answer.text)
+                client.post("/v1/remove", content=IMAGE, headers=asked)
+                client.post(f"/v1/remove?api_key={each}", content=IMAGE, headers=asked)
+                client.post(f"/v1.0/removebg/{each}", content=IMAGE, headers=asked)
+                response = client.post("/v1/remove", content=body, headers={**headers, "content-type": kind})
+                shown.append(response.text)
                 client.get("/v1/me", headers=headers)
         good = {"x-api-key": key, "content-type": "image/png"}
-        assert client.post("/v1/remove", content=PICTURE, headers=good).status_code == 200
+        assert client.post("/v1/remove", content=IMAGE, headers=good).status_code == 200
         shown += [client.get(path).text for path in ("/v1/info", "/metrics", "/openapi.json", "/docs", "/livez")]
-        with Wire(server.port) as wire:
-            wire.send(b"GET /\xff HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\r\nX: " + b"a" * 40_000)
-            shown.append(wire.answer().body.decode())
+        with RawConnection(server.port) as connection:
+            connection.send(b"GET /\xff HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\r\nX: " + b"a" * 40_000)
+            shown.append(connection.read_response().body.decode())
     accounts.close()
-    said = json.dumps(server.log) + "\n".join([*server.errors, *shown])
+    output = json.dumps(server.log) + "\n".join([*server.errors, *shown])
     assert server.event("request", status=401)
     assert server.event("request", status=403)
-    assert [secret for secret in secrets if secret in said] == []
+    assert [secret for secret in secrets if secret in output] == []
 
 
 @pytest.mark.parametrize(
@@ -156,22 +155,22 @@ def test_no_secret_is_logged_or_shown(tmp_path):
     ],
     ids=["database refuses", "database malformed", "limits unknown", "another setting wrong"],
 )
-def test_no_secret_is_in_a_refusal_to_start(environ):
+def test_start_errors_contain_no_secret(environ):
     with started(**environ) as server:
         if "slots" not in environ:
             server.exit_code()
         server.process.wait(60)
-        said = json.dumps(server.log) + "\n".join(server.errors)
+        output = json.dumps(server.log) + "\n".join(server.errors)
     assert server.process.returncode == 1
-    assert "refusing to start" in said
-    assert "Traceback" not in said
-    assert CANARY not in said
+    assert "refusing to start" in output
+    assert "Traceback" not in output
+    assert CANARY not in output
 
 
-def test_an_answer_has_nothing_of_the_file_it_came_from(client):
+def test_output_has_no_file_name_or_metadata(client):
     photo = samples.png(samples.photo("coffee")[::8, ::8])
     body, kind = multipart(photo, filename=f"{CANARY}.png")
-    answer = client.post("/v1/remove", content=body, headers={"content-type": kind})
-    assert answer.status_code == 200
-    assert CANARY not in str(answer.headers)
-    assert CANARY.encode() not in answer.content
+    response = client.post("/v1/remove", content=body, headers={"content-type": kind})
+    assert response.status_code == 200
+    assert CANARY not in str(response.headers)
+    assert CANARY.encode() not in response.content

@@ -1,17 +1,17 @@
-"""A short form of benchmarks/soak.py; the half hour is run by hand and its result is stored."""
+"""A short form of benchmarks/soak.py. The half-hour form runs by hand and stores its result."""
 
 from __future__ import annotations
 
 import pytest
 
 from benchmarks import soak
-from tests.support.served import served
+from tests.support.live_server import served
 
 pytestmark = pytest.mark.live
 
 
-def test_above_saturation_only_prompt_refusals_and_nothing_left_behind():
-    """Four slots, so that a few seconds are enough to fill the house."""
+def test_overload_gets_prompt_503_and_leaves_no_state():
+    """Four slots, so that a few seconds are enough to fill the server."""
     pictures = soak.encoded((0.2, 0.3, 0.4))
     with served(slots="4") as server:
         result = soak.soak(

@@ -1,4 +1,4 @@
-"""Traces as a collector gets them from the real server."""
+"""Traces that a collector receives from the real server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from tests.live.conftest import speaking_to
 from tests.support import samples
 from tests.support.collector import Collector, collecting
-from tests.support.served import ROOT, Server, environment, refused, served
+from tests.support.live_server import ROOT, Server, environment, http_client, run_until_exit, served
 
 pytestmark = pytest.mark.live
 
@@ -35,10 +34,10 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
-    """What the collector has after a server's whole life; the server; the answers' headers by what was asked."""
+def traced() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
+    """Run a server and yield the collector, the server, and the response headers by request."""
     headers = {}
-    with collecting() as collector, served(otel_endpoint=collector.url) as server, speaking_to(server) as client:
+    with collecting() as collector, served(otel_endpoint=collector.url) as server, http_client(server) as client:
 
         def ask(name: str, content: bytes = PNG, path: str = "/v1/remove", **more: str) -> None:
             sent = {**KIND, "x-request-id": name, **more}
@@ -63,109 +62,109 @@ def trace_of(headers: dict[str, dict[str, str]], name: str) -> str:
     return trace_id
 
 
-def test_a_request_is_a_span_of_its_callers_trace_with_its_stages_within(told):
-    collector, _, headers = told
+def test_request_span_joins_trace_of_caller(traced):
+    collector, _, headers = traced
     spans = collector.of(THEIRS)
     (root,) = [span for span in spans if span.parent_id == PARENT]
     assert root.name == "POST /v1/remove"
     assert root.kind == 2  # server
-    assert root.facts["clearcut.request_id"] == "with-parent"
-    assert root.facts["http.route"] == "/v1/remove"
-    assert root.facts["http.response.status_code"] == 200
-    assert root.facts["http.request.body.size"] == len(PNG)
+    assert root.attributes["clearcut.request_id"] == "with-parent"
+    assert root.attributes["http.route"] == "/v1/remove"
+    assert root.attributes["http.response.status_code"] == 200
+    assert root.attributes["http.request.body.size"] == len(PNG)
     children = [span for span in spans if span is not root]
     assert {span.parent_id for span in children} == {root.span_id}
     assert {span.name for span in children} == set(STAGES)
-    assert next(span for span in children if span.name == "inference").facts["clearcut.note"].startswith("batch=")
+    assert next(span for span in children if span.name == "inference").attributes["clearcut.note"].startswith("batch=")
     assert headers["with-parent"]["traceresponse"] == f"00-{THEIRS}-{root.span_id}-01"
     assert root.start < root.end
-    # The clock of spans is the wall's and may be put right meanwhile: order and nesting hold to a millisecond.
+    # Spans use the wall clock, which may be adjusted meanwhile: order and nesting hold to one millisecond.
     assert all(root.start - 1e6 <= span.start <= span.end <= root.end + 1e6 for span in children)
     order = [span.name for span in sorted(children, key=lambda span: span.start) if span.name != "pool"]
     assert order == [name for name in STAGES if name != "pool"]
 
 
-def test_without_a_caller_it_is_a_trace_of_its_own_and_a_malformed_one_is_none(told):
-    collector, _, headers = told
+def test_missing_or_malformed_traceparent_starts_trace(traced):
+    collector, _, headers = traced
     for name in ("alone", "malformed"):
         (root,) = [span for span in collector.of(trace_of(headers, name)) if span.kind == 2]
         assert root.parent_id == ""
         assert root.trace_id != "0" * 32
 
 
-def test_a_caller_that_does_not_sample_is_obeyed_and_still_answered(told):
-    collector, server, headers = told
+def test_unsampled_caller_is_respected(traced):
+    collector, server, headers = traced
     assert collector.of("1" * 32) == []
     assert headers["unsampled"]["traceresponse"].endswith("-00")
     assert server.event("request", request_id="unsampled")["trace_id"] == "1" * 32
 
 
-def test_a_refusal_says_why_and_is_no_fault_of_ours(told):
-    collector, _, headers = told
+def test_refused_request_span_is_not_failed(traced):
+    collector, _, headers = traced
     (root,) = [span for span in collector.of(trace_of(headers, "refused")) if span.kind == 2]
-    assert root.facts["http.response.status_code"] == 400
-    assert root.facts["error.type"] == "unsupported_format"
+    assert root.attributes["http.response.status_code"] == 400
+    assert root.attributes["error.type"] == "unsupported_format"
     assert not root.failed
 
 
-def test_two_outputs_are_two_spans_of_their_stages(told):
-    collector, _, headers = told
+def test_two_outputs_have_two_stage_spans(traced):
+    collector, _, headers = traced
     names = [span.name for span in collector.of(trace_of(headers, "variants"))]
     assert names.count("encode") == 2
     assert names.count("inference") == 1
 
 
-def test_log_lines_carry_the_trace_and_probes_are_not_traced(told):
-    collector, server, headers = told
+def test_log_lines_have_trace_id_and_probes_no_trace(traced):
+    collector, server, headers = traced
     for name in ("with-parent", "alone", "refused"):
         assert server.event("request", request_id=name)["trace_id"] == trace_of(headers, name)
     assert {span.name for span in collector.spans if span.kind == 2} == {"POST /v1/remove"}
 
 
-def test_a_malformed_state_is_dropped_and_not_logged(told):
-    _, server, headers = told
+def test_malformed_tracestate_is_dropped(traced):
+    _, server, headers = traced
     assert headers["odd state"]["traceresponse"].startswith(f"00-{THEIRS}-")
     assert "HIDDEN" not in str(server.log)
 
 
-def test_who_we_are_is_said_and_nothing_of_who_asked(told):
-    collector, _, _ = told
+def test_spans_describe_service_and_no_client(traced):
+    collector, _, _ = traced
     assert {(each["service.name"]) for each in collector.resources} == {"clearcut"}
     assert set(collector.requests) == {("/v1/traces", "application/x-protobuf")}
-    names = {name for span in collector.spans for name in span.facts}
+    names = {name for span in collector.spans for name in span.attributes}
     assert not [name for name in names if any(word in name for word in ("client", "user", "url", "address", "key"))]
 
 
-def test_a_collector_that_never_answers_holds_nothing_up():
+def test_silent_collector_does_not_delay_requests():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with served(otel_endpoint=url) as server, speaking_to(server) as client:
+        with served(otel_endpoint=url) as server, http_client(server) as client:
             assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
             assert server.stop(20) == 0
 
 
-def test_a_collector_that_is_not_there_is_logged_as_json_and_does_no_harm():
-    with served(otel_endpoint="http://127.0.0.1:1") as server, speaking_to(server) as client:
+def test_missing_collector_is_logged():
+    with served(otel_endpoint="http://127.0.0.1:1") as server, http_client(server) as client:
         assert client.post("/v1/remove", content=PNG, headers=KIND).status_code == 200
         assert server.stop(20) == 0
     assert not [line for line in server.log if line["event"] == "not json"]
     assert server.errors == []
 
 
-def test_an_endpoint_with_a_password_is_refused_without_being_repeated():
-    done = refused(otel_endpoint="http://user:canary@collector:4318")
+def test_endpoint_with_password_is_refused():
+    done = run_until_exit(otel_endpoint="http://user:canary@collector:4318")
     assert done.returncode == 1
     assert "CLEARCUT_OTEL_ENDPOINT" in done.stderr
     assert "canary" not in done.stderr
 
 
-def test_off_it_costs_nothing_and_a_callers_trace_is_logged(server, client):
+def test_disabled_tracing_logs_trace_of_caller(server, client):
     trace = "2" * 32
-    answer = client.post(
+    response = client.post(
         "/v1/remove", content=PNG, headers={**KIND, "x-request-id": "off-1", "traceparent": f"00-{trace}-{PARENT}-01"}
     )
-    assert answer.status_code == 200
-    assert "traceresponse" not in answer.headers
+    assert response.status_code == 200
+    assert "traceresponse" not in response.headers
     assert server.event("request", request_id="off-1")["trace_id"] == trace
     code = "import sys; from clearcut.server.runner import run; from clearcut.service import build; "
     code += "from clearcut.settings import Settings; "

@@ -1,4 +1,4 @@
-"""HTTP as it happens on sockets: forms and raw bodies, bodies too large, late, broken or given up."""
+"""HTTP on sockets: forms and raw bodies, and bodies that are too large, late, malformed or cancelled."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from tests.live.conftest import metric, until_metric
 from tests.support import samples
-from tests.support.served import served
-from tests.support.wire import Wire, multipart, request
+from tests.support.live_server import served
+from tests.support.metrics import metric, wait_for_metric
+from tests.support.raw_http import RawConnection, multipart, request
 
 pytestmark = pytest.mark.live
 
 LARGE = 30_000_000
-"""Bytes; half as much again as the limit."""
+"""Size in bytes: one and a half times the limit."""
 CHUNKED = b"POST /v1/remove HTTP/1.1\r\nHost: clearcut\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -36,58 +36,58 @@ def png(photo):
     return samples.png(photo)
 
 
-def size_of(answer):
-    assert answer.status == 200, answer.body[:300]
-    return Image.open(io.BytesIO(answer.body)).size
+def size_of(response):
+    assert response.status == 200, response.body[:300]
+    return Image.open(io.BytesIO(response.body)).size
 
 
 @pytest.fixture
-def wire(server):
-    with Wire(server.port) as connection:
+def connection(server):
+    with RawConnection(server.port) as connection:
         yield connection
 
 
-def too_large(answer):
-    error = answer.error()
-    assert (answer.status, error["code"]) == (400, "image_too_large")
+def too_large(response):
+    error = response.error()
+    assert (response.status, error["code"]) == (400, "image_too_large")
     assert error["details"] == "Maximum file size is 20MB"
 
 
-# --- ways to send a picture ------------------------------------------------------------------------------------------
+# --- ways to send an image -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["image_file", "file", "image"])
-def test_a_form_may_name_its_file_in_three_ways(wire, png, name):
+def test_form_accepts_three_file_field_names(connection, png, name):
     body, kind = multipart(png, {"size": "full", "crop": ""}, name=name)
-    wire.send(request(body, kind))
-    assert size_of(wire.answer()) == (240, 160)
+    connection.send(request(body, kind))
+    assert size_of(connection.read_response()) == (240, 160)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "image/*", "application/octet-stream"])
-def test_a_raw_body_is_taken_whatever_it_is_called(wire, png, kind):
-    wire.send(request(png, kind, "/v1/remove?width=120"))
-    assert size_of(wire.answer()) == (120, 80)
+def test_raw_body_accepts_any_image_content_type(connection, png, kind):
+    connection.send(request(png, kind, "/v1/remove?width=120"))
+    assert size_of(connection.read_response()) == (120, 80)
 
 
-def test_a_body_without_a_length_may_come_in_chunks(wire, png):
-    wire.send(CHUNKED)
+def test_chunked_body_is_accepted(connection, png):
+    connection.send(CHUNKED)
     for at in range(0, len(png), 10_000):
         part = png[at : at + 10_000]
-        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
-    wire.send(b"0\r\n\r\n")
-    assert size_of(wire.answer()) == (240, 160)
+        connection.send(b"%x\r\n%s\r\n" % (len(part), part))
+    connection.send(b"0\r\n\r\n")
+    assert size_of(connection.read_response()) == (240, 160)
 
 
-def test_bytes_may_trickle_in(wire, png):
+def test_slow_body_is_accepted(connection, png):
     message = request(*multipart(png))
     step = len(message) // 50
     for at in range(0, len(message), step):
-        wire.send(message[at : at + step])
-    assert size_of(wire.answer()) == (240, 160)
+        connection.send(message[at : at + step])
+    assert size_of(connection.read_response()) == (240, 160)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_as_the_readme_has_it(server, png, photo, tmp_path):
+def test_curl_lines_of_readme(server, png, photo, tmp_path):
     source, result = tmp_path / "photo.png", tmp_path / "cutout.png"
     source.write_bytes(png)
     command = ["curl", "-sS", "--fail-with-body", "-F", f"image_file=@{source}", f"{server.base_url}/v1/remove"]
@@ -96,47 +96,47 @@ def test_curl_as_the_readme_has_it(server, png, photo, tmp_path):
     assert np.array_equal(rgba[rgba[..., 3] == 255][:, :3], photo[rgba[..., 3] == 255])
 
 
-# --- too much --------------------------------------------------------------------------------------------------------
+# --- too large -------------------------------------------------------------------------------------------------------
 
 
-def test_who_waits_for_100_continue_is_refused_before_sending(wire):
-    wire.send(request(b"", "image/jpeg", length=LARGE, Expect="100-continue"))
-    too_large(wire.answer())
-    assert wire.closed_by_server()
+def test_too_large_body_is_refused_before_100_continue(connection):
+    connection.send(request(b"", "image/jpeg", length=LARGE, Expect="100-continue"))
+    too_large(connection.read_response())
+    assert connection.closed_by_server()
 
 
-def test_who_waits_for_100_continue_with_a_picture_that_fits_is_asked_for_it(wire, png):
-    wire.send(request(b"", "image/png", length=len(png), Expect="100-continue"))
+def test_100_continue_is_sent_for_allowed_size(connection, png):
+    connection.send(request(b"", "image/png", length=len(png), Expect="100-continue"))
     interim = b""
     while not interim.endswith(b"\r\n\r\n"):
-        interim += wire.socket.recv(1)
+        interim += connection.socket.recv(1)
     assert interim.startswith(b"HTTP/1.1 100 ")
-    wire.send(png)
-    assert size_of(wire.answer()) == (240, 160)
+    connection.send(png)
+    assert size_of(connection.read_response()) == (240, 160)
 
 
-def test_who_sends_everything_first_can_still_read_the_refusal(wire):
-    wire.send(request(bytes(LARGE), "image/jpeg"))
-    too_large(wire.answer())
+def test_client_can_read_error_after_sending_whole_body(connection):
+    connection.send(request(bytes(LARGE), "image/jpeg"))
+    too_large(connection.read_response())
 
 
-def test_a_form_that_is_too_large_is_refused_likewise(wire):
-    wire.send(request(*multipart(bytes(LARGE))))
-    too_large(wire.answer())
+def test_too_large_form_is_refused(connection):
+    connection.send(request(*multipart(bytes(LARGE))))
+    too_large(connection.read_response())
 
 
-def test_a_body_without_a_length_is_counted_as_it_comes(wire):
-    wire.send(CHUNKED)
+def test_chunked_body_is_counted_on_arrival(connection):
+    connection.send(CHUNKED)
     part = bytes(1_000_000)
     for _ in range(LARGE // len(part)):
-        wire.send(b"%x\r\n%s\r\n" % (len(part), part))
-    wire.send(b"0\r\n\r\n")
-    too_large(wire.answer())
+        connection.send(b"%x\r\n%s\r\n" % (len(part), part))
+    connection.send(b"0\r\n\r\n")
+    too_large(connection.read_response())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("way", [["-F", "image_file=@{}"], ["--data-binary", "@{}", "-H", "Content-Type: image/jpeg"]])
-def test_curl_gets_to_read_why_its_file_is_too_large(server, tmp_path, way):
+def test_curl_shows_error_for_too_large_file(server, tmp_path, way):
     large = tmp_path / "large.jpg"
     with large.open("wb") as file:
         file.truncate(LARGE)
@@ -148,27 +148,27 @@ def test_curl_gets_to_read_why_its_file_is_too_large(server, tmp_path, way):
     assert '"image_too_large"' in body
 
 
-def test_too_many_pixels_are_refused_by_the_header_alone(wire):
+def test_too_many_pixels_are_refused_by_header(connection):
     head = samples.png_chunk(b"IHDR", (10_000).to_bytes(4) * 2 + bytes((8, 2, 0, 0, 0)))
     bomb = b"\x89PNG\r\n\x1a\n" + head + samples.png_chunk(b"IDAT", b"") + samples.png_chunk(b"IEND", b"")
-    wire.send(request(bomb, "image/png"))
-    answer = wire.answer()
-    assert (answer.status, answer.error()["code"]) == (400, "image_too_large")
+    connection.send(request(bomb, "image/png"))
+    response = connection.read_response()
+    assert (response.status, response.error()["code"]) == (400, "image_too_large")
 
 
-# --- late, broken, given up ------------------------------------------------------------------------------------------
+# --- late, malformed, cancelled --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_a_body_that_stops_half_way_is_given_up(tight, png, share):
+def test_stalled_body_gets_408(tight, png, share):
     message = request(*multipart(png), Connection="keep-alive")
     head = message.index(b"\r\n\r\n") + 4
-    with Wire(tight.port) as wire:
-        wire.send(message[: head + int((len(message) - head) * share)])
-        answer = wire.answer()
-        assert (answer.status, answer.error()["code"]) == (408, "upload_timeout")
-        assert wire.closed_by_server()
-    until_metric(tight, "clearcut_slots_used", 0)
+    with RawConnection(tight.port) as connection:
+        connection.send(message[: head + int((len(message) - head) * share)])
+        response = connection.read_response()
+        assert (response.status, response.error()["code"]) == (408, "upload_timeout")
+        assert connection.closed_by_server()
+    wait_for_metric(tight, "clearcut_slots_used", 0)
 
 
 @pytest.mark.parametrize(
@@ -183,18 +183,18 @@ def test_a_body_that_stops_half_way_is_given_up(tight, png, share):
     ],
     ids=["no HTTP", "TLS", "length a word", "length negative", "both lengths", "chunk size a word"],
 )
-def test_malformed_http_is_a_400_or_a_closed_connection_and_harms_nobody(server, png, message):
-    with Wire(server.port) as wire:
-        wire.send(message)
+def test_malformed_http_gets_400_or_closed_connection(server, png, message):
+    with RawConnection(server.port) as connection:
+        connection.send(message)
         try:
-            assert 400 <= wire.answer().status < 500
+            assert 400 <= connection.read_response().status < 500
         except (http.client.HTTPException, ConnectionError):
-            assert wire.closed_by_server()
-    with Wire(server.port) as wire:
-        wire.send(request(png, "image/png"))
-        assert size_of(wire.answer()) == (240, 160)
+            assert connection.closed_by_server()
+    with RawConnection(server.port) as connection:
+        connection.send(request(png, "image/png"))
+        assert size_of(connection.read_response()) == (240, 160)
     assert not [line for line in server.log if line["event"] == "unhandled" or "traceback" in line]
-    until_metric(server, "clearcut_slots_used", 0)
+    wait_for_metric(server, "clearcut_slots_used", 0)
 
 
 @pytest.mark.parametrize(
@@ -210,16 +210,16 @@ def test_malformed_http_is_a_400_or_a_closed_connection_and_harms_nobody(server,
         (multipart(b"GIF89a" + bytes(30), name="photo")[0], multipart(b"")[1], "missing_image"),
     ],
 )
-def test_a_body_that_is_not_what_it_says_is_a_400_with_a_reason(wire, body, kind, code):
-    wire.send(request(body, kind))
-    answer = wire.answer()
-    assert (answer.status, answer.error()["code"]) == (400, code)
+def test_invalid_body_gets_400_with_reason(connection, body, kind, code):
+    connection.send(request(body, kind))
+    response = connection.read_response()
+    assert (response.status, response.error()["code"]) == (400, code)
 
 
 @pytest.mark.parametrize(
     ("path", "status", "code"), [("/", 404, "not_found"), ("/v1/remove", 405, "method_not_allowed")]
 )
-def test_routes_that_are_not_there_answer_in_json(client, path, status, code):
+def test_unknown_routes_get_json_error(client, path, status, code):
     response = client.get(path)
     assert response.status_code == status
     assert response.json()["code"] == code
@@ -228,47 +228,47 @@ def test_routes_that_are_not_there_answer_in_json(client, path, status, code):
 
 @pytest.mark.parametrize("reset", [False, True], ids=["goodbye", "reset"])
 @pytest.mark.parametrize("moment", ["mid-upload", "waiting", "mid-download"])
-def test_a_client_that_hangs_up_gives_its_slot_back(server, moment, reset):
+def test_disconnect_frees_slot(server, moment, reset):
     photo = samples.png(samples.photo("rocket", 2000, 1400))
-    own = f"gone-{uuid.uuid4()}"
-    message = request(photo, "image/png", X_Request_ID=own)
-    with Wire(server.port) as wire:
-        wire.send(message[: len(message) // 2] if moment == "mid-upload" else message)
+    client_id = f"gone-{uuid.uuid4()}"
+    message = request(photo, "image/png", X_Request_ID=client_id)
+    with RawConnection(server.port) as connection:
+        connection.send(message[: len(message) // 2] if moment == "mid-upload" else message)
         if moment == "mid-download":
-            assert wire.socket.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert connection.socket.recv(100).startswith(b"HTTP/1.1 200 ")
         if moment == "mid-upload":
-            until_metric(server, "clearcut_slots_used", 1)
+            wait_for_metric(server, "clearcut_slots_used", 1)
         if reset:
-            wire.abort()
-    line = server.event("request", request_id=own)
-    until_metric(server, "clearcut_slots_used", 0)
-    until_metric(server, "clearcut_inflight_pixels", 0)
+            connection.abort()
+    line = server.event("request", request_id=client_id)
+    wait_for_metric(server, "clearcut_slots_used", 0)
+    wait_for_metric(server, "clearcut_inflight_pixels", 0)
     if moment != "mid-download":
         assert (line["status"], line["code"]) == (499, "client_closed_request")
 
 
-def test_a_full_house_says_so_at_once_and_when_to_come_back(png):
-    """On a server of one slot, which a half-sent upload holds; a small and slow one would lend it."""
+def test_full_server_gets_503_with_retry_after(png):
+    """On a server of one slot, held by a large unfinished upload. The server would release the slot of a small one."""
     noise = np.random.default_rng(1).integers(0, 256, (640, 800, 3), np.uint8)
-    with served(slots="1") as small, Wire(small.port) as holder, Wire(small.port) as other:
+    with served(slots="1") as small, RawConnection(small.port) as holder, RawConnection(small.port) as other:
         held = request(samples.png(noise), "image/png")
         holder.send(held[:-1])
-        until_metric(small, "clearcut_slots_used", 1)
+        wait_for_metric(small, "clearcut_slots_used", 1)
         other.send(request(png, "image/png"))
-        refusal = other.answer()
+        refusal = other.read_response()
         assert (refusal.status, refusal.error()["code"]) == (503, "service_unavailable")
         assert 1 <= int(refusal.headers["retry-after"]) <= 60
         assert metric(small, "clearcut_rejected_total", reason="overloaded") == 1
         holder.send(held[-1:])
-        assert size_of(holder.answer()) == (800, 640)
+        assert size_of(holder.read_response()) == (800, 640)
         holder.send(held)
-        assert size_of(holder.answer()) == (800, 640)
+        assert size_of(holder.read_response()) == (800, 640)
 
 
-# --- what is there to be seen ----------------------------------------------------------------------------------------
+# --- metrics, info, health, log --------------------------------------------------------------------------------------
 
 
-def test_metrics_parse_in_both_formats_and_count_what_was_done(server, client, png):
+def test_metrics_parse_in_both_formats(server, client, png):
     done = metric(server, "clearcut_requests_total", route="/v1/remove", status="200")
     assert client.post("/v1/remove", content=png, headers={"content-type": "image/png"}).status_code == 200
     assert metric(server, "clearcut_requests_total", route="/v1/remove", status="200") == done + 1
@@ -290,19 +290,19 @@ def test_info_names_model_device_limits_and_buckets(client):
     assert info["inference"]["buckets"]
 
 
-def test_health_routes_answer(client):
+def test_health_routes_respond(client):
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
 
 
-def test_the_log_has_one_json_line_a_request_and_nothing_of_the_request_itself(server, client, png):
-    own = f"log-{uuid.uuid4()}"
+def test_log_has_one_json_line_per_request(server, client, png):
+    client_id = f"log-{uuid.uuid4()}"
     response = client.post(
         "/v1/remove?note=secret-query",
         files={"image_file": ("secret-name.png", png, "image/png")},
-        headers={"X-Request-ID": own, "X-Api-Key": "secret-key"},
+        headers={"X-Request-ID": client_id, "X-Api-Key": "secret-key"},
     )
     assert response.status_code == 200
-    line = server.event("request", request_id=own)
+    line = server.event("request", request_id=client_id)
     assert line["status"] == 200
     assert "stages_ms" in line
     assert "secret" not in str(server.log)
@@ -310,6 +310,6 @@ def test_the_log_has_one_json_line_a_request_and_nothing_of_the_request_itself(s
     assert server.errors == []
 
 
-def test_an_id_of_the_clients_own_comes_back(client):
+def test_request_id_of_client_is_returned(client):
     response = client.get("/v1/me", headers={"X-Request-ID": "order-17.a"})
     assert response.headers["x-request-id"] == "order-17.a"

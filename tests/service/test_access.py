@@ -18,18 +18,12 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.accounts.types import Idempotency
 from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
-from tests.service.test_contract import picture
+from tests.support.asgi import PNG, chunk, send_messages
+from tests.support.clock import FakeClock
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
 
 MONTH_S = 32 * 24 * 3600
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(time.time())
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def ledger(url, clock):
 
 
 def states(url):
-    """The ledger's charges, counted by state."""
+    """Count the ledger's charges by state."""
     engine = open_engine(url, 1)
     with engine.begin() as connection:
         rows = connection.execute(text("select state, count(*) from charges group by state")).all()
@@ -59,8 +53,8 @@ def states(url):
 
 
 async def settled(on):
-    """Wait until everything is charged or given back."""
-    await until(lambda: on.service.access._unsettled == 0)
+    """Wait until no charge is reserved."""
+    await until(lambda: on.service.accounts._unsettled == 0)
 
 
 def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
@@ -72,7 +66,7 @@ def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
 # keys
 
 
-def test_a_key_has_its_shape_and_only_its_digest_is_kept(ledger, tmp_path):
+def test_only_digest_of_key_is_stored(ledger, tmp_path):
     key = ledger.create("shop", "unlimited", 0, Quotas())
     assert key.startswith(f"clc_{parse_key_id(key)}_")
     account = ledger.find(parse_key_id(key))
@@ -81,22 +75,22 @@ def test_a_key_has_its_shape_and_only_its_digest_is_kept(ledger, tmp_path):
     assert not verify_key(key, None)
     assert account.digest == hash_key(key)
     ledger.close()
-    secret = key.split("_", 2)[2].encode()  # which may have one of its own
+    secret = key.split("_", 2)[2].encode()  # the secret may contain an underscore
     assert not any(secret in path.read_bytes() for path in tmp_path.iterdir())
 
 
-def test_keys_are_new_each_time():
+def test_keys_are_unique():
     assert len({new_key()[1] for _ in range(200)}) == 200
 
 
 @pytest.mark.parametrize(
     "key", ["", "clc_", "clc_short_x", "pk_123", "clc_abcdefghijkm_" + "x" * 42, "clc_" + "é" * 56]
 )
-def test_what_is_no_key_has_no_id(key):
+def test_malformed_key_has_no_id(key):
     assert parse_key_id(key) is None
 
 
-def test_every_place_for_a_key(url, ledger):
+def test_key_is_accepted_in_all_headers(url, ledger):
     key = ledger.create("shop", "unlimited", 0, Quotas())
     basic = base64.b64encode(f"user:{key}".encode()).decode()
     places = [{"x-api-key": key}, {"authorization": f"Bearer {key}"}, {"authorization": f"basic {basic}"}]
@@ -136,7 +130,7 @@ def test_refusals_in_every_dialect(url, ledger, path, unknown, revoked, spent):
     assert states(url) == {}
 
 
-def test_without_a_key_where_that_is_allowed(url, ledger):
+def test_anonymous_requests_where_allowed(url, ledger):
     async def scenario(on: Stage):
         return await send(on), await send(on, "clc_wrong"), await on.client.get("/v1/me")
 
@@ -145,7 +139,7 @@ def test_without_a_key_where_that_is_allowed(url, ledger):
     assert free.headers["x-credits-charged"] == "0"
 
 
-def test_a_revocation_is_felt_at_once_where_credits_are_taken(url, ledger):
+def test_revocation_applies_at_once_to_charges(url, ledger):
     key = ledger.create("shop", "unlimited", 0, Quotas())
 
     async def scenario(on: Stage):
@@ -158,7 +152,7 @@ def test_a_revocation_is_felt_at_once_where_credits_are_taken(url, ledger):
 
 
 @pytest.mark.parametrize("url", ["mysql://x", "nonsense", "sqlite:////proc/none/x.db"])
-def test_a_database_that_cannot_be_used_refuses_to_start(url):
+def test_unusable_database_prevents_start(url):
     with pytest.raises(StartupError, match="CLEARCUT_DATABASE_URL"):
         open_engine(url, 1)
 
@@ -166,7 +160,7 @@ def test_a_database_that_cannot_be_used_refuses_to_start(url):
 # credits
 
 
-def test_only_a_success_costs_a_credit(url, ledger):
+def test_only_success_costs_a_credit(url, ledger):
     key = ledger.create("shop", "prepaid", 3, Quotas())
 
     async def scenario(on: Stage):
@@ -187,7 +181,7 @@ def test_only_a_success_costs_a_credit(url, ledger):
     assert states(url)["charged"] == 1
 
 
-def test_spent_credits_are_402_and_the_account_says_so(url, ledger):
+def test_no_credits_is_402(url, ledger):
     key = ledger.create("shop", "monthly", 2, Quotas())
 
     async def scenario(on: Stage):
@@ -200,19 +194,17 @@ def test_spent_credits_are_402_and_the_account_says_so(url, ledger):
     assert credits == {"total": 0, "subscription": 0, "payg": 0, "enterprise": 0}
 
 
-def test_a_client_that_leaves_is_not_charged(url, ledger):
+def test_disconnect_before_response_is_not_charged(url, ledger):
     key = ledger.create("shop", "prepaid", 1, Quotas())
 
     async def scenario(on: Stage):
-        from tests.service.test_errors import PNG, _asgi, chunk
-
         on.engine.gate.clear()
 
         async def leaves():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
+        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
         on.engine.gate.set()
         await settled(on)
         return sent, await send(on, key)
@@ -258,8 +250,8 @@ def test_disconnect_during_response_is_charged(url, ledger):
     assert states(url) == {"charged": 1}
 
 
-def test_credits_for_exactly_half(url, ledger):
-    """Each key's requests all at once."""
+def test_concurrent_requests_never_overspend(url, ledger):
+    """All requests of a key run concurrently."""
     each, credits = 10, 5
     keys = [ledger.create(f"shop {number}", "prepaid", credits, Quotas()) for number in range(4)]
 
@@ -271,29 +263,29 @@ def test_credits_for_exactly_half(url, ledger):
     codes = on_stage(scenario, database_url=url)
     assert sorted(codes) == [200] * 20 + [402] * 20
     assert states(url) == {"charged": 20}
-    assert all(usage.used == credits and usage.left == 0 for usage in ledger.every())
+    assert all(usage.used == credits and usage.left == 0 for usage in ledger.list_usage())
 
 
-def test_a_month_has_its_own_credits(ledger, clock):
+def test_credits_renew_each_month(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "monthly", 1, Quotas()))
-    assert ledger.settle(ledger.open(key_id, 1, 0, None))
+    assert ledger.settle(ledger.reserve(key_id, 1, 0, None))
     with pytest.raises(PaymentRequired):
-        ledger.open(key_id, 1, 0, None)
+        ledger.reserve(key_id, 1, 0, None)
     clock.now += MONTH_S
     assert ledger.usage(key_id).left == 1
-    late = ledger.open(key_id, 1, 0, None)
+    late = ledger.reserve(key_id, 1, 0, None)
     clock.now += MONTH_S
     ledger.settle(late)
-    assert ledger.usage(key_id).left == 1  # it was the month's before
+    assert ledger.usage(key_id).left == 1  # usage of the new month
 
 
-def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
+def test_reservation_of_dead_process_expires(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "prepaid", 1, Quotas()))
-    lost = ledger.open(key_id, 1, 0, None)
+    lost = ledger.reserve(key_id, 1, 0, None)
     with pytest.raises(PaymentRequired):
-        ledger.open(key_id, 1, 0, None)
+        ledger.reserve(key_id, 1, 0, None)
     clock.now += 71
-    charge = ledger.open(key_id, 1, 0, None)
+    charge = ledger.reserve(key_id, 1, 0, None)
     assert ledger.settle(charge)
     assert not ledger.settle(charge)
     assert ledger.usage(key_id).used == 1
@@ -304,20 +296,20 @@ def test_what_a_dead_process_had_reserved_comes_back_by_time(ledger, clock):
 def test_set_credits_counts_from_now(ledger):
     key_id = parse_key_id(ledger.create("shop", "prepaid", 0, Quotas()))
     assert ledger.set_credits(key_id, "prepaid", 2)
-    ledger.settle(ledger.open(key_id, 1, 0, None))
+    ledger.settle(ledger.reserve(key_id, 1, 0, None))
     assert ledger.usage(key_id).left == 1
     assert ledger.set_credits(key_id, "unlimited", 0)
     assert ledger.usage(key_id).left is None
     assert not ledger.set_credits("nobody", "unlimited", 0)
     assert not ledger.revoke("nobody")
     with pytest.raises(PermissionDenied):
-        ledger.open("nobody", 1, 0, None)
+        ledger.reserve("nobody", 1, 0, None)
 
 
 # limits
 
 
-def test_requests_a_minute(url, ledger):
+def test_requests_per_minute_limit(url, ledger):
     key = ledger.create("shop", "unlimited", 0, Quotas(requests_per_minute=2))
 
     async def scenario(on: Stage):
@@ -335,7 +327,7 @@ def test_requests_a_minute(url, ledger):
     assert third.json()["errors"][0]["code"] == "rate_limit_exceeded"
 
 
-def test_megapixels_a_minute(url, ledger):
+def test_megapixels_per_minute_limit(url, ledger):
     key = ledger.create("shop", "unlimited", 0, Quotas())
 
     async def scenario(on: Stage):
@@ -366,7 +358,7 @@ def test_large_outputs_count_as_megapixels(url, ledger, fields):
     assert on_stage(scenario, database_url=url, megapixels_per_minute="4") == [200, 429]
 
 
-def test_crop_counts_as_many_megapixels_as_it_has(url, ledger):
+def test_crop_counts_its_own_megapixels(url, ledger):
     key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(1500, 1000)
 
     async def scenario(on: Stage):
@@ -377,8 +369,8 @@ def test_crop_counts_as_many_megapixels_as_it_has(url, ledger):
     assert answers[0].headers["ratelimit"].startswith('"megapixels";r=2;t=')
 
 
-def test_large_crops_at_once_count_before_they_are_made(url, ledger):
-    """Each is larger than 16 megapixels, of an input that counts as one."""
+def test_concurrent_large_crops_count_in_advance(url, ledger):
+    """Each output exceeds 16 megapixels, from an input that counts as one."""
     key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(64, 48)
 
     async def scenario(on: Stage):
@@ -390,7 +382,7 @@ def test_large_crops_at_once_count_before_they_are_made(url, ledger):
     assert served.headers["ratelimit"].count("megapixels") == 1
 
 
-def test_requests_at_once(url, ledger):
+def test_concurrent_requests_limit(url, ledger):
     key, other = (ledger.create(name, "unlimited", 0, Quotas(concurrent=1)) for name in "ab")
 
     async def scenario(on: Stage):
@@ -407,7 +399,7 @@ def test_requests_at_once(url, ledger):
     assert answers[1].headers["retry-after"] == "1"
 
 
-def test_refusals_at_the_door_are_counted_by_reason(url, ledger):
+def test_admission_errors_are_counted_by_reason(url, ledger):
     async def scenario(on: Stage):
         await send(on)
         return (await on.client.get("/metrics")).text
@@ -418,15 +410,15 @@ def test_refusals_at_the_door_are_counted_by_reason(url, ledger):
 # Idempotency-Key
 
 
-def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledger):
+def test_repeated_request_is_free_and_equal(url, ledger):
     key = ledger.create("shop", "prepaid", 5, Quotas())
 
     async def scenario(on: Stage):
         again = {"idempotency-key": "order-17"}
         first = await send(on, key, headers=again)
         quoted = await send(on, key, headers={"idempotency-key": '"order-17"'})
-        runs = on.service.cutouts
-        on.service.replays = IdempotencyCache(0)  # as if the response had been evicted
+        runs = on.service.cutout_count
+        on.service.idempotency_cache = IdempotencyCache(0)  # as if the response had been evicted
         worked = await send(on, key, headers=again)
         await settled(on)
         return first, quoted, worked, runs
@@ -434,7 +426,7 @@ def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledg
     first, quoted, worked, runs = on_stage(scenario, database_url=url)
     assert first.status_code == quoted.status_code == worked.status_code == 200
     assert first.content == quoted.content
-    # Worked anew it is the same picture; ISA-L once packed it into a byte less.
+    # A new run gives the same pixels; the compressed size may differ by a byte (ISA-L).
     pixels = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in (first, worked)]
     np.testing.assert_array_equal(*pixels)
     assert quoted.headers["idempotent-replayed"] == "true"
@@ -445,7 +437,7 @@ def test_the_same_request_again_costs_nothing_and_gets_the_same_answer(url, ledg
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/remove", 400), ("/v1.0/removebg", 422), ("/v1/segment", 422)])
-def test_another_request_under_the_same_key_is_refused(url, ledger, path, status):
+def test_other_request_under_same_key_is_refused(url, ledger, path, status):
     key = ledger.create("shop", "prepaid", 5, Quotas())
 
     async def scenario(on: Stage):
@@ -460,7 +452,7 @@ def test_another_request_under_the_same_key_is_refused(url, ledger, path, status
         assert "Idempotency-Key" in response.text
 
 
-def test_a_duplicate_while_the_first_is_in_work_is_409(url, ledger):
+def test_duplicate_during_first_request_is_409(url, ledger):
     key = ledger.create("shop", "prepaid", 5, Quotas())
 
     async def scenario(on: Stage):
@@ -478,7 +470,7 @@ def test_a_duplicate_while_the_first_is_in_work_is_409(url, ledger):
     assert int(duplicate.headers["retry-after"]) >= 1
 
 
-def test_a_failure_frees_the_idempotency_key(url, ledger):
+def test_failure_frees_idempotency_key(url, ledger):
     key = ledger.create("shop", "prepaid", 1, Quotas())
 
     async def scenario(on: Stage):
@@ -490,7 +482,7 @@ def test_a_failure_frees_the_idempotency_key(url, ledger):
     assert on_stage(scenario, database_url=url) == (400, 200)
 
 
-def test_two_keys_may_use_the_same_idempotency_key(url, ledger):
+def test_accounts_may_share_an_idempotency_key(url, ledger):
     keys = [ledger.create(name, "prepaid", 1, Quotas()) for name in "ab"]
 
     async def scenario(on: Stage):
@@ -499,28 +491,28 @@ def test_two_keys_may_use_the_same_idempotency_key(url, ledger):
     assert on_stage(scenario, database_url=url) == ["1", "1"]
 
 
-def test_after_a_day_an_idempotency_key_is_new(ledger, clock):
+def test_idempotency_key_expires_after_a_day(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
-    first = ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    first = ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     with pytest.raises(IdempotencyConflict):
-        ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+        ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     with pytest.raises(IdempotencyMismatch):
-        ledger.open(key_id, 1, 0, Idempotency("a", "2"))
+        ledger.reserve(key_id, 1, 0, Idempotency("a", "2"))
     ledger.settle(first)
-    assert ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+    assert ledger.reserve(key_id, 1, 0, Idempotency("a", "1")).repeats
     clock.now += 24 * 3600 + 1
-    assert not ledger.open(key_id, 1, 0, Idempotency("a", "2")).repeats
+    assert not ledger.reserve(key_id, 1, 0, Idempotency("a", "2")).repeats
 
 
-def test_a_dead_request_gives_its_idempotency_key_up(ledger, clock):
+def test_dead_request_frees_idempotency_key(ledger, clock):
     key_id = parse_key_id(ledger.create("shop", "unlimited", 0, Quotas()))
-    ledger.open(key_id, 1, 0, Idempotency("a", "1"))
+    ledger.reserve(key_id, 1, 0, Idempotency("a", "1"))
     clock.now += 71
-    assert not ledger.open(key_id, 1, 0, Idempotency("a", "1")).repeats
+    assert not ledger.reserve(key_id, 1, 0, Idempotency("a", "1")).repeats
 
 
 @pytest.mark.parametrize("value", ["x" * 256, "a b", "é"])
-def test_an_idempotency_key_that_is_none(url, ledger, value):
+def test_malformed_idempotency_key_is_refused(url, ledger, value):
     key = ledger.create("shop", "unlimited", 0, Quotas())
 
     async def scenario(on: Stage):
@@ -532,7 +524,7 @@ def test_an_idempotency_key_that_is_none(url, ledger, value):
 
 
 def test_stored_response_is_copied_on_the_pool(url, ledger, monkeypatch):
-    """A copy of many megabytes would hold up the event loop."""
+    """Copying many megabytes would block the event loop."""
     key = ledger.create("shop", "prepaid", 1, Quotas())
     threads = []
 

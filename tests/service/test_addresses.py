@@ -1,4 +1,4 @@
-"""Pictures by address on the synchronous routes: the same pixels as an upload's, refused in each dialect's words."""
+"""Images by URL on the synchronous routes: same pixels as uploads; errors in each dialect's form."""
 
 import asyncio
 import socket
@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from clearcut import settings
 from clearcut.accounts.keys import Quotas
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
-from tests.service.test_contract import decoded, picture
+from tests.support.cutouts import decoded, picture
 from tests.support.fakes import Stage, on_stage, until
-from tests.support.hosts import host
+from tests.support.image_server import image_server
 
 REMOVE, REMOVEBG, REMBG, PHOTOROOM = "/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment"
 FIELDS = {REMOVE: "image_url", REMOVEBG: "image_url", REMBG: "url", PHOTOROOM: "image_url"}
@@ -24,10 +24,10 @@ GROUND = (10, 200, 30)
 
 @pytest.fixture(scope="module")
 def pictures():
-    with host({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
-        running.answers["/away"] = (302, {"Location": "/a.png"}, b"")
-        running.answers["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
-        running.answers["/large"] = (200, {}, b"x" * 70_000)
+    with image_server({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
+        running.responses["/away"] = (302, {"Location": "/a.png"}, b"")
+        running.responses["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
+        running.responses["/large"] = (200, {}, b"x" * 70_000)
         yield running
 
 
@@ -40,7 +40,7 @@ def ask(pictures, path, method="POST", environ=None, **kwargs):
 
 
 def form(**fields):
-    """A multipart form of text fields."""
+    """Make a multipart form of text fields."""
     return {"files": {name: (None, value) for name, value in fields.items()}}
 
 
@@ -53,7 +53,7 @@ def uploaded(path, **data):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_the_pixels_are_an_uploads(pictures, path):
+def test_url_gives_same_pixels_as_upload(pictures, path):
     response = ask(pictures, path, **form(**{FIELDS[path]: pictures.url("/away?token=1")}))
     assert response.status_code == 200, response.text
     assert np.array_equal(decoded(response), decoded(uploaded(path)))
@@ -63,7 +63,7 @@ def test_the_pixels_are_an_uploads(pictures, path):
 
 @pytest.mark.parametrize("body", ["form", "json", "query", "multipart"])
 @pytest.mark.parametrize("name", ["url", "image_url"])
-def test_poof_takes_its_clients_field_however_it_is_sent(pictures, name, body):
+def test_poof_accepts_url_fields_in_all_bodies(pictures, name, body):
     fields = {name: pictures.url("/a.png"), "format": "webp"}
     kwargs = {
         "form": {"data": fields},
@@ -77,12 +77,12 @@ def test_poof_takes_its_clients_field_however_it_is_sent(pictures, name, body):
 
 
 @pytest.mark.parametrize("kwargs", ["data", "json"])
-def test_removebg_takes_it_as_its_documentation_sends_it(pictures, kwargs):
+def test_removebg_accepts_url_as_documented(pictures, kwargs):
     response = ask(pictures, REMOVEBG, **{kwargs: {"image_url": pictures.url("/a.png"), "size": "auto"}})
     assert response.status_code == 200, response.text
 
 
-def test_rembg_takes_it_by_get(pictures):
+def test_rembg_accepts_url_by_get(pictures):
     response = ask(pictures, REMBG, "GET", params={"url": pictures.url("/a.png"), "om": "true"})
     assert response.status_code == 200, response.text
     assert decoded(response).ndim == 2
@@ -106,7 +106,7 @@ def test_slow_urls_of_one_caller_leave_slots_for_others():
 
 
 @pytest.mark.parametrize("path", [REMOVE, REMOVEBG])
-def test_a_backdrop_by_address(pictures, path):
+def test_background_image_by_url(pictures, path):
     response = ask(pictures, path, **form(image_url=pictures.url("/a.png"), bg_image_url=pictures.url("/ground.png")))
     assert response.status_code == 200, response.text
     assert tuple(decoded(response)[2, 2][:3]) == GROUND
@@ -125,8 +125,8 @@ def refused(response, path, status, words):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
-    before = len(pictures.heard)
+def test_disabled_urls_name_the_setting(pictures, path):
+    before = len(pictures.requests)
     environ = {"fetch": "off"}
     response = ask(pictures, path, environ=environ, **form(**{FIELDS[path]: pictures.url("/a.png")}))
     refused(response, path, 422 if path == REMBG else 400, "CLEARCUT_FETCH")
@@ -134,7 +134,7 @@ def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
     if path == REMBG:
         asked = ask(pictures, path, "GET", environ=environ, params={"url": pictures.url("/a.png")})
         refused(asked, path, 422, "CLEARCUT_FETCH")
-    assert len(pictures.heard) == before
+    assert len(pictures.requests) == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -142,7 +142,7 @@ def test_off_is_off_and_says_how_to_turn_it_on(pictures, path):
     "url",
     ["https://127.0.0.1/a.png", "http://[::ffff:7f00:1]/", "https://2130706433/", "https://user:hunter2@example.com/"],
 )
-def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
+def test_refused_url_names_field(pictures, path, url):
     response = ask(pictures, path, **form(**{FIELDS[path]: url}))
     body = refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
     assert "hunter2" not in response.text
@@ -159,7 +159,7 @@ def test_what_may_not_be_fetched_names_the_field(pictures, path, url):
         ("/large", "Maximum file size is 65536 bytes", "file_too_large"),
     ],
 )
-def test_what_cannot_be_used_names_the_field_too(pictures, target, words, code):
+def test_failed_fetch_names_field(pictures, target, words, code):
     environ = {"max_bytes": "65536"}
     for path in (REMOVE, REMOVEBG):
         response = ask(pictures, path, environ=environ, **form(image_url=pictures.url(target)))
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_names_the_field_too(pictures, target, words, code):
         assert "'image_url'" in body["errors"][0]["detail"]
 
 
-def test_a_backdrop_that_cannot_be_used_is_the_backdrops_fault(pictures):
+def test_failed_background_names_its_field(pictures):
     fields = {"image_url": pictures.url("/a.png"), "bg_image_url": pictures.url("/none")}
     body = refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
     assert body["errors"][0]["code"] == "failed_bg_download"
@@ -177,7 +177,7 @@ def test_a_backdrop_that_cannot_be_used_is_the_backdrops_fault(pictures):
     refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
 
 
-def test_one_picture_comes_in_one_way(pictures):
+def test_one_source_per_image(pictures):
     files = {"image_file": ("a.png", picture(), "image/png")}
     url = pictures.url("/a.png")
     body = refused(ask(pictures, REMOVE, files=files, data={"image_url": url}), REMOVE, 400, "'image_url'")
@@ -190,14 +190,14 @@ def test_one_picture_comes_in_one_way(pictures):
     assert body["errors"][0]["code"] == "multiple_bg_sources"
 
 
-def test_an_empty_file_beside_an_address_is_no_second_picture(pictures):
+def test_empty_file_beside_url_is_ignored(pictures):
     files = {"image_file": ("", b"", "application/octet-stream")}
     assert ask(pictures, REMOVEBG, files=files, data={"image_url": pictures.url("/a.png")}).status_code == 200
 
 
-def test_an_address_takes_no_longer_than_the_request_may(pictures):
+def test_fetch_ends_at_request_deadline(pictures):
     async def scenario(on: Stage):
-        async def forever(url, *, field, max_bytes=None):
+        async def forever(url, *, role, max_bytes=None):
             await on.service.failed.wait()
 
         on.service.fetcher.get = forever
@@ -208,7 +208,7 @@ def test_an_address_takes_no_longer_than_the_request_may(pictures):
     assert "'fetch'" in response.json()["details"]
 
 
-def test_no_address_is_logged(pictures, caplog):
+def test_urls_are_not_logged(pictures, caplog):
     caplog.set_level("DEBUG", "clearcut")
     for url in (pictures.url("/a.png?token=hidden"), "https://u:hidden@example.com/", pictures.url("/hidden")):
         ask(pictures, REMOVE, **form(image_url=url))
@@ -217,32 +217,32 @@ def test_no_address_is_logged(pictures, caplog):
     assert "hidden" not in said
 
 
-def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_none(pictures, tmp_path):
-    """The address is what an Idempotency-Key stands for, whatever is behind it by then."""
+def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
+    """An Idempotency-Key identifies the URL, even if the image at the URL has changed."""
     database = f"sqlite:///{tmp_path}/accounts.db"
     ledger = Ledger(open_engine(database, 1), 70)
     key = ledger.create("shop", "prepaid", 2, Quotas())
     ledger.close()
-    pictures.answers["/changing.png"] = (200, {}, picture())
+    pictures.responses["/changing.png"] = (200, {}, picture())
     url = pictures.url("/changing.png")
 
     async def scenario(on: Stage):
         async def ask(order, where=url):
             headers = {"x-api-key": key, "idempotency-key": order}
             answer = await on.client.post(REMOVE, **form(image_url=where), headers=headers)
-            await until(lambda: on.service.access._unsettled == 0)
+            await until(lambda: on.service.accounts._unsettled == 0)
             return answer
 
         first = await ask("one")
-        pictures.answers["/changing.png"] = (404, {}, b"")
+        pictures.responses["/changing.png"] = (404, {}, b"")
         again = await ask("one")
         other = await ask("one", pictures.url("/a.png"))
         failed = await ask("two")
-        pictures.answers["/changing.png"] = (200, {}, picture())
+        pictures.responses["/changing.png"] = (200, {}, picture())
         last = await ask("two")
-        heard = len(pictures.heard)
+        heard = len(pictures.requests)
         spent = await ask("three")
-        return first, again, other, failed, last, spent, len(pictures.heard) - heard
+        return first, again, other, failed, last, spent, len(pictures.requests) - heard
 
     given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}", "database_url": database}
     first, again, other, failed, last, spent, asked = on_stage(scenario, **given)
@@ -255,15 +255,15 @@ def test_a_retry_is_answered_without_another_fetch_and_who_has_no_credits_makes_
     assert (spent.status_code, asked) == (402, 0)
 
 
-def test_without_the_packages_it_refuses_to_start_and_says_what_to_install(monkeypatch):
+def test_missing_packages_prevent_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "clearcut.fetch.client", None)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(StartupError, match=r"CLEARCUT_FETCH needs an HTTP client: pip install '\.\[jobs\]'"):
         on_stage(None, fetch="on")
     with pytest.raises(StartupError, match=r"CLEARCUT_BLOBS needs s3fs: pip install '\.\[s3\]'"):
-        blob_store(settings.load({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
+        blob_store(load_settings({"CLEARCUT_BLOBS": "s3://bucket/prefix"}))
 
 
-def test_a_list_that_cannot_be_read_refuses_to_start_even_while_nothing_is_fetched():
+def test_invalid_fetch_list_prevents_start():
     with pytest.raises(StartupError, match="CLEARCUT_FETCH_DENY"):
         on_stage(None, fetch_deny="http://")

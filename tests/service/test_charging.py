@@ -22,9 +22,9 @@ from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.web import middleware
-from tests.service.test_contract import picture
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, stage, until
-from tests.support.hosts import host
+from tests.support.image_server import image_server
 
 NEVER = 10**9
 CREDITS = 1000
@@ -126,7 +126,7 @@ def states(url: str) -> dict[str, int]:
 
 
 async def settled(on: Stage) -> None:
-    await until(lambda: on.service.access._unsettled == 0)
+    await until(lambda: on.service.accounts._unsettled == 0)
 
 
 @pytest.mark.parametrize("variants", ["", '[{}, {"format": "webp"}]'])
@@ -189,12 +189,12 @@ def test_changed_image_under_used_key_is_refused(accounts):
     async def scenario(on: Stage):
         cut = [(await by_url(key, files.url("/a.png"), f"order-{n}").run(on)).status for n in range(3)]
         same = [await by_url(key, files.url("/a.png"), f"order-{n}").run(on) for n in range(3)]
-        files.answers["/a.png"] = (200, {}, noise(2))
+        files.responses["/a.png"] = (200, {}, noise(2))
         changed = [(await by_url(key, files.url("/a.png"), f"order-{n}").run(on)).status for n in range(3)]
         await settled(on)
         return cut, same, changed
 
-    with host({"/a.png": noise(1)}) as files:
+    with image_server({"/a.png": noise(1)}) as files:
         given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "replay_mb": "0"}
         cut, same, changed = on_stage(scenario, database_url=url, **given)
     assert cut == [200] * 3
@@ -212,10 +212,10 @@ def test_changed_image_is_refused_after_restart(accounts):
         await settled(on)
         return client.status
 
-    with host({"/a.png": picture()}) as files:
+    with image_server({"/a.png": picture()}) as files:
         given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
         assert on_stage(scenario, **given) == 200
-        files.answers["/a.png"] = (200, {}, picture(96))
+        files.responses["/a.png"] = (200, {}, picture(96))
         assert on_stage(scenario, **given) == 400
 
 
@@ -228,7 +228,7 @@ def test_head_request_is_refused(accounts):
         target = files.url("/a.png")
         return await on.client.head("/api/remove", params={"url": target}, headers={"x-api-key": key})
 
-    with host({"/a.png": picture()}) as files:
+    with image_server({"/a.png": picture()}) as files:
         given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
         assert on_stage(scenario, **given).status_code == 405
 
@@ -283,10 +283,10 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
             cutouts.add(repeatable if step.order else object())
 
     async def run() -> None:
-        with host({"/changing.png": IMAGES[0]}) as files:
+        with image_server({"/changing.png": IMAGES[0]}) as files:
 
             def target(image: int) -> str:
-                files.answers["/changing.png"] = (200, {}, IMAGES[image])
+                files.responses["/changing.png"] = (200, {}, IMAGES[image])
                 return files.url("/changing.png")
 
             allowed = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}"}
@@ -302,11 +302,11 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
                         for node in nodes:
                             await settled(node)
 
-    pieces, middleware._PIECE_BYTES = middleware._PIECE_BYTES, 256
+    pieces, middleware._CHUNK_BYTES = middleware._CHUNK_BYTES, 256
     try:
         asyncio.run(run())
     finally:
-        middleware._PIECE_BYTES = pieces
+        middleware._CHUNK_BYTES = pieces
     used = ledger.usage(parse_key_id(key)).used
     ledger.close()
     assert used == len(cutouts)

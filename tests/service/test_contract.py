@@ -1,4 +1,4 @@
-"""POST /v1/remove as the contract has it, through the whole ASGI application with a fake model."""
+"""POST /v1/remove through the whole ASGI application with a fake model."""
 
 import io
 import json
@@ -8,35 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.cutouts import SUBJECT, decoded, picture, send
 from tests.support.fakes import on_stage
 
-SUBJECT = (240, 160, 90)
 
-
-def picture(width=80, height=60, background=(0, 0, 0), fmt="PNG"):
-    """A bright rectangle on a dark ground: the fake model's subject is known exactly."""
-    pixels = np.full((height, width, 3), background, np.uint8)
-    pixels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = SUBJECT
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, fmt)
-    return out.getvalue()
-
-
-def decoded(response):
-    return np.asarray(Image.open(io.BytesIO(response.content)))
-
-
-def send(image=None, **kwargs):
-    """One request; the response."""
-
-    async def scenario(on):
-        kwargs.setdefault("files", {"image_file": ("secret-name.png", image or picture(), "image/png")})
-        return await on.client.post("/v1/remove", **kwargs)
-
-    return on_stage(scenario)
-
-
-def test_the_cut_out_is_the_subject_in_its_own_colours_and_nothing_else():
+def test_cutout_is_subject_in_its_own_colors():
     response = send()
     pixels = decoded(response)
     assert response.status_code == 200
@@ -46,7 +22,7 @@ def test_the_cut_out_is_the_subject_in_its_own_colours_and_nothing_else():
     assert not pixels[pixels[..., 3] == 0].any()
 
 
-def test_headers_describe_the_answer():
+def test_headers_describe_response():
     response = send(headers={"X-Request-ID": "order-17.a"}, data={"size": "full"})
     headers = response.headers
     assert headers["content-type"] == "image/png"
@@ -65,7 +41,7 @@ def test_headers_describe_the_answer():
     assert "secret-name" not in str(headers)
 
 
-def test_server_timing_has_every_stage_once_with_queue_and_inference_apart():
+def test_server_timing_has_every_stage_once():
     timing = send().headers["server-timing"]
     names = [entry.split(";")[0].strip() for entry in timing.split(",")]
     assert names == [
@@ -77,7 +53,7 @@ def test_server_timing_has_every_stage_once_with_queue_and_inference_apart():
 
 
 @pytest.mark.parametrize("own", ["", "a" * 65, "with space", "semi;colon", "new\tline"])
-def test_a_request_id_that_is_not_harmless_is_replaced(own):
+def test_unsafe_request_id_is_replaced(own):
     got = send(headers={"X-Request-ID": own}).headers["x-request-id"]
     assert got.startswith("req_")
     assert len(got) == 20
@@ -98,7 +74,7 @@ def test_channels(channels, mode):
     assert Image.open(io.BytesIO(send(data={"channels": channels}).content)).mode == mode
 
 
-def test_opaque_output_lies_on_white_or_on_the_colour_asked_for():
+def test_opaque_output_is_white_or_bg_color():
     assert tuple(decoded(send(data={"channels": "rgb"}))[2, 2]) == (255, 255, 255)
     assert tuple(decoded(send(data={"channels": "rgb", "bg_color": "#123"}))[2, 2]) == (0x11, 0x22, 0x33)
     corner = decoded(send(data={"format": "jpg", "bg_color": "rgb(10, 200, 30)"}))[2, 2].astype(int)
@@ -116,7 +92,7 @@ def test_crop_is_the_box_of_the_subject():
 @pytest.mark.parametrize(
     ("size", "expected"), [("preview", (256, 192)), ("small", (512, 384)), ("medium", (800, 600)), ("full", (800, 600))]
 )
-def test_size_caps_the_longest_side_and_never_upscales(size, expected):
+def test_size_limits_longest_side_without_upscaling(size, expected):
     headers = send(picture(800, 600), data={"size": size}).headers
     assert (int(headers["x-image-width"]), int(headers["x-image-height"])) == expected
 
@@ -127,19 +103,19 @@ def test_exact_canvas():
 
 
 @pytest.mark.parametrize("name", ["image_file", "file", "image"])
-def test_every_file_field_gives_the_same_pixels(name):
+def test_all_file_fields_give_same_pixels(name):
     content = picture()
     reference = decoded(send(content))
     assert (decoded(send(files={name: ("x", content)})) == reference).all()
 
 
-def test_a_raw_body_gives_the_same_pixels():
+def test_raw_body_gives_same_pixels():
     content = picture()
     response = send(content=content, files=None, headers={"content-type": "image/png"}, params={"crop": "true"})
     assert (decoded(response) == decoded(send(content, data={"crop": "true"}))).all()
 
 
-def test_no_subject_is_said_and_not_invented():
+def test_missing_subject_is_reported():
     response = send(blank())
     assert response.status_code == 200
     assert response.headers["x-foreground-found"] == "false"
@@ -154,7 +130,7 @@ def blank():
     return out.getvalue()
 
 
-def test_unknown_fields_are_named_in_the_answer():
+def test_unknown_fields_are_in_ignored_header():
     assert send(data={"bgcolor": "red", "od\nd": "1"}).headers["x-ignored-fields"] == "bgcolor"
 
 
@@ -171,10 +147,12 @@ def test_me_and_health_routes():
     assert facts["model"]["name"] == "fake"
     assert facts["inference"]["buckets"] == [1, 2, 4]
     assert facts["limits"]["max_bytes"] == 20 * 1024 * 1024
+    assert facts["formats"]["input"] == ["jpeg", "png", "webp"]
+    assert {"png", "jpg", "webp", "zip"} <= set(facts["formats"]["output"])
     assert json.dumps(facts)
 
 
-def test_cors_is_off_by_default_and_exposes_our_headers_when_on():
+def test_cors_is_off_by_default_and_exposes_headers():
     async def scenario(on):
         return await on.client.post("/v1/remove", content=picture(), headers={"Origin": "https://shop.example",
                                                                              "content-type": "image/png"})  # fmt: skip
@@ -185,7 +163,7 @@ def test_cors_is_off_by_default_and_exposes_our_headers_when_on():
     assert "X-Matte-Confidence" in allowed["access-control-expose-headers"]
 
 
-def test_a_browser_can_read_errors_too_when_cors_is_on():
+def test_cors_applies_to_errors():
     async def scenario(on):
         return await on.client.post(
             "/v1/remove", content=b"x", headers={"Origin": "https://shop.example", "content-type": "image/png"}
@@ -196,7 +174,7 @@ def test_a_browser_can_read_errors_too_when_cors_is_on():
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
 
 
-def test_outputs_together_are_bounded_before_any_work():
+def test_total_output_size_is_checked_first():
     wide = [{"width": 6000, "height": 6000}] * 3
     response = send(data={"variants": json.dumps(wide)})
     assert response.status_code == 400
@@ -204,26 +182,26 @@ def test_outputs_together_are_bounded_before_any_work():
     assert "megapixels" in response.json()["details"]
 
 
-def test_the_side_that_asks_for_too_much_is_named():
+def test_too_large_side_is_named():
     response = send(picture(4000, 4), data={"height": "600"})
     assert response.status_code == 400
     assert "'height'" in response.json()["details"]
 
 
-def test_an_address_is_refused_by_its_name():
+def test_disabled_url_names_its_field():
     response = send(files={"x": (None, b"1")}, data={"url": "http://127.0.0.1/a.jpg"})
     assert response.status_code == 400
     assert "'url'" in response.json()["details"]
 
 
-def test_opencv_runs_one_thread_a_call_in_a_built_service():
+def test_opencv_uses_one_thread():
     cv2.setNumThreads(4)
     on_stage(lambda on: on.client.get("/livez"))
     assert cv2.getNumThreads() == 1
 
 
-def test_a_large_jpeg_asked_for_small_gives_what_the_same_png_gives():
-    """It is decoded at a part of its size; size, place and colours of the answer must not tell."""
+def test_reduced_jpeg_equals_png():
+    """A large JPEG is decoded at a reduced size; size, position and colors of the output stay the same."""
     small = {"size": "preview"}
     of_png = send(picture(1602, 1201), data=small)
     of_jpeg = send(picture(1602, 1201, fmt="JPEG"), data=small)

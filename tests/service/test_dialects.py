@@ -1,4 +1,4 @@
-"""remove.bg, rembg and Photoroom beside Poof: the same engine, each in its own words."""
+"""The dialects of remove.bg, rembg and Photoroom."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.service.test_contract import SUBJECT, decoded, picture
+from tests.support.cutouts import SUBJECT, decoded, picture
 from tests.support.fakes import Stage, on_stage
 
 REMOVEBG, REMBG, PHOTOROOM = "/v1.0/removebg", "/api/remove", "/v1/segment"
@@ -20,7 +20,7 @@ BOX = {"left": 20, "top": 15, "width": 40, "height": 30}
 
 
 def ask(path, image=None, part=None, environ=None, **kwargs):
-    """One request with ``image`` in the dialect's own file field, unless ``kwargs`` brings a body."""
+    """Send ``image`` in the dialect's file field, unless ``kwargs`` has a body."""
 
     async def scenario(on: Stage):
         if "files" not in kwargs and not {"content", "json"} & kwargs.keys():
@@ -46,7 +46,7 @@ def corner(response):
 # remove.bg: ways in
 
 
-def test_removebg_answers_the_cut_out_with_its_headers():
+def test_removebg_response_headers():
     response = ask(REMOVEBG, image=picture(1200, 800), **data(size="auto"))
     headers = response.headers
     assert response.status_code == 200
@@ -60,7 +60,7 @@ def test_removebg_answers_the_cut_out_with_its_headers():
     assert corner(response) == (0, 0, 0, 0)
 
 
-def test_removebg_preview_is_a_quarter_megapixel_and_tells_what_there_could_be():
+def test_removebg_preview_reports_max_size():
     response = ask(REMOVEBG, image=picture(1200, 800))
     width, height = int(response.headers["x-width"]), int(response.headers["x-height"])
     assert width * height <= 250_000 < (width + 2) * (height + 2)
@@ -77,13 +77,13 @@ def test_removebg_preview_is_a_quarter_megapixel_and_tells_what_there_could_be()
     ],
     ids=["json", "data url", "multipart beside an empty file", "multipart"],
 )
-def test_removebg_takes_base64(body):
+def test_removebg_accepts_base64(body):
     response = ask(REMOVEBG, **body)
     assert response.status_code == 200, response.text
     assert tuple(decoded(response)[30, 40]) == (*SUBJECT, 255)
 
 
-def test_removebg_takes_urlencoded_forms():
+def test_removebg_accepts_urlencoded_forms():
     response = ask(
         REMOVEBG,
         content="size=auto&crop=&image_file_b64=" + encoded().replace("+", "%2B").replace("=", "%3D"),
@@ -93,7 +93,7 @@ def test_removebg_takes_urlencoded_forms():
     assert decoded(response).shape == (60, 80, 4)
 
 
-def test_wrapped_base64_is_base64_and_other_characters_are_not():
+def test_base64_may_have_line_ends():
     wrapped = base64.encodebytes(picture()).decode()
     assert ask(REMOVEBG, json={"image_file_b64": wrapped}).status_code == 200
     refused = ask(REMOVEBG, json={"image_file_b64": encoded()[:-4] + "-_=="})
@@ -101,7 +101,7 @@ def test_wrapped_base64_is_base64_and_other_characters_are_not():
     assert refused.json()["errors"][0]["code"] == "invalid_image_file_b64"
 
 
-def test_a_base64_file_has_the_same_cap_as_any_other():
+def test_base64_file_has_same_size_limit():
     large = base64.b64encode(bytes(3001)).decode()
     for body in ({"json": {"image_file_b64": large}}, {"files": {"image_file_b64": (None, large)}}):
         response = ask(REMOVEBG, environ={"max_bytes": "3000"}, **body)
@@ -110,13 +110,13 @@ def test_a_base64_file_has_the_same_cap_as_any_other():
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b'"a"', b"{" + b'"a":' * 2000, b'{"size": []}', b'{"a": "\\ud800"}'])
-def test_json_that_is_none_or_no_object_of_fields(content):
+def test_invalid_json_body_is_refused(content):
     response = ask(REMOVEBG, content=content, headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["errors"][0]["title"]
 
 
-def test_every_option_of_the_cli_at_its_default_of_an_empty_string():
+def test_empty_cli_options_are_defaults():
     names = (
         "type", "type_level", "roi", "crop", "crop_margin", "scale", "position", "add_shadow", "semitransparency",
         "bg_color", "bg_image_url", "image_url", "channels", "shadow_type", "shadow_opacity",
@@ -128,7 +128,7 @@ def test_every_option_of_the_cli_at_its_default_of_an_empty_string():
     assert np.asarray(Image.open(archive.open("alpha.png")))[30, 40] == 255
 
 
-def test_removebg_json_answer():
+def test_removebg_json_response():
     response = ask(REMOVEBG, headers={"accept": "application/json"}, **data(size="auto"))
     body = response.json()["data"]
     assert response.headers["content-type"] == "application/json"
@@ -151,11 +151,11 @@ def test_removebg_json_answer():
         ({"format": "png", "bg_color": "white"}, "png"),
     ],
 )
-def test_format_auto_is_png_only_where_something_is_transparent(fields, kind):
+def test_format_auto_is_png_if_transparent(fields, kind):
     assert ask(REMOVEBG, **data(**fields)).headers["content-type"] == f"image/{kind}"
 
 
-def test_bg_color_lies_under_transparent_output():
+def test_bg_color_applies_to_transparent_output():
     assert corner(ask(REMOVEBG, **data(format="png", bg_color="81d4fa"))) == (0x81, 0xD4, 0xFA, 255)
     assert corner(ask(REMOVEBG, **data(format="png", bg_color="81d4fa77"))) == (0x81, 0xD4, 0xFA, 0x77)
 
@@ -192,7 +192,7 @@ def test_type_level(level, there):
     assert ("x-type" in ask(REMOVEBG, **data(type_level=level)).headers) == there
 
 
-def test_a_png_has_ten_megapixels_at_most():
+def test_png_is_limited_to_10_megapixels():
     large = picture(4200, 3000)
     assert int(ask(REMOVEBG, image=large, **data(size="full")).headers["x-width"]) < 3800
     assert ask(REMOVEBG, image=large, **data(size="full", format="jpg")).headers["x-width"] == "4200"
@@ -231,7 +231,7 @@ def test_a_png_has_ten_megapixels_at_most():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_removebg_refusals(request_, code):
+def test_removebg_errors(request_, code):
     response = ask(REMOVEBG, environ={"max_bytes": "100000", "max_megapixels": "1"}, **request_)
     (error,) = response.json()["errors"]
     assert response.status_code == 400
@@ -251,7 +251,7 @@ def test_removebg_refusals(request_, code):
         ("GET", "/v2/nothing", 404, "code"),
     ],
 )
-def test_routes_that_are_not_there_answer_in_the_dialect_of_their_path(method, path, status, shape):
+def test_unknown_routes_use_dialect_of_path(method, path, status, shape):
     async def scenario(on: Stage):
         return await on.client.request(method, path)
 
@@ -278,7 +278,7 @@ def test_account_and_improve():
 # rembg
 
 
-def test_rembg_is_always_a_png_and_says_what_it_does_not_use():
+def test_rembg_returns_png_and_ignored_fields():
     response = ask(REMBG, **data(model="u2net", a="true", af="240", ab="10", ae="10"))
     assert response.headers["content-type"] == "image/png"
     assert set(response.headers["x-ignored-fields"].split(", ")) == {"model", "a", "af", "ab", "ae"}
@@ -299,13 +299,13 @@ def test_rembg_background_mask_and_hard_mask():
     [({"bgc": "1,2"}, "bgc"), ({"bgc": "1,2,3,256"}, "bgc"), ({"af": "many"}, "af"), ({"om": "perhaps"}, "om"),
      ({"model": "../u2net"}, "model"), ({"url": "https://example.com"}, "url")],
 )  # fmt: skip
-def test_rembg_refusals(fields, named):
+def test_rembg_errors(fields, named):
     response = ask(REMBG, **data(**fields))
     assert response.status_code == 422
     assert f"'{named}'" in response.json()["detail"]
 
 
-def test_rembg_without_a_file_or_with_an_address():
+def test_rembg_needs_file():
     async def scenario(on: Stage):
         return await on.client.get(REMBG, params={"url": "https://example.com/a.jpg"})
 
@@ -344,7 +344,7 @@ def test_photoroom_json_both_ways():
         ({"image": b"GIF89a" + bytes(9)}, "validation_error"),
     ],
 )
-def test_photoroom_refusals(request_, kind):
+def test_photoroom_errors(request_, kind):
     response = ask(PHOTOROOM, **request_)
     body = response.json()
     assert response.status_code == body["status_code"] == 400
@@ -368,8 +368,8 @@ EQUAL = st.fixed_dictionaries(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EQUAL, st.integers(20, 400), st.integers(20, 300))
-def test_the_same_photo_and_equal_options_give_the_same_bytes_in_every_dialect(options, width, height):
-    """Poof keeps ``bg_color`` for opaque output: there it is asked for as its ``background_type``."""
+def test_equal_options_give_equal_bytes_in_all_dialects(options, width, height):
+    """Poof applies ``bg_color`` to opaque output only, so its request sets ``background_type``."""
     image = picture(width, height, background=(30, 60, 20))
     asked = {name: value for name, value in options.items() if value is not None}
     own = dict(asked)
@@ -402,7 +402,7 @@ def test_the_same_photo_and_equal_options_give_the_same_bytes_in_every_dialect(o
         assert np.array_equal(decoded(other), decoded(first))
 
 
-def test_bodies_of_every_kind_stay_json_in_the_fault_of_a_server():
+def test_server_errors_are_json_in_all_dialects():
     async def scenario(on: Stage):
         on.engine.fault = RuntimeError("internal")
         return [await on.client.post(path, content=picture()) for path in (REMOVEBG, REMBG, PHOTOROOM, "/v1/remove")]
@@ -412,7 +412,7 @@ def test_bodies_of_every_kind_stay_json_in_the_fault_of_a_server():
         assert "internal" not in json.dumps(response.json()).replace("internal_server_error", "")
 
 
-def test_text_bodies_that_would_cost_far_more_than_their_size_are_refused_cheaply():
+def test_expensive_text_bodies_are_refused_early():
     kinds = {
         "application/x-www-form-urlencoded": (b"image_file_b64=" + b"%41" * 2_000_000, b"a=1&" * 100_000),
         "application/json": (b'{"a":[' + b"{}," * 1_000_000 + b"{}]}", b"{" + b'"a":1,' * 500_000 + b'"b":1}'),

@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: valid, complete, and true of the errors."""
+"""The OpenAPI document and its page are valid and complete."""
 
 import re
 
@@ -18,14 +18,14 @@ def get(path):
     return on_stage(scenario, start=False)
 
 
-def test_every_route_is_described_and_no_other():
+def test_document_has_exactly_the_routes():
     app = create_app(serving(BrightIsSubject())).app
     routes = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}
     described = {(path, verb.upper()) for path, item in get("/openapi.json").json()["paths"].items() for verb in item}
     assert described == routes
 
 
-def test_its_schemas_are_schemas_and_its_references_lead_somewhere():
+def test_schemas_and_references_are_valid():
     whole = get("/openapi.json").json()
     assert whole["openapi"] == "3.1.0"
     for schema in whole["components"]["schemas"].values():
@@ -39,15 +39,15 @@ def test_its_schemas_are_schemas_and_its_references_lead_somewhere():
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-def test_every_error_body_is_what_its_schema_says(dialect):
+def test_error_bodies_match_their_schemas(dialect):
     for kind in _classes(ClearcutError):
         error = kind.__new__(kind)
-        ClearcutError.__init__(error, "Something about it")
-        error.field = "size"
+        ClearcutError.__init__(error, "Something about it", option="size")
+        vars(error).update(expected="a size", field="size", problem="no response", detected="TIFF", accepted="PNG")
         jsonschema_rs.validate(dialect.error_schema, dialect.error_body(error, "req_1"))
 
 
-def test_the_choices_are_those_that_are_read():
+def test_choices_match_the_parsers():
     fields = get("/openapi.json").json()["paths"]["/v1.0/removebg"]["post"]["requestBody"]["content"]
     sizes = fields["multipart/form-data"]["schema"]["properties"]["size"]
     assert sizes["default"] == "preview"
@@ -55,7 +55,7 @@ def test_the_choices_are_those_that_are_read():
     assert True in fields["application/json"]["schema"]["properties"]["crop"]["enum"]
 
 
-def test_the_page_shows_every_route_and_fetches_nothing():
+def test_docs_page_shows_routes_and_loads_nothing():
     response = get("/docs")
     assert response.headers["content-type"].startswith("text/html")
     assert response.headers["content-security-policy"].startswith("default-src 'none'")

@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from clearcut import settings as app_settings
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.inference.edge_model import OnnxEdgeModel
 from clearcut.inference.startup.autotune import ExecutionPlan
+from clearcut.inference.startup.load import ServedModel
 from clearcut.lifecycle import State
-from clearcut.service import ServedModel, build
+from clearcut.service import build
 from tests.support.fakes import ENTRY, BrightIsSubject
 
 
 def service_with(edges: bool):
     plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
     entry = replace(ENTRY, edges=edges)
-    return build(app_settings.load({}), load=lambda: ServedModel(entry, [BrightIsSubject()], plan))
+    return build(load_settings({}), load=lambda: ServedModel(entry, [BrightIsSubject()], plan))
 
 
 @pytest.mark.parametrize("edges", [True, False])
@@ -28,7 +29,7 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
         try:
             assert isinstance(service.pipeline.edges, OnnxEdgeModel) is edges
             assert service.pipeline.moderator is None
-            assert service.served.facts["edges"] == ("yes" if edges else "no")
+            assert service.model.labels["edges"] == ("yes" if edges else "no")
         finally:
             await service.stop()
 

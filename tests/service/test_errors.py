@@ -1,4 +1,4 @@
-"""Every error has the dialect's JSON body, the request id, and a text that names the field and the fix."""
+"""Errors have the dialect's JSON body, the request id, and a text with the field and the fix."""
 
 import asyncio
 import io
@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from clearcut.errors import ClearcutError
-from tests.service.test_contract import picture
+from tests.support.asgi import PNG, chunk, send_messages
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
 
 
@@ -48,13 +49,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_refusals(case):
-    request, status, code, told = CASES[case]
+def test_invalid_requests(case):
+    request, status, code, text = CASES[case]
     response = ask(environ={"max_bytes": "100000", "max_megapixels": "1"}, **request)
     body = response.json()
     assert response.status_code == status
     assert body["code"] == code
-    assert told in body["details"]
+    assert text in body["details"]
     assert body["message"]
     assert body["request_id"] == response.headers["x-request-id"]
     assert response.headers["content-type"] == "application/json"
@@ -81,7 +82,7 @@ def test_unknown_routes_and_wrong_methods(method, path, status, code):
     assert ("allow" in response.headers) == (status == 405)
 
 
-def test_starting_is_503_with_retry_after_and_not_ready_but_alive():
+def test_starting_service_is_alive_and_not_ready():
     async def scenario(on):
         return [await on.client.get("/livez"), await on.client.get("/readyz"), await on.post(picture())]
 
@@ -93,7 +94,7 @@ def test_starting_is_503_with_retry_after_and_not_ready_but_alive():
     assert int(remove.headers["retry-after"]) >= 1
 
 
-def test_full_is_503_with_retry_after_and_recovers():
+def test_full_service_is_503_and_recovers():
     async def scenario(on: Stage):
         on.engine.gate.clear()
         first = asyncio.create_task(on.post(picture()))
@@ -109,7 +110,7 @@ def test_full_is_503_with_retry_after_and_recovers():
     assert first.status_code == after.status_code == 200
 
 
-def test_past_the_deadline_is_504_and_names_the_stage():
+def test_deadline_is_504_and_names_stage():
     async def scenario(on: Stage):
         on.engine.gate.clear()
         return await on.post(picture())
@@ -120,7 +121,7 @@ def test_past_the_deadline_is_504_and_names_the_stage():
     assert "stage" in response.json()["details"]
 
 
-def test_a_fault_in_the_model_is_500_without_its_text_and_the_service_lives_on():
+def test_model_failure_is_500_without_its_text():
     async def scenario(on: Stage):
         on.engine.fault = RuntimeError("internal path /secret")
         failed = await on.post(picture())
@@ -134,7 +135,7 @@ def test_a_fault_in_the_model_is_500_without_its_text_and_the_service_lives_on()
     assert after.status_code == livez.status_code == 200
 
 
-def test_a_dead_inference_thread_fails_liveness_and_every_request():
+def test_dead_inference_thread_fails_liveness():
     async def scenario(on: Stage):
         on.engine.fault = SystemExit()
         failed = await on.post(picture())
@@ -145,7 +146,7 @@ def test_a_dead_inference_thread_fails_liveness_and_every_request():
         assert response.status_code == 503
 
 
-def test_a_model_run_that_hangs_fails_the_service():
+def test_hanging_model_run_fails_service():
     async def scenario(on: Stage):
         on.engine.gate.clear()
         response = await on.post(picture())
@@ -157,38 +158,9 @@ def test_a_model_run_that_hangs_fails_the_service():
     assert livez.status_code == 503
 
 
-async def _asgi(on, messages, headers=(), path="/v1/remove"):
-    """Speak raw ASGI: the messages that were sent back."""
-    sent, inbox = [], list(messages)
-
-    async def receive():
-        if not inbox:
-            await asyncio.Event().wait()
-        message = inbox.pop(0)
-        return await message() if callable(message) else message
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path,
-        "raw_path": path.encode(), "query_string": b"", "headers": list(headers), "scheme": "http",
-        "server": ("test", 80), "client": ("127.0.0.1", 1), "root_path": "",
-    }  # fmt: skip
-    await on.app(scope, receive, send)
-    return sent
-
-
-PNG = (b"content-type", b"image/png")
-
-
-def chunk(data, more=True):
-    return {"type": "http.request", "body": data, "more_body": more}
-
-
-def test_a_client_that_leaves_in_mid_upload_gets_nothing_and_costs_nothing():
+def test_disconnect_during_upload_has_no_response():
     async def scenario(on: Stage):
-        sent = await _asgi(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
+        sent = await send_messages(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
         return sent, on.service.slots.used, on.service.metrics.render("")[0].decode()
 
     sent, used, metrics = on_stage(scenario)
@@ -198,7 +170,7 @@ def test_a_client_that_leaves_in_mid_upload_gets_nothing_and_costs_nothing():
     assert 'status="499"' in metrics
 
 
-def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
+def test_disconnect_during_processing_frees_slot():
     async def scenario(on: Stage):
         on.engine.gate.clear()
 
@@ -206,7 +178,7 @@ def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await _asgi(on, [chunk(picture(), more=False), leaves], [PNG])
+        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG])
         used = on.service.slots.used, on.service.pixels.used
         on.engine.gate.set()
         return sent, used, await on.post(picture())
@@ -217,10 +189,10 @@ def test_a_client_that_leaves_while_its_picture_is_in_work_frees_its_place():
     assert after.status_code == 200
 
 
-def test_a_body_that_stops_half_way_is_408():
+def test_stalled_body_is_408():
     async def scenario(on: Stage):
         headers = [PNG, (b"content-length", b"900"), (b"expect", b"100-continue")]
-        return await _asgi(on, [chunk(picture()[:50])], headers)
+        return await send_messages(on, [chunk(picture()[:50])], headers)
 
     sent = on_stage(scenario, body_stall_s="0.05")
     assert sent[0]["status"] == 408
@@ -228,7 +200,7 @@ def test_a_body_that_stops_half_way_is_408():
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
-def test_a_refused_upload_is_taken_in_so_that_the_client_can_read_the_refusal():
+def test_refused_upload_is_read_to_the_end():
     taken = []
 
     async def scenario(on: Stage):
@@ -240,7 +212,7 @@ def test_a_refused_upload_is_taken_in_so_that_the_client_can_read_the_refusal():
             return arrive
 
         headers = [(b"content-type", b"image/png"), (b"content-length", b"10000")]
-        return await _asgi(on, [piece(number) for number in range(10)], headers)
+        return await send_messages(on, [piece(number) for number in range(10)], headers)
 
     sent = on_stage(scenario, max_bytes="5000")
     assert sent[0]["status"] == 400
@@ -250,18 +222,18 @@ def test_a_refused_upload_is_taken_in_so_that_the_client_can_read_the_refusal():
     assert taken == list(range(10))
 
 
-def test_a_client_that_waits_for_100_continue_is_refused_without_its_upload():
+def test_error_is_sent_instead_of_100_continue():
     async def scenario(on: Stage):
         async def never():
             pytest.fail("the body was asked for")
 
         headers = [(b"content-type", b"image/png"), (b"content-length", b"10000"), (b"expect", b"100-continue")]
-        return await _asgi(on, [never], headers)
+        return await send_messages(on, [never], headers)
 
     assert on_stage(scenario, max_bytes="5000")[0]["status"] == 400
 
 
-def test_every_error_class_has_its_own_status_code_and_reason():
+def test_error_classes_have_distinct_reasons():
     def classes(of):
         for each in of.__subclasses__():
             yield each

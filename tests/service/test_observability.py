@@ -4,7 +4,7 @@ import json
 import logging
 
 from clearcut.observability.logging import JsonFormatter
-from tests.service.test_contract import picture
+from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage
 
 SERIES = (
@@ -17,7 +17,7 @@ SERIES = (
 )  # fmt: skip
 
 
-def test_every_series_is_there_after_traffic_and_says_what_happened():
+def test_all_series_have_values_after_traffic():
     async def scenario(on: Stage):
         await on.post(picture(), format="webp")
         await on.post(b"nothing like a picture")
@@ -42,7 +42,7 @@ def test_every_series_is_there_after_traffic_and_says_what_happened():
         assert f'clearcut_stage_seconds_count{{stage="{stage}"}}' in text
 
 
-def test_openmetrics_when_asked_for():
+def test_openmetrics_on_request():
     async def scenario(on: Stage):
         return await on.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
 
@@ -61,7 +61,7 @@ def test_raw_paths_never_become_labels():
     assert 'route="none",status="404"' in text
 
 
-def test_the_log_line_has_the_request_id_and_no_names_keys_or_queries():
+def test_log_line_has_no_names_keys_or_queries():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())

@@ -1,11 +1,11 @@
-"""The size of outputs that depends on the subject: checked and held before they are made."""
+"""Outputs with a size that depends on the subject are checked and counted before they are made."""
 
 import json
 
 import pytest
 
-from clearcut import pipeline
-from tests.service.test_contract import decoded, picture
+from clearcut import cutout
+from tests.support.cutouts import decoded, picture
 from tests.support.fakes import on_stage
 
 WIDE = {"crop": "true", "padding": "2000px"}
@@ -24,7 +24,7 @@ def send(data, image=None, **environ):
     ("data", "field"),
     [
         (WIDE, "padding"),
-        ({"crop": "true", "crop_margin": "2000px"}, "padding"),
+        ({"crop": "true", "crop_margin": "2000px"}, "crop_margin"),
         ({"crop": "true", "width": "3000"}, "width"),
         ({"crop": "true", "height": "3000"}, "height"),
         ({"width": "3000", "height": "3000"}, "width"),
@@ -38,26 +38,26 @@ def test_canvas_is_limited_by_max_megapixels(data, field):
     assert "within 2 megapixels" in response.json()["details"]
 
 
-def test_crop_of_a_thin_subject_is_limited_by_its_real_height():
+def test_crop_is_limited_by_its_real_height():
     image = picture(2, 1000)  # the subject is 1 x 500
     response = send({"crop": "true", "width": "400"}, image, max_megapixels="20")
     assert response.status_code == 400
     assert "within 20 megapixels" in response.json()["details"]
 
 
-def test_variants_are_limited_by_the_sum_of_their_real_sizes():
+def test_variants_are_limited_by_their_total_size():
     response = send({"variants": json.dumps([WIDE] * 7)})
     assert response.status_code == 400
     assert "'variants'" in response.json()["details"]
     assert "outputs of at most 100 megapixels together; these are 11" in response.json()["details"]
 
 
-def test_pixels_of_a_crop_are_held_while_it_is_made(monkeypatch):
+def test_budget_holds_pixels_of_crop(monkeypatch):
     held = []
 
     async def scenario(on):
-        original = pipeline.compose
-        monkeypatch.setattr(pipeline, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        original = cutout.compose
+        monkeypatch.setattr(cutout, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
         files = {"image_file": ("a.png", picture(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
         return response, on.service.pixels.used
@@ -70,15 +70,15 @@ def test_pixels_of_a_crop_are_held_while_it_is_made(monkeypatch):
     assert left == 0
 
 
-def test_exact_size_within_the_limit_is_made():
+def test_exact_size_within_limit():
     response = send({"width": "1400", "height": "1400", "format": "jpg"}, max_megapixels="2")
     assert response.status_code == 200
     assert decoded(response).shape[:2] == (1400, 1400)
 
 
 @pytest.mark.parametrize(("kind", "most"), [("rgba", 13), ("blur", 4)])
-def test_small_variants_count_as_much_as_the_image(kind, most):
-    """All of the image is read for each: 16 blurred ones from 9 megapixels would take four seconds."""
+def test_small_variants_count_as_the_image(kind, most):
+    """Each variant reads the whole image: 16 blurred variants of 9 megapixels take four seconds."""
 
     def sent(count):
         variants = [{"size": "preview", "background_type": kind}] * count
@@ -91,7 +91,7 @@ def test_small_variants_count_as_much_as_the_image(kind, most):
     assert "each counts at least as much as the image" in response.json()["details"]
 
 
-def test_variants_of_a_jpeg_count_as_it_is_decoded():
+def test_jpeg_variants_count_as_decoded():
     variants = [{"size": "preview"}] * 16
     response = send({"variants": json.dumps(variants)}, picture(1400, 700, fmt="JPEG"), max_megapixels="1")
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""Outputs by address: only with our signature, whole or in part, and never after their time."""
+"""Outputs by signed URL: whole or in ranges, until the URL expires."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def refusal(response, status, code):
     return response
 
 
-def test_an_output_comes_whole_with_what_a_client_needs(tmp_path):
+def test_whole_output_and_headers(tmp_path):
     response = get(tmp_path)
     assert response.status_code == 200
     assert response.content == DATA
@@ -59,7 +59,7 @@ def test_an_output_comes_whole_with_what_a_client_needs(tmp_path):
     assert headers.get_list("cache-control") == [headers["cache-control"]]
 
 
-def test_head_says_the_same_and_sends_nothing(tmp_path):
+def test_head_has_same_headers(tmp_path):
     whole, head = get(tmp_path), get(tmp_path, "HEAD")
     assert head.status_code == 200
     assert head.content == b""
@@ -77,7 +77,7 @@ def test_head_says_the_same_and_sends_nothing(tmp_path):
         ("bytes=0-99999999", 0, len(DATA)), ("bytes=-99999999", 0, len(DATA)),
     ],
 )  # fmt: skip
-def test_a_range_is_that_part(tmp_path, header, start, end):
+def test_range_returns_part(tmp_path, header, start, end):
     response = get(tmp_path, range=header)
     assert response.status_code == 206
     assert response.content == DATA[start:end]
@@ -88,22 +88,22 @@ def test_a_range_is_that_part(tmp_path, header, start, end):
 @pytest.mark.parametrize(
     "header", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "bytes=a-b", "items=0-1", "bytes", "", "bytes=1-2x"]
 )
-def test_what_is_no_single_range_is_the_whole(tmp_path, header):
+def test_invalid_range_returns_whole(tmp_path, header):
     response = get(tmp_path, range=header)
     assert (response.status_code, len(response.content)) == (200, len(DATA))
 
 
 @pytest.mark.parametrize("header", [f"bytes={len(DATA)}-", "bytes=-0", "bytes=999999999999-"])
-def test_a_range_beyond_the_end_is_refused(tmp_path, header):
+def test_range_beyond_end_is_416(tmp_path, header):
     response = refusal(get(tmp_path, range=header), 416, "range_not_satisfiable")
     assert response.headers["content-range"] == f"bytes */{len(DATA)}"
 
 
-def test_an_empty_file_has_no_range():
+def test_empty_file_has_no_range():
     assert byte_range("", 0) is None
 
 
-def test_who_has_it_already_is_told_so(tmp_path):
+def test_if_none_match_is_304(tmp_path):
     etag = get(tmp_path).headers["etag"]
     for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         response = get(tmp_path, if_none_match=header)
@@ -112,7 +112,7 @@ def test_who_has_it_already_is_told_so(tmp_path):
     assert get(tmp_path, if_none_match='"other"').status_code == 200
 
 
-def test_if_range_of_another_version_is_the_whole(tmp_path):
+def test_if_range_of_other_version_returns_whole(tmp_path):
     etag = get(tmp_path).headers["etag"]
     assert get(tmp_path, range="bytes=0-9", if_range=etag).status_code == 206
     assert get(tmp_path, range="bytes=0-9", if_range='"other"').status_code == 200
@@ -132,33 +132,33 @@ def test_if_range_of_another_version_is_the_whole(tmp_path):
         lambda url: url.replace(KEY, "%2e%2e%2fsigning-secret"),
     ],
 )
-def test_an_address_that_we_did_not_sign_is_refused_whether_or_not_there_is_an_output(tmp_path, change):
+def test_unsigned_url_is_refused(tmp_path, change):
     response = get(tmp_path, change=change)
     assert response.status_code in (403, 404)
     if "%2f" not in str(response.request.url):
         refusal(response, 403, "permission_denied")
 
 
-def test_an_expired_address_is_gone(tmp_path):
+def test_expired_url_is_410(tmp_path):
     past = sign_url("", KEY, time.time() - 1, SECRETS)
     refusal(get(tmp_path, change=lambda _: past), 410, "gone")
 
 
-def test_an_output_that_is_not_kept_any_more(tmp_path):
+def test_deleted_output_is_404(tmp_path):
     other = sign_url("", "job2.png", time.time() + 60, SECRETS)
     refusal(get(tmp_path, change=lambda _: other), 404, "not_found")
     malformed = sign_url("", "~job2.png", time.time() + 60, SECRETS)
     refusal(get(tmp_path, change=lambda _: malformed), 404, "not_found")
 
 
-def test_a_service_that_keeps_none_says_so():
+def test_service_without_outputs_is_404():
     async def scenario(on: Stage):
         return await on.client.get(sign_url("", KEY, time.time() + 60, SECRETS))
 
     refusal(on_stage(scenario), 404, "not_found")
 
 
-def test_too_many_downloads_at_once_are_refused_and_take_no_place_of_a_cut_out(tmp_path):
+def test_download_limit_leaves_request_slots_free(tmp_path):
     async def scenario(on: Stage, url):
         with on.service.downloads.enter():
             assert on.service.slots.used == 0
@@ -168,7 +168,7 @@ def test_too_many_downloads_at_once_are_refused_and_take_no_place_of_a_cut_out(t
     assert int(response.headers["retry-after"]) >= 1
 
 
-def test_no_signature_is_logged(tmp_path, caplog):
+def test_signatures_are_not_logged(tmp_path, caplog):
     caplog.set_level("DEBUG", "clearcut")
     assert get(tmp_path).status_code == 200
     assert any(getattr(record, "fields", {}).get("route") == "/outputs/{key}" for record in caplog.records)

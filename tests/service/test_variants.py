@@ -1,4 +1,4 @@
-"""Several outputs from one inference, files beside the picture, and the options of the core through HTTP."""
+"""Several outputs from one inference, background and mask files, and engine options over HTTP."""
 
 import email
 import io
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.service.test_contract import SUBJECT, decoded, picture, send
+from tests.support.cutouts import SUBJECT, decoded, picture, send
 from tests.support.fakes import Stage, on_stage
 
 
@@ -36,7 +36,7 @@ def parts(response):
     return list(email.message_from_bytes(head + response.content).get_payload())
 
 
-def test_each_variant_is_a_part_with_its_own_headers_from_one_run():
+def test_each_variant_is_one_part_from_one_inference():
     response, runs = ask([{}, {"format": "jpg", "bg_color": "#00f"}, {"channels": "alpha", "crop": True}])
     assert response.status_code == 200
     assert runs == 1
@@ -50,14 +50,14 @@ def test_each_variant_is_a_part_with_its_own_headers_from_one_run():
     assert (str(grey.width), str(grey.height)) == (matte["X-Image-Width"], matte["X-Image-Height"])
 
 
-def test_variants_give_the_same_pixels_as_requests_of_their_own():
+def test_variants_equal_separate_requests():
     response, _ = ask([{"size": "preview"}], crop="true")
     (part,) = parts(response)
     alone = send(data={"size": "preview", "crop": "true"})
     assert part.get_payload(decode=True) == alone.content
 
 
-def test_a_zip_for_who_asks_for_one():
+def test_accept_zip_returns_zip():
     response, _ = ask([{}, {"format": "webp"}], {"accept": "application/zip"})
     assert response.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
@@ -66,7 +66,7 @@ def test_a_zip_for_who_asks_for_one():
 
 
 @pytest.mark.parametrize("variants", ["nonsense", {}, [], [{}] * 17])
-def test_what_is_no_list_of_option_sets_is_refused(variants):
+def test_invalid_variants_are_refused(variants):
     response, _ = ask(variants)
     assert response.status_code == 400
     assert "'variants'" in response.json()["details"]
@@ -83,7 +83,7 @@ def test_what_is_no_list_of_option_sets_is_refused(variants):
         ([{"format": ["png"]}], "variants[0].format"),
     ],
 )
-def test_a_fault_in_a_variant_names_its_place(variants, place):
+def test_error_in_variant_names_its_position(variants, place):
     response, _ = ask(variants)
     assert response.status_code == 400
     assert f"'{place}'" in response.json()["details"]
@@ -94,7 +94,7 @@ def test_deeply_nested_json_is_refused():
     assert response.status_code == 400
 
 
-def test_a_background_picture_is_used_and_named_in_its_errors():
+def test_background_image_and_its_errors():
     green = io.BytesIO()
     Image.new("RGB", (30, 30), (0, 200, 0)).save(green, "PNG")
     files = {"image_file": ("a.png", picture()), "bg_image": ("b.png", green.getvalue())}
@@ -122,13 +122,13 @@ def test_background_types(kind, corner):
     assert tuple(decoded(send(data={"background_type": kind}))[2, 2]) == corner
 
 
-def test_background_map_is_the_matte_and_color_needs_a_colour():
+def test_background_map_and_color():
     assert Image.open(io.BytesIO(send(data={"background_type": "map"}).content)).mode == "L"
     assert tuple(decoded(send(data={"background_type": "color", "bg_color": "#102030"}))[2, 2]) == (16, 32, 48, 255)
     assert "'bg_color'" in send(data={"background_type": "color"}).json()["details"]
 
 
-def test_options_reach_the_pixels():
+def test_options_change_pixels():
     reverse = decoded(send(data={"reverse": "true"}))
     assert reverse[30, 40, 3] == 0
     assert reverse[2, 2, 3] == 255
@@ -146,7 +146,7 @@ def test_zip_format_over_http():
     assert zipfile.ZipFile(io.BytesIO(response.content)).namelist() == ["color.jpg", "alpha.png"]
 
 
-def test_the_callers_own_matte_is_used_and_the_network_is_not_asked():
+def test_mask_replaces_model():
     wanted = np.zeros((60, 80), np.uint8)
     wanted[10:20, 30:70] = 255
     wanted[20:22, 30:70] = 100

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector for tests: takes OTLP over HTTP and keeps the spans."""
+"""An OpenTelemetry collector for tests: accepts OTLP over HTTP and stores the spans."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(slots=True)
-class Told:
-    """One span as it came."""
+class ReceivedSpan:
+    """A received span."""
 
     name: str
     trace_id: str
@@ -25,22 +25,22 @@ class Told:
     start: int
     end: int
     failed: bool
-    facts: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 @dataclass(slots=True)
 class Collector:
     url: str = ""
-    spans: list[Told] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    """(path, content type)."""
+    """(path, content type) of each request."""
 
-    def of(self, trace_id: str) -> list[Told]:
+    def of(self, trace_id: str) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.trace_id == trace_id]
 
 
-def _facts(attributes: Any) -> dict[str, Any]:
+def _attributes(attributes: Any) -> dict[str, Any]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
 
 
@@ -55,13 +55,13 @@ def collecting() -> Iterator[Collector]:
                 body = gzip.decompress(body)
             collector.requests.append((self.path, self.headers["content-type"]))
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                collector.resources.append(_facts(resource.resource.attributes))
+                collector.resources.append(_attributes(resource.resource.attributes))
                 for span in (span for scope in resource.scope_spans for span in scope.spans):
                     collector.spans.append(
-                        Told(
+                        ReceivedSpan(
                             span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(), span.kind,
                             span.start_time_unix_nano, span.end_time_unix_nano, span.status.code == 2,
-                            _facts(span.attributes),
+                            _attributes(span.attributes),
                         )
                     )  # fmt: skip
             self.send_response(200)

@@ -1,4 +1,4 @@
-"""A model that needs no network: bright is subject. For tests of the service around it, and of faults."""
+"""A service with a fake model: bright pixels are the subject. For tests of the service around the model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 import httpx
 import numpy as np
 
-from clearcut import settings as app_settings
+from clearcut.environment import load_settings
 from clearcut.imaging.types import InputSpec
 from clearcut.inference.manifest import ModelEntry
 from clearcut.inference.startup.autotune import ExecutionPlan
-from clearcut.service import ServedModel, Service, build
+from clearcut.inference.startup.load import ServedModel
+from clearcut.service import Service, build
 from clearcut.web.app import create_app
 
 SIDE = 64
@@ -33,7 +34,7 @@ ENTRY = ModelEntry(
 
 
 class BrightIsSubject:
-    """f32[n,3,S,S] -> f32[n,S,S]: 1 where the picture is brighter than mid-grey. ``gate`` holds runs while cleared."""
+    """f32[n,3,S,S] to f32[n,S,S]: 1 where the image is brighter than mid-gray. Runs wait while ``gate`` is cleared."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -51,12 +52,12 @@ class BrightIsSubject:
 
 def serving(engine: BrightIsSubject, **environ: str) -> Service:
     plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
-    settings = app_settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    settings = load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
     return build(settings, load=lambda: ServedModel(ENTRY, [engine], plan))
 
 
 class Stage:
-    """A started service with its application and a client that speaks ASGI to it."""
+    """A started service with its application and an ASGI client."""
 
     def __init__(self, service: Service, engine: BrightIsSubject) -> None:
         self.service = service
@@ -85,7 +86,7 @@ async def stage(*, start: bool = True, **environ: str):
 
 
 def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> object:
-    """Run ``scenario`` against a started service; ``start=False`` leaves it in STARTING."""
+    """Run ``scenario`` against a started service and return its result. ``start=False`` leaves it in STARTING."""
 
     async def run():
         async with stage(**environ) as on:
@@ -95,7 +96,7 @@ def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> 
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let the loop turn until ``condition`` holds."""
+    """Wait until ``condition`` holds, and let the event loop run meanwhile."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.001)

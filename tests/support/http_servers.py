@@ -1,4 +1,4 @@
-"""What a fetch meets: resolvers that say what a test wants, and servers that say it in bytes."""
+"""Resolvers and raw TCP servers for tests of the fetch client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnslib import AAAA, QTYPE, RR, A, DNSRecord
 
 
 def resolving(answers, otherwise=None):
-    """A resolver out of a dictionary; ``otherwise`` for names that are not in it."""
+    """Return a resolver that looks up a dictionary. Names that are not in it resolve to ``otherwise``."""
 
     async def resolve(host, port):
         found = answers.get(host, otherwise)
@@ -24,7 +24,7 @@ def resolving(answers, otherwise=None):
 
 
 class NoNetwork(httpcore2.AsyncNetworkBackend):
-    """Notes what it is asked to connect to, and does not."""
+    """A network backend that records connection attempts and refuses them."""
 
     def __init__(self):
         self.asked = []
@@ -36,8 +36,7 @@ class NoNetwork(httpcore2.AsyncNetworkBackend):
 
 @asynccontextmanager
 async def serving(answer, host="127.0.0.1", port=0, ssl=None):
-    """A TCP server: ``await answer(head, reader, writer)`` for each connection, its head as bytes. Yields
-    (port, heads)."""
+    """Run a TCP server that calls ``await answer(head, reader, writer)`` for each connection. Yield (port, heads)."""
     heads = []
 
     async def connected(reader, writer):
@@ -59,7 +58,7 @@ async def serving(answer, host="127.0.0.1", port=0, ssl=None):
 
 
 def bytes_of(*parts):
-    """An answer that writes these bytes."""
+    """Return an ``answer`` function that writes these bytes."""
 
     async def answer(head, reader, writer):
         for part in parts:
@@ -80,8 +79,10 @@ def redirect(location, status=302):
 
 @contextmanager
 def name_server(*answers):
-    """A DNS server on a UDP port: the first question is answered with the addresses of ``answers[0]``, the next with
-    the next, the last for ever. Yields (resolver that asks it, names that were asked for)."""
+    """Run a DNS server on a UDP port. Yield (resolver that uses it, names that were queried).
+
+    The n-th query returns the addresses of ``answers[n]``. Later queries return the last ones.
+    """
     asked = []
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.bind(("127.0.0.1", 0))

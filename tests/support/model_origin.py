@@ -1,4 +1,4 @@
-"""A small HTTP server that publishes one file, and can be told to misbehave."""
+"""An HTTP server that publishes one file and can be configured to misbehave."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Origin:
-    """What it publishes, how, and what it was asked for."""
+    """What the server publishes, its faults, and the requests that it received."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         self.cut_after: list[int] = []
-        """Each answer takes one off: it ends after so many bytes of body although it promised all."""
+        """Body sizes at which the next responses end early, although Content-Length promises the whole file."""
         self.ranges = True
         self.off_by = 0
-        """Added to where an asked range begins."""
+        """Offset in bytes added to the start of a requested range."""
         self.status = 0
-        """Answered instead, if not 0."""
+        """Status to send instead of the file, if not 0."""
         self.redirect = ""
         self.length = True
         self.asked: list[dict[str, str]] = []
@@ -33,7 +33,7 @@ class Origin:
 
 @contextmanager
 def published(content: bytes) -> Iterator[Origin]:
-    """``origin.url`` + any path answers ``content``."""
+    """Serve ``content`` at every path below ``origin.url``."""
     origin = Origin(content)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Debian's nginx and Caddy with the files of ``deploy/proxy``, on free ports, in front of a server."""
+"""nginx and Caddy with the files of ``deploy/proxy``, on free ports, in front of a server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import trustme
 
-from tests.support.served import ROOT
+from tests.support.live_server import ROOT
 
 NGINX = ROOT / "deploy" / "proxy" / "nginx.conf"
 CADDY = ROOT / "deploy" / "proxy" / "Caddyfile"
 
 
 def free_port() -> int:
-    """Of a thousand for each process of tests, below those that the kernel gives out: nobody takes it in between."""
+    """Return a free port from this test process's own range of 1,000, below the kernel's ephemeral ports."""
     first = 20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for port in random.sample(range(first, first + 1_000), 1_000):
         with socket.socket() as trial, suppress(OSError):
@@ -32,10 +32,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
-    """The process, listening on ``port``."""
-    with (folder / "said").open("w+") as said:
+    """Run a process until the block ends. Enter the block once it listens on ``port``."""
+    with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, "HOME": str(folder)}
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)}
         )
         try:
             deadline = time.monotonic() + 60
@@ -44,7 +44,7 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
                     socket.create_connection(("127.0.0.1", port), 1).close()
                     break
                 except OSError:
-                    text = (folder / "said").read_text()
+                    text = (folder / "log").read_text()
                     assert process.poll() is None, text
                     assert time.monotonic() < deadline, text
                     time.sleep(0.02)
@@ -56,16 +56,16 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int, int, Path]]:
-    """(https port, http port, the authority's certificate) with the waits for a client shortened to ``patience_s``."""
+    """Run nginx with its client timeouts shortened to ``patience_s``. Yield (https port, http port, CA certificate)."""
     https, http = free_port(), free_port()
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    own = authority.issue_cert("localhost", "127.0.0.1")
-    own.private_key_pem.write_to_path(folder / "clearcut.key")
-    for number, part in enumerate(own.cert_chain_pems):
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "clearcut.key")
+    for number, part in enumerate(certificate.cert_chain_pems):
         part.write_to_path(folder / "clearcut.crt", append=number > 0)
     text = NGINX.read_text()
-    for there, here in (
+    for original, replacement in (
         ("server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream};"),
         ("listen 80 default_server;", f"listen 127.0.0.1:{http} default_server;"),
         ("listen 80;", f"listen 127.0.0.1:{http};"),
@@ -74,8 +74,8 @@ def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int,
         ("/etc/nginx/tls/", f"{folder}/"),
         ("/var/log/nginx/", f"{folder}/"),
     ):
-        assert there in text
-        text = text.replace(there, here)
+        assert original in text
+        text = text.replace(original, replacement)
     text, count = re.subn(r"(client_(?:header|body)_timeout +)10s;", rf"\g<1>{round(1000 * patience_s)}ms;", text)
     assert count == 2
     (folder / "clearcut.conf").write_text(text)
@@ -94,7 +94,7 @@ def nginx(upstream: int, folder: Path, patience_s: float) -> Iterator[tuple[int,
 
 @contextmanager
 def caddy(upstream: int, folder: Path) -> Iterator[int]:
-    """The port; without TLS, as there is nobody here to give a certificate."""
+    """Run Caddy without TLS, because tests have no certificate authority. Yield its port."""
     port = free_port()
     text = CADDY.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
     text = text.replace("\nclearcut.example.com {", f"\nhttp://127.0.0.1:{port} {{").replace(

@@ -1,8 +1,8 @@
-"""Real public-domain photographs, and every kind of file that a client may send, made from arrays.
+"""Public-domain photographs, and encoders for every kind of file that a client may send.
 
-The photographs lie inside the installed scikit-image package: nothing is downloaded, and others of its collection
-that would be are not named here. The PNG and ICC writers are our own because no encoder at hand writes the rarer
-kinds (W3C PNG third edition; ICC.1:2001-04 for version 2 profiles).
+The photographs are files of the installed scikit-image package, so nothing is downloaded. The PNG and ICC writers are
+written here because no installed encoder writes the rarer kinds (W3C PNG third edition; ICC.1:2001-04 for version 2
+profiles).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _photo(name: Photo) -> np.ndarray:
 
 
 def photo(name: Photo = "astronaut", width: int | None = None, height: int | None = None) -> np.ndarray:
-    """u8[H,W,3]; at its own size (about 0.2 MP, read-only) or resized."""
+    """Return a photo as u8[H,W,3], resized, or in its own size (about 0.2 MP, read-only)."""
     pixels = _photo(name)
     if width is None or height is None:
         return pixels
@@ -37,7 +37,7 @@ def photo(name: Photo = "astronaut", width: int | None = None, height: int | Non
 
 
 def corners(width: int = 48, height: int = 32) -> np.ndarray:
-    """u8[H,W,3] in four flat colours, one a quarter: says at a glance which way up it is, and survives lossy coding."""
+    """Return u8[H,W,3] with one flat color per quadrant. It shows the orientation and survives lossy compression."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[: height // 2, : width // 2] = (220, 30, 30)
     pixels[: height // 2, width // 2 :] = (30, 200, 30)
@@ -47,7 +47,7 @@ def corners(width: int = 48, height: int = 32) -> np.ndarray:
 
 
 def disc(height: int, width: int, soft: float = 4.0) -> np.ndarray:
-    """u8[H,W]: a soft-edged ellipse, 255 inside and 0 outside, well within the frame."""
+    """Return u8[H,W]: an ellipse with a soft edge, 255 inside and 0 outside, that does not touch the border."""
     down, across = np.mgrid[:height, :width]
     radius = np.hypot((down - height / 2 + 0.5) / (height * 0.35), (across - width / 2 + 0.5) / (width * 0.35))
     edge = (1 - radius) * min(height, width) * 0.35 / soft + 0.5
@@ -55,7 +55,7 @@ def disc(height: int, width: int, soft: float = 4.0) -> np.ndarray:
 
 
 def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """How a camera that writes ``orientation`` stores the picture that is meant to be seen ``upright``."""
+    """Return the pixels that a camera stores with ``orientation`` for an image displayed as ``upright``."""
     undo: dict[int, Any] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -70,28 +70,28 @@ def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def exif(orientation: int, order: Literal["II", "MM"] = "II") -> bytes:
-    """A TIFF block with the orientation tag alone."""
+    """Return a TIFF block with only the orientation tag."""
     mark = "<" if order == "II" else ">"
     tag = struct.pack(f"{mark}HHIHH", 0x0112, 3, 1, orientation, 0)
     return order.encode() + struct.pack(f"{mark}HIH", 42, 8, 1) + tag + bytes(4)
 
 
 def jpeg(pixels: np.ndarray, *, quality: int = 95, orientation: int | None = None, **options: Any) -> bytes:
-    """u8[H,W,3] or grey u8[H,W]. ``options`` are Pillow's: progressive, subsampling, icc_profile …"""
+    """Encode u8[H,W,3] or gray u8[H,W]. ``options`` are Pillow's, such as progressive, subsampling or icc_profile."""
     if orientation is not None:
         options["exif"] = b"Exif\x00\x00" + exif(orientation)
     return _save(Image.fromarray(pixels), "JPEG", quality=quality, **options)
 
 
 def jpeg_cmyk(inks: np.ndarray, **options: Any) -> bytes:
-    """u8[H,W,4], 255 = full ink; written as Adobe does, inverted."""
+    """Encode u8[H,W,4], 255 = full ink, inverted as Adobe writes it."""
     return _save(Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes()), "JPEG", quality=95, **options)
 
 
 def jpeg_ycck(inks: np.ndarray, **options: Any) -> bytes:
-    """As ``jpeg_cmyk``, with the colour inks turned into YCbCr (Adobe transform 2)."""
+    """Encode as ``jpeg_cmyk``, with the color inks converted to YCbCr (Adobe transform 2)."""
     ycc = np.asarray(Image.fromarray(np.ascontiguousarray(inks[:, :, :3])).convert("YCbCr"))
-    # Pillow stores 255 - x and calls it CMYK; the decoder is told to take the same bytes for YCCK
+    # Pillow stores 255 - x as CMYK. The changed marker declares the same bytes to be YCCK.
     planes = np.dstack([255 - ycc, inks[:, :, 3]])
     data = bytearray(jpeg_cmyk(planes, subsampling=0, **options))
     at = data.index(b"\xff\xee\x00\x0eAdobe") + 15
@@ -100,21 +100,21 @@ def jpeg_ycck(inks: np.ndarray, **options: Any) -> bytes:
 
 
 def jpeg_cmyk_plain(inks: np.ndarray) -> bytes:
-    """CMYK without the Adobe marker."""
+    """Encode CMYK without the Adobe marker."""
     data = jpeg_cmyk(inks)
     at = data.index(b"\xff\xee\x00\x0eAdobe")
     return data[:at] + data[at + 16 :]
 
 
 def png(pixels: np.ndarray, *, orientation: int | None = None, **options: Any) -> bytes:
-    """u8[H,W], u8[H,W,3] or u8[H,W,4]."""
+    """Encode u8[H,W], u8[H,W,3] or u8[H,W,4]."""
     if orientation is not None:
         options["exif"] = exif(orientation)
     return _save(Image.fromarray(pixels), "PNG", compress_level=1, **options)
 
 
 def webp(pixels: np.ndarray, *, orientation: int | None = None, **options: Any) -> bytes:
-    """u8[H,W,3] or u8[H,W,4]; lossy unless ``lossless=True``."""
+    """Encode u8[H,W,3] or u8[H,W,4]. Lossy unless ``lossless=True``."""
     if orientation is not None:
         options["exif"] = exif(orientation)
     return _save(Image.fromarray(pixels), "WEBP", method=0, **options)
@@ -125,29 +125,27 @@ def animated(frames: list[np.ndarray], fmt: Literal["PNG", "WEBP", "MPO"], **opt
     return _save(first, fmt, save_all=True, append_images=rest, **options)
 
 
-def _save(picture: Image.Image, fmt: str, **options: Any) -> bytes:
+def _save(image: Image.Image, fmt: str, **options: Any) -> bytes:
     out = BytesIO()
-    picture.save(out, fmt, **options)
+    image.save(out, fmt, **options)
     return out.getvalue()
 
 
-# --- PNG, every colour type, depth and interlacing ------------------------------------------------------------------
+# --- PNG, every color type, depth and interlacing -------------------------------------------------------------------
 
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""Adam7: first row, first column, row step, column step."""
+"""Adam7 passes: first row, first column, row step, column step."""
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_raw(
-    samples: np.ndarray, depth: int, colour_type: int, *, extra: bytes = b"", interlaced: bool = False
-) -> bytes:
-    """Samples [H,W,C] of 0..2**depth-1, as they are. ``extra``: whole chunks between IHDR and IDAT."""
+def png_raw(samples: np.ndarray, depth: int, color_type: int, *, extra: bytes = b"", interlaced: bool = False) -> bytes:
+    """Encode samples [H,W,C] of 0..2**depth-1. ``extra``: whole chunks between IHDR and IDAT."""
     height, width = samples.shape[:2]
     samples = samples.reshape(height, width, samples.shape[2] if samples.ndim == 3 else 1)
-    ihdr = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
+    ihdr = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, int(interlaced))
     passes = [samples[top::down, left::right] for top, left, down, right in _PASSES] if interlaced else [samples]
     rows = b"".join(b"\x00" + _packed(row, depth) for part in passes if part.size for row in part)
     body = png_chunk(b"IHDR", ihdr) + extra + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
@@ -168,7 +166,7 @@ _D50 = (0.9642, 1.0, 0.8249)
 SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
 ADOBE_PRIMARIES = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
 P3_PRIMARIES = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
-"""Columns of the matrix to D50 XYZ."""
+"""Columns of the matrix from RGB to D50 XYZ."""
 
 
 def srgb_curve() -> bytes:
@@ -191,18 +189,18 @@ SRGB_PARAMETRIC = parametric_curve(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 
 
 
 def icc_rgb(primaries: tuple[tuple[float, float, float], ...] = P3_PRIMARIES, curve: bytes | None = None) -> bytes:
-    """A display profile; Display P3 unless told otherwise."""
+    """Return a display profile, Display P3 by default."""
     curve = curve or srgb_curve()
     tags = {b"rXYZ": _xyz(primaries[0]), b"gXYZ": _xyz(primaries[1]), b"bXYZ": _xyz(primaries[2])}
     return _icc(b"mntr", b"RGB ", b"XYZ ", tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
 
 
-def icc_grey(curve: bytes) -> bytes:
+def icc_gray(curve: bytes) -> bytes:
     return _icc(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
 
 
 def icc_cmyk(lab_of_cyan: tuple[int, int, int] = (50, -20, -30)) -> bytes:
-    """A press of four inks: paper is white, cyan alone has the given Lab, whatever holds another ink is black."""
+    """Return a profile of a four-ink printer. Paper is white, pure cyan has the given Lab, all other inks are black."""
     table = np.zeros((16, 3), np.uint8)
     table[:, 1:] = 128
     table[0] = (255, 128, 128)

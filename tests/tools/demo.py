@@ -1,7 +1,7 @@
-"""``make demo``: the main job on a real photo, through HTTP, with curl, on a server started for it.
+"""``make demo``: cut out sample photos with curl on a server started for it.
 
 The photos are public domain (NASA's portrait of Eileen Collins; the cat Chelsea by Stefan van der Walt, CC0; a coffee
-cup by Rachel Michetti, CC0), out of scikit-image.
+cup by Rachel Michetti, CC0), from scikit-image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from tests.support.served import served
+from tests.support.live_server import served
 
 OUT = Path("demo")
 PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def before_after(pairs: list[tuple[np.ndarray, np.ndarray]], height: int = 300) -> np.ndarray:
-    """One column a photo: above as it came (u8[H,W,3] BGR), below its cut-out (u8[H,W,4] BGRA) on a chequerboard."""
+    """Return one column per photo: the original (u8[H,W,3] BGR) above its cut-out (u8[H,W,4] BGRA)."""
     columns = []
     for before, after in pairs:
         alpha = after[..., 3:].astype(np.float32) / 255

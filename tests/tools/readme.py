@@ -1,4 +1,4 @@
-"""The generated tables of README, docs/ and the model card: a test compares them, ``make docs`` writes them."""
+"""The generated tables of README, docs/ and the model card. A test compares them and ``make docs`` writes them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from clearcut.errors import ClearcutError
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.service import build
 from clearcut.settings import PREFIX, Settings
-from tests.support import trust
+from tests.tools import robustness_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 CARD = ROOT / "models" / "README.md"
 QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
+OTHER_APIS_ONLY = {"no_foreground"}
+"""Reasons of errors that the main API never returns. It returns an empty 200 for an image without a subject."""
 
 
 def settings_table() -> str:
@@ -37,8 +39,8 @@ def errors_table() -> str:
         if "reason" in vars(each) or "code" in vars(each):
             seen.setdefault((each.status, each.code, each.message), []).append(each.reason)
     for (status, code, message), reasons in sorted(seen.items()):
-        if status != 499:  # logged, never sent
-            listed = ", ".join(f"`{reason}`" for reason in sorted(reasons))
+        if status != 499:  # only logged, never sent
+            listed = ", ".join(f"`{reason}`" for reason in sorted(reasons) if reason not in OTHER_APIS_ONLY)
             rows.append(f"| {status} | `{code}` | {message} | {listed} |")
     return "\n".join(rows)
 
@@ -57,7 +59,7 @@ def _classes(of: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
 
 
 def quality_table() -> str:
-    """Means of groups of every model measured by ``make quality``, with the bar and the goal."""
+    """Return the scores of every model measured by ``make quality``, with the minimum and the goal."""
     found = json.loads(QUALITY.read_text())
     models = {_title(name, each): each for name, each in found["models"].items()}
     measures = {"IoU": "iou", "S-measure": "s", "MAE": "mae", "boundary F": "bf"}
@@ -103,7 +105,7 @@ def quality_table() -> str:
 
 
 def quality_summary() -> str:
-    """The rows of ``quality_table`` for the README, without bar and goal."""
+    """Return the rows of ``quality_table`` for the README, without minimum and goal."""
     found = json.loads(QUALITY.read_text())
     models = {_title(name, each): each for name, each in found["models"].items()}
     rows = {
@@ -120,7 +122,7 @@ def quality_summary() -> str:
 
 
 def groups_table() -> str:
-    """IoU / S / MAE / boundary F by group of every model measured by ``make quality``."""
+    """Return IoU, S-measure, MAE and boundary F by group of every model measured by ``make quality``."""
     found = json.loads(QUALITY.read_text())
     models = {_title(name, each): each for name, each in found["models"].items()}
     rows = [f"| IoU, S, MAE, boundary F | {' | '.join(models)} |", f"|---|{'---|' * len(models)}"]
@@ -134,14 +136,14 @@ def groups_table() -> str:
 
 
 def variants_table() -> str:
-    """The default model's files: precision, size, views, parity."""
+    """Return the default model's files with precision, size, views and difference from fp32."""
     entry = read_manifest(models_folder() / MANIFEST)["clearcut-m"]
     rows = ["| File | for | MB | views | IoU | largest difference | measured on |", "|---|---|---|---|---|---|---|"]
     meant = {"fp32": "any CPU", "int8": "CPUs with VNNI", "fp16": "GPUs"}
     for each in (entry, *entry.variants.values()):
         size = (models_folder() / each.file).stat().st_size / 1e6
         near = each.parity
-        parity = f"{near.iou:.4f} | {near.mae:.4f} | {near.pictures}" if near else "| |"
+        parity = f"{near.iou:.4f} | {near.mae:.4f} | {near.measured_on}" if near else "| |"
         rows.append(f"| `{each.file}` | {meant[each.precision]} | {size:.1f} | {each.views} | {parity} |")
     return "\n".join(rows)
 
@@ -160,7 +162,7 @@ PARTS: tuple[tuple[str, Callable[[], str], Path], ...] = (
     ("settings", settings_table, DOCS / "configuration.md"),
     ("metrics", metrics_table, DOCS / "metrics.md"),
     ("quality", quality_table, DOCS / "quality.md"),
-    *((name, make, DOCS / "robustness.md") for name, make in trust.PARTS.items()),
+    *((name, make, DOCS / "robustness.md") for name, make in robustness_tables.PARTS.items()),
     ("groups", groups_table, CARD),
     ("variants", variants_table, CARD),
 )
@@ -169,10 +171,10 @@ PAGES = (README, *sorted(DOCS.glob("*.md")))
 
 
 def generated(path: Path) -> str:
-    """The text of ``path`` with all its generated parts replaced by new ones.
+    """Return the text of ``path`` with all generated parts up to date.
 
     Raises:
-        ValueError: a part has no markers in the file.
+        ValueError: A part has no markers in the file.
     """
     text = path.read_text()
     for name, make, place in PARTS:
@@ -188,7 +190,7 @@ def generated(path: Path) -> str:
 
 
 def files() -> list[Path]:
-    """Every file with a generated part, in the order of ``PARTS``."""
+    """Return every file with a generated part, in the order of ``PARTS``."""
     return list(dict.fromkeys(path for _, _, path in PARTS))
 
 

@@ -1,4 +1,4 @@
-"""A teacher's ONNX graph in torch answers what ONNX Runtime answers; skipped where torch is not installed."""
+"""A teacher's ONNX graph in torch equals ONNX Runtime. Needs torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def saved(nodes: list[onnx.NodeProto], arrays: dict[str, np.ndarray], path: Path
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Every operation of U-2-Net: down, a dilated convolution, up again beside what was there, and out."""
+    """Return a graph with every operation of U-2-Net: pooling, dilated convolution, upsampling, concatenation."""
     rng = np.random.default_rng(1)
     arrays = {
         "w1": rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32),
@@ -57,11 +57,11 @@ def small(tmp_path: Path) -> Path:
     return saved(nodes, arrays, tmp_path / "small.onnx")
 
 
-def test_it_answers_what_onnx_runtime_answers(small: Path) -> None:
+def test_torch_graph_equals_onnx_runtime(small: Path) -> None:
     image = np.random.default_rng(2).normal(size=(2, 3, 32, 32)).astype(np.float32)
-    (wanted,) = onnxruntime.InferenceSession(str(small)).run(None, {"image": image})
+    (expected,) = onnxruntime.InferenceSession(str(small)).run(None, {"image": image})
     with torch.no_grad():
-        np.testing.assert_allclose(OnnxNetwork(small)(torch.from_numpy(image)).numpy(), wanted, atol=1e-5)
+        np.testing.assert_allclose(OnnxNetwork(small)(torch.from_numpy(image)).numpy(), expected, atol=1e-5)
 
 
 OTHERS = {
@@ -74,18 +74,18 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_it_does_not_know_it_refuses(tmp_path: Path, kind: str) -> None:
+def test_unknown_operator_is_refused(tmp_path: Path, kind: str) -> None:
     arrays = {"scale": np.array([1, 1, 2, 2], np.float32), "w": np.ones((1, 3, 1, 1), np.float32)}
     with pytest.raises(ValueError, match=kind):
         OnnxNetwork(saved([OTHERS[kind]], arrays, tmp_path / "other.onnx"))
 
 
-def test_the_teacher_sees_small_pictures_enlarged_and_large_ones_as_they_are(small: Path) -> None:
+def test_teacher_input_enlarges_small_images_only(small: Path) -> None:
     teacher, network = Teacher(small, torch.device("cpu")), OnnxNetwork(small)
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         enlarged = torch.nn.functional.interpolate(image, size=(288, 288), mode="bilinear")
-        wanted = torch.nn.functional.interpolate(network(enlarged), size=(64, 64), mode="bilinear")
-        torch.testing.assert_close(teacher(image), wanted, atol=2e-2, rtol=0)  # bfloat16 inside
+        expected = torch.nn.functional.interpolate(network(enlarged), size=(64, 64), mode="bilinear")
+        torch.testing.assert_close(teacher(image), expected, atol=2e-2, rtol=0)  # computed in bfloat16
         large = torch.randn(1, 3, 320, 320)
         torch.testing.assert_close(teacher(large), network(large), atol=2e-2, rtol=0)

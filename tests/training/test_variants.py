@@ -1,4 +1,4 @@
-"""Variants of a network: both views in one file, fewer bits, and what the manifest says of them."""
+"""Variants of a network: two views in one file, int8, fp16, and their manifest entries."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
 
 
 def network(loud: float = 1.0) -> ModelProto:
-    """Conv, Relu, Conv, Relu, Conv, Sigmoid: red against the rest, and leaning to the left.
+    """Return Conv, Relu, Conv, Relu, Conv, Sigmoid: red against the other channels, asymmetric to the left.
 
     Args:
-        loud: how far one channel's values are beyond the others', which makes one range for all of them coarse.
+        loud: Factor of one channel's values over the others, which makes one range for all of them coarse.
     """
     rng = np.random.default_rng(3)
     lean = np.zeros((8, 3, 3, 3), np.float32)
@@ -91,39 +91,39 @@ def network(loud: float = 1.0) -> ModelProto:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     rng = np.random.default_rng(5)
-    made = []
+    created = []
     for _ in range(6):
         coarse = rng.normal(0, 1.5, (3, 4, 4)).astype(np.float32).transpose(1, 2, 0)
         smooth = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-        made.append(np.ascontiguousarray(smooth.transpose(2, 0, 1)[None]))
-    return made
+        created.append(np.ascontiguousarray(smooth.transpose(2, 0, 1)[None]))
+    return created
 
 
 def logit(values: np.ndarray) -> np.ndarray:
     return np.log(values / (1 - values))
 
 
-def test_both_views_are_the_mean_of_the_logits(pictures) -> None:
+def test_two_views_average_the_logits(images) -> None:
     plain, both = network().SerializeToString(), mirrored(network()).SerializeToString()
-    ours = run_all(both, pictures)
-    straight = run_all(plain, pictures)
-    turned = run_all(plain, [np.ascontiguousarray(each[..., ::-1]) for each in pictures])
+    ours = run_all(both, images)
+    straight = run_all(plain, images)
+    turned = run_all(plain, [np.ascontiguousarray(each[..., ::-1]) for each in images])
     for got, one, two in zip(ours, straight, turned, strict=True):
         expected = (logit(one) + logit(two[:, ::-1])) / 2
         np.testing.assert_allclose(got, 1 / (1 + np.exp(-expected)), atol=1e-5)
     assert max(np.abs(a - b).max() for a, b in zip(ours, straight, strict=True)) > 0.05, "the views are the same"
 
 
-def test_both_views_in_a_batch_are_those_of_singles(pictures) -> None:
+def test_two_views_in_batch_equal_single_images(images) -> None:
     data = mirrored(network()).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    together = session.run(None, {"image": np.concatenate(pictures)})[0]
-    np.testing.assert_allclose(together[:, 0], np.stack(run_all(data, pictures)), atol=1e-6)
+    together = session.run(None, {"image": np.concatenate(images)})[0]
+    np.testing.assert_allclose(together[:, 0], np.stack(run_all(data, images)), atol=1e-6)
 
 
-def test_a_graph_without_a_sigmoid_or_of_fixed_batch_is_refused() -> None:
+def test_unsupported_graphs_are_refused() -> None:
     graph = network()
     graph.graph.node[-1].op_type = "Tanh"
     with pytest.raises(ValueError, match="Sigmoid"):
@@ -134,16 +134,16 @@ def test_a_graph_without_a_sigmoid_or_of_fixed_batch_is_refused() -> None:
         mirrored(graph)
 
 
-def test_sixteen_bits_inside_and_floats_outside(pictures) -> None:
-    made = half(network())
-    assert {each.data_type for each in made.graph.initializer} == {TensorProto.FLOAT16}
-    assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    assert made.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    near = compare(made.SerializeToString(), pictures, run_all(network().SerializeToString(), pictures))
+def test_fp16_graph_has_float32_inputs_and_outputs(images) -> None:
+    created = half(network())
+    assert {each.data_type for each in created.graph.initializer} == {TensorProto.FLOAT16}
+    assert created.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert created.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    near = compare(created.SerializeToString(), images, run_all(network().SerializeToString(), images))
     assert 0 < near.mae < 0.002
 
 
-def test_compact_file_computes_as_before_and_expands_again(pictures) -> None:
+def test_compact_file_round_trip(images) -> None:
     rounded = network()
     for each in rounded.graph.initializer:
         values = numpy_helper.to_array(each)
@@ -151,39 +151,39 @@ def test_compact_file_computes_as_before_and_expands_again(pictures) -> None:
             each.CopyFrom(numpy_helper.from_array(values.astype(np.float16).astype(np.float32), each.name))
     small = compact(rounded)
     assert len(small.SerializeToString()) < 0.7 * len(rounded.SerializeToString())
-    reference = run_all(rounded.SerializeToString(), pictures)
-    assert compare(small.SerializeToString(), pictures, reference).mae < 1e-6
+    reference = run_all(rounded.SerializeToString(), images)
+    assert compare(small.SerializeToString(), images, reference).mae < 1e-6
     again = {each.name: numpy_helper.to_array(each) for each in expanded(small).graph.initializer}
     for each in rounded.graph.initializer:
         np.testing.assert_array_equal(again[each.name], numpy_helper.to_array(each))
 
 
-def test_eight_bits_but_for_what_is_behind_the_last_relu(pictures) -> None:
-    quantiser = Quantiser(network(), pictures)
+def test_int8_excludes_layers_after_last_relu(images) -> None:
+    quantiser = Quantiser(network(), images)
     data = quantiser.quantised()
-    made = onnx.load_from_string(data)
-    eaters = {node.input[1] for node in made.graph.node if node.op_type == "Conv"}
-    kinds = {each.name: each.data_type for each in made.graph.initializer}
+    created = onnx.load_from_string(data)
+    eaters = {node.input[1] for node in created.graph.node if node.op_type == "Conv"}
+    kinds = {each.name: each.data_type for each in created.graph.initializer}
     assert kinds["w3"] == TensorProto.FLOAT
     assert "w3" in eaters
     assert not {"w1", "w2"} & eaters
-    assert not any(node.op_type == "Relu" for node in made.graph.node), "a range before a Relu wastes its steps"
-    near = compare(data, pictures, run_all(network().SerializeToString(), pictures))
+    assert not any(node.op_type == "Relu" for node in created.graph.node), "a range before a Relu wastes its steps"
+    near = compare(data, images, run_all(network().SerializeToString(), images))
     assert 0 < near.mae < 0.02
     assert near.iou > 0.95
 
 
-def test_the_convolution_that_harms_is_found_and_left_in_floats(pictures) -> None:
+def test_harmful_convolution_stays_in_float(images) -> None:
     loud = network(loud=500.0)
-    quantiser = Quantiser(loud, pictures)
-    reference = run_all(loud.SerializeToString(), pictures)
-    found = quantiser.harmful(pictures, limit=0.02)
+    quantiser = Quantiser(loud, images)
+    reference = run_all(loud.SerializeToString(), images)
+    found = quantiser.harmful(images, limit=0.02)
     assert found == ["conv2"]
-    assert compare(quantiser.quantised(floats=found), pictures, reference).mae < 0.02
-    assert compare(quantiser.quantised(), pictures, reference).mae > 0.05
+    assert compare(quantiser.quantised(floats=found), images, reference).mae < 0.02
+    assert compare(quantiser.quantised(), images, reference).mae > 0.05
 
 
-def test_pictures_come_from_one_side_of_the_split(tmp_path: Path) -> None:
+def test_images_come_from_one_side_of_split(tmp_path: Path) -> None:
     for number in range(120):
         cv2.imwrite(str(tmp_path / f"p{number}.jpg"), np.full((8, 8, 3), number, np.uint8))
     assert [each.shape for each in pictures_of(tmp_path, 3, held_out=True, size=16)] == [(1, 3, 16, 16)] * 3
@@ -191,15 +191,15 @@ def test_pictures_come_from_one_side_of_the_split(tmp_path: Path) -> None:
         pictures_of(tmp_path, 100, held_out=True, size=16)
 
 
-def test_the_manifest_is_written_anew_and_the_rest_of_it_stays(tmp_path: Path, pictures) -> None:
-    """Twice, with two networks: nothing of the first is left."""
+def test_manifest_variants_are_replaced(tmp_path: Path, images) -> None:
+    """Written twice, for two networks: the second leaves nothing of the first."""
     manifest = tmp_path / "manifest.toml"
     manifest.write_text(ENTRY.format(sha256="0" * 64))
     for loud in (1.0, 1.5):
         plain, variant = network(loud).SerializeToString(), half(network(loud)).SerializeToString()
         (tmp_path / "tiny.onnx").write_bytes(plain)
         (tmp_path / "tiny.fp16.onnx").write_bytes(variant)
-        near = compare(variant, pictures, run_all(plain, pictures))
+        near = compare(variant, images, run_all(plain, images))
         text = manifest.read_text()
         head = text.split("[models.other]")[0]
         (tmp_path / "head.toml").write_text(head)

@@ -1,4 +1,4 @@
-"""The CPU count comes from affinity and cgroup quota."""
+"""The CPU count from affinity and control group quota."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ V1_LINES = "12:memory:/docker/ab\n4:cpu,cpuacct:/docker/ab\n1:name=systemd:/dock
         ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "250000 100000\n"}, 2),
         ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
         ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "6400000 100000\n"}, 8),
-        (  # the tightest of the group and its ancestors counts
+        (  # the smallest quota of the group and its parents
             {
                 "proc/self/cgroup": "0::/pod/one\n",
                 "sys/fs/cgroup/pod/one/cpu.max": "max 100000\n",
@@ -43,7 +43,7 @@ V1_LINES = "12:memory:/docker/ab\n4:cpu,cpuacct:/docker/ab\n1:name=systemd:/dock
             },
             4,
         ),
-        (  # inside a container, v1 names the host's path and mounts the group as the root
+        (  # in a container, v1 has the path of the host and mounts the group as the root
             {
                 "proc/self/cgroup": V1_LINES,
                 "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000\n",

@@ -4,7 +4,7 @@ from clearcut.errors import Draining, Failed, Starting
 from clearcut.lifecycle import Lifecycle, State
 
 
-def test_walks_the_whole_way_and_tells_of_each_step():
+def test_reports_each_transition():
     seen = []
     life = Lifecycle(seen.append)
     assert life.to(State.READY)
@@ -13,7 +13,7 @@ def test_walks_the_whole_way_and_tells_of_each_step():
     assert seen == [State.READY, State.DRAINING, State.STOPPED]
 
 
-def test_ignores_steps_that_the_rules_do_not_know():
+def test_ignores_transitions_that_are_not_permitted():
     life = Lifecycle()
     life.to(State.READY)
     life.to(State.DRAINING)
@@ -21,14 +21,14 @@ def test_ignores_steps_that_the_rules_do_not_know():
     assert life.state is State.DRAINING
 
 
-def test_starting_refuses_with_retry_after():
+def test_starting_rejects_with_retry_after():
     with pytest.raises(Starting) as caught:
         Lifecycle().admit()
     assert caught.value.status == 503
     assert caught.value.retry_after >= 1
 
 
-def test_draining_takes_work_until_its_delay_is_over():
+def test_draining_accepts_requests_during_the_delay():
     life = Lifecycle()
     life.to(State.READY)
     life.to(State.DRAINING)

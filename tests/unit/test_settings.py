@@ -1,11 +1,12 @@
 import pytest
 
 from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 
 
 def test_defaults_are_safe():
-    loaded = settings.load({})
+    loaded = load_settings({})
     assert loaded.host == "127.0.0.1"
     assert not loaded.allow_anonymous
     assert loaded.max_bytes == 20 * 1024 * 1024
@@ -13,15 +14,15 @@ def test_defaults_are_safe():
     assert loaded.max_side == 16_384
 
 
-def test_reads_only_its_own_variables_and_treats_empty_as_absent():
-    loaded = settings.load({"CLEARCUT_PORT": "9000", "CLEARCUT_MODEL": "", "PORT": "1"})
+def test_ignores_other_and_empty_variables():
+    loaded = load_settings({"CLEARCUT_PORT": "9000", "CLEARCUT_MODEL": "", "PORT": "1"})
     assert loaded.port == 9000
     assert loaded.model == settings.Settings().model
 
 
-def test_all_faults_are_reported_together_and_name_their_variable():
+def test_all_errors_are_reported_with_their_variable():
     with pytest.raises(StartupError) as caught:
-        settings.load({"CLEARCUT_SLOTS": "many", "CLEARCUT_PORT": "99999", "CLEARCUT_PRT": "1"})
+        load_settings({"CLEARCUT_SLOTS": "many", "CLEARCUT_PORT": "99999", "CLEARCUT_PRT": "1"})
     text = str(caught.value)
     assert "CLEARCUT_SLOTS" in text
     assert "CLEARCUT_PORT" in text
@@ -29,11 +30,11 @@ def test_all_faults_are_reported_together_and_name_their_variable():
 
 
 @pytest.mark.parametrize("value", ["0", "1,,2", "a", "1,0", "-1"])
-def test_bucket_lists_are_checked(value):
+def test_invalid_bucket_list(value):
     with pytest.raises(StartupError, match="CLEARCUT_BUCKETS"):
-        settings.load({"CLEARCUT_BUCKETS": value})
+        load_settings({"CLEARCUT_BUCKETS": value})
 
 
 def test_bucket_list():
-    assert settings.load({"CLEARCUT_BUCKETS": "1,2,16"}).bucket_sizes == (1, 2, 16)
-    assert settings.load({}).bucket_sizes == ()
+    assert load_settings({"CLEARCUT_BUCKETS": "1,2,16"}).bucket_sizes == (1, 2, 16)
+    assert load_settings({}).bucket_sizes == ()

@@ -9,25 +9,25 @@ from clearcut.thread_pool import Priority, ThreadPool
 
 @pytest.fixture
 def held():
-    """A pool of one thread that is busy until the event is set."""
+    """A pool with one thread that is busy until the event is set."""
     pool, gate, entered = ThreadPool(1), threading.Event(), threading.Event()
 
     def occupy():
         entered.set()
         gate.wait(10)
 
-    pool.put(Priority.BEGIN, occupy)
+    pool.put(Priority.PREPROCESS, occupy)
     assert entered.wait(10)
     yield pool, gate
     gate.set()
     pool.shutdown()
 
 
-def test_work_nearest_to_its_answer_goes_first_and_in_order_of_arrival(held):
+def test_tasks_run_by_priority_then_arrival(held):
     pool, gate = held
     done = []
-    ranks = [Priority.BEGIN, Priority.FINISH, Priority.LOOK, Priority.BEGIN, Priority.FINISH]
-    futures = [pool.put(rank, lambda n=n: done.append(n)) for n, rank in enumerate(ranks)]
+    priorities = [Priority.PREPROCESS, Priority.POSTPROCESS, Priority.PROBE, Priority.PREPROCESS, Priority.POSTPROCESS]
+    futures = [pool.put(priority, lambda n=n: done.append(n)) for n, priority in enumerate(priorities)]
     assert pool.depth == 5
     gate.set()
     for future in futures:
@@ -35,45 +35,47 @@ def test_work_nearest_to_its_answer_goes_first_and_in_order_of_arrival(held):
     assert done == [1, 4, 2, 0, 3]
 
 
-def test_cancelled_work_never_runs(held):
+def test_cancelled_task_never_runs(held):
     pool, gate = held
     ran = []
-    first = pool.put(Priority.BEGIN, lambda: ran.append("first"))
-    second = pool.put(Priority.BEGIN, lambda: ran.append("second"))
+    first = pool.put(Priority.PREPROCESS, lambda: ran.append("first"))
+    second = pool.put(Priority.PREPROCESS, lambda: ran.append("second"))
     assert first.cancel()
     gate.set()
     second.result(10)
     assert ran == ["second"]
 
 
-def test_an_exception_reaches_its_own_future_and_the_thread_lives_on(held):
+def test_exception_reaches_its_future_only(held):
     pool, gate = held
     gate.set()
     with pytest.raises(ZeroDivisionError):
-        pool.put(Priority.FINISH, lambda: 1 // 0).result(10)
-    assert pool.put(Priority.FINISH, lambda: 42).result(10) == 42
+        pool.put(Priority.POSTPROCESS, lambda: 1 // 0).result(10)
+    assert pool.put(Priority.POSTPROCESS, lambda: 42).result(10) == 42
 
 
-def test_close_cancels_what_waits_and_what_comes(held):
+def test_shutdown_cancels_waiting_and_new_tasks(held):
     pool, gate = held
-    waiting = pool.put(Priority.BEGIN, lambda: None)
+    waiting = pool.put(Priority.PREPROCESS, lambda: None)
     pool.shutdown()
     assert waiting.cancelled()
-    assert pool.put(Priority.BEGIN, lambda: None).cancelled()
+    assert pool.put(Priority.PREPROCESS, lambda: None).cancelled()
     gate.set()
 
 
-def test_it_is_an_executor_like_any_other(held):
+def test_submit_runs_a_function(held):
     pool, gate = held
     gate.set()
     assert pool.submit(divmod, 7, 2).result(10) == (3, 1)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
-def test_threads_can_stand_back_for_others_and_only_they_do():
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have their own niceness only on Linux")
+def test_niceness_applies_to_the_pool_only():
     pool, other = ThreadPool(1, nice=19), ThreadPool(1)
-    own = [each.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for each in (pool, other)]
+    futures = [
+        each.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for each in (pool, other)
+    ]
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert [future.result(10) for future in own] == [19, before]
+    assert [future.result(10) for future in futures] == [19, before]
     pool.shutdown()
     other.shutdown()

@@ -1,1 +1,1 @@
-"""Who may enter and how much: slots, pixel budget, keys and quotas."""
+"""Accounts: API keys, credits, prices, rate limits, and responses stored for an Idempotency-Key."""

@@ -1,6 +1,7 @@
-"""API keys: ``clc_<id>_<secret>``. The id names the account and is no secret; of the whole only SHA-256 is kept.
+"""API keys of the form ``clc_<id>_<secret>``.
 
-A secret of 256 random bits needs no slow hash: there is nothing to guess.
+The id identifies the account and is not secret. Only the SHA-256 digest of a key is stored. The secret has 256 random
+bits, so a slow password hash is not necessary.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ QuotaPlan = Literal["unlimited", "monthly", "prepaid"]
 
 _KEY = re.compile(r"clc_([a-z0-9]{12})_[A-Za-z0-9_-]{43}")
 _KEY_ID = re.compile(r"[a-z0-9]{12}")
-_ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look like another
+_ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Per key; 0 is no limit, None is the service's own."""
+    """The limits of one key. 0 is no limit; None is the limit in the service's settings."""
 
     requests_per_minute: int | None = None
     concurrent: int | None = None
@@ -33,35 +34,40 @@ class Account:
     id: str
     name: str
     digest: bytes
-    """SHA-256 of the key, 32 bytes."""
+    """SHA-256 digest of the key, 32 bytes."""
     revoked: bool
     plan: QuotaPlan
     credits: int
-    """Of the month, or in all; means nothing when unlimited."""
+    """Credits of each month (``monthly``) or in total (``prepaid``). Not used by ``unlimited``."""
     quotas: Quotas = Quotas()
 
 
 def new_key() -> tuple[str, str]:
-    """(id, key)."""
+    """Generate a key. Returns its id and the whole key."""
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
     return key_id, f"clc_{key_id}_{secrets.token_urlsafe(32)}"
 
 
 def hash_key(key: str) -> bytes:
+    """Return the SHA-256 digest of a key, 32 bytes."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def parse_key_id(key: str) -> str | None:
-    """The id in a key; None when it is none of ours."""
+    """Return the id in a key, or None if the text is not a key."""
     match = _KEY.fullmatch(key)
     return match[1] if match else None
 
 
 def is_key_id(text: str) -> bool:
+    """Return whether the text has the form of a key's id."""
     return _KEY_ID.fullmatch(text) is not None
 
 
 def verify_key(key: str, account: Account | None) -> bool:
-    """Whether the key is the account's; takes as long when there is no such account."""
+    """Return whether the key belongs to the account.
+
+    The comparison takes the same time if the account does not exist, so that timing does not reveal which ids exist.
+    """
     same = hmac.compare_digest(hash_key(key), account.digest if account is not None else bytes(32))
     return same and account is not None

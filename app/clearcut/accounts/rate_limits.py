@@ -1,4 +1,4 @@
-"""How fast a key may go: requests and megapixels a minute, counted in memory or, for several nodes, in Redis/Valkey."""
+"""Rate limits of a key for one minute, counted in memory or, for several nodes, in Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -17,41 +17,47 @@ from clearcut.errors import StartupError
 log = logging.getLogger("clearcut")
 
 WINDOW_S = 60
-_PATIENCE_S = 1.0  # with the store, which is asked before every request; without it the request goes on
+STORE_TIMEOUT_S = 1.0
+"""Timeout of the store, which is used before every request. After a timeout the request continues uncounted."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """Where a key stands with one of its quotas."""
+    """The state of one quota of a key."""
 
     policy: str
+    """Name of the quota."""
     quota: int
     remaining: int
     reset_s: int
-    """Seconds until there is more."""
+    """Seconds until more of the quota is available."""
     exceeded: bool = False
-    """This request was one too many."""
+    """Whether this request exceeds the quota."""
 
 
 class RateLimiter:
-    """A sliding window counter (the last minute's share of the window before is counted in): no burst of two quotas
-    at the turn of a minute, and two numbers a key to keep."""
+    """A sliding window counter, which weights the previous window by the part of it that is in the last minute.
+
+    A key cannot use two quotas around the change of a minute. Each key needs two numbers in the store.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``valkey://`` or ``valkeys://``; empty for the memory of this process.
+
+    Raises:
+        StartupError: the URL has another scheme, or the client of the store is not installed.
+    """
 
     def __init__(self, url: str) -> None:
-        """
-        Args:
-            url: ``redis://``, ``rediss://``, ``valkey://`` or ``valkeys://``; empty: this process's memory.
-
-        Raises:
-            StartupError: the address is none of these, or the client for it is not installed.
-        """
         self._limiter = SlidingWindowCounterRateLimiter(_storage(url))
 
-    async def take(self, key_id: str, policy: str, quota: int, cost: int = 1) -> RateLimitStatus:
-        """Count ``cost`` against the key's quota for this minute, or nothing at all if it does not fit any more.
+    async def count(self, key_id: str, policy: str, quota: int, cost: int = 1) -> RateLimitStatus:
+        """Count ``cost`` against the key's quota for this minute. If it exceeds the quota, nothing is counted.
 
-        A cost above the whole quota counts as the quota. A store that cannot be reached is logged and counts nothing:
-        the slots still bound the work of all.
+        If the store cannot be reached, the error is logged and the request continues uncounted. The request slots
+        still limit the load.
+
+        Args:
+            cost: a cost above the whole quota counts as the quota.
         """
         item = RateLimitItemPerMinute(quota)
         try:
@@ -70,14 +76,14 @@ def _storage(url: str) -> Storage:
     scheme, _, rest = url.partition("://")
     kind = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss"}.get(scheme)
     if kind is None:
-        raise StartupError("CLEARCUT_LIMITS_URL: not an address such as redis://127.0.0.1:6379")
+        raise StartupError("CLEARCUT_LIMITS_URL: expected a URL such as redis://127.0.0.1:6379")
     try:
         return RedisStorage(
             f"async+{kind}://{rest}",
             wrap_exceptions=True,
             implementation="redispy",
-            socket_timeout=_PATIENCE_S,
-            socket_connect_timeout=_PATIENCE_S,
+            socket_timeout=STORE_TIMEOUT_S,
+            socket_connect_timeout=STORE_TIMEOUT_S,
         )
     except ConfigurationError:
         raise StartupError("CLEARCUT_LIMITS_URL: install the 'redis' extra for Redis and Valkey") from None

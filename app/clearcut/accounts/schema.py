@@ -1,4 +1,4 @@
-"""The two tables of the accounts, and the engine for them: SQLite in a file, or PostgreSQL."""
+"""The two database tables of the accounts, and their SQLAlchemy engine: a SQLite file or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ keys = Table(
     Column("concurrent", Integer),
     Column("megapixels_per_minute", Integer),
 )  # fmt: skip
-"""``used`` is of ``period``: a month such as 2026-11 for monthly plans, empty for the others. Times: Unix seconds."""
+"""API keys. ``used`` counts the credits of ``period``: a month such as 2026-11 for monthly plans, otherwise empty.
+
+Times are Unix seconds.
+"""
 
 charges = Table(
     "charges", metadata,
@@ -64,25 +67,29 @@ charges = Table(
     UniqueConstraint("key_id", "idempotency_key"),
     Index("charges_of_key", "key_id", "state"),
 )  # fmt: skip
-"""``state``: reserved, then charged or released. A reservation past ``expires_at`` counts for nothing.
+"""Charges. ``state`` is reserved, then charged or released. A reservation past ``expires_at`` is not counted.
 
-``closed_at``: null while reserved, and while a charge may still be refunded because no byte of the response was sent.
-``content_digest``: SHA-256 of the files fetched for a request with an Idempotency-Key; null if none were fetched.
+``closed_at`` is null while reserved, and while a charge can be refunded because no byte of the response was sent.
+``content_digest`` is the SHA-256 digest of the files fetched for a request with an Idempotency-Key; null without files.
 """
 
 
 def open_engine(url: str, threads: int) -> Engine:
-    """An engine for as many threads, with the tables made if they are not there.
+    """Open the database and create or migrate its tables.
+
+    Args:
+        url: ``CLEARCUT_DATABASE_URL``.
+        threads: number of threads that use the engine at once.
 
     Raises:
-        StartupError: the address is none of ours, its driver is not installed, or the database cannot be reached.
+        StartupError: the URL is not supported, its driver is not installed, or the database cannot be used.
     """
     engine = _engine(url, threads)
     try:
         try:
             _migrate(engine)
         except DBAPIError:
-            _migrate(engine)  # another process did it at the same moment
+            _migrate(engine)  # another process migrated it at the same moment
     except DBAPIError as exc:
         engine.dispose()
         raise _unusable(exc) from None
@@ -90,7 +97,7 @@ def open_engine(url: str, threads: int) -> Engine:
 
 
 def _migrate(engine: Engine) -> None:
-    """Create the tables, and add the columns that an earlier version did not have."""
+    """Create missing tables, and add the columns that earlier versions did not have."""
     metadata.create_all(engine)
     present = {column["name"] for column in inspect(engine).get_columns(charges.name)}
     if "content_digest" not in present:
@@ -99,13 +106,16 @@ def _migrate(engine: Engine) -> None:
 
 
 def check_database(url: str) -> str:
-    """Look whether the database could be used, without a change to it; where it is, in words without a password.
+    """Check that the database can be used, without changing it.
+
+    Returns:
+        A description of the database without its password.
 
     Raises:
-        StartupError: as ``open_engine``; or its file, or the file's folder, cannot be written to.
+        StartupError: as ``open_engine``; or the database file or its folder is not writable.
     """
     if url.startswith("sqlite"):
-        return _try_file(_parsed(url).database)
+        return _check_file(_parsed(url).database)
     engine = _engine(url, 1)
     try:
         with engine.connect() as connection:
@@ -117,14 +127,14 @@ def check_database(url: str) -> str:
     return f"{engine.url.get_backend_name()} at {engine.url.host or 'a local socket'}, {engine.url.database}"
 
 
-def _try_file(path: str | None) -> str:
+def _check_file(path: str | None) -> str:
     if not path or path == ":memory:":
-        return "memory: they are gone when the process ends"
-    needed = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
-    # The log and the lock that SQLite writes beside the file need the folder.
-    if not (os.access(needed, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK)):
-        raise StartupError(f"CLEARCUT_DATABASE_URL: {path}, or its folder, cannot be written to")
-    return f"{path}" + ("" if os.path.exists(path) else ", made at the first start")
+        return "memory (lost when the process ends)"
+    target = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
+    # SQLite writes its log and its lock in the same folder.
+    if not (os.access(target, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK)):
+        raise StartupError(f"CLEARCUT_DATABASE_URL: {path} or its folder cannot be written to")
+    return f"{path}" + ("" if os.path.exists(path) else " (created at the first start)")
 
 
 def _unusable(exc: DBAPIError) -> StartupError:
@@ -135,7 +145,7 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except (ArgumentError, ValueError):
-        raise StartupError("CLEARCUT_DATABASE_URL: not an address such as sqlite:///clearcut.db") from None
+        raise StartupError("CLEARCUT_DATABASE_URL: expected a URL such as sqlite:///clearcut.db") from None
 
 
 def _engine(url: str, threads: int) -> Engine:
@@ -143,7 +153,7 @@ def _engine(url: str, threads: int) -> Engine:
     try:
         backend = parsed.get_backend_name()
         if backend == "sqlite":
-            _private(parsed.database)
+            _create_private_file(parsed.database)
             engine = create_engine(parsed, pool_size=threads)
             _prepare_sqlite(engine)
         elif backend == "postgresql":
@@ -156,32 +166,32 @@ def _engine(url: str, threads: int) -> Engine:
         else:
             raise StartupError("CLEARCUT_DATABASE_URL: only sqlite and postgresql are supported")
     except (ArgumentError, NoSuchModuleError):
-        raise StartupError("CLEARCUT_DATABASE_URL: not an address such as sqlite:///clearcut.db") from None
+        raise StartupError("CLEARCUT_DATABASE_URL: expected a URL such as sqlite:///clearcut.db") from None
     except ModuleNotFoundError:
         raise StartupError("CLEARCUT_DATABASE_URL: install the 'postgres' extra for PostgreSQL") from None
     return engine
 
 
 def threads_for(url: str) -> int:
-    """SQLite has one writer at a time: further threads would only wait in its busy loop."""
+    """Return the number of database threads. SQLite has one writer at a time, so more threads would only wait."""
     return 1 if url.startswith("sqlite") else 4
 
 
-def _private(path: str | None) -> None:
-    """Make the file, if it is not there, for its owner only: it holds names, credits and digests of keys."""
+def _create_private_file(path: str | None) -> None:
+    """Create the file if it does not exist, readable only by its owner: it holds names, credits and digests of keys."""
     if path and path != ":memory:":
-        with suppress(OSError):  # a folder that is not there is reported by the database itself
+        with suppress(OSError):  # the database reports a missing folder
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        # FULL: a charge is on the disk before its response is sent, and survives a power cut.
+        connection.isolation_level = None  # the driver does not begin transactions; the handler below does
+        # With FULL, a charge is on the disk before its response is sent, and survives a power failure.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that turns writer half-way could only fail
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a transaction that reads first and writes later could fail

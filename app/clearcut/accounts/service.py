@@ -1,4 +1,4 @@
-"""The door: who asks, may they, how much is left. The ledger's blocking calls run on threads of its own."""
+"""Authentication, credits and quotas of requests. The blocking calls of the ledger run on their own threads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from clearcut.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
 from clearcut.settings import Settings
 
+from . import pricing
 from .keys import Account, parse_key_id, verify_key
 from .ledger import Ledger
 from .quotas import QuotaCounter
@@ -25,39 +26,44 @@ from .types import Charge, Idempotency, Usage
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
 
-_LEASE_MARGIN_S = 10  # for handing the answer over, after the deadline
-_REMEMBERED_KEYS = 10_000
-_PATIENCE_S = 10  # with the database, its line of waiting requests included
+_LEASE_MARGIN_S = 10
+"""Seconds that a reservation outlives the deadline of its request, for sending the response."""
+_MAX_CACHED_KEYS = 10_000
+_DATABASE_TIMEOUT_S = 10
+"""Seconds, including the time that a call waits for a thread."""
+_STOP_TIMEOUT_S = 5
 
 
 class AccountService:
-    """Keys, credits and rates; without a database everybody enters and nothing is counted."""
+    """API keys, credits and quotas. Without a database every caller is admitted and nothing is counted.
+
+    Args:
+        observe: called with ``charged``, ``released`` or ``repeated`` for each request that costs credits.
+    """
 
     def __init__(self, settings: Settings, observe: Callable[[str], None]) -> None:
-        """
-        Args:
-            observe: told ``charged``, ``released`` or ``repeated`` for each request that costs.
-        """
         self.enabled = bool(settings.database_url)
         self._settings = settings
         self._observe = observe
         self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
         self.quotas = QuotaCounter(settings)
-        self._known: dict[str, tuple[float, Account | None]] = {}
-        self._present: Counter[str] = Counter()
+        self._cached_accounts: dict[str, tuple[float, Account | None]] = {}
+        """By key id: the time when the entry expires, and the account."""
+        self._concurrent_requests: Counter[str] = Counter()
+        """By account: requests of this process."""
         self._unsettled = 0
         self._leases: dict[str, asyncio.Task[None]] = {}
-        """By charge: what keeps its reservation alive."""
-        self._tidying: asyncio.Task[None] | None = None
+        """By charge: the task that extends its reservation."""
+        self._cleanup: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
 
     async def start(self) -> None:
-        """Reach the database.
+        """Open the database and the store of the rate limits.
 
         Raises:
-            StartupError: it, or the store of the rate limits, cannot be used as configured.
+            StartupError: one of them cannot be used as configured.
         """
         if not self.enabled:
             return
@@ -67,16 +73,16 @@ class AccountService:
             self._pool, lambda: open_engine(url, threads_for(url))
         )
         self._ledger = Ledger(engine, self._settings.deadline_s + _LEASE_MARGIN_S)
-        self._tidying = asyncio.create_task(self._tidy(self._ledger))
+        self._cleanup = asyncio.create_task(self._delete_expired(self._ledger))
 
     async def stop(self) -> None:
-        """Wait a little for what is still to be settled, then close the database."""
+        """Wait up to 5 s for unsettled charges, then close the database."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._settled.wait()
         except TimeoutError:
-            log.warning("stopped with unsettled credits", extra={"fields": {"count": self._unsettled}})
-        for task in (*self._leases.values(), *([self._tidying] if self._tidying else [])):
+            log.warning("stopped with unsettled charges", extra={"fields": {"count": self._unsettled}})
+        for task in (*self._leases.values(), *([self._cleanup] if self._cleanup else [])):
             task.cancel()
         if self._ledger is not None:
             await self._call(self._ledger.close)
@@ -84,14 +90,14 @@ class AccountService:
         self._pool.shutdown(wait=False)
 
     async def identify(self, key: str | None) -> Account | None:
-        """The account of a key; None for a caller without one where that is allowed.
+        """Return the account of a key; None for a caller without a key if anonymous callers are allowed.
 
-        A key that was found is taken for good for ``key_cache_s`` seconds: so long may a revocation take.
+        Accounts are cached for ``key_cache_s`` seconds. Revocations take effect within this time.
 
         Raises:
-            AuthenticationError: no key, or none of ours.
-            PermissionDenied: it is revoked.
-            Unavailable: the database cannot be asked.
+            AuthenticationError: the key is missing or invalid.
+            PermissionDenied: the key is revoked.
+            Unavailable: the database cannot be reached.
         """
         if not self.enabled:
             return None
@@ -106,47 +112,52 @@ class AccountService:
         return account
 
     @contextmanager
-    def entered(self, account: Account | None) -> Iterator[None]:
-        """Count a request of the account from its first byte on, in this process.
+    def count_concurrent(self, account: Account | None) -> Iterator[None]:
+        """Count a request of the account in this process, from its first byte on.
 
         Raises:
-            RateLimited: it has as many here already as it may have everywhere.
+            RateLimited: the account has its maximum number of concurrent requests in this process alone.
         """
         if account is None:
             yield
             return
-        most = self._concurrent(account)
-        if most and self._present[account.id] >= most:
-            raise RateLimited(f"The key has {self._present[account.id]} of {most} concurrent requests", retry_after=1)
-        self._present[account.id] += 1
+        limit, requests = self._concurrent_limit(account), self._concurrent_requests
+        if limit and requests[account.id] >= limit:
+            raise RateLimited(f"The key has {requests[account.id]} of {limit} concurrent requests", retry_after=1)
+        requests[account.id] += 1
         try:
             yield
         finally:
-            self._present[account.id] -= 1
-            if not self._present[account.id]:
-                del self._present[account.id]
+            requests[account.id] -= 1
+            if not requests[account.id]:
+                del requests[account.id]
 
     async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
-        """Whether the account has a credit left, or has used this Idempotency-Key before. Reserves nothing."""
+        """Return whether the account can pay for a request, or has used this Idempotency-Key before.
+
+        Reserves no credits.
+        """
         if account is None or account.plan == "unlimited":
             return True
-        ledger = self._open_ledger()
-        return await self._call(lambda: ledger.can_request(account.id, 1, idempotency_key))
+        ledger, cost = self._open_ledger(), pricing.request_price(account)
+        return await self._call(lambda: ledger.can_request(account.id, cost, idempotency_key))
 
-    async def open(self, account: Account, idempotency: Idempotency | None, cost: int = 1) -> Charge:
-        """Reserve credits; to be closed in any case. Raises as ``Ledger.open`` does."""
-        ledger = self._open_ledger()
-        charge = await self._call(lambda: ledger.open(account.id, cost, self._concurrent(account), idempotency))
+    async def reserve(self, account: Account, idempotency: Idempotency | None) -> Charge:
+        """Reserve the price of a request. Always ``close`` the charge. Raises as ``Ledger.reserve``."""
+        ledger, cost = self._open_ledger(), pricing.request_price(account)
+        charge = await self._call(
+            lambda: ledger.reserve(account.id, cost, self._concurrent_limit(account), idempotency)
+        )
         if charge.repeats:
             self._observe("repeated")
         else:
             self._unsettled += 1
             self._settled.clear()
-            self._leases[charge.id] = asyncio.create_task(self._keep_alive(charge))
+            self._leases[charge.id] = asyncio.create_task(self._extend_lease(charge))
         return charge
 
-    async def _keep_alive(self, charge: Charge) -> None:
-        """Extend the reservation for as long as the request lives: a slow reader must not outlast it."""
+    async def _extend_lease(self, charge: Charge) -> None:
+        """Extend the reservation while the request is in progress, however slowly the client reads."""
         ledger = self._open_ledger()
         while True:
             await asyncio.sleep(ledger.lease_s / 3)
@@ -154,15 +165,15 @@ class AccountService:
                 await self._call(lambda: ledger.extend(charge))
 
     async def bind_content(self, charge: Charge, digest: str) -> None:
-        """See ``Ledger.bind_content``."""
+        """Bind fetched files to an Idempotency-Key; see ``Ledger.bind_content``."""
         ledger = self._open_ledger()
         await self._call(lambda: ledger.bind_content(charge, digest))
 
     async def charge(self, charge: Charge) -> None:
-        """Charge what was reserved, before the response starts.
+        """Charge a reservation, before the response starts.
 
         Raises:
-            Unavailable: the database cannot be reached or the reservation is gone; nothing of the cut-out may be sent.
+            Unavailable: the database cannot be reached, or the reservation has expired. Do not send the cut-out then.
         """
         if charge.repeats:
             return
@@ -171,10 +182,10 @@ class AccountService:
             raise Unavailable("The credit reserved for this request has expired; send the request again")
 
     async def close(self, charge: Charge, sent: bool) -> None:
-        """Finish a request's charge. Failures are logged, as the response has ended.
+        """Finish a request's charge. A failure is only logged, because the response has ended already.
 
         Args:
-            sent: whether part of the response body was sent; otherwise the credit is given back.
+            sent: whether part of the response body was sent. Otherwise the credits are returned.
         """
         if charge.repeats:
             return
@@ -188,30 +199,30 @@ class AccountService:
                 await self._call(lambda: ledger.confirm(charge))
             self._observe("charged" if sent else "released")
         except Unavailable:
-            log.error("credits were not settled", extra={"fields": {"charge": charge.id, "sent": sent}})
+            log.error("charge was not settled", extra={"fields": {"charge": charge.id, "sent": sent}})
         finally:
             self._unsettled -= 1
             if not self._unsettled:
                 self._settled.set()
 
-    async def hold(self, charge: Charge, lease_s: float) -> None:
-        """Reserve a job's credits; see ``Ledger.hold``."""
+    async def reserve_for_job(self, charge: Charge, lease_s: float) -> None:
+        """Reserve a job's credits; see ``Ledger.reserve_for_job``."""
         ledger = self._open_ledger()
-        await self._call(lambda: ledger.hold(charge, lease_s))
+        await self._call(lambda: ledger.reserve_for_job(charge, lease_s))
 
-    async def keep(self, charge: Charge, lease_s: float) -> None:
-        """Let what is reserved for a job live for so long; nothing happens where it is closed. Raises Unavailable."""
+    async def extend(self, charge: Charge, lease_s: float) -> None:
+        """Extend a job's reservation, if it is not closed. Raises Unavailable."""
         ledger = self._open_ledger()
         await self._call(lambda: ledger.extend(charge, lease_s))
 
-    async def settle(self, charge: Charge, done: bool) -> None:
-        """Charge for a job that is done, give back what one that failed had reserved; once, however often it is said.
+    async def settle_job(self, charge: Charge, succeeded: bool) -> None:
+        """Charge a job that succeeded, or return the credits of a job that failed. Repeated calls have no effect.
 
         Raises:
-            Unavailable: the database cannot be asked.
+            Unavailable: the database cannot be reached.
         """
         ledger = self._open_ledger()
-        if done:
+        if succeeded:
             if await self._call(lambda: ledger.settle(charge)):
                 self._observe("charged")
         else:
@@ -219,52 +230,63 @@ class AccountService:
             self._observe("released")
 
     async def find(self, key_id: str) -> Account | None:
-        """The account of a key's id."""
+        """Return the account of a key's id, or None. Raises Unavailable."""
         return await self._account(key_id)
 
     async def usage(self, account: Account) -> Usage:
+        """Return the used credits of an account.
+
+        Raises:
+            AuthenticationError: the account was deleted.
+            Unavailable: the database cannot be reached.
+        """
         ledger = self._open_ledger()
         usage = await self._call(lambda: ledger.usage(account.id))
         if usage is None:
             raise AuthenticationError
         return usage
 
-    def _concurrent(self, account: Account) -> int:
-        own = account.quotas.concurrent
-        return self._settings.concurrent if own is None else own
+    def _concurrent_limit(self, account: Account) -> int:
+        limit = account.quotas.concurrent
+        return self._settings.concurrent if limit is None else limit
 
     async def _account(self, key_id: str) -> Account | None:
         now = time.monotonic()
-        until, account = self._known.get(key_id, (0.0, None))
-        if until < now:
+        expires_at, account = self._cached_accounts.get(key_id, (0.0, None))
+        if expires_at < now:
             ledger = self._open_ledger()
             account = await self._call(lambda: ledger.find(key_id))
-            if len(self._known) >= _REMEMBERED_KEYS:  # of made-up ids, most likely
-                self._known.clear()
-            self._known[key_id] = now + self._settings.key_cache_s, account
+            if len(self._cached_accounts) >= _MAX_CACHED_KEYS:  # invented ids could fill the memory
+                self._cached_accounts.clear()
+            self._cached_accounts[key_id] = now + self._settings.key_cache_s, account
         return account
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:
-            raise Unavailable("The accounts are not available")
+            raise Unavailable("Accounts are not available")
         return self._ledger
 
-    async def _tidy(self, ledger: Ledger) -> None:
-        """Every hour, and at start: the table of charges holds a day, not a lifetime."""
+    async def _delete_expired(self, ledger: Ledger) -> None:
+        """Delete old charges at start and every hour."""
         while True:
             with suppress(Unavailable):
-                await self._call(ledger.forget)
+                await self._call(ledger.delete_expired)
             await asyncio.sleep(3600)
 
     async def _call(self, work: Callable[[], T]) -> T:
-        """Do the ledger's work on its threads, to the end even if the caller is cancelled: a reservation that nobody
-        knows of would be lost until it expires."""
+        """Call the ledger on its threads. The call finishes even if the caller is cancelled.
+
+        Otherwise a reservation could exist that no request knows of, until it expires.
+
+        Raises:
+            Unavailable: the database cannot be reached, or it is too slow.
+        """
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_DATABASE_TIMEOUT_S):
                 return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
         except TimeoutError:
-            log.error("the accounts' database is too slow")
-            raise Unavailable("The accounts' database cannot be reached", retry_after=2) from None
+            log.error("account database timed out")
+            raise Unavailable("The account database cannot be reached", retry_after=2) from None
         except SQLAlchemyError as exc:
-            log.error("the accounts' database failed", extra={"fields": {"error": type(exc).__name__}})
-            raise Unavailable("The accounts' database cannot be reached", retry_after=2) from None
+            log.error("account database failed", extra={"fields": {"error": type(exc).__name__}})
+            raise Unavailable("The account database cannot be reached", retry_after=2) from None

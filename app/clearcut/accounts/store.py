@@ -1,4 +1,4 @@
-"""API keys in the database and how much they have used. Blocking: for the threads of ``gate.Access`` only."""
+"""API keys in the database, and their usage. Its methods block; ``AccountService`` calls them on its threads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class AccountStore:
     """Creates, finds and changes API keys.
 
     Args:
-        lease_s: seconds that a reservation lives without being extended.
-        clock: Unix time.
+        engine: from ``schema.open_engine``.
+        lease_s: seconds until a reservation expires if it is not extended.
+        clock: Unix time in seconds.
     """
 
     def __init__(self, engine: Engine, lease_s: float, clock: Callable[[], float] = time.time) -> None:
@@ -27,10 +28,11 @@ class AccountStore:
         self._clock = clock
 
     def close(self) -> None:
+        """Close all connections."""
         self._engine.dispose()
 
     def create(self, name: str, plan: QuotaPlan, credits: int, quotas: Quotas) -> str:
-        """A new key, in full: the only time that it can be seen."""
+        """Create a key. Returns the whole key, which is not stored and cannot be read later."""
         key_id, key = new_key()
         row = {
             "id": key_id, "name": name, "digest": hash_key(key), "created_at": self._clock(), "plan": plan,
@@ -43,52 +45,57 @@ class AccountStore:
         return key
 
     def find(self, key_id: str) -> Account | None:
+        """Return the account of a key's id, or None."""
         with self._engine.begin() as connection:
             row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
         return _account(row) if row is not None else None
 
     def usage(self, key_id: str) -> Usage | None:
+        """Return the account and its used credits, or None if there is no such key."""
         with self._engine.begin() as connection:
             row = connection.execute(select(keys).where(keys.c.id == key_id)).one_or_none()
             return self._usage(connection, row) if row is not None else None
 
-    def every(self) -> list[Usage]:
+    def list_usage(self) -> list[Usage]:
+        """Return the usage of all accounts, oldest first."""
         with self._engine.begin() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at)).all()
             return [self._usage(connection, row) for row in rows]
 
     def revoke(self, key_id: str) -> bool:
-        """Whether there is such a key."""
+        """Revoke a key. Returns False if there is no such key."""
         changed = update(keys).where(keys.c.id == key_id).values(revoked_at=self._clock())
         with self._engine.begin() as connection:
             return connection.execute(changed).rowcount == 1
 
     def set_credits(self, key_id: str, plan: QuotaPlan, credits: int) -> bool:
-        """So many from now on, with none used; whether there is such a key."""
+        """Set the plan and the credits of a key, none of them used. Returns False if there is no such key."""
         changed = update(keys).where(keys.c.id == key_id)
         with self._engine.begin() as connection:
             values = {"plan": plan, "credits": credits, "used": 0, "period": self._period(plan)}
             return connection.execute(changed.values(values)).rowcount == 1
 
-    def _locked(self, connection: Connection, key_id: str) -> Row[Any] | None:
+    def _lock_key(self, connection: Connection, key_id: str) -> Row[Any] | None:
         return connection.execute(select(keys).where(keys.c.id == key_id).with_for_update()).one_or_none()
 
     def _reserved(self, connection: Connection, key_id: str) -> tuple[int, int]:
-        """(credits, requests) that are in flight; jobs count for the credits only."""
+        """Return the reserved credits, and the number of requests in progress. Jobs are not requests."""
         requests = func.count().filter(charges.c.id.not_like(JOB_PREFIX + "%"))
-        live = select(func.coalesce(func.sum(charges.c.cost), 0), requests).where(
+        active = select(func.coalesce(func.sum(charges.c.cost), 0), requests).where(
             charges.c.key_id == key_id, charges.c.state == "reserved", charges.c.expires_at >= self._clock()
         )
-        cost, count = connection.execute(live).one()
+        cost, count = connection.execute(active).one()
         return int(cost), int(count)
 
     def _usage(self, connection: Connection, row: Row[Any]) -> Usage:
         return Usage(_account(row), self._used(row) + self._reserved(connection, row.id)[0])
 
     def _used(self, row: Row[Any]) -> int:
+        """Return the credits charged in the current period."""
         return int(row.used) if row.period == self._period(row.plan) else 0
 
     def _period(self, plan: str) -> str:
+        """Return the current month such as ``2026-11`` for monthly plans, otherwise an empty string."""
         return time.strftime("%Y-%m", time.gmtime(self._clock())) if plan == "monthly" else ""
 
 

@@ -1,4 +1,4 @@
-"""Value types of the ledger: an account's usage, a charge, and what an Idempotency-Key identifies."""
+"""Value types of the ledger: usage, charges, and the request that an Idempotency-Key identifies."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from .keys import Account
 
 JOB_PREFIX = "j"
-"""First letter of a job's charge; those of requests are hexadecimal."""
+"""First letter of the id of a job's charge. Ids of requests' charges are hexadecimal."""
 RETENTION_S = 24 * 3600
-"""How long an Idempotency-Key stands for its request."""
+"""Seconds for which an Idempotency-Key identifies its request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     account: Account
     used: int
-    """Charged, and reserved by what is in flight."""
+    """Credits that are charged or reserved."""
 
     @property
     def left(self) -> int | None:
-        """None: without end."""
+        """Credits left; None if the account is unlimited."""
         return None if self.account.plan == "unlimited" else max(0, self.account.credits - self.used)
 
 
@@ -29,14 +29,16 @@ class Charge:
     id: str
     key_id: str
     cost: int
+    """Credits."""
     repeats: bool = False
-    """The request was answered and charged before: nothing is to be settled."""
+    """Whether the request repeats one that was charged already, and is free."""
     idempotent: bool = False
-    """The request has an Idempotency-Key: ``confirm`` makes the charge valid for repeats of it."""
+    """Whether the request has an Idempotency-Key. ``Ledger.confirm`` makes the charge valid for its repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
     key: str
+    """Value of the Idempotency-Key header."""
     fingerprint: str
-    """Of the request; hexadecimal SHA-256."""
+    """SHA-256 digest of the request, hexadecimal."""

@@ -1,1 +1,1 @@
-"""Admission of requests: slots, the pixel budget, and memory of responses in transfer."""
+"""Admission control: request slots, the pixel budget, and memory for responses that are being sent."""

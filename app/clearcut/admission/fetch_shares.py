@@ -1,4 +1,4 @@
-"""How many slots the requests of one account may hold while their files are fetched."""
+"""The share of request slots that one account may hold while files are fetched for its requests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from clearcut.errors import Overloaded
 from clearcut.fair_share import exceeds_share
 
-from .limits import DrainRate
+from .drain_rate import DrainRate
 
 
 class FetchShares:
-    """Used from the event loop's thread only.
+    """Counts, for each account, the requests that wait for files from URLs. Used from the event loop's thread only.
 
-    A request holds its slot while its files are fetched, and their server may let it wait. Without a share, one caller
-    could hold all slots with requests of a few hundred bytes.
+    A request holds its slot while its files are fetched, and the remote server may be slow. Without a limit, one
+    caller could hold all slots with requests of a few hundred bytes.
 
     Args:
-        capacity: the slots of the service.
-        rate: for Retry-After.
+        capacity: number of request slots of the service.
+        rate: measures completed requests, for Retry-After.
     """
 
     def __init__(self, capacity: int, rate: DrainRate) -> None:
@@ -30,15 +30,18 @@ class FetchShares:
 
     @contextmanager
     def enter(self, account: str) -> Iterator[None]:
-        """Count a request of ``account`` (empty for callers without one) whose files are being fetched.
+        """Count a request while its files are fetched.
+
+        Args:
+            account: id of the account; empty for callers without an account.
 
         Raises:
-            Overloaded: it would exceed the account's share (``clearcut.fair_share``).
+            Overloaded: the account would exceed its share (``clearcut.fair_share``).
         """
         own = self._held[account]
         if own and exceeds_share(own + 1, self._capacity - self._held.total() - 1):
             raise Overloaded(
-                f"{own} requests of this caller wait for files from URLs, its share of the slots",
+                f"{own} of your requests wait for files from URLs, which is your share of the request slots",
                 retry_after=self._rate.retry_after(own),
             )
         self._held[account] += 1

@@ -1,4 +1,4 @@
-"""Memory of large responses while their clients read them."""
+"""Memory for large responses while they are sent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from clearcut.errors import ClientGone
 
 TRANSFERS_SHARE = 16
-"""Large responses being sent take at most one part in so many of the memory, except in their first ``GRACE_S``."""
+"""Responses that are being sent use at most memory / ``TRANSFERS_SHARE``, except in their first ``GRACE_S``."""
 GRACE_S = 2.0
-"""A response is not cut off before this time: its rate is not known yet."""
+"""Seconds. A response is not cut off earlier, because its rate is not known yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -21,23 +21,29 @@ class Transfer:
     """A response that is being sent."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     sent: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    """Bytes sent so far."""
+    started: float = field(default_factory=time.monotonic)
     task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
     evicted: bool = False
+    """Whether the response was cut off for another one."""
 
     @property
     def rate(self) -> float:
-        """Bytes a second, on average."""
-        return self.sent / max(1e-3, time.monotonic() - self.begun)
+        """Average rate in bytes per second."""
+        return self.sent / max(1e-3, time.monotonic() - self.started)
 
 
 class Transfers:
     """All large responses that are being sent. Used from the event loop's thread only.
 
-    Slow readers get their whole response as long as there is memory for it. When a further response exceeds the
-    capacity, the slowest ones are cut off: clients that read a few KiB a second would hold hundreds of MiB for hours.
+    Slow clients receive their whole response while there is memory for it. When a new response exceeds the capacity,
+    the slowest responses are cut off. Otherwise clients that read a few KiB a second would hold hundreds of MiB for
+    hours.
+
+    Args:
+        capacity: maximum bytes of all responses that are being sent.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -47,23 +53,26 @@ class Transfers:
     @property
     def used(self) -> int:
         """Bytes of the responses that are being sent."""
-        return sum(each.size for each in self._transfers if not each.evicted)
+        return sum(transfer.size for transfer in self._transfers if not transfer.evicted)
 
     @contextmanager
     def enter(self, size: int) -> Iterator[Transfer]:
-        """Count a response while the current task sends it; cut off the slowest others for it.
+        """Count a response while the current task sends it. Cut off the slowest others if memory is short.
+
+        Args:
+            size: bytes of the response.
 
         Raises:
-            ClientGone: this one was cut off.
+            ClientGone: this response was cut off.
         """
-        until = time.monotonic() - GRACE_S
-        old = sorted((each for each in self._transfers if each.begun < until), key=lambda each: each.rate)
-        for each in old:
+        started_before = time.monotonic() - GRACE_S
+        candidates = [transfer for transfer in self._transfers if transfer.started < started_before]
+        for slowest in sorted(candidates, key=lambda transfer: transfer.rate):
             if self.used + size <= self._capacity:
                 break
-            each.evicted = True
-            if each.task is not None:
-                each.task.cancel()
+            slowest.evicted = True
+            if slowest.task is not None:
+                slowest.task.cancel()
         transfer = Transfer(size)
         self._transfers.add(transfer)
         try:

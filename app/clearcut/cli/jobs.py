@@ -1,5 +1,4 @@
-"""``python -m clearcut jobs …``: look at the jobs, try one again, drop what is finished. The service may run
-meanwhile."""
+"""``clearcut jobs``: list, show, retry and purge jobs. The service may run at the same time."""
 
 from __future__ import annotations
 
@@ -16,7 +15,14 @@ from urllib.parse import urlsplit
 from clearcut.accounts.keys import is_key_id, parse_key_id
 from clearcut.errors import StartupError
 from clearcut.jobs.dbos_queue import dbos_installed
-from clearcut.jobs.dbos_rows import HOOK_SUFFIX, HOOKS, JOBS, job_view
+from clearcut.jobs.dbos_rows import (
+    DELIVERY_STEP,
+    JOB_QUEUE,
+    JOB_WORKFLOW,
+    WEBHOOK_QUEUE,
+    job_view,
+    webhook_workflow_id,
+)
 from clearcut.jobs.models import JobView, input_key, is_job_id, partition_of
 from clearcut.jobs.nodes import queue_url
 from clearcut.jobs.webhook import account_secret
@@ -28,38 +34,43 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_STATES = {"queued": ["ENQUEUED", "DELAYED"], "processing": ["PENDING"]}
-_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
-_PAGE = 500
+_STATUSES = {"queued": ["ENQUEUED", "DELAYED"], "processing": ["PENDING"]}
+_FINISHED_STATUSES = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_PAGE_ROWS = 500
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``jobs`` and what comes after it to the command line."""
-    jobs = commands.add_parser("jobs", help="the jobs of CLEARCUT_JOBS")
+    """Add ``jobs`` and its actions to the command line."""
+    jobs = commands.add_parser("jobs", help="manage asynchronous jobs (CLEARCUT_JOBS)")
     actions = jobs.add_subparsers(dest="action", required=True)
-    listed = actions.add_parser("list", help="jobs, the newest first")
-    listed.add_argument("--state", choices=("queued", "processing", "completed", "failed"))
-    listed.add_argument("--limit", type=int, default=50, metavar="N", help="at most (50)")
-    show = actions.add_parser("show", help="one job: its order, steps, outcome and webhook calls, as JSON")
-    show.add_argument("job", help="its id")
-    retry = actions.add_parser("retry", help="do a failed job again; of a completed one send the webhook again")
-    retry.add_argument("job", help="its id")
-    secret = actions.add_parser("webhook-secret", help="the secret that verifies the webhooks of one account")
+    list_jobs = actions.add_parser("list", help="list jobs, newest first")
+    list_jobs.add_argument("--state", choices=("queued", "processing", "completed", "failed"))
+    list_jobs.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number of jobs (default: 50)")
+    show = actions.add_parser("show", help="show a job as JSON: request, steps, outcome and webhook attempts")
+    show.add_argument("job", help="id of the job")
+    retry = actions.add_parser("retry", help="process a failed job again, or send the webhook of a completed job again")
+    retry.add_argument("job", help="id of the job")
+    secret = actions.add_parser("webhook-secret", help="print the secret that verifies the webhooks of an account")
     secret.add_argument("key", help="the API key or its id")
-    purge = actions.add_parser("purge", help="drop finished jobs and their files")
-    purge.add_argument("--hours", type=float, default=24, metavar="N", help="finished so long ago (24)")
+    purge = actions.add_parser("purge", help="delete finished jobs and their files")
+    purge.add_argument(
+        "--hours", type=float, default=24, metavar="N", help="minimum hours since the job finished (default: 24)"
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what the command line says; the exit code.
+    """Run the command.
+
+    Returns:
+        The exit code.
 
     Raises:
-        StartupError: there are no jobs, or their database cannot be used.
+        StartupError: jobs are disabled, or their database cannot be used.
     """
     if arguments.action == "webhook-secret":
         return _webhook_secret(arguments.key, settings)
     if settings.jobs == "off":
-        raise StartupError("jobs are off: set CLEARCUT_JOBS=sqlite or postgresql, and CLEARCUT_DATA_DIR")
+        raise StartupError("jobs are disabled: set CLEARCUT_JOBS=sqlite or postgresql, and CLEARCUT_DATA_DIR")
     if not dbos_installed():
         raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
     from dbos import DBOSClient, DBOSPortableJSONSerializer
@@ -72,29 +83,32 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         client.list_workflows(limit=1, load_input=False, load_output=False)
     except Exception as exc:
-        raise StartupError(f"the jobs' database cannot be used, or no service has made it yet: {exc}") from None
+        raise StartupError(f"the job database cannot be used, or no service has created it yet: {exc}") from None
     try:
-        return _act(arguments, client, settings)
+        return _run_action(arguments, client, settings)
     finally:
         client.destroy()
 
 
-def _act(arguments: argparse.Namespace, client: DBOSClient, settings: Settings) -> int:
+def _run_action(arguments: argparse.Namespace, client: DBOSClient, settings: Settings) -> int:
     match arguments.action:
         case "list":
-            for job in _listed(client, arguments.state, arguments.limit):
-                _say(_line(job))
+            for job in _list(client, arguments.state, arguments.limit):
+                _print(_line(job))
             return 0
         case "purge":
-            _say(f"{_purge(client, settings, time.time() - 3600 * arguments.hours)} jobs dropped")
+            _print(f"{_purge(client, settings, time.time() - 3600 * arguments.hours)} jobs deleted")
             return 0
-    rows = _rows(client, arguments.job) if is_job_id(arguments.job) else {}
+    webhook_id = webhook_workflow_id(arguments.job)
+    rows: dict[str, WorkflowStatus] = {}
+    if is_job_id(arguments.job):
+        rows = {row.workflow_id: row for row in client.list_workflows(workflow_ids=[arguments.job, webhook_id])}
     if arguments.job not in rows:
-        return _refuse("there is no such job")
-    hook = rows.get(arguments.job + HOOK_SUFFIX)
-    job = job_view(rows[arguments.job], hook)
+        return _error("job not found")
+    webhook = rows.get(webhook_id)
+    job = job_view(rows[arguments.job], webhook)
     if arguments.action == "show":
-        _say(json.dumps(_whole(client, job, hook), indent=2))
+        _print(json.dumps(_to_json(client, job, webhook), indent=2))
         return 0
     return _retry(client, job)
 
@@ -104,102 +118,113 @@ def _webhook_secret(key: str, settings: Settings) -> int:
         raise StartupError("CLEARCUT_WEBHOOK_SECRET is not set: webhooks are not signed")
     account = parse_key_id(key) or key
     if not is_key_id(account):
-        return _refuse("expected an API key or its id")
-    _say(account_secret(settings.webhook_secret.get_secret_value(), account))
+        return _error("expected an API key or its id")
+    _print(account_secret(settings.webhook_secret.get_secret_value(), account))
     return 0
 
 
-def _listed(client: DBOSClient, state: str | None, limit: int) -> list[JobView]:
-    found: list[JobView] = []
+def _list(client: DBOSClient, state: str | None, limit: int) -> list[JobView]:
+    """Return up to ``limit`` jobs in a state, or in any state, newest first."""
+    jobs: list[JobView] = []
+    statuses = _STATUSES.get(state, _FINISHED_STATUSES) if state else None
     offset = 0
-    while len(found) < limit:
+    while len(jobs) < limit:
         rows = client.list_workflows(
-            name="job", status=_STATES.get(state or "", _ENDED) if state else None, sort_desc=True, limit=_PAGE,
-            offset=offset,
-        )  # fmt: skip
-        hooks = {row.workflow_id: row for row in _hooks_of(client, rows)}
-        jobs = [job_view(row, hooks.get(row.workflow_id + HOOK_SUFFIX)) for row in rows]
-        found += [job for job in jobs if state is None or job.state == state]
+            name=JOB_WORKFLOW, status=statuses, sort_desc=True, limit=_PAGE_ROWS, offset=offset
+        )
+        jobs += [job for job in _views(client, rows) if state is None or job.state == state]
         offset += len(rows)
-        if len(rows) < _PAGE:
+        if len(rows) < _PAGE_ROWS:
             break
-    return found[:limit]
+    return jobs[:limit]
 
 
-def _hooks_of(client: DBOSClient, rows: Sequence[WorkflowStatus]) -> list[WorkflowStatus]:
-    ids = [row.workflow_id + HOOK_SUFFIX for row in rows]
-    return client.list_workflows(workflow_ids=ids, load_input=False) if ids else []
-
-
-def _rows(client: DBOSClient, job_id: str) -> dict[str, WorkflowStatus]:
-    return {row.workflow_id: row for row in client.list_workflows(workflow_ids=[job_id, job_id + HOOK_SUFFIX])}
+def _views(client: DBOSClient, rows: Sequence[WorkflowStatus]) -> list[JobView]:
+    """Convert the rows of jobs, with their webhooks."""
+    if not rows:
+        return []
+    webhook_ids = [webhook_workflow_id(row.workflow_id) for row in rows]
+    webhooks = {row.workflow_id: row for row in client.list_workflows(workflow_ids=webhook_ids, load_input=False)}
+    return [job_view(row, webhooks.get(webhook_id)) for row, webhook_id in zip(rows, webhook_ids, strict=True)]
 
 
 def _line(job: JobView) -> str:
-    accepted = datetime.fromtimestamp(job.order.accepted, UTC).isoformat(timespec="seconds")
+    accepted = datetime.fromtimestamp(job.spec.accepted, UTC).isoformat(timespec="seconds")
     reason = job.outcome.reason if job.outcome is not None else ""
-    hook = f"webhook {job.hook}" if job.hook is not None else ""
-    words = (job.id, job.state, accepted, job.order.dialect, job.order.account or "-", reason or "-", hook or "-")
-    return "\t".join(words)
+    webhook = f"webhook {job.webhook_state}" if job.webhook_state is not None else ""
+    columns = (job.id, job.state, accepted, job.spec.dialect, job.spec.account or "-", reason or "-", webhook or "-")
+    return "\t".join(columns)
 
 
-def _whole(client: DBOSClient, job: JobView, hook: WorkflowStatus | None) -> dict[str, Any]:
-    """Without what addresses carry behind their path, which may be a secret."""
-    order = asdict(job.order)
+def _to_json(client: DBOSClient, job: JobView, webhook: WorkflowStatus | None) -> dict[str, Any]:
+    """Return all data of a job. The queries of URLs are omitted, because they may contain secrets."""
+    spec = asdict(job.spec)
     for name in ("url", "webhook"):
-        if order[name] is not None:
-            parts = urlsplit(order[name])
-            order[name] = f"{parts.scheme}://{parts.netloc}{parts.path}" + ("?…" if parts.query else "")
+        if spec[name] is not None:
+            parts = urlsplit(spec[name])
+            spec[name] = f"{parts.scheme}://{parts.netloc}{parts.path}" + ("?…" if parts.query else "")
     steps = [
-        {"step": each["function_name"], "began": each["started_at_epoch_ms"], "ended": each["completed_at_epoch_ms"]}
-        for each in client.list_workflow_steps(job.id)
+        {"step": step["function_name"], "began": step["started_at_epoch_ms"], "ended": step["completed_at_epoch_ms"]}
+        for step in client.list_workflow_steps(job.id)
     ]  # fmt: skip
-    calls = []
-    if hook is not None:
-        found = client.list_workflow_steps(hook.workflow_id)
-        calls = [step["output"] for step in found if step["function_name"] == "deliver" and step["output"]]
-    outcome = asdict(job.outcome) if job.outcome is not None else None
-    said = {"id": job.id, "state": job.state, "order": order, "outcome": outcome, "steps": steps}
-    return said | {"webhook": {"state": job.hook, "calls": calls} if job.hook is not None else None}
+    attempts = []
+    if webhook is not None:
+        webhook_steps = client.list_workflow_steps(webhook.workflow_id)
+        attempts = [
+            step["output"] for step in webhook_steps if step["function_name"] == DELIVERY_STEP and step["output"]
+        ]
+    return {
+        "id": job.id,
+        "state": job.state,
+        "order": spec,
+        "outcome": asdict(job.outcome) if job.outcome is not None else None,
+        "steps": steps,
+        "webhook": {"state": job.webhook_state, "calls": attempts} if job.webhook_state is not None else None,
+    }
 
 
 def _retry(client: DBOSClient, job: JobView) -> int:
+    webhook_id = webhook_workflow_id(job.id)
     if job.state == "failed":
-        client.delete_workflows([job.id + HOOK_SUFFIX])
-        client.rewind_workflow(job.id, queue_name=JOBS, queue_partition_key=partition_of(job.id, job.order))
-    elif job.state == "completed" and job.hook in ("sent", "failed"):
-        client.rewind_workflow(job.id + HOOK_SUFFIX, queue_name=HOOKS)
+        client.delete_workflows([webhook_id])
+        client.rewind_workflow(job.id, queue_name=JOB_QUEUE, queue_partition_key=partition_of(job.id, job.spec))
+    elif job.state == "completed" and job.webhook_state in ("sent", "failed"):
+        client.rewind_workflow(webhook_id, queue_name=WEBHOOK_QUEUE)
     else:
-        return _refuse(f"the job is {job.state}: there is nothing to do again")
+        return _error(f"the job is {job.state} and cannot be retried")
     return 0
 
 
 def _purge(client: DBOSClient, settings: Settings, before: float) -> int:
-    """Finished jobs, unless their webhook is still on its way."""
+    """Delete jobs that finished before a Unix time, unless their webhook is pending. Returns their number."""
     blobs = blob_store(settings)
-    until = datetime.fromtimestamp(before, UTC).isoformat()
-    dropped = offset = 0
+    completed_before = datetime.fromtimestamp(before, UTC).isoformat()
+    deleted = offset = 0
     while True:
-        rows = client.list_workflows(name="job", status=_ENDED, completed_before=until, limit=_PAGE, offset=offset)
-        hooks = {row.workflow_id: row for row in _hooks_of(client, rows)}
-        jobs = [job_view(row, hooks.get(row.workflow_id + HOOK_SUFFIX)) for row in rows]
-        gone = [job for job in jobs if job.hook != "pending"]
-        for job in gone:
-            blobs.delete(input_key(job.id, job.order))
+        rows = client.list_workflows(
+            name=JOB_WORKFLOW,
+            status=_FINISHED_STATUSES,
+            completed_before=completed_before,
+            limit=_PAGE_ROWS,
+            offset=offset,
+        )
+        jobs = [job for job in _views(client, rows) if job.webhook_state != "pending"]
+        for job in jobs:
+            blobs.delete(input_key(job.id, job.spec))
             if job.outcome is not None and job.outcome.output is not None:
                 blobs.delete(job.outcome.output)
-        if gone:
-            client.delete_workflows([each for job in gone for each in (job.id, job.id + HOOK_SUFFIX)])
-        dropped += len(gone)
-        offset += len(rows) - len(gone)
-        if len(rows) < _PAGE:
-            return dropped
+        if jobs:
+            client.delete_workflows([each for job in jobs for each in (job.id, webhook_workflow_id(job.id))])
+        deleted += len(jobs)
+        offset += len(rows) - len(jobs)
+        if len(rows) < _PAGE_ROWS:
+            return deleted
 
 
-def _refuse(why: str) -> int:
-    print(f"clearcut: {why}", file=sys.stderr)  # noqa: T201 - for the person at the console
+def _error(message: str) -> int:
+    print(f"clearcut: {message}", file=sys.stderr)  # noqa: T201 - command line output
     return 1
 
 
-def _say(line: str) -> None:
-    print(line)  # noqa: T201 - for the person at the console
+def _print(line: str) -> None:
+    print(line)  # noqa: T201 - command line output

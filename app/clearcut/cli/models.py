@@ -1,4 +1,4 @@
-"""``python -m clearcut models …``: which models there are, fetch them, check their files, pin what a file answers."""
+"""``clearcut models``: list, download, verify and pin models of the manifest."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING
 
 from clearcut.errors import StartupError
 from clearcut.inference.edge_model import find_edge_model
+from clearcut.inference.hashes import hash_mismatch
 from clearcut.inference.manifest import MANIFEST, ModelEntry, find_entry, models_folder, read_manifest
-from clearcut.inference.model_files import (
-    ModelFile,
-    Pin,
-    hash_mismatch,
-    locate,
-    pin_path,
-    read_pin,
-    verify_model,
-    write_pin,
-)
-from clearcut.inference.startup.self_test import golden_of_model
-from clearcut.inference.toml_table import read_document
-from clearcut.model_store.download import DownloadError, fetch
+from clearcut.inference.manifest_schema import EdgesFile, Pin, read_toml
+from clearcut.inference.model_files import ModelFile, locate, pin_path, read_pin, verify_model, write_pin
+from clearcut.inference.startup.self_test import record_golden
+from clearcut.model_store.download import DownloadError, download
 from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings
 
@@ -32,45 +24,47 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``models`` and what comes after it to the command line."""
-    models = commands.add_parser("models", help="the models of the manifest: list, fetch, check")
+    """Add ``models`` and its subcommands to the command line."""
+    models = commands.add_parser("models", help="list, download and verify the models of the manifest")
     actions = models.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="every model: its file, whether it is here, its licence")
-    pull = actions.add_parser("pull", help="fetch models' files into CLEARCUT_MODEL_DIR, or models/")
+    actions.add_parser("list", help="list all models with their files and licenses")
+    pull = actions.add_parser("pull", help="download model files into CLEARCUT_MODEL_DIR, or models/")
     pull.add_argument("names", nargs="+", metavar="NAME")
-    verify = actions.add_parser("verify", help="compare the hashes of the files that are here; all, or those named")
+    verify = actions.add_parser("verify", help="check the hashes of the existing files of all or the named models")
     verify.add_argument("names", nargs="*", metavar="NAME")
-    pin = actions.add_parser("pin", help="keep the hash of a file that is here, and what it answers")
+    pin = actions.add_parser("pin", help="record the hash of an existing file and its golden output")
     pin.add_argument("name", metavar="NAME")
     pin.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
 
 
 def run(arguments: argparse.Namespace, settings: Settings, folder: Path | None = None) -> int:
-    """Do what the command line says; the exit code.
+    """Run a subcommand and return the exit code.
 
     Args:
-        folder: with the manifest; the repository's by default.
+        arguments: of the command line.
+        settings: of the environment.
+        folder: of the manifest; None selects the repository's.
 
     Raises:
-        StartupError: the manifest or a file is not as it must be, or cannot be had, read or written.
+        StartupError: the manifest or a file is invalid, or cannot be downloaded, read or written.
     """
     try:
         return _run(arguments, settings, folder or models_folder())
     except BrokenPipeError:
         raise
     except OSError as exc:
-        named = f"{exc.filename}: " if exc.filename else ""
-        raise StartupError(f"models {arguments.action}: {named}{exc.strerror or exc}") from exc
+        path = f"{exc.filename}: " if exc.filename else ""
+        raise StartupError(f"models {arguments.action}: {path}{exc.strerror or exc}") from exc
 
 
-def _run(arguments: argparse.Namespace, settings: Settings, home: Path) -> int:
-    entries = read_manifest(home / MANIFEST)
-    folders = [home] if settings.model_dir is None else [home, settings.model_dir]
+def _run(arguments: argparse.Namespace, settings: Settings, manifest_dir: Path) -> int:
+    entries = read_manifest(manifest_dir / MANIFEST)
+    folders = [manifest_dir] if settings.model_dir is None else [manifest_dir, settings.model_dir]
     match arguments.action:
         case "list":
             for entry in entries.values():
-                for each in _with_variants(entry):
-                    _say(_line(each, folders))
+                for variant in _with_variants(entry):
+                    _print(_row(variant, folders))
             return 0
         case "pull":
             for name in arguments.names:
@@ -78,12 +72,13 @@ def _run(arguments: argparse.Namespace, settings: Settings, home: Path) -> int:
             return 0
         case "verify":
             code = _verify([find_entry(entries, name) for name in arguments.names or entries], folders)
-            return code if arguments.names else max(code, _verify_edges(home))
+            return code if arguments.names else max(code, _verify_edge_model(manifest_dir))
         case _:
             entry = find_entry(entries, arguments.name, arguments.precision)
             path = locate(entry, folders)
             if path is None:
-                raise StartupError(f"model '{entry.name}': {entry.file} is not in {_listed(folders)}")
+                searched = " nor in ".join(str(folder) for folder in folders)
+                raise StartupError(f"model '{entry.name}': {entry.file} is not in {searched}")
             _pin(entry, path)
             return 0
 
@@ -93,108 +88,98 @@ def _with_variants(entry: ModelEntry) -> Iterator[ModelEntry]:
     yield from entry.variants.values()
 
 
-def _line(entry: ModelEntry, folders: list[Path]) -> str:
+def _row(entry: ModelEntry, folders: list[Path]) -> str:
     path = locate(entry, folders)
     if path is not None:
         state = f"{path.stat().st_size / 1e6:.1f} MB"
     else:
-        state = "to be made" if entry.recipe else "to be pulled" if entry.addresses else "not here"
-    licence = entry.licence + (f"; {entry.terms}" if entry.terms else "")
-    near = f"\tIoU {entry.parity.iou:g} with fp32" if entry.parity else ""
-    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{licence}{near}"
+        state = "to be made" if entry.recipe else "to be pulled" if entry.urls else "not here"
+    license_text = entry.licence + (f"; {entry.terms}" if entry.terms else "")
+    parity = f"\tIoU {entry.parity.iou:g} with fp32" if entry.parity else ""
+    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{license_text}{parity}"
 
 
 def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
-    """Say of every file whether it is the one meant; 1 if one is not."""
+    """Print the state of each file and return 1 if one is wrong."""
     code = 0
-    for entry in (each for model in entries for each in _with_variants(model)):
+    for entry in (variant for model in entries for variant in _with_variants(model)):
         path = locate(entry, folders)
         if path is None:
-            _say(f"{entry.name}\t{entry.precision}\tabsent")
+            _print(f"{entry.name}\t{entry.precision}\tabsent")
             continue
         try:
             verify_model(entry, path, path.read_bytes())
         except StartupError as exc:
-            _say(f"{entry.name}\t{entry.precision}\tWRONG\t{exc}")
+            _print(f"{entry.name}\t{entry.precision}\tWRONG\t{exc}")
             code = 1
         else:
-            _say(f"{entry.name}\t{entry.precision}\tgood\t{path}")
+            _print(f"{entry.name}\t{entry.precision}\tgood\t{path}")
     return code
 
 
-def _verify_edges(home: Path) -> int:
-    """The same of the edge model, if the manifest has one."""
-    if "edges" not in read_document(home / MANIFEST, "Model manifest").content:
+def _verify_edge_model(manifest_dir: Path) -> int:
+    """Print the state of the edge model, if the manifest has one, and return 1 if it is wrong."""
+    if read_toml(manifest_dir / MANIFEST, "Model manifest", EdgesFile).edges is None:
         return 0
     try:
-        _say(f"edges\tfp32\tgood\t{find_edge_model(home)[0]}")
+        _print(f"edges\tfp32\tgood\t{find_edge_model(manifest_dir)[0]}")
     except StartupError as exc:
-        _say(f"edges\tfp32\tWRONG\t{exc}")
+        _print(f"edges\tfp32\tWRONG\t{exc}")
         return 1
     return 0
 
 
 def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:
-    """Fetch a model's file, unless it is here.
+    """Download the file of a model, unless it exists, and verify it.
 
     Raises:
-        StartupError: it cannot be had, or what came is not the file meant.
+        StartupError: the file cannot be downloaded, or is the wrong one.
     """
     path = locate(entry, folders)
     if path is None:
         path = folders[-1] / entry.file
-        _fetch(entry, path, settings.model_mirror)
+        _download(entry, path, settings.model_mirror)
     verify_model(entry, path, data := path.read_bytes())
-    _say(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicence: {entry.licence}")
+    _print(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {entry.licence}")
     if entry.terms:
-        _say(f"terms: {entry.terms}")
+        _print(f"terms: {entry.terms}")
     pin = read_pin(path)
     if entry.golden is None and (pin is None or pin.golden is None):
         _pin(entry, path)
 
 
-def _fetch(entry: ModelEntry, path: Path, mirror: str) -> None:
-    addresses = [f"{mirror.rstrip('/')}/{entry.file}"] if mirror else list(entry.addresses)
-    if not addresses:
-        raise StartupError(f"model '{entry.name}' has no address in the manifest: fetch it from {entry.source}")
+def _download(entry: ModelEntry, path: Path, mirror: str) -> None:
+    urls = [f"{mirror.rstrip('/')}/{entry.file}"] if mirror else list(entry.urls)
+    if not urls:
+        raise StartupError(f"model '{entry.name}' has no URL in the manifest: download it from {entry.source}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    said: list[str] = []
-    for address in addresses:
+    reasons: list[str] = []
+    for url in urls:
         bar = ProgressBar(entry.file)
         try:
-            fetch(address, path, lambda part: _fault(entry, part), bar)
+            download(url, path, lambda part: hash_mismatch(part.read_bytes(), entry.sha256, entry.md5), bar)
         except DownloadError as exc:
-            said.append(str(exc))
+            reasons.append(str(exc))
         else:
             return
         finally:
             bar.end()
-    raise StartupError(f"model '{entry.name}' cannot be fetched: {'; '.join(said)}")
-
-
-def _fault(entry: ModelEntry, path: Path) -> str | None:
-    data = path.read_bytes()
-    return hash_mismatch(entry, data, hashlib.sha256(data).hexdigest())
+    raise StartupError(f"model '{entry.name}' cannot be downloaded: {'; '.join(reasons)}")
 
 
 def _pin(entry: ModelEntry, path: Path) -> None:
-    """Keep the file's sha256 and its golden answer beside it.
+    """Write the SHA-256 and the golden output of a file beside it.
 
     Raises:
-        StartupError: the file is not the manifest's, or does not see the golden picture's figure.
+        StartupError: the file has another hash than the manifest, or its matte of the golden image is nearly uniform.
     """
     data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if fault := hash_mismatch(entry, data, digest):
-        raise StartupError(f"model '{entry.name}': {path} has {fault}")
-    golden = golden_of_model(ModelFile(entry, path, data))
-    write_pin(path, Pin(digest, golden))
-    _say(f"pinned in {pin_path(path)}: look at its mattes of real photos before it serves")
+    if mismatch := hash_mismatch(data, entry.sha256, entry.md5):
+        raise StartupError(f"model '{entry.name}': {path} has {mismatch}")
+    golden = record_golden(ModelFile(entry, path, data))
+    write_pin(path, Pin(sha256=hashlib.sha256(data).hexdigest(), golden=golden))
+    _print(f"pinned in {pin_path(path)}: look at mattes of real photos before you use the model")
 
 
-def _listed(folders: list[Path]) -> str:
-    return " nor in ".join(str(each) for each in folders)
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - for the person at the console
+def _print(text: str) -> None:
+    print(text)  # noqa: T201 - command line output

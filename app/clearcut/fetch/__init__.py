@@ -1,1 +1,1 @@
-"""Pictures by address, and calls to addresses that callers name: which of them may be reached, and how."""
+"""Fetches images from URLs and delivers webhooks; decides which URLs may be reached."""

@@ -1,4 +1,4 @@
-"""One request on one connection of its own, and its answer under caps."""
+"""One HTTP request on its own connection, and limits for its response."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ from .transport import PinnedBackend
 from .url import ParsedUrl
 
 _AGENT = f"clearcut/{__version__}".encode()
-_FREE_PIECES = 1024
-_MEAN_PIECE = 128
-"""Bytes: beyond the first pieces a body must come in pieces of at least this, as each costs the same to take apart."""
+_MIN_CHUNKS = 1024
+_MIN_MEAN_CHUNK_BYTES = 128
+"""Minimum mean size of chunks, once there are more than ``_MIN_CHUNKS``. Each chunk costs the same CPU time."""
+_YIELD_EVERY = 64
+"""Number of chunks after which other tasks of the event loop run."""
 
 
 class PinnedRequest:
-    """A request to one of ``addresses``, whichever connects first; they have been checked.
+    """A request that connects only to the given IP addresses.
 
     Args:
-        network: connects to an address; the system's unless given.
+        url: the URL of the request.
+        addresses: the checked IP addresses of its host, tried in this order.
+        network: connects to an IP address; default: the system's network.
+        context: TLS settings.
     """
 
     def __init__(
         self,
-        address: ParsedUrl,
+        url: ParsedUrl,
         addresses: Sequence[str],
         network: httpcore2.AsyncNetworkBackend | None,
         context: ssl.SSLContext,
     ) -> None:
-        self._address = address
+        self._url = url
         self._pinned = PinnedBackend(addresses, network)
-        origin = httpcore2.Origin(address.scheme.encode(), address.host.encode(), address.port)
+        origin = httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port)
         self._connection = httpcore2.AsyncHTTPConnection(origin, ssl_context=context, network_backend=self._pinned)
 
     async def __aenter__(self) -> PinnedRequest:
@@ -50,49 +55,58 @@ class PinnedRequest:
                 await stream.aclose()
 
     async def send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> httpcore2.Response:
-        """The head of the answer. Raises as httpcore does, and HeadTooLong."""
-        address = self._address
-        url = httpcore2.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target)
-        sent: list[tuple[bytes, bytes]] = [
-            (b"Host", address.authority.encode()),
+        """Send the request.
+
+        Returns:
+            The response, with its body unread.
+
+        Raises:
+            ResponseHeadTooLong: the response head is too large.
+            httpcore2 exceptions: the connection or the protocol failed.
+        """
+        parts = self._url
+        url = httpcore2.URL(scheme=parts.scheme, host=parts.host, port=parts.port, target=parts.target)
+        fields: list[tuple[bytes, bytes]] = [
+            (b"Host", parts.authority.encode()),
             (b"User-Agent", _AGENT),
             (b"Accept-Encoding", b"identity"),
             (b"Connection", b"close"),
             *((name.encode(), value.encode()) for name, value in headers.items()),
         ]
         if body is not None:
-            sent.append((b"Content-Length", str(len(body)).encode()))
-        request = httpcore2.Request(method, url, headers=sent, content=body)
-        answer = await self._connection.handle_async_request(request)
+            fields.append((b"Content-Length", str(len(body)).encode()))
+        request = httpcore2.Request(method, url, headers=fields, content=body)
+        response = await self._connection.handle_async_request(request)
         if self._pinned.stream is not None:
             self._pinned.stream.in_body = True
-        return answer
+        return response
 
 
-async def read_body(answer: httpcore2.Response, field: str, most: int) -> bytearray:
-    """The answer's body, which has at least one byte and at most ``most``.
+async def read_body(response: httpcore2.Response, role: str, max_bytes: int) -> bytearray:
+    """Read the response body.
 
     Raises:
-        TooManyBytes, FetchFailed: it has not, or comes in pieces that are not worth their work.
+        TooManyBytes: the body is larger than ``max_bytes``.
+        FetchFailed: the body is empty, or arrives in too many small chunks.
     """
     data = bytearray()
-    pieces = 0
-    async for piece in answer.aiter_stream():
-        pieces += 1
-        if len(data) + len(piece) > most:
-            raise TooManyBytes.of(most).about(field)
-        data += piece
-        if pieces > _FREE_PIECES and len(data) < pieces * _MEAN_PIECE:
-            raise FetchFailed(field, "the response arrived in too many small chunks")
-        if pieces % 64 == 0:
-            await asyncio.sleep(0)  # many small chunks can be in memory at once, and others have the loop too
+    chunks = 0
+    async for chunk in response.aiter_stream():
+        chunks += 1
+        if len(data) + len(chunk) > max_bytes:
+            raise TooManyBytes(max_bytes, role=role)
+        data += chunk
+        if chunks > _MIN_CHUNKS and len(data) < chunks * _MIN_MEAN_CHUNK_BYTES:
+            raise FetchFailed(role, "the response arrived in too many small chunks")
+        if chunks % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)  # buffered chunks are read without waiting
     if not data:
-        raise FetchFailed(field, "the response is empty")
+        raise FetchFailed(role, "the response is empty")
     return data
 
 
 def single_header(headers: Sequence[tuple[bytes, bytes]], name: str) -> str:
-    """A header's only value, empty where there is none; several are joined, which no reading here takes."""
+    """Return the value of a header; empty if it is missing. Several values are joined and match no expected value."""
     values = [value for key, value in headers if key.lower() == name.encode()]
     joined = b", ".join(values).strip()
     try:

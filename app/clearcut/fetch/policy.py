@@ -1,4 +1,4 @@
-"""What may be fetched, and from where: the settings, read once."""
+"""The fetch policy: which hosts, ports and IP addresses may be reached, read from the settings."""
 
 from __future__ import annotations
 
@@ -14,89 +14,102 @@ from .ip_ranges import IP, Network, embedded_ipv4, is_public, parse_ip, unmap_ip
 from .url import parse_url
 
 PORTS = (80, 443, 8080, 8443)
-"""What an address may name unless it is allow-listed: anything else speaks another protocol more often than HTTP."""
+"""Allowed ports of URLs that are not on the allow-list. Other ports usually serve other protocols than HTTP."""
 MAX_REDIRECTS = 3
 MAX_HEAD_BYTES = 16 * 1024
+
+ALLOWED_HOST = "a host that this service may reach"
+PUBLIC_HOST = "a host with a public IP address"
+"""Error text for private addresses and for host names that do not exist, so that callers cannot distinguish them."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry of the allow-list or of the deny-list."""
+    """One entry of the allow-list or the deny-list: a host name or a network."""
 
     host: str = ""
-    """A name; with a dot in front all names below it. Empty where ``network`` is given."""
+    """Host name; with a leading dot all its subdomains. Empty for a network."""
     network: Network | None = None
     port: int | None = None
-    """None: on the allow-list any of the usual ports, on the deny-list every port."""
+    """Port; None means ``PORTS`` on the allow-list and every port on the deny-list."""
 
-    def names(self, host: str) -> bool:
+    def matches_host(self, host: str) -> bool:
+        """Return whether the entry names this host."""
         return bool(self.host) and (host.endswith(self.host) if self.host.startswith(".") else host == self.host)
 
-    def holds(self, address: IP) -> bool:
+    def contains(self, address: IP) -> bool:
+        """Return whether the address is in the network of the entry."""
         return self.network is not None and address.version == self.network.version and address in self.network
 
-    def allows(self, port: int) -> bool:
+    def allows_port(self, port: int) -> bool:
+        """Return whether an entry of the allow-list applies to this port."""
         return port in PORTS if self.port is None else port == self.port
 
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
+    """The rules for URLs. ``refusal`` applies them."""
+
     allow: tuple[HostRule, ...] = ()
-    """Exempt from the rules on addresses, ports and https."""
+    """Hosts and networks exempt from the rules about IP addresses, ports and https."""
     deny: tuple[HostRule, ...] = ()
-    """Refused, whatever else holds."""
+    """Hosts and networks that are always refused."""
     only_allowed: bool = False
-    """Whether everything that is not on the allow-list is refused."""
+    """Whether all hosts that are not on the allow-list are refused."""
     http: bool = False
-    """Whether plain http is taken from anywhere."""
+    """Whether http:// URLs are allowed for all hosts."""
     max_bytes: int = 20 * 1024 * 1024
+    """Maximum bytes of a fetched file."""
     timeout_s: float = 15.0
-    """For a fetch as a whole: names, connections, redirects and bytes."""
+    """Total timeout of a fetch in seconds: DNS, connections, redirects and body."""
 
     def refusal(self, scheme: str, host: str, port: int, addresses: Sequence[IP] | None) -> str | None:
-        """Why this may not be reached; None when it may. ``addresses``: all that the name has, None before it is
-        resolved, when only what is certain already is refused."""
+        """Check a URL against the rules.
+
+        Args:
+            addresses: all IP addresses of the host; None before the host name is resolved. Without them, only URLs
+                that no addresses could make valid are refused.
+
+        Returns:
+            The expected URL, for ``UrlRefused``; None if the URL is allowed.
+        """
         if self._denied(host, port, addresses or ()):
-            return "a host that this service may reach"
-        allow = [entry for entry in self.allow if entry.allows(port)]
-        named = any(entry.names(host) for entry in allow)
+            return ALLOWED_HOST
+        allow = [entry for entry in self.allow if entry.allows_port(port)]
+        host_listed = any(entry.matches_host(host) for entry in allow)
         if addresses is None:
-            exempt = named or any(entry.network is not None for entry in allow)
+            exempt = host_listed or any(entry.network is not None for entry in allow)
         else:
-            held = [any(entry.holds(unmap_ipv4(address)) for entry in allow) for address in addresses]
-            exempt = named or (bool(held) and all(held))
+            listed = [any(entry.contains(unmap_ipv4(address)) for entry in allow) for address in addresses]
+            exempt = host_listed or (bool(listed) and all(listed))
         if exempt:
             return None
         if self.only_allowed:
-            return "a host that this service may reach"
+            return ALLOWED_HOST
         if scheme != "https" and not self.http:
-            return "an https:// address"
+            return "an https:// URL"
         if port not in PORTS:
-            return f"an address on port {', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}"
+            return f"a URL with port {', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}"
         if addresses is not None and not (addresses and all(map(is_public, addresses))):
-            return NOT_PUBLIC
+            return PUBLIC_HOST
         return None
 
     def _denied(self, host: str, port: int, addresses: Sequence[IP]) -> bool:
         forms = [form for address in addresses for form in _forms(address)]
-        return any(
-            entry.names(host) or any(map(entry.holds, forms)) for entry in self.deny if entry.port in (None, port)
-        )
-
-
-NOT_PUBLIC = "a host with a public IP address"
-"""Said of a private address and of a name that does not exist alike: the difference is nobody's business."""
+        entries = [entry for entry in self.deny if entry.port in (None, port)]
+        return any(entry.matches_host(host) or any(map(entry.contains, forms)) for entry in entries)
 
 
 def _forms(address: IP) -> tuple[IP, ...]:
+    """Return the address and the IPv4 addresses embedded in it."""
     return (unmap_ipv4(address), *(embedded_ipv4(address) if isinstance(address, IPv6Address) else ()))
 
 
 def fetch_policy(settings: Settings) -> FetchPolicy:
-    """The rules that the settings ask for.
+    """Create the policy from the settings.
 
     Raises:
-        StartupError: an entry of a list is no host, address or network; names the variable.
+        StartupError: an entry of a list is not a host, an IP address or a network. The error names the variable.
     """
     denied = _entries("CLEARCUT_FETCH_DENY", settings.fetch_deny, star=True)
     return FetchPolicy(
@@ -111,37 +124,38 @@ def fetch_policy(settings: Settings) -> FetchPolicy:
 
 def _entries(variable: str, text: str, *, star: bool = False) -> list[HostRule]:
     entries: list[HostRule] = []
-    for word in filter(None, (each.strip() for each in text.split(","))):
-        if word == "*" and star:
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        if item == "*" and star:
             entries.append(HostRule("*"))
             continue
-        found = _entry(word)
-        if not found:
+        parsed = _parse_entry(item)
+        if not parsed:
             raise StartupError(
-                f"{variable}: {word!r} is no host, host:port, .domain or network such as 10.0.0.0/8 or [fd00::]:8080"
+                f"{variable}: {item!r} is invalid. Expected a host, host:port, .domain, or a network such as "
+                "10.0.0.0/8 or [fd00::]:8080"
             )
-        entries += found
+        entries += parsed
     return entries
 
 
-def _entry(word: str) -> list[HostRule]:
-    """The entries of one word: an IP address is a host and a network of one."""
+def _parse_entry(text: str) -> list[HostRule]:
+    """Parse one item of a list; empty if it is invalid. An IP address is both a host and a network of one address."""
     try:
-        network = ipaddress.ip_network(word)
+        network = ipaddress.ip_network(text)
     except ValueError:
         pass
     else:
-        alone = network.num_addresses == 1 and "/" not in word
-        return [HostRule(network=network), *([HostRule(str(network.network_address))] if alone else [])]
-    below = word.startswith((".", "*."))
+        single = network.num_addresses == 1 and "/" not in text
+        return [HostRule(network=network), *([HostRule(str(network.network_address))] if single else [])]
+    subdomains = text.startswith((".", "*."))
     try:
-        found = parse_url(f"http://{word.removeprefix('*').removeprefix('.')}", "host")
+        url = parse_url(f"http://{text.removeprefix('*').removeprefix('.')}", "host")
     except UrlRefused:
         return []
-    if found.target != "/" or "/" in word:
+    if url.target != "/" or "/" in text:
         return []
-    port = found.port if word.endswith(f":{found.port}") else None
-    literal = parse_ip(found.host)
+    port = url.port if text.endswith(f":{url.port}") else None
+    literal = parse_ip(url.host)
     if literal is not None:
-        return [HostRule(found.host, port=port), HostRule(network=ipaddress.ip_network(literal), port=port)]
-    return [HostRule(f".{found.host}" if below else found.host, port=port)]
+        return [HostRule(url.host, port=port), HostRule(network=ipaddress.ip_network(literal), port=port)]
+    return [HostRule(f".{url.host}" if subdomains else url.host, port=port)]

@@ -1,4 +1,4 @@
-"""Host names to IP addresses through the system's resolver, on threads, with limits on how many wait at once."""
+"""Resolves host names with the system's resolver on threads, with limits on concurrent lookups."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 LOOKUPS = 32
-"""Threads; the resolver cannot be interrupted and may hold one for half a minute."""
+"""Number of threads. A lookup cannot be interrupted and may occupy a thread for half a minute."""
 LOOKUPS_PER_DOMAIN = 4
-"""Of them for the names of one domain, so that its dead name server leaves the others free."""
+"""Concurrent lookups for the names of one domain, so that a dead name server does not block other domains."""
 LOOKUP_TIMEOUT_S = 5.0
+"""Timeout of a lookup in seconds, including the time that it waits for a thread."""
 _SHARED_LABELS = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ne", "net", "or", "org"})
-"""Second-level labels below which domains of different owners are registered, in countries such as ``co.uk``."""
+"""Second-level labels under which domains of different owners are registered, such as in ``co.uk``."""
 
 
 class SystemResolver:
@@ -27,10 +28,10 @@ class SystemResolver:
         self._calls: defaultdict[str, int] = defaultdict(int)
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """All addresses of a name.
+        """Return all IP addresses of a host name.
 
         Raises:
-            OSError: it has none, or they were not found within the timeout (``socket.EAI_AGAIN``).
+            OSError: the name has no address, or the lookup timed out (``socket.EAI_AGAIN``).
         """
         domain = registered_domain(host)
         self._calls[domain] += 1
@@ -44,7 +45,7 @@ class SystemResolver:
             raise socket.gaierror(socket.EAI_AGAIN, "the lookup took too long") from None
         finally:
             if not started:
-                self._ended(domain)
+                self._forget_call(domain)
 
     def _start(self, domain: str, host: str, port: int) -> Future[list[str]]:
         loop = asyncio.get_running_loop()
@@ -54,25 +55,25 @@ class SystemResolver:
 
         def release() -> None:
             self._domains[domain].release()
-            self._ended(domain)
+            self._forget_call(domain)
 
         def finished(_: Future[list[str]]) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(release)
 
         lookup = self._threads.submit(look_up)
-        lookup.add_done_callback(finished)  # not when its caller gives up: the thread is occupied until then
+        lookup.add_done_callback(finished)  # not when the caller is cancelled: the thread is still occupied
         return lookup
 
-    def _ended(self, domain: str) -> None:
-        """Forget a domain that has no calls left."""
+    def _forget_call(self, domain: str) -> None:
+        """Count a finished call. Delete the domain if it has no calls left."""
         self._calls[domain] -= 1
         if not self._calls[domain]:
             del self._calls[domain], self._domains[domain]
 
 
 def registered_domain(host: str) -> str:
-    """The last two labels of a name, or three where different owners share two, such as ``co.uk``."""
+    """Return the last two labels of a name, or three if different owners share the last two, such as ``co.uk``."""
     labels = host.rstrip(".").split(".")
     shared = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SHARED_LABELS
     return ".".join(labels[-3 if shared else -2 :])

@@ -1,8 +1,8 @@
-"""The connection under a fetch: to addresses that were checked and to no other, with a bounded head.
+"""Connections to checked IP addresses only, with a limited response head.
 
-httpcore asks its network backend for ``connect_tcp(name, port)`` and keeps the name for TLS: certificate and SNI are
-the name's, the connection is to what the guard has found. Nothing here looks a name up, so a DNS server that changes
-its answer has nobody to tell it to.
+httpcore calls ``connect_tcp(host name, port)`` and uses the host name for TLS. The certificate and SNI belong to the
+name; the connection goes to the checked addresses. The name is not resolved again, so a DNS server cannot change the
+addresses after the check.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from httpcore2 import AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream, Con
 
 from .policy import MAX_HEAD_BYTES
 
-CONNECT_S = 5.0
-"""Patience with one of several addresses."""
-MAX_ATTEMPTS = 4
+CONNECT_TIMEOUT_S = 5.0
+"""Timeout of a connection to one IP address, in seconds."""
+MAX_ADDRESSES = 4
+"""Maximum number of IP addresses that are tried."""
 _READ_BYTES = 16 * 1024
 
 
 class ResponseHeadTooLong(Exception):
-    """The answer's head, informational ones counted, is beyond ``MAX_HEAD_BYTES``."""
+    """The response head, with informational responses, is larger than ``MAX_HEAD_BYTES``."""
 
 
-class Stream(AsyncNetworkStream):
-    """A connection that reads no more than a head may have until ``in_body`` is set."""
+class LimitedStream(AsyncNetworkStream):
+    """A connection that reads at most ``MAX_HEAD_BYTES`` until ``in_body`` is set."""
 
     def __init__(self, inner: AsyncNetworkStream) -> None:
         self._inner = inner
-        self._seen = 0
+        self._head_bytes = 0
         self.in_body = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self.in_body:
             return await self._inner.read(min(max_bytes, _READ_BYTES), timeout)
-        if self._seen >= MAX_HEAD_BYTES:
+        if self._head_bytes >= MAX_HEAD_BYTES:
             raise ResponseHeadTooLong
-        data = await self._inner.read(min(max_bytes, MAX_HEAD_BYTES - self._seen), timeout)
-        self._seen += len(data)
+        data = await self._inner.read(min(max_bytes, MAX_HEAD_BYTES - self._head_bytes), timeout)
+        self._head_bytes += len(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -59,12 +60,12 @@ class Stream(AsyncNetworkStream):
 
 
 class PinnedBackend(AsyncNetworkBackend):
-    """Connects to the first of ``addresses`` that answers, whatever name it is asked for."""
+    """Connects to the first of ``addresses`` that accepts a connection, whatever the host name is."""
 
     def __init__(self, addresses: Sequence[str], inner: AsyncNetworkBackend | None = None) -> None:
-        self._addresses = addresses[:MAX_ATTEMPTS]
+        self._addresses = addresses[:MAX_ADDRESSES]
         self._inner = inner if inner is not None else AnyIOBackend()
-        self.stream: Stream | None = None
+        self.stream: LimitedStream | None = None
 
     async def connect_tcp(
         self,
@@ -74,13 +75,13 @@ class PinnedBackend(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncNetworkStream:
-        for left, address in reversed(list(enumerate(reversed(self._addresses)))):
+        for number, address in enumerate(self._addresses, 1):
             try:
-                stream = await self._inner.connect_tcp(address, port, CONNECT_S)
+                stream = await self._inner.connect_tcp(address, port, CONNECT_TIMEOUT_S)
             except (ConnectError, ConnectTimeout):
-                if not left:
+                if number == len(self._addresses):
                     raise
                 continue
-            self.stream = Stream(stream)
+            self.stream = LimitedStream(stream)
             return self.stream
         raise ConnectError("no address")

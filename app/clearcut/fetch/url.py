@@ -1,7 +1,7 @@
-"""An address as text becomes its parts, or is refused: one reading of it, used for the check and for the connection.
+"""Parses URLs with a grammar that is narrower than the standards.
 
-Address tricks live off two programs reading one text differently. Here the text is taken apart once, by a grammar that
-is narrower than the standards; what connects is handed the parts and never sees the text.
+Many attacks use URLs that two programs parse differently. Here a URL is parsed once. The policy check and the
+connection both use the parsed parts, never the text.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ EXPECTED = "a URL such as https://example.com/photo.jpg"
 
 @dataclass(frozen=True, slots=True)
 class ParsedUrl:
+    """The parts of an http or https URL."""
+
     scheme: str
     host: str
-    """Lower case ASCII without a final dot; an IPv6 address has no brackets here."""
+    """Host in lower case ASCII without a final dot. IPv6 addresses have no brackets."""
     port: int
     target: str
-    """Path and query, ASCII, without the fragment."""
+    """Path and query in ASCII, without the fragment."""
 
     @property
     def literal(self) -> IP | None:
-        """The host where it is an IP address; an IPv4-mapped one as IPv4."""
-        found = parse_ip(self.host)
-        return unmap_ipv4(found) if found is not None else None
+        """The IP address, if the host is one; IPv4-mapped addresses as IPv4. None for a host name."""
+        address = parse_ip(self.host)
+        return unmap_ipv4(address) if address is not None else None
 
     @property
     def authority(self) -> str:
-        """For the Host header."""
+        """Host and port for the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -49,24 +51,27 @@ class ParsedUrl:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def parse_url(text: str, field: str) -> ParsedUrl:
-    """The parts of an http or https address.
+def parse_url(text: str, role: str) -> ParsedUrl:
+    """Parse an http or https URL.
+
+    Args:
+        role: the input that the URL is for, such as ``image``; used in errors.
 
     Raises:
-        AddressRefused: it is no such address, or one that is written in a way that programs read differently.
+        UrlRefused: the text is not such a URL, or programs might parse it differently.
     """
 
-    def refuse(why: str) -> UrlRefused:
-        return UrlRefused(field, f"{EXPECTED}; {why}")
+    def refuse(reason: str) -> UrlRefused:
+        return UrlRefused(role, f"{EXPECTED}; {reason}")
 
     if len(text) > MAX_CHARS:
         raise refuse(f"at most {MAX_CHARS} characters")
-    if any(ord(sign) <= 0x20 or ord(sign) == 0x7F or sign == "\\" or not sign.isprintable() for sign in text):
+    if any(ord(char) <= 0x20 or ord(char) == 0x7F or char == "\\" or not char.isprintable() for char in text):
         raise refuse("no spaces, control characters or backslashes; percent-encode them")
-    found = _PARTS.fullmatch(text)
-    if found is None:
+    match = _PARTS.fullmatch(text)
+    if match is None:
         raise refuse("beginning with https://")
-    scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
+    scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
     if "@" in authority:
         raise refuse("without a user name or password")
     host, port = _split(authority)
@@ -84,15 +89,15 @@ def parse_url(text: str, field: str) -> ParsedUrl:
     return ParsedUrl(scheme, name, number, quote((path or "/") + query, safe=_TARGET_SAFE))
 
 
-def resolve_redirect(base: ParsedUrl, location: str, field: str) -> ParsedUrl:
-    """Where a redirect leads. Raises as ``parse_url``."""
-    if any(ord(sign) <= 0x20 or sign == "\\" for sign in location):
-        raise UrlRefused(field, f"{EXPECTED}; it redirects to an invalid URL")
-    return parse_url(urljoin(str(base), location), field)
+def resolve_redirect(base: ParsedUrl, location: str, role: str) -> ParsedUrl:
+    """Parse the ``Location`` of a redirect from ``base``. Raises as ``parse_url``."""
+    if any(ord(char) <= 0x20 or char == "\\" for char in location):
+        raise UrlRefused(role, f"{EXPECTED}; it redirects to an invalid URL")
+    return parse_url(urljoin(str(base), location), role)
 
 
 def _split(authority: str) -> tuple[str | None, str | None]:
-    """(host, port); an IPv6 host keeps its brackets."""
+    """Split into host and port. An IPv6 host keeps its brackets."""
     if authority.startswith("["):
         inner, bracket, rest = authority.partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -103,7 +108,7 @@ def _split(authority: str) -> tuple[str | None, str | None]:
 
 
 def _host(text: str) -> str | None:
-    """The host in its one form; None where it has none."""
+    """Return the canonical form of a host; None if it is invalid."""
     if text.startswith("["):
         literal = parse_ip(text[1:-1])
         return str(literal) if literal is not None and literal.version == 6 else None
@@ -112,15 +117,15 @@ def _host(text: str) -> str | None:
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         return None
-    if _NUMERIC.fullmatch(labels[-1]):  # the resolver would take it for an IPv4 address, in whatever notation
+    if _NUMERIC.fullmatch(labels[-1]):  # the resolver would parse it as an IPv4 address in another notation
         literal = parse_ip(name)
         return str(literal) if literal is not None and literal.version == 4 else None
     return name
 
 
 def _ascii(text: str) -> str:
-    """An international name as the DNS has it; empty where there is none."""
-    import idna  # only with such names, and its tables are large
+    """Return an international name in its DNS form; empty if it is invalid."""
+    import idna  # its tables are large, and few names need them
 
     try:
         return idna.encode(text, uts46=True, std3_rules=True).decode("ascii")

@@ -1,1 +1,1 @@
-"""Pure picture work on arrays: no HTTP, no files, no settings, no clocks."""
+"""Image processing on arrays: pure functions without HTTP, file access, settings or clocks."""

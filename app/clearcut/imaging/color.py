@@ -1,7 +1,7 @@
-"""Everything that is not sRGB yet becomes it: embedded ICC profiles, CMYK, and PNG's bare gamma.
+"""Conversion to sRGB: embedded ICC profiles, CMYK, and PNG gamma.
 
-Relative colorimetric with black point compensation, as browsers and print tools default to. A profile that cannot be
-read or does not fit the picture counts as none: the numbers are then taken for sRGB, as browsers do.
+The rendering intent is relative colorimetric with black point compensation, the default of browsers and print tools. A
+profile that is damaged or does not match the image is ignored, and the values are taken as sRGB, as browsers do.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from .icc_matrix import MatrixProfile, srgb_curve
 from .types import U8
 
 _STRIP_BYTES = 1 << 20
-"""Pixels are converted strip by strip: Pillow needs them in its own layout, and a strip stays in the cache."""
-_SAME = 2
-"""A profile that moves no test colour by more than this many levels is sRGB, whatever it calls itself."""
+"""Bytes of RGB that are converted at a time; Pillow copies them to its own layout, and a strip fits the CPU cache."""
+_IDENTITY_TOLERANCE = 2
+"""A profile that changes no test color by more levels of 255 is treated as sRGB."""
 _GAMMA_SRGB = 0.45455
 _GAMMA_TOLERANCE = 0.05
+"""Relative difference from ``_GAMMA_SRGB`` up to which the samples are treated as sRGB."""
 _GAMMA_RANGE = (0.1, 2.0)
-"""Outside of it a gAMA chunk is a slip of the writer (0, 100000 times too large) and not a measurement."""
+"""A gAMA value outside this range is an error of the encoder, such as 0, and is ignored."""
 
 
 def rgb_to_srgb(rgb: U8, profile: bytes) -> U8:
-    """u8[H,W,3] in the colours of ``profile`` (RGB or grey) to sRGB.
+    """Convert u8[H,W,3] from the color space of ``profile`` (RGB or gray) to sRGB.
 
-    ``rgb`` is converted in place and returned, or returned as it is when the profile is sRGB, broken or of another
-    colour space. A grey profile is taken for the first channel.
+    ``rgb`` is converted in place and returned. It is unchanged if the profile is sRGB, damaged or of another color
+    space. A gray profile applies to the first channel.
     """
-    simple = icc_matrix.parse(profile)
-    if simple is not None:
-        if not _is_identity(simple):
-            simple.convert(rgb)
+    matrix_profile = icc_matrix.parse(profile)
+    if matrix_profile is not None:
+        if not _is_identity(matrix_profile):
+            matrix_profile.convert(rgb)
         return rgb
     opened = _open(profile)
     if opened is None:
@@ -52,21 +53,21 @@ def rgb_to_srgb(rgb: U8, profile: bytes) -> U8:
     return rgb
 
 
-def cmyk_to_srgb(picture: Image.Image, profile: bytes | None) -> U8:
-    """A Pillow picture of mode CMYK to u8[H,W,3]; without a usable CMYK profile by the plain device formula."""
+def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> U8:
+    """Convert a Pillow image of mode CMYK to u8[H,W,3]; without a usable CMYK profile, with the device formula."""
     opened = _open(profile) if profile else None
     if opened is not None and _space(opened) == "CMYK":
         transform = _transform(opened, "CMYK")
         if transform is not None:
-            return np.array(transform.apply(picture))
-    return np.array(picture.convert("RGB"))
+            return np.array(transform.apply(image))
+    return np.array(image.convert("RGB"))
 
 
 def gamma_table(gamma: float, depth: int) -> U8 | None:
-    """u8[2**depth] from stored samples to sRGB for a PNG whose gAMA chunk says ``gamma``; None if nothing is to do.
+    """Return the table u8[2**depth] from samples of a PNG with a gAMA value to sRGB; None if no change is needed.
 
-    W3C PNG 11.3.2.2 (gAMA) and IEC 61966-2-1 (the sRGB curve). Around 1/2.2 the samples are sRGB already: that is
-    what writers mean by it.
+    Sources: W3C PNG 11.3.2.2 (gAMA) and IEC 61966-2-1 (sRGB). Encoders write about 1/2.2 for sRGB, so such samples do
+    not change.
     """
     low, high = _GAMMA_RANGE
     if not low <= gamma <= high or abs(gamma / _GAMMA_SRGB - 1) <= _GAMMA_TOLERANCE:
@@ -85,7 +86,7 @@ def _open(profile: bytes) -> ImageCms.ImageCmsProfile | None:
 def _space(opened: ImageCms.ImageCmsProfile) -> str:
     try:
         return str(opened.profile.xcolor_space).strip()
-    except ValueError:  # the four bytes are no ASCII
+    except ValueError:  # the color space is not ASCII
         return ""
 
 
@@ -108,4 +109,4 @@ def _is_identity(profile: MatrixProfile) -> bool:
     grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     moved = grid.copy()
     profile.convert(moved)
-    return int(cv2.absdiff(grid, moved).max()) <= _SAME
+    return int(cv2.absdiff(grid, moved).max()) <= _IDENTITY_TOLERANCE

@@ -1,7 +1,7 @@
-"""Colours as callers write them.
+"""Colors in CSS notation (CSS Color 4).
 
-The grammar is CSS's (CSS Color 4): ``#rgb #rgba #rrggbb #rrggbbaa``, the same without ``#`` (remove.bg's habit),
-``rgb()`` and ``rgba()`` with commas or spaces, and the 148 named colours.
+Accepted are ``#rgb #rgba #rrggbb #rrggbbaa``, the same without ``#`` as in remove.bg's API, ``rgb()`` and ``rgba()``
+with commas or spaces, ``transparent`` and the 148 named colors.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from PIL import ImageColor
 
 from .types import Color
 
-GRAMMAR = "a colour such as #fff, #ffffff, ffffff80, rgb(255, 255, 255), rgba(0, 0, 0, 0.5) or a CSS name"
+GRAMMAR = "a color such as #fff, #ffffff, ffffff80, rgb(255, 255, 255), rgba(0, 0, 0, 0.5) or a CSS name"
 
 _HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{4}|[0-9a-f]{6}|[0-9a-f]{8})")
 _FUNCTION = re.compile(r"rgba?\(\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})(?:\s*[,/\s]\s*(\d*\.?\d+)(%?))?\s*\)")
 
 
 def parse_color(text: str) -> Color:
-    """Straight sRGB and alpha, each 0..255.
+    """Parse a color to straight sRGB and alpha, each 0..255.
 
     Raises:
-        ValueError: not in the grammar, or a component is out of range.
+        ValueError: the text does not match the grammar, or a component is out of range.
     """
     text = text.strip().lower()
     named = ImageColor.colormap.get(text)

@@ -1,4 +1,4 @@
-"""Changes to the matte that a caller may ask for before anything is laid out: region, hard cut, reversal."""
+"""edit: apply the options that change the matte before layout: region, threshold and reversal."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import cv2
 import numpy as np
 
 from clearcut.errors import RegionEmpty, RegionOutside
-from clearcut.imaging.matting.refine import subject_box
+from clearcut.imaging.matting.refine import ambiguous_pixels, subject_box
 
 from .options import RemoveOptions, Roi
 from .types import U8, DecodedImage, Matte
 
 
 def edit(matte: Matte, image: DecodedImage, options: RemoveOptions) -> Matte:
-    """``matte`` with ``options.roi``, ``threshold`` and ``reverse`` applied, in that order; itself when there are none.
+    """Apply ``options.roi``, ``threshold`` and ``reverse`` in this order; return ``matte`` itself if none is set.
 
-    A hard cut shows the picture's own colours: there is no soft edge left for an estimate to serve.
+    Threshold and reversal show the colors of the image, because the estimate serves soft edges of the subject only.
 
     Raises:
-        RegionOutside, RegionEmpty: the region is not one of the picture's.
+        RegionOutside: the region extends past the image.
+        RegionEmpty: the region has no pixel.
     """
     if options.roi is None and not options.threshold and not options.reverse:
         return matte
     alpha, foreground = matte.alpha, matte.foreground
     if options.roi is not None:
-        alpha = _within(alpha, options.roi)
+        alpha = _clear_outside(alpha, options.roi)
     if options.threshold:
-        alpha = np.asarray(cv2.inRange(alpha, _level(options.threshold), 255), np.uint8)
+        alpha = np.asarray(cv2.inRange(alpha, _lowest_alpha(options.threshold), 255), np.uint8)
         foreground = image.rgb
     if options.reverse:
         alpha = np.asarray(cv2.bitwise_not(alpha), np.uint8)
@@ -36,23 +37,22 @@ def edit(matte: Matte, image: DecodedImage, options: RemoveOptions) -> Matte:
         if image.alpha is not None:
             alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
     box = subject_box(alpha)
-    soft = int(cv2.countNonZero(cv2.inRange(alpha, 26, 229)))
     return replace(
         matte,
         alpha=alpha,
         foreground=foreground,
         box=box,
         confidence=matte.confidence if box is not None else 0.0,
-        ambiguous_ratio=soft / alpha.size,
+        ambiguous_ratio=ambiguous_pixels(alpha) / alpha.size,
     )
 
 
-def _level(threshold: float) -> int:
-    """The least alpha 1..255 that a threshold 0..1 keeps."""
+def _lowest_alpha(threshold: float) -> int:
+    """Return the lowest alpha, 1..255, that becomes opaque at a threshold of 0..1."""
     return max(1, min(255, int(np.ceil(threshold * 255))))
 
 
-def _within(alpha: U8, roi: Roi) -> U8:
+def _clear_outside(alpha: U8, roi: Roi) -> U8:
     height, width = alpha.shape
     left, right = sorted((roi.left.pixels(width), roi.right.pixels(width)))
     top, bottom = sorted((roi.top.pixels(height), roi.bottom.pixels(height)))

@@ -1,4 +1,4 @@
-"""Settings of the image libraries that hold for the whole process. Called once, at start."""
+"""Process-wide settings of the image libraries, applied once at start, and their out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from clearcut.errors import OutOfMemory
 
 
 def disable_opencv_threads() -> None:
-    """Parallelism is the pool's: OpenCV's own threads, one per core in every worker, would only contend."""
+    """Turn off OpenCV's own threads: the thread pool runs images in parallel, and both would compete for cores."""
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
 
 
 def silence_codec_stderr() -> None:
-    """OpenCV writes its source's paths to standard error for each broken file; our own error says it all."""
+    """Stop OpenCV from writing to standard error for each damaged file; the service reports its own error."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Each library's word for a failed allocation as ours.
+    """Translate the allocation errors of NumPy, Pillow and OpenCV.
 
     Raises:
-        OutOfMemory: numpy, Pillow or OpenCV could not have the memory that it wanted.
+        OutOfMemory: an allocation failed.
     """
     try:
         yield

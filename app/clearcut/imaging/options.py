@@ -1,6 +1,6 @@
-"""What a caller may ask of one cut-out, in the engine's own terms.
+"""Options of one cutout, in the engine's terms.
 
-Every dialect in ``web/`` maps its fields to this object; nothing below ``web/`` knows a field's wire name.
+Every dialect in ``web/`` maps its fields to ``RemoveOptions``; nothing below ``web/`` knows the name of a field.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .types import Channels, Color, OutputFormat
+from .formats.registry import WRITERS
+from .types import Channels, Color
 
 Fit = Literal["contain", "cover", "scale-down"]
 BackgroundEffect = Literal["none", "blur", "overlay", "image"]
@@ -18,18 +19,19 @@ WHITE: Color = (255, 255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Pixels, or a share of what it is measured against: the subject's extent for a margin, the frame's for a roi."""
+    """A length in pixels, or a share of an extent: of the subject for padding, of the frame for a region."""
 
     value: float
     relative: bool = False
 
     def pixels(self, extent: int) -> int:
+        """Return the length in pixels, relative to ``extent`` pixels."""
         return round(self.value * extent) if self.relative else round(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """Room around the cropped subject; may reach past the frame, where there is only background."""
+    """Space around the cropped subject. Past the frame it is filled with the background."""
 
     top: Length
     right: Length
@@ -39,7 +41,7 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """The part of the upright picture that may hold the subject, as distances from its left and top edges."""
+    """Region of interest in the upright image, as distances from the left and top edges."""
 
     left: Length
     top: Length
@@ -49,49 +51,53 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class RemoveOptions:
-    format: OutputFormat = "png"
+    """Options of one output."""
+
+    format: str = "png"
+    """One of the registry's output formats, or ``auto``: png if anything is transparent, else jpg."""
     channels: Channels = "rgba"
     background: Color | None = None
-    """Laid under the subject. None: transparent where format and channels can carry it, else white."""
+    """Color under the subject. None: transparent if format and channels can hold it, else white."""
     max_side: int | None = None
-    """Longest side of the output; never upscales."""
+    """Longest side of the output in pixels; never enlarges."""
     max_pixels: int | None = None
-    """Area of the output; never upscales."""
+    """Area of the output in pixels; never enlarges."""
     crop: bool = False
-    """To the box of alpha >= 10, before resizing."""
+    """Crop to the box of alpha >= 10, before resizing."""
     crop_ratio: tuple[int, int] | None = None
-    """Grow the crop to this width:height around its centre."""
+    """(width, height): enlarge the crop to this aspect ratio around its center."""
     padding: Padding | None = None
-    """Only with ``crop``."""
+    """Space around the subject; used only with ``crop``."""
     width: int | None = None
     height: int | None = None
-    """Exact canvas; overrides max_side and max_pixels. One alone: the other follows the aspect ratio."""
+    """Exact canvas size; overrides max_side and max_pixels. If only one is set, the other keeps the aspect ratio."""
     fit: Fit = "contain"
-    """contain: enlarge or shrink into the canvas and pad; cover: fill it, cropping around the subject;
+    """contain: enlarge or reduce to fit the canvas, and pad; cover: fill the canvas and crop around the subject;
     scale-down: contain, but never enlarge."""
 
     scale: float | None = None
-    """0.1..1: the subject is scaled to fit this share of the canvas, which keeps the size it would have had."""
+    """0.1..1: scale the subject to this share of the canvas. The size of the canvas does not change."""
     position: tuple[float, float] | None = None
-    """0..1 across and down: where the subject stands on the canvas; 0.5 is its middle. None: where it was, or, with
-    ``scale``, the middle."""
+    """Position of the subject on the canvas, 0..1 across and down; 0.5 is the middle. None keeps the original position;
+    with ``scale`` it means the middle."""
     roi: Roi | None = None
-    """Only within this region can there be a subject."""
+    """Region that can contain the subject; everything outside is background."""
     threshold: float = 0.0
-    """0..1: above 0 a hard cut; what is at least this opaque becomes opaque, the rest transparent."""
+    """0..1. Above 0 the matte is binary: pixels with at least this alpha become opaque, all others transparent."""
     reverse: bool = False
     """Keep the background and remove the subject."""
     backdrop: BackgroundEffect = "none"
-    """A picture behind the subject, on the whole canvas: the old background out of focus, the picture itself with the
-    subject tinted, or the caller's own picture. Makes the output opaque."""
+    """Image on the whole canvas behind the subject: the blurred original background (blur), the original with the
+    subject tinted (overlay), or the caller's image (image). Makes the output opaque."""
     shadow: float = 0.0
-    """0..1: opacity of a soft contact shadow; 0 is none."""
+    """Opacity of a soft contact shadow, 0..1; 0 draws none."""
     despill: bool = True
-    """Take the old background's colour out of the soft edge."""
+    """Remove the color of the old background from soft edges."""
     quality: int | None = None
-    """1..100 for jpg and webp."""
+    """1..100 for lossy formats; None uses the default of the format."""
 
     @property
     def opaque(self) -> bool:
-        """Whether the output carries no alpha channel of its own."""
-        return self.channels == "rgb" or (self.channels == "rgba" and self.format == "jpg")
+        """Whether the output has no alpha channel of its own."""
+        writer = WRITERS.get(self.format)
+        return self.channels == "rgb" or (self.channels == "rgba" and writer is not None and not writer.has_alpha)

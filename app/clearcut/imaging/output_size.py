@@ -1,4 +1,4 @@
-"""Pixels of all outputs of a request, for limits and budgets: estimated from headers, then exact."""
+"""Number of output pixels of a request, for limits and budgets: an estimate from headers, then the exact number."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from collections.abc import Mapping, Sequence
 
 from clearcut.errors import InvalidOption
 
-from .layout import MAX_CANVAS, grower, plan_layout
+from .layout import MAX_CANVAS, enlarging_option, plan_layout
 from .options import RemoveOptions
 from .types import Box, ImageHeader
 
 WORK_FACTOR = 4
-"""Limit of the work for several outputs, in largest images."""
-_PASSES = {"blur": 3, "overlay": 3}
-"""Cost of a small output with this backdrop in that of one without (``benchmarks/hostile_options.py``)."""
+"""Limit of the work for several outputs, in images of the maximum size."""
+_READ_FACTORS = {"blur": 3, "overlay": 3}
+"""Cost of a small output with this backdrop, relative to one without (``benchmarks/hostile_options.py``)."""
 
 
 def expected_pixels(
-    headers: Mapping[str, ImageHeader], variants: Sequence[RemoveOptions], max_pixels: int, reduced: int
+    headers: Mapping[str, ImageHeader], variants: Sequence[RemoveOptions], max_pixels: int, reduction: int
 ) -> int:
-    """The sum of the outputs' pixels before the subject is known: exact unless the options crop to it.
+    """Sum the output pixels before the subject is known: exact unless an option crops to the subject.
 
     Args:
-        headers: of the request's files, by field.
-        max_pixels: of the largest image accepted; a canvas is limited to as many, and to ``MAX_CANVAS``.
-        reduced: how many times smaller the image is decoded.
+        headers: of the request's files, by role: ``image``, ``background``, ``mask``.
+        max_pixels: of the largest accepted image; a canvas is limited to this number and to ``MAX_CANVAS``.
+        reduction: factor by which the decoder reduces the image.
 
     Raises:
-        InvalidOption: one of the outputs, or all together, would be too large for any subject.
+        InvalidOption: one output, or all together, would be too large for any subject.
     """
-    width, height = headers["image_file"].upright_size
-    return _checked(
-        [_expected(width, height, each, max_pixels) for each in variants], headers, variants, max_pixels, reduced
-    )
+    width, height = headers["image"].upright_size
+    pixels = [_estimate(width, height, each, max_pixels) for each in variants]
+    return _checked_sum(pixels, headers, variants, max_pixels, reduction)
 
 
 def known_pixels(header: ImageHeader, variants: Sequence[RemoveOptions], max_pixels: int) -> int:
-    """The sum of the pixels of those outputs whose size the subject does not decide."""
+    """Sum the pixels of the outputs that have the same size for any subject."""
     known = [each for each in variants if not each.crop or (each.width and each.height)]
     return sum(_exact(*header.upright_size, None, each, max_pixels) for each in known)
 
@@ -46,12 +45,12 @@ def output_pixels(
     variants: Sequence[RemoveOptions],
     boxes: Sequence[Box | None],
     max_pixels: int,
-    reduced: int,
+    reduction: int,
 ) -> int:
-    """The sum of the outputs' pixels with the subject of each variant in its box. Otherwise as ``expected_pixels``."""
-    width, height = headers["image_file"].upright_size
+    """Sum the output pixels for known subjects: ``boxes`` has the box of each variant. Else as ``expected_pixels``."""
+    width, height = headers["image"].upright_size
     pixels = [_exact(width, height, box, each, max_pixels) for box, each in zip(boxes, variants, strict=True)]
-    return _checked(pixels, headers, variants, max_pixels, reduced)
+    return _checked_sum(pixels, headers, variants, max_pixels, reduction)
 
 
 def _exact(width: int, height: int, subject: Box | None, options: RemoveOptions, max_pixels: int) -> int:
@@ -59,7 +58,7 @@ def _exact(width: int, height: int, subject: Box | None, options: RemoveOptions,
     return layout.width * layout.height
 
 
-def _expected(width: int, height: int, options: RemoveOptions, max_pixels: int) -> int:
+def _estimate(width: int, height: int, options: RemoveOptions, max_pixels: int) -> int:
     if not options.crop or (options.width and options.height):
         return _exact(width, height, None, options, max_pixels)
     pixels = width * height
@@ -73,34 +72,33 @@ def _expected(width: int, height: int, options: RemoveOptions, max_pixels: int) 
     return min(factor * pixels, max(min(MAX_CANVAS, max_pixels), width * height))
 
 
-def _checked(
+def _checked_sum(
     pixels: Sequence[int],
     headers: Mapping[str, ImageHeader],
     variants: Sequence[RemoveOptions],
     max_pixels: int,
-    reduced: int,
+    reduction: int,
 ) -> int:
-    """The sum of ``pixels``, one number for each variant.
+    """Return the sum of ``pixels``, one number for each variant, after checking two limits.
 
-    Besides the outputs' own limit there is one for the work: each of several variants counts there at least as much as
-    the decoded image and its background, and three times as much with a drawn backdrop, because all of the image is
-    read for each output.
+    The first limit is on the sum. The second is on the work for several outputs: each output reads the decoded image
+    and its background, so each counts as at least their pixels, and three times as many with a computed backdrop.
     """
-    made = sum(pixels)
-    role = "variants" if len(variants) > 1 else grower(variants[0])
-    if made > 2 * max_pixels:
+    total = sum(pixels)
+    option = "variants" if len(variants) > 1 else enlarging_option(variants[0])
+    if total > 2 * max_pixels:
         raise InvalidOption(
-            role, f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {made / 1e6:.1f}"
+            option, f"outputs of at most {2 * max_pixels / 1e6:g} megapixels together; these are {total / 1e6:.1f}"
         )
     if len(variants) > 1:
-        read = headers["image_file"].pixels // reduced**2
-        read += headers["bg_image"].pixels if "bg_image" in headers else 0
-        passes = [_PASSES.get(each.backdrop, 1) for each in variants]
-        counted = sum(max(own, times * read) for own, times in zip(pixels, passes, strict=True))
-        if counted > WORK_FACTOR * max_pixels:
+        read = headers["image"].pixels // reduction**2
+        read += headers["background"].pixels if "background" in headers else 0
+        factors = [_READ_FACTORS.get(each.backdrop, 1) for each in variants]
+        work = sum(max(own, factor * read) for own, factor in zip(pixels, factors, strict=True))
+        if work > WORK_FACTOR * max_pixels:
             raise InvalidOption(
-                role,
+                option,
                 f"fewer outputs: each counts at least as much as the image, three times with blur or overlay, and "
-                f"{WORK_FACTOR * max_pixels / 1e6:g} megapixels are allowed; these are {counted / 1e6:.1f}",
+                f"{WORK_FACTOR * max_pixels / 1e6:g} megapixels are allowed; these are {work / 1e6:.1f}",
             )
-    return made
+    return total

@@ -1,10 +1,10 @@
-"""The nouns of one request, in the order in which they come to be.
+"""Data types of one request, in processing order.
 
     bytes ──probe──► ImageHeader ──decode──► DecodedImage ──prepare──► ModelInput
           ──batcher──► RawMatte ──refine──► Matte ──compose──► Cutout ──encode──► EncodedImage
 
-All are frozen: a step makes the next noun and never changes the one it was given. Arrays are C-contiguous,
-rows first, colour in RGB order.
+All types are frozen: each step returns a new object and does not change its input. Arrays are C-contiguous, rows first,
+with color in RGB order.
 """
 
 from __future__ import annotations
@@ -19,31 +19,28 @@ U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
-InputFormat = Literal["jpeg", "png", "webp"]
-OutputFormat = Literal["png", "jpg", "webp", "zip", "auto"]
-"""``zip`` holds ``color.jpg`` and ``alpha.png``, as remove.bg has it; ``auto`` is png if anything is transparent, else
-jpg."""
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 Channels = Literal["rgba", "rgb", "alpha"]
 Color = tuple[int, int, int, int]
-"""Straight sRGB and alpha, each 0..255."""
+"""Straight (not premultiplied) sRGB and alpha, each 0..255."""
 
 
 class EdgeModel(Protocol):
-    """A small network that knows where an edge is more likely to lie than a linear fit does."""
+    """A small network that predicts where an edge lies better than a linear fit does."""
 
     def __call__(self, guide: U8, values: F32, fitted: F32) -> F32:
-        """What to add to ``fitted``, f32[h,w]. May be called from several threads at once.
+        """Return the correction to add to ``fitted``, f32[h,w]. Several threads may call it at once.
 
-        ``guide`` u8[h,w,3] is the picture, ``values`` f32[h,w] in 0..1 the network's matte and ``fitted`` f32[h,w]
-        what guided filtering makes of it, beyond 0 and 1 too, all on one grid.
+        Args:
+            guide: the image on the grid of cells, u8[h,w,3].
+            values: the network's matte on the same grid, f32[h,w] in 0..1.
+            fitted: the result of guided filtering, f32[h,w]; can be below 0 and above 1.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeLimits:
-    """What an input may cost, checked on its header before any pixel is decoded."""
+    """Limits on the cost of an input, checked on its header before any pixel is decoded."""
 
     max_pixels: int = 50_000_000
     max_side: int = 16_384
@@ -53,16 +50,17 @@ class ProbeLimits:
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the first bytes say, before any pixel is decoded. Width and height are as stored."""
+    """Result of ``probe``. Width and height are as stored, before the orientation is applied."""
 
-    format: InputFormat
+    format: str
+    """Name of the input format; see ``formats/registry.py``."""
     width: int
     height: int
     orientation: int = 1
     """EXIF orientation 1..8; see TIFF 6.0."""
     has_alpha: bool = False
     frames: int = 1
-    """Frames of an animation as far as the header tells (2 may mean "more than one"); only the first is used."""
+    """Number of frames of an animation according to the header; 2 can mean "more than one". Only the first is used."""
 
     @property
     def pixels(self) -> int:
@@ -70,7 +68,7 @@ class ImageHeader:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """(width, height) once the orientation is applied."""
+        """(width, height) after the orientation is applied."""
         if self.orientation >= 5:
             return self.height, self.width
         return self.width, self.height
@@ -78,12 +76,12 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An upright sRGB picture. ``alpha`` is the input's own transparency, None when it is opaque."""
+    """An upright sRGB image."""
 
     rgb: U8
-    """u8[H,W,3]; straight colour, as stored, also where ``alpha`` is 0."""
+    """u8[H,W,3], straight color as stored, including pixels where ``alpha`` is 0."""
     alpha: U8 | None = None
-    """u8[H,W]"""
+    """Transparency of the input, u8[H,W]; None if the input is opaque."""
 
     @property
     def height(self) -> int:
@@ -95,44 +93,35 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
-    """How the model's square maps to the picture: the whole picture, squashed to ``side`` x ``side``."""
-
-    width: int
-    height: int
-    side: int
-
-
-@dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a model wants to be fed (from its manifest entry)."""
+    """Input size and normalization of a model, from its manifest entry."""
 
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     scale: float = 1.0 / 255.0
-    """Factor from 0..255 to the value range that ``mean`` and ``std`` are given in."""
+    """Factor from 0..255 to the value range of ``mean`` and ``std``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
+    """The whole image, resized to the model's square and normalized."""
+
     tensor: F32
-    """f32[3,S,S], normalised."""
-    geometry: Geometry
+    """f32[3,S,S]."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawMatte:
-    """The network's answer, in its own square."""
+    """Output of the network for the whole image, resized to a square."""
 
     values: F32
-    """f32[S,S] in 0..1"""
-    geometry: Geometry
+    """f32[S,S] in 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels; ``left`` and ``top`` may be negative where padding leaves the frame."""
+    """A rectangle in pixels; ``left`` and ``top`` are negative where padding extends past the frame."""
 
     left: int
     top: int
@@ -150,36 +139,36 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Matte:
-    """The matte at the picture's own size, with the colour to show under it."""
+    """The matte at the size of the image, with the foreground color."""
 
     alpha: U8
-    """u8[H,W]; 0 exactly on background and 255 exactly on the subject, wherever the network is decided around."""
+    """u8[H,W]; exactly 0 on background and exactly 255 on the subject where the network is certain."""
     foreground: U8
-    """u8[H,W,3]; equal to the picture wherever alpha is 255."""
+    """u8[H,W,3]; equal to the image where alpha is 255."""
     box: Box | None
-    """Bounding box of alpha >= 10, or None when there is no subject."""
+    """Bounding box of alpha >= 10, or None without a subject."""
     confidence: float
-    """0..1: how decided the matte is; 0 when there is no subject."""
+    """Mean certainty of the network, 0..1; 0 without a subject."""
     ambiguous_ratio: float
     """Share of pixels with alpha between 0.1 and 0.9."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """An image with its subject found, before the outputs are made."""
+    """An image with its mattes, before the outputs are composed."""
 
     image: DecodedImage
     mattes: dict[bool, Matte]
-    """By ``RemoveOptions.despill``."""
+    """One matte for each value of ``RemoveOptions.despill`` in use."""
     backdrop: U8 | None
-    """u8[H,W,3] of any size: the image behind the subject."""
+    """Background image of the request, u8[H,W,3] of any size."""
     output_pixels: int
-    """Pixels of all outputs together."""
+    """Sum of the pixels of all outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """What the caller asked for, as pixels: u8[h,w,4] straight RGBA, u8[h,w,3] RGB or u8[h,w,1] alpha."""
+    """The requested output as pixels: u8[h,w,4] straight RGBA, u8[h,w,3] RGB or u8[h,w,1] alpha."""
 
     pixels: U8
 
@@ -194,12 +183,11 @@ class Cutout:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
+    """An output file."""
+
     data: Buffer
+    format: str
+    """File name extension of the format."""
     media_type: str
     width: int
     height: int
-
-    @property
-    def format(self) -> str:
-        """The usual file name extension."""
-        return EXTENSIONS[self.media_type]

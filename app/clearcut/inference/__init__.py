@@ -1,1 +1,1 @@
-"""The network and the batcher in front of it: arrays and futures, no pictures and no HTTP."""
+"""Models, ONNX sessions and the batcher: arrays and futures, without images and without HTTP."""

@@ -1,8 +1,8 @@
-"""The dynamic batcher: requests in, from any number of event loops; full batches out, to one thread an engine.
+"""The dynamic batcher: requests come from any number of event loops, and each engine has a thread that runs batches.
 
-A lone request never waits. Items pile up while all lanes are busy, or for a moment while others are known to be on
-their way (``expecting``). Who is in a batch is decided at the instant of its run, so that a request that was cancelled
-or has no time left costs nothing. Every future is answered, whatever happens to a lane.
+A single request never waits for others. Requests collect while all workers are busy, or for a moment while other
+requests are announced (``announce``). A batch is selected at the start of its run, so that a cancelled request, or one
+without enough time left, costs nothing. Every future is completed, even if a worker fails.
 """
 
 from __future__ import annotations
@@ -17,31 +17,20 @@ from contextlib import contextmanager
 
 from clearcut.errors import ClearcutError, DeadlineExceeded, Draining, Failed, Overloaded
 
-from .batching_policy import EntryQueue, PendingArrival
+from .batching_policy import InferenceQueue, PendingArrival
 from .cost_model import CostModel
 from .pending import PendingInference, deliver_results
 from .types import F32, BatchObserver, Engine, Inference
 from .worker import EngineWorker, GuardedObserver
 
-LONGEST_RETRY_S = 60
-"""Clients tend to ignore a Retry-After above a minute."""
+MAX_RETRY_AFTER_S = 60
+"""Clients tend to ignore a Retry-After above one minute."""
 
 logger = logging.getLogger(__name__)
 
 
 class Batcher:
-    """See the module. All methods may be called from any thread.
-
-    Args:
-        engines: one a lane; each is used by its own thread only.
-        buckets: batch sizes that every engine takes.
-        capacity: entries that may wait; the next one is refused.
-        max_delay_s: longest that the oldest entry waits for others that are expected.
-        cost_s: seconds a run per bucket, from the warm-up.
-        observer: told of runs and drops.
-        clock: the clock of the deadlines given to ``infer``.
-        on_fatal: called once, from the failing thread, when the batcher has failed as a whole.
-    """
+    """Combines concurrent requests into batches. All methods may be called from any thread."""
 
     def __init__(
         self,
@@ -54,49 +43,72 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
+        """
+        Args:
+            engines: each is used by one thread of its own.
+            buckets: batch sizes that every engine accepts.
+            capacity: maximum number of waiting images, without the low-priority ones.
+            max_delay_s: maximum time that the oldest image waits for announced requests.
+            cost_s: measured seconds of a run by bucket.
+            observer: receives events.
+            clock: of the deadlines.
+            on_fatal: called once, from the failing thread, when the whole batcher has failed.
+
+        Raises:
+            ValueError: there is no engine or no bucket, or the capacity is below 1.
+        """
         if not engines or capacity < 1:
-            raise ValueError("a batcher needs at least one engine and room for one entry")
+            raise ValueError("a batcher needs at least one engine and a capacity of at least 1")
         self.capacity = capacity
         self._clock = clock
         self._on_fatal = on_fatal
         self._observer = GuardedObserver(observer)
         self._cost = CostModel(buckets, cost_s)
-        self._lanes = [EngineWorker(engine, self._cost, clock, self._observer) for engine in engines]
+        self._workers = [EngineWorker(engine, self._cost, clock, self._observer) for engine in engines]
         self._threads: list[threading.Thread] = []
-        self._changed = threading.Condition(threading.Lock())  # guards all below, and every lane's `running`
-        self._queue = EntryQueue(self._cost, max_delay_s, clock)
-        self._held = 0
+        # Guards the fields below and every worker's ``running``.
+        self._changed = threading.Condition(threading.Lock())
+        self._queue = InferenceQueue(self._cost, max_delay_s, clock)
         self._closing = False
         self._fatal: BaseException | None = None
 
     def start(self) -> None:
-        """Start the lanes' threads. They are daemons: an engine that hangs must not keep the process."""
-        for number, lane in enumerate(self._lanes):
-            name = f"inference-{number}" if len(self._lanes) > 1 else "inference"
-            self._threads.append(threading.Thread(target=self._work, args=(lane,), name=name, daemon=True))
+        """Start the workers' threads. They are daemons, because an engine that hangs must not block the exit."""
+        for number, worker in enumerate(self._workers):
+            name = f"inference-{number}" if len(self._workers) > 1 else "inference"
+            thread = threading.Thread(target=self._run_worker, args=(worker,), name=name, daemon=True)
+            self._threads.append(thread)
         for thread in self._threads:
             thread.start()
 
     async def infer(
-        self, tensor: F32, deadline: float | None = None, arrival: PendingArrival | None = None, later: bool = False
+        self,
+        tensor: F32,
+        deadline: float | None = None,
+        arrival: PendingArrival | None = None,
+        low_priority: bool = False,
     ) -> Inference:
-        """Wait for the matte of one picture.
+        """Return the matte of one image.
 
         Args:
-            tensor: f32[3,S,S], normalised; not to be changed until this returns.
-            deadline: on the batcher's clock; None waits for as long as it takes.
-            arrival: from ``expecting``; settled here.
-            later: run only while no other picture waits or is on its way; takes no place among the ``capacity``.
+            tensor: f32[3,S,S], normalized. Do not change it before this returns.
+            deadline: latest time of the result, on the batcher's clock; None waits without limit.
+            arrival: the announcement of this request, from ``announce``. It ends here.
+            low_priority: run only while no other image waits or is announced. Such images do not count towards
+                ``capacity``.
 
         Raises:
-            Overloaded: ``capacity`` entries are waiting. Draining: the batcher is closing. Failed: it has failed.
-            DeadlineExceeded: the answer could not come in time. InternalError: this item cannot be inferred.
+            Overloaded: ``capacity`` images are waiting.
+            Draining: the batcher is closing.
+            Failed: the batcher has failed.
+            DeadlineExceeded: the result would come after the deadline.
+            InternalError: inference of this image fails.
         """
         loop = asyncio.get_running_loop()
-        entry = PendingInference(tensor, self._clock(), deadline, loop, loop.create_future(), later=later)
-        self._admit(entry, arrival)
-        # The lanes look at deadlines when they pop; the timer tells a client promptly while they are all busy.
-        self._watch(entry)
+        entry = PendingInference(tensor, self._clock(), deadline, loop, loop.create_future(), low_priority=low_priority)
+        self._enqueue(entry, arrival)
+        # Workers check deadlines when they select a batch. The timer reports an expired one while all are busy.
+        self._start_timer(entry)
         try:
             return await entry.future
         except asyncio.CancelledError:
@@ -107,17 +119,17 @@ class Batcher:
             if entry.timer is not None:
                 entry.timer.cancel()
 
-    def _admit(self, entry: PendingInference, arrival: PendingArrival | None) -> None:
+    def _enqueue(self, entry: PendingInference, arrival: PendingArrival | None) -> None:
         with self._changed:
-            if arrival is not None and self._queue.settle(arrival):
+            if arrival is not None and self._queue.end_arrival(arrival):
                 self._changed.notify_all()
             refusal: ClearcutError | None = None
             if self._fatal is not None:
                 refusal = Failed()
             elif self._closing:
                 refusal = Draining()
-            elif not entry.later and len(self._queue) >= self.capacity:
-                refusal = Overloaded(retry_after=min(LONGEST_RETRY_S, max(1, math.ceil(self.predicted_wait()))))
+            elif not entry.low_priority and len(self._queue) >= self.capacity:
+                refusal = Overloaded(retry_after=min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.predicted_wait()))))
             else:
                 self._queue.append(entry)
                 self._changed.notify()
@@ -127,118 +139,102 @@ class Batcher:
             raise refusal
 
     @contextmanager
-    def expecting(self) -> Iterator[PendingArrival]:
-        """Announce a request whose tensor is on its way; hand the arrival to ``infer`` within the block.
+    def announce(self) -> Iterator[PendingArrival]:
+        """Announce a request that will submit a tensor. Pass the arrival to ``infer`` within the block.
 
-        Leaving the block without that gives the request up.
+        Leaving the block withdraws an announcement that has not ended.
         """
         arrival = PendingArrival()
         with self._changed:
-            self._queue.inbound += 1
+            self._queue.announced += 1
         try:
             yield arrival
         finally:
             with self._changed:
-                if self._queue.settle(arrival):
+                if self._queue.end_arrival(arrival):
                     self._changed.notify_all()
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Within the block no lane takes anything: a test can fill the queue at leisure."""
-        with self._changed:
-            self._held += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= 1
-                self._changed.notify_all()
-
     def close(self, drain: bool, timeout: float) -> bool:
-        """Refuse new entries, answer or (``drain`` false) refuse those that wait, and end the threads.
+        """Reject new images and end the threads. This blocks: call it in a thread.
 
-        Blocks: from an event loop that still has answers coming, call it in a thread. What is not answered within
-        ``timeout`` seconds gets Draining. Returns whether all threads have ended.
+        Args:
+            drain: process the waiting images; otherwise they fail with Draining.
+            timeout: seconds. Images without a result after this time fail with Draining.
+
+        Returns:
+            Whether all threads have ended.
         """
         with self._changed:
             self._closing = True
-            refused = [] if drain else self._queue.clear()
+            rejected = [] if drain else self._queue.clear()
             self._changed.notify_all()
-        self._refuse(refused, Draining)
+        self._reject(rejected, Draining)
         until = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         with self._changed:
-            refused = [*self._queue.clear(), *self._taken()]
-        self._refuse(refused, Draining)
+            rejected = [*self._queue.clear(), *self._running_entries()]
+        self._reject(rejected, Draining)
         return not any(thread.is_alive() for thread in self._threads)
 
     def fail(self, cause: BaseException) -> None:
-        """Give up for good: everything queued and running gets Failed. For a lane that died, or a watchdog."""
+        """Fail permanently: all waiting and running images fail with Failed. For a dead worker, or for a watchdog."""
         with self._changed:
             if self._fatal is not None:
                 return
             self._fatal = cause
-            refused = [*self._queue.clear(), *self._taken()]
+            rejected = [*self._queue.clear(), *self._running_entries()]
             self._changed.notify_all()
         logger.critical("the batcher has failed: %r", cause, exc_info=cause)
-        self._refuse(refused, Failed)
+        self._reject(rejected, Failed)
         if self._on_fatal is not None:
             self._on_fatal(cause)
 
     @property
     def depth(self) -> int:
-        """Entries that wait."""
+        """Number of waiting images, without the low-priority ones."""
         return len(self._queue)
 
     @property
-    def inbound(self) -> int:
-        """Requests known to be on their way."""
-        return self._queue.inbound
-
-    @property
     def alive(self) -> bool:
-        """Whether every lane's thread runs and none has failed. False before ``start`` and after ``close``."""
+        """Whether all threads run and none has failed. False before ``start`` and after ``close``."""
         return self._fatal is None and bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
     @property
     def busy_since(self) -> float | None:
-        """When the oldest run in progress began, on the batcher's clock; None when no lane runs."""
-        return min((begun for lane in self._lanes if (begun := lane.begun) is not None), default=None)
-
-    def cost(self) -> dict[int, float]:
-        """Seconds a run per bucket, a moving average."""
-        return self._cost.snapshot()
+        """Start of the oldest current run, on the batcher's clock; None if no worker runs."""
+        return min((begun for worker in self._workers if (begun := worker.begun) is not None), default=None)
 
     def predicted_wait(self) -> float:
-        """Seconds until an entry submitted now would be answered."""
+        """Return the expected seconds until the result of an image that is submitted now."""
         now = self._clock()
-        left = [
-            max(0.0, self._cost.seconds(lane.bucket) - (now - begun)) if (begun := lane.begun) is not None else 0.0
-            for lane in self._lanes
+        remaining = [
+            max(0.0, self._cost.seconds(worker.bucket) - (now - begun)) if (begun := worker.begun) is not None else 0.0
+            for worker in self._workers
         ]
         own = self._cost.seconds(self._cost.smallest)
-        return max(min(left) + own, (sum(left) + self._cost.total_s(len(self._queue) + 1)) / len(self._lanes))
+        queued = self._cost.total_s(len(self._queue) + 1)
+        return max(min(remaining) + own, (sum(remaining) + queued) / len(self._workers))
 
-    def _watch(self, entry: PendingInference) -> None:
-        """Set the entry's timer; when it fires on time, answer the entry unless a lane has it."""
+    def _start_timer(self, entry: PendingInference) -> None:
+        """Set the entry's timer. When it fires after the deadline, the entry fails unless a worker has taken it."""
         if entry.deadline is None:
             return
-        left = entry.deadline - self._clock()
-        if left > 0:  # a loop's timer may fire a little early, and a test's clock need not be the loop's
-            entry.timer = entry.loop.call_later(max(left, 0.001), self._watch, entry)
+        remaining = entry.deadline - self._clock()
+        if remaining > 0:  # a timer may fire early, and a test's clock differs from the loop's
+            entry.timer = entry.loop.call_later(max(remaining, 0.001), self._start_timer, entry)
         elif self._withdraw(entry):
-            self._refuse([entry], lambda: DeadlineExceeded("queue"), "deadline")
+            self._reject([entry], lambda: DeadlineExceeded("queue"), "deadline")
 
     def _withdraw(self, entry: PendingInference) -> bool:
-        """Take an entry out of the queue; False when a lane has it already."""
+        """Remove an entry from the queue; return False if a worker has taken it."""
         with self._changed:
             return self._queue.remove(entry)
 
-    def _taken(self) -> list[PendingInference]:
-        return [entry for lane in self._lanes for entry in lane.running]
+    def _running_entries(self) -> list[PendingInference]:
+        return [entry for worker in self._workers for entry in worker.running]
 
-    def _refuse(
+    def _reject(
         self, entries: Sequence[PendingInference], error: Callable[[], ClearcutError], reason: str = "failed"
     ) -> None:
         waiting = [entry for entry in entries if not entry.future.done()]
@@ -246,43 +242,43 @@ class Batcher:
         for _ in waiting:
             self._observer.entry_dropped(reason)
 
-    def _work(self, lane: EngineWorker) -> None:
-        """Body of a lane's thread. It ends by ``close``, or by failing the whole batcher: never in silence."""
+    def _run_worker(self, worker: EngineWorker) -> None:
+        """Body of a worker's thread. It ends after ``close``, or when an exception has failed the whole batcher."""
         try:
-            while self._take(lane):
-                lane.run(lane.running)
+            while self._take_batch(worker):
+                worker.run(worker.running)
                 with self._changed:
-                    lane.running = ()  # while it waits, an idle lane keeps no tensor alive
+                    worker.running = ()  # an idle worker must not keep tensors in memory
         except BaseException as exc:
             self.fail(exc)
 
-    def _take(self, lane: EngineWorker) -> bool:
-        """Wait for work and put it into ``lane.running``; False when there is to be none any more."""
+    def _take_batch(self, worker: EngineWorker) -> bool:
+        """Wait for a batch and store it in ``worker.running``; return False if there will be no more batches."""
         while True:
             with self._changed:
-                self._queue.free_lanes += 1
+                self._queue.idle_workers += 1
                 try:
-                    if not self._wait():
+                    if not self._wait_for_batch():
                         return False
-                    pick = self._queue.pick()
-                    lane.running = pick.chosen
+                    selection = self._queue.select_batch()
+                    worker.running = selection.chosen
                 finally:
-                    self._queue.free_lanes -= 1
-            self._refuse(pick.expired, lambda: DeadlineExceeded("queue"), "deadline")
-            for _ in range(pick.cancelled):
+                    self._queue.idle_workers -= 1
+            self._reject(selection.expired, lambda: DeadlineExceeded("queue"), "deadline")
+            for _ in range(selection.cancelled):
                 self._observer.entry_dropped("cancelled")
-            if pick.chosen:
+            if selection.chosen:
                 return True
 
-    def _wait(self) -> bool:
-        """Until there is something that should leave now (True) or never will be (False). Holds the lock."""
+    def _wait_for_batch(self) -> bool:
+        """Wait until a batch must run (True) or there will be none (False). The caller holds the lock."""
         while self._fatal is None:
-            if not self._queue.empty and not self._held:
-                patience = 0.0 if self._closing else self._queue.patience()
-                if patience <= 0:
+            if not self._queue.empty:
+                wait_s = 0.0 if self._closing else self._queue.wait_s()
+                if wait_s <= 0:
                     return True
-                self._changed.wait(patience)
-            elif self._closing and self._queue.empty:
+                self._changed.wait(wait_s)
+            elif self._closing:
                 return False
             else:
                 self._changed.wait()

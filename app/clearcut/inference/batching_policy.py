@@ -1,4 +1,4 @@
-"""Who waits, for how long, and who runs next: the batcher's rules, without its threads."""
+"""The rules of the batcher, without its threads: which images wait, for how long, and which run next."""
 
 from __future__ import annotations
 
@@ -10,107 +10,114 @@ from dataclasses import dataclass
 from .cost_model import CostModel
 from .pending import PendingInference
 
+LOW_PRIORITY_WAIT_S = 0.25
+"""Maximum time that a low-priority image waits for announced images, seconds. It holds memory meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchSelection:
-    """What one look at the queue took out of it."""
+    """Entries that were taken from the queue."""
 
     chosen: list[PendingInference]
-    """To be run now, as one batch."""
+    """Entries of the next batch."""
     expired: list[PendingInference]
-    """With no time left to be answered in."""
+    """Entries without enough time for a run before their deadline."""
     cancelled: int
+    """Number of entries that were cancelled."""
 
 
 @dataclass(eq=False, slots=True)
 class PendingArrival:
-    """One request whose tensor is on its way. Settled once: when it is submitted, or when it is given up."""
+    """An announced request that has not submitted its tensor yet. It ends once: by submission or by withdrawal."""
 
     pending: bool = True
 
 
-LOW_PRIORITY_WAIT_S = 0.25
-"""Longest that one which can wait is passed over for others that are only expected: it holds memory."""
+class InferenceQueue:
+    """A first-in, first-out queue. Low-priority entries run one at a time, while there are no others.
 
-
-class EntryQueue:
-    """First in, first out; those that can wait go one by one, while there are no others. Not thread-safe: the batcher's
-    lock guards it.
-
-    Args:
-        max_delay_s: longest that the oldest entry waits for others that are expected.
+    It is not thread-safe: the batcher's lock guards it.
     """
 
     def __init__(self, cost: CostModel, max_delay_s: float, clock: Callable[[], float]) -> None:
-        self.inbound = 0
-        """Requests known to be on their way."""
-        self.free_lanes = 0
-        """Lanes that look at the queue or wait for it."""
+        """
+        Args:
+            cost: durations of runs.
+            max_delay_s: maximum time that the oldest entry waits for announced requests.
+            clock: of the deadlines.
+        """
+        self.announced = 0
+        """Number of requests that are announced and not yet submitted."""
+        self.idle_workers = 0
+        """Number of workers that wait for a batch."""
         self._cost = cost
         self._max_delay_s = max_delay_s
         self._clock = clock
         self._entries: deque[PendingInference] = deque()
-        self._later: deque[PendingInference] = deque()
+        self._low_priority: deque[PendingInference] = deque()
 
     def __len__(self) -> int:
-        """Without those that can wait."""
+        """Number of entries without the low-priority ones."""
         return len(self._entries)
 
     @property
     def empty(self) -> bool:
-        return not (self._entries or self._later)
+        """True if no entry waits, of any priority."""
+        return not (self._entries or self._low_priority)
 
     def append(self, entry: PendingInference) -> None:
-        self._line(entry).append(entry)
+        """Add an entry at the end."""
+        self._queue_of(entry).append(entry)
 
     def remove(self, entry: PendingInference) -> bool:
-        """False when it is not here (any more)."""
+        """Remove an entry; return False if it is not in the queue."""
         try:
-            self._line(entry).remove(entry)
+            self._queue_of(entry).remove(entry)
         except ValueError:
             return False
         return True
 
     def clear(self) -> list[PendingInference]:
-        entries = [*self._entries, *self._later]
+        """Remove and return all entries."""
+        entries = [*self._entries, *self._low_priority]
         self._entries.clear()
-        self._later.clear()
+        self._low_priority.clear()
         return entries
 
-    def _line(self, entry: PendingInference) -> deque[PendingInference]:
-        return self._later if entry.later else self._entries
+    def _queue_of(self, entry: PendingInference) -> deque[PendingInference]:
+        return self._low_priority if entry.low_priority else self._entries
 
-    def settle(self, arrival: PendingArrival) -> bool:
-        """Count an arrival as over, once. True when nobody else is expected from now on."""
+    def end_arrival(self, arrival: PendingArrival) -> bool:
+        """End an announcement, once; return True if no other request is announced now."""
         if not arrival.pending:
             return False
         arrival.pending = False
-        self.inbound -= 1
-        return self.inbound == 0
+        self.announced -= 1
+        return self.announced == 0
 
-    def patience(self) -> float:
-        """Seconds for which a queue that is not empty should go on waiting for company; 0 or less: leave now.
+    def wait_s(self) -> float:
+        """Return the seconds for which a queue with entries waits for more; 0 or less means that a batch must run.
 
-        No wait when the batch is full, nobody is expected, or another lane is free to take whoever comes next.
+        The queue does not wait if the batch is full, if no request is announced, or if another worker is idle.
         """
         if not self._entries:
-            expected = self.inbound > 0 and self.free_lanes <= 1
-            return self._later[0].enqueued + LOW_PRIORITY_WAIT_S - self._clock() if expected else 0.0
-        if len(self._entries) >= self._cost.largest or self.inbound == 0 or self.free_lanes > 1:
+            waits = self.announced > 0 and self.idle_workers <= 1
+            return self._low_priority[0].enqueued + LOW_PRIORITY_WAIT_S - self._clock() if waits else 0.0
+        if len(self._entries) >= self._cost.largest or self.announced == 0 or self.idle_workers > 1:
             return 0.0
         return self._entries[0].enqueued + self._max_delay_s - self._clock()
 
-    def pick(self) -> BatchSelection:
-        """Decide who runs now, oldest first, leaving the other free lanes their share."""
+    def select_batch(self) -> BatchSelection:
+        """Take the next batch from the queue, oldest first, and leave the other idle workers their share."""
         now = self._clock()
         shortest_s = self._cost.seconds(self._cost.smallest)
-        line = self._entries or self._later
-        room = min(self._cost.largest, math.ceil(len(self._entries) / max(1, self.free_lanes))) or 1
+        queue = self._entries or self._low_priority
+        limit = min(self._cost.largest, math.ceil(len(self._entries) / max(1, self.idle_workers))) or 1
         chosen: list[PendingInference] = []
         expired: list[PendingInference] = []
         cancelled = 0
-        while line and len(chosen) < room:
-            entry = line.popleft()
+        while queue and len(chosen) < limit:
+            entry = queue.popleft()
             if entry.future.done():
                 cancelled += 1
             elif entry.deadline is not None and now + shortest_s > entry.deadline:
@@ -118,12 +125,12 @@ class EntryQueue:
             else:
                 chosen.append(entry)
         count = self._cost.take(len(chosen)) if chosen else 0
-        while self._too_late(chosen[:count], now) and (fewer := self._cost.below(count)) < count:
+        while self._misses_deadline(chosen[:count], now) and (fewer := self._cost.below(count)) < count:
             count = fewer
-        line.extendleft(reversed(chosen[count:]))
+        queue.extendleft(reversed(chosen[count:]))
         return BatchSelection(chosen[:count], expired, cancelled)
 
-    def _too_late(self, entries: list[PendingInference], now: float) -> bool:
-        """Whether running these together would miss the tightest of their deadlines."""
+    def _misses_deadline(self, entries: list[PendingInference], now: float) -> bool:
+        """Return whether one run of these entries would end after one of their deadlines."""
         finish = now + (self._cost.seconds(self._cost.bucket_for(len(entries))) if entries else 0.0)
         return any(entry.deadline is not None and finish > entry.deadline for entry in entries)

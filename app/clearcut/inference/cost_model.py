@@ -1,27 +1,29 @@
-"""What a run of each batch size costs, and what follows from it: how to split, and how long a queue takes."""
+"""Duration of a model run for each batch size: how to split a queue into batches, and how long it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_NEWEST = 0.2
-"""Weight of the newest run in the moving average: follows a change within some ten runs, shrugs off one hiccup."""
+_NEWEST_WEIGHT = 0.2
+"""Weight of the newest run in the moving average: it follows a change within ten runs and ignores single outliers."""
 
 
 class CostModel:
-    """Seconds per bucket as a moving average, seeded by the warm-up. An unmeasured bucket counts as free until run.
+    """Seconds of a run for each batch size (bucket), as a moving average that starts with the warm-up measurements.
 
-    Lanes report without a lock: storing one float is atomic, and a sample lost to another lane's is no loss.
-
-    Args:
-        buckets: the batch sizes that may be run.
-        cost_s: seconds a run, for those that were measured.
-
-    Raises:
-        ValueError: no bucket, or one below 1.
+    A bucket without a measurement costs 0 until it has run. Workers report without a lock: storing one float is atomic,
+    and losing one sample of two concurrent ones does no harm.
     """
 
     def __init__(self, buckets: Sequence[int], cost_s: Mapping[int, float] | None = None) -> None:
+        """
+        Args:
+            buckets: permitted batch sizes.
+            cost_s: measured seconds of a run by bucket.
+
+        Raises:
+            ValueError: there is no bucket, or one is below 1.
+        """
         self.buckets = tuple(sorted(set(buckets)))
         if not self.buckets or self.buckets[0] < 1:
             raise ValueError(f"expected batch sizes of at least 1, got {list(buckets)}")
@@ -29,43 +31,44 @@ class CostModel:
         self._cost_s = {bucket: cost for bucket, cost in (cost_s or {}).items() if bucket in self.buckets}
 
     def observe(self, bucket: int, run_s: float) -> None:
-        known = self._cost_s.get(bucket)
-        self._cost_s[bucket] = run_s if known is None else known + _NEWEST * (run_s - known)
+        """Record the duration of a run, seconds."""
+        average = self._cost_s.get(bucket)
+        self._cost_s[bucket] = run_s if average is None else average + _NEWEST_WEIGHT * (run_s - average)
 
     def seconds(self, bucket: int) -> float:
+        """Return the expected seconds of a run; 0 without a measurement."""
         return self._cost_s.get(bucket, 0.0)
 
-    def snapshot(self) -> dict[int, float]:
-        """Seconds a run, of the buckets that have been run so far."""
-        return {bucket: self._cost_s[bucket] for bucket in self.buckets if bucket in self._cost_s}
-
     def bucket_for(self, count: int) -> int:
-        """The smallest bucket that holds ``count`` items (1 .. largest)."""
+        """Return the smallest bucket that holds ``count`` images (1 to the largest bucket)."""
         return next(bucket for bucket in self.buckets if bucket >= count)
 
     def take(self, waiting: int) -> int:
-        """How many of ``waiting`` items (>= 1) to run now: all, padded up, or as many as fill the bucket below.
+        """Return how many of ``waiting`` images (at least 1) to run now.
 
-        Whichever gets them all done sooner; on equal terms one padded run.
+        Either all of them run in one padded batch, or as many as fill the next smaller bucket. The faster way for all
+        images is used, and one padded run if both take equally long.
         """
         if waiting >= self.largest:
             return self.largest
-        up = self.bucket_for(waiting)
-        down = max((bucket for bucket in self.buckets if bucket <= waiting), default=up)
-        if down in (up, waiting) or self.seconds(up) <= self.seconds(down) + self.total_s(waiting - down):
+        padded = self.bucket_for(waiting)
+        filled = max((bucket for bucket in self.buckets if bucket <= waiting), default=padded)
+        if filled in (padded, waiting):
             return waiting
-        return down
+        if self.seconds(padded) <= self.seconds(filled) + self.total_s(waiting - filled):
+            return waiting
+        return filled
 
     def below(self, count: int) -> int:
-        """The largest bucket smaller than ``count``, or ``count`` when there is none."""
+        """Return the largest bucket smaller than ``count``, or ``count`` if there is none."""
         return max((bucket for bucket in self.buckets if bucket < count), default=count)
 
     def total_s(self, count: int) -> float:
-        """Seconds for ``count`` items, run after run on one lane."""
-        runs, rest = divmod(count, self.largest)
-        seconds = runs * self.seconds(self.largest)
-        while rest:
-            now = self.take(rest)
-            seconds += self.seconds(self.bucket_for(now))
-            rest -= now
+        """Return the seconds for ``count`` images in consecutive runs of one worker."""
+        full_runs, remaining = divmod(count, self.largest)
+        seconds = full_runs * self.seconds(self.largest)
+        while remaining:
+            batch = self.take(remaining)
+            seconds += self.seconds(self.bucket_for(batch))
+            remaining -= batch
         return seconds

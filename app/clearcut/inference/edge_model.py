@@ -1,29 +1,31 @@
-"""The edge model: a network of some kilobytes that corrects the guided fit at a few hundred cells, on the CPU.
+"""The edge model: a network of a few kilobytes that corrects a fitted matte on grids of cells, on the CPU.
 
-It is named in the ``[edges]`` table of ``models/manifest.toml`` and made by ``models/training/edges.py``.
+The ``[edges]`` table of ``models/manifest.toml`` names its file. ``models/training/edge/train.py`` trains it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from clearcut.errors import StartupError
 from clearcut.imaging.types import F32, U8
 
-from .manifest import FILE, MANIFEST, SHA256, models_folder
-from .providers import first_line
-from .toml_table import read_document
+from .hashes import read_verified
+from .manifest import MANIFEST, models_folder
+from .manifest_schema import EdgesFile, read_toml
+from .runtime import CpuSession, first_line
 
 _STRIDE = 4
-"""The network looks at blocks of so many cells; a grid that ends within one is continued by its last cells."""
+"""The network needs sides that are multiples of this. Other grids are padded by repeating their last cells."""
 
 
 def load_edge_model(models_dir: Path | None = None) -> OnnxEdgeModel:
-    """The edge model that the manifest names.
+    """Load the edge model of a manifest.
+
+    Args:
+        models_dir: folder of the manifest and the file; None selects the repository's.
 
     Raises:
         StartupError: as ``find_edge_model`` and ``OnnxEdgeModel``.
@@ -32,57 +34,58 @@ def load_edge_model(models_dir: Path | None = None) -> OnnxEdgeModel:
 
 
 def find_edge_model(folder: Path) -> tuple[Path, bytes]:
-    """Where the edge model lies, beside the manifest and nowhere else, and what is there.
+    """Return path and content of the edge model's file, which must be beside the manifest.
 
     Raises:
-        StartupError: the table or the file is missing or malformed, or the file is not the one meant.
+        StartupError: the table is missing or invalid, or the file is missing or has another hash.
     """
-    table = read_document(folder / MANIFEST, "Model manifest").table("edges")
-    path, wanted = folder / table.text("file", FILE), table.text("sha256", SHA256)
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise StartupError(f"Edge model: {path} cannot be read: {exc.strerror}") from exc
-    if (digest := hashlib.sha256(data).hexdigest()) != wanted:
-        raise StartupError(f"Edge model: {path} has sha256 {digest}, the manifest says {wanted}")
-    return path, data
+    manifest = folder / MANIFEST
+    table = read_toml(manifest, "Model manifest", EdgesFile).edges
+    if table is None:
+        raise StartupError(f"Model manifest {manifest}: edges: table is missing")
+    path = folder / table.file
+    return path, read_verified("Edge model", path, table.sha256)
 
 
 class OnnxEdgeModel:
-    """Implements ``imaging.types.EdgeModel``; may be called from several threads at once."""
+    """Implements ``imaging.types.EdgeModel``. Several threads may call it at once."""
 
     def __init__(self, path: Path, data: bytes) -> None:
-        """``data``: the ONNX file at ``path``, from f32[1,5,h,w], h and w multiples of 4, to f32[h,w]. The planes are
-        red, green and blue in 0..255, the values, and what is fitted, cut at -0.5 and 1.5.
+        """
+        Args:
+            path: of the file, for messages.
+            data: content of an ONNX file from f32[1,5,h,w] to f32[h,w], with h and w multiples of 4. The input planes
+                are red, green and blue in 0..255, the model's values, and the fitted values clipped to -0.5..1.5.
 
         Raises:
-            StartupError: it is none, or does not answer as it should.
+            StartupError: the file cannot be loaded, or its output has a wrong shape, type or value.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False  # an arena grows with the callers at once and is never given back
         zeros = np.zeros((8, 12), np.float32)
         try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            self._input = self._session.get_inputs()[0].name
-            answer = self(np.zeros((8, 12, 3), np.uint8), zeros, zeros)
+            self._session = CpuSession(data, arena=False)
+            output = self(np.zeros((8, 12, 3), np.uint8), zeros, zeros)
         except Exception as exc:
             raise StartupError(f"Edge model: {path} cannot be used: {first_line(exc)}") from None
-        if answer.shape != zeros.shape or answer.dtype != np.float32 or not np.isfinite(answer).all():
-            raise StartupError(f"Edge model: {path} answers {answer.dtype}{answer.shape} or what is no number")
+        if output.shape != zeros.shape or output.dtype != np.float32 or not np.isfinite(output).all():
+            raise StartupError(f"Edge model: {path} returns {output.dtype}{output.shape} or values that are not finite")
 
     def __call__(self, guide: U8, values: F32, fitted: F32) -> F32:
-        """What to add to ``fitted``, f32[h,w], for grids of any size; see ``imaging.types.EdgeModel``."""
+        """Return the correction to add to ``fitted``, f32[h,w], for a grid of any size; see ``imaging.types``.
+
+        Args:
+            guide: u8[h,w,3], RGB.
+            values: f32[h,w], the model's values.
+            fitted: f32[h,w], the fitted values.
+        """
         height, width = values.shape
-        down, across = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
-        planes = np.empty((1, 5, down, across), np.float32)
-        inner = planes[0, :, :height, :width]
+        padded_height, padded_width = (-(-side // _STRIDE) * _STRIDE for side in (height, width))
+        planes = np.empty((1, 5, padded_height, padded_width), np.float32)
+        grid = planes[0, :, :height, :width]
         for channel in range(3):
-            inner[channel] = guide[:, :, channel]
-        inner[3] = values
-        np.clip(fitted, -0.5, 1.5, out=inner[4])
+            grid[channel] = guide[:, :, channel]
+        grid[3] = values
+        np.clip(fitted, -0.5, 1.5, out=grid[4])
         planes[..., height:, :width] = planes[..., height - 1 : height, :width]
         planes[..., width:] = planes[..., width - 1 : width]
-        added: F32 = self._session.run(None, {self._input: planes})[0]
-        return added[:height, :width]
+        correction: F32 = self._session.run(planes)
+        return correction[:height, :width]

@@ -1,81 +1,58 @@
-"""``models/manifest.toml``: which models there are, what they are fed and what their files must hash to."""
+"""``models/manifest.toml``: the models that exist, the input they expect and the hashes of their files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from clearcut.errors import StartupError
 from clearcut.imaging.types import InputSpec
 
-from .toml_table import TomlTable, read_document
+from .manifest_schema import Golden, ModelsFile, ModelTable, OutputKind, Parity, VariantTable, read_toml
 
-OutputKind = Literal["probability", "logit", "minmax"]
 Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
-SHA256 = r"[0-9a-f]{64}"
-FILE = r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx"  # a plain name: never a path out of the folder
-
-
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """What the model answers to the synthetic picture of ``golden.py``, coarse enough for any hardware to agree."""
-
-    grid: tuple[tuple[float, ...], ...]
-    """8 rows of 8 block means of the matte, each 0..1."""
-    tolerance: float
-    """Largest difference allowed to any of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """How near a variant's mattes are to the fp32 file's."""
-
-    iou: float
-    """Mean IoU at 0.5."""
-    mae: float
-    """Largest mean absolute difference of any picture."""
-    pictures: str
-    """How many of what it was measured on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model, or one of its variants, as the manifest describes it."""
+    """A model of the manifest, or one of its variants."""
 
     name: str
     file: str
     sha256: str | None
-    """Of the file; it may instead have the ``md5``, where its publisher gives no more. At least one of them is there,
-    except for a variant that everyone makes for himself (``recipe``)."""
+    """SHA-256 of the file. A file has this hash or ``md5``, except for a variant with a ``recipe``."""
     licence: str
     source: str
     input: InputSpec
     output: OutputKind
-    """Whether the file's own output is 0..1 already, or before its sigmoid, or is stretched by its authors from its
-    least and largest value to 0 and 1. We stretch only where the largest is at least 0.5: a picture without a subject
-    must not get one."""
+    """What the file returns: a probability 0..1, a logit, or values that its authors stretch from their minimum and
+    maximum to 0 and 1 (``minmax``). ``minmax`` is applied only if the maximum is at least 0.5, because an image without
+    a subject would otherwise get one."""
     batch_min: int
     batch_max: int
     golden: Golden | None
-    """None only until ``python -m clearcut models pin NAME`` has been run; the service does not start without."""
+    """The expected output of the self-test. None until ``clearcut models pin NAME`` has recorded it; the service does
+    not start without it."""
     md5: str | None = None
-    addresses: tuple[str, ...] = ()
-    """Where its file is published, for ``python -m clearcut models pull``."""
+    """MD5 of the file, for publishers that give no SHA-256."""
+    urls: tuple[str, ...] = ()
+    """Download URLs of the file, for ``clearcut models pull``."""
     terms: str = ""
-    """What of its licence is unclear or restricts, if anything."""
+    """Restrictions or uncertainties of the license, if any."""
     precision: Precision = "fp32"
     views: int = 1
-    """2: the file averages the picture's answer with its mirror image's."""
+    """Number of views that the file averages: 2 adds the mirrored image."""
     parity: Parity | None = None
+    """Measured difference between a variant and the fp32 file."""
     at_most: float = 1.0
-    """A variant is chosen by itself where its run takes at most so many times fp32's time."""
+    """Automatic selection uses a variant only if its run takes at most this share of the time of fp32."""
     edges: bool = False
-    """Whether the edge model corrects its mattes; it is made for the errors that certain networks make."""
+    """Whether the edge model corrects the mattes. It is trained on the errors of certain networks."""
     recipe: str = ""
-    """The command that makes a variant's file, where none is published."""
+    """The command that makes the file of a variant that is not published."""
     variants: Mapping[str, ModelEntry] = field(default_factory=dict)
 
 
@@ -85,7 +62,11 @@ def models_folder() -> Path:
 
 
 def find_entry(entries: Mapping[str, ModelEntry], name: str, precision: Precision = "fp32") -> ModelEntry:
-    """Raises: StartupError with the known names."""
+    """Return the entry of a model, or of its variant.
+
+    Raises:
+        StartupError: the name or the variant does not exist. The text lists those that do.
+    """
     try:
         entry = entries[name]
     except KeyError:
@@ -95,93 +76,54 @@ def find_entry(entries: Mapping[str, ModelEntry], name: str, precision: Precisio
     try:
         return entry.variants[precision]
     except KeyError:
-        have = ", ".join(["fp32", *sorted(entry.variants)])
-        raise StartupError(f"Model '{name}' has no {precision} variant. It has: {have}") from None
+        existing = ", ".join(["fp32", *sorted(entry.variants)])
+        raise StartupError(f"Model '{name}' has no {precision} variant. It has: {existing}") from None
 
 
 def read_manifest(path: Path) -> dict[str, ModelEntry]:
-    """All entries by name.
+    """Return all models of a manifest by name.
 
     Raises:
-        StartupError: naming the file, the entry and the field at fault.
+        StartupError: the manifest is missing or invalid. The text names the file, the model and the field.
     """
-    document = read_document(path, "Model manifest")
-    models = document.content.get("models")
-    if not isinstance(models, dict) or not models:
-        raise StartupError(f"Model manifest {path} has no [models.NAME] table")
-    return {name: _entry(name, table) for name, table in document.tables("models").items()}
+    models = read_toml(path, "Model manifest", ModelsFile).models
+    return {name: _entry(name, table) for name, table in models.items()}
 
 
-def _entry(name: str, table: TomlTable) -> ModelEntry:
-    fed, batch = table.table("input"), table.table("batch")
-    mean, std = fed.numbers("mean", 3, -255, 255), fed.numbers("std", 3, 1e-6, 255)
-    kinds: tuple[OutputKind, ...] = get_args(OutputKind)
-    output = table.text("output", "|".join(kinds))
-    sha256, md5 = table.maybe("sha256", SHA256), table.maybe("md5", r"[0-9a-f]{32}")
-    if sha256 is None and md5 is None:
-        raise table.fault("sha256", "a sha256 or an md5 of the file is needed")
+def _entry(name: str, table: ModelTable) -> ModelEntry:
     entry = ModelEntry(
         name=name,
-        file=table.text("file", FILE),
-        sha256=sha256,
-        md5=md5,
-        licence=table.text("licence", r".+"),
-        terms=table.maybe("terms", r".+") or "",
-        source=table.text("source", r".+"),
-        addresses=table.texts("addresses", r"https://\S+"),
-        input=InputSpec(
-            side=int(fed.number("side", 16, 8192)),
-            mean=(mean[0], mean[1], mean[2]),
-            std=(std[0], std[1], std[2]),
-            scale=1.0 / fed.number("divide_by", 1e-6, 65535),
-        ),
-        output=next(kind for kind in kinds if kind == output),
-        batch_min=(smallest := int(batch.number("min", 1, 1024))),
-        batch_max=int(batch.number("max", smallest, 1024)),
-        golden=golden_of(table),
-        edges=table.flag("edges"),
+        file=table.file,
+        sha256=table.sha256,
+        md5=table.md5,
+        licence=table.licence,
+        terms=table.terms or "",
+        source=table.source,
+        urls=table.urls,
+        input=table.input.to_spec(),
+        output=table.output,
+        batch_min=table.batch.min,
+        batch_max=table.batch.max,
+        golden=table.golden,
+        edges=table.edges,
     )
-    return replace(entry, variants={key: _variant(entry, key, each) for key, each in table.tables("variants").items()})
+    variants: dict[str, ModelEntry] = {
+        precision: _variant(entry, precision, variant) for precision, variant in table.variants.items()
+    }
+    return replace(entry, variants=variants)
 
 
-def _variant(entry: ModelEntry, key: str, table: TomlTable) -> ModelEntry:
-    precisions: tuple[Precision, ...] = get_args(Precision)
-    precision = next((each for each in precisions[1:] if each == key), None)
-    if precision is None:
-        raise table.fault("", f"expected one of {', '.join(precisions[1:])}")
-    sha256, recipe = table.maybe("sha256", SHA256), table.maybe("recipe", r".+")
-    if sha256 is None and recipe is None:
-        raise table.fault("sha256", "a sha256 of the file is needed, or the recipe that makes it")
-    found = table.table("parity") if "parity" in table.content else None
+def _variant(entry: ModelEntry, precision: Precision, table: VariantTable) -> ModelEntry:
     return replace(
         entry,
-        file=table.text("file", FILE),
-        sha256=sha256,
+        file=table.file,
+        sha256=table.sha256,
         md5=None,
-        addresses=(),
-        recipe=recipe or "",
+        urls=(),
+        recipe=table.recipe or "",
         precision=precision,
-        views=int(table.number("views", 1, 2)) if "views" in table.content else 1,
-        at_most=table.number("at_most", 0.1, 10) if "at_most" in table.content else 1.0,
-        parity=None if found is None else _parity(found),
-        golden=golden_of(table),
-    )
-
-
-def _parity(table: TomlTable) -> Parity:
-    return Parity(table.number("iou", 0, 1), table.number("mae", 0, 1), table.text("pictures", r".+"))
-
-
-def golden_of(table: TomlTable) -> Golden | None:
-    """The ``golden`` table within ``table``, if there is one."""
-    if "golden" not in table.content:
-        return None
-    golden = table.table("golden")
-    rows = golden.content.get("grid")
-    if not isinstance(rows, list) or len(rows) != 8:
-        raise golden.fault("grid", "expected 8 rows of 8 numbers")
-    lines = golden.rows("grid")
-    return Golden(
-        grid=tuple(lines.numbers(str(index), 8, 0, 1) for index in range(8)),
-        tolerance=golden.number("tolerance", 0, 1),
+        views=table.views,
+        at_most=table.at_most,
+        parity=table.parity,
+        golden=table.golden,
     )

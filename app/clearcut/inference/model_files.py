@@ -1,10 +1,9 @@
-"""A model's file: where it lies, whether it is the one meant, and what is pinned beside it.
+"""Model files: where they are, whether they are the right ones, and their pins.
 
-The manifest has a sha256 for the files that are in this repository. Of others their publisher may give only an md5,
-and no golden answer is known until someone has the file. ``python -m clearcut models pull`` therefore writes a pin
-beside
-what it fetched, ``FILE.pin.toml``: the sha256 of the bytes that had the md5, and the golden answer they give on this
-machine. From then on the file must have both hashes.
+The manifest has a SHA-256 for each file in this repository. Publishers of other files may give only an MD5, and no
+golden output is known until the file is on this machine. ``clearcut models pull`` therefore writes a pin beside the
+file, ``FILE.pin.toml``: the SHA-256 of the bytes that matched the MD5, and their golden output. From then on the file
+must match both hashes.
 """
 
 from __future__ import annotations
@@ -15,55 +14,45 @@ from pathlib import Path
 
 from clearcut.errors import StartupError
 
-from .manifest import (
-    MANIFEST,
-    SHA256,
-    Golden,
-    ModelEntry,
-    Precision,
-    find_entry,
-    golden_of,
-    models_folder,
-    read_manifest,
-)
-from .toml_table import read_document
+from .hashes import hash_mismatch
+from .manifest import MANIFEST, ModelEntry, Precision, find_entry, models_folder, read_manifest
+from .manifest_schema import Golden, Pin, read_toml
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An entry with its file's content, which has the entry's hash."""
+    """An entry with the verified content of its file."""
 
     entry: ModelEntry
     path: Path
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """What is known of one file since it was fetched or made here."""
-
-    sha256: str
-    golden: Golden | None
-
-
 def load_model(
     name: str, models_dir: Path | None = None, extra_dir: Path | None = None, precision: Precision = "fp32"
 ) -> ModelFile:
-    """Find ``name`` in the manifest and read its file, from ``models_dir`` or else from ``extra_dir``.
+    """Find a model in the manifest and read its file.
 
-    The hash is taken of the very bytes that are handed out, so nothing can change between check and use.
+    The hash is computed from the returned bytes, so the file cannot change between check and use.
+
+    Args:
+        name: of the model.
+        models_dir: folder of the manifest and of model files; None selects the repository's.
+        extra_dir: second folder for model files.
+        precision: of the variant.
 
     Raises:
-        StartupError: the manifest is missing or malformed, the name unknown, the file missing or not the one meant.
+        StartupError: the manifest is missing or invalid, the name is unknown, or the file is missing or has another
+            hash.
     """
     folder = models_dir or models_folder()
     entry = find_entry(read_manifest(folder / MANIFEST), name, precision)
     folders = [folder] if extra_dir is None else [folder, extra_dir]
     path = locate(entry, folders)
     if path is None:
-        looked = " nor in ".join(str(each) for each in folders)
+        searched = " nor in ".join(str(folder) for folder in folders)
         raise StartupError(
-            f"Model '{name}': file {entry.file} is not in {looked}. {_how(entry)}, or name its folder with "
+            f"Model '{name}': file {entry.file} is not in {searched}. {_how_to_get(entry)}, or name its folder with "
             "CLEARCUT_MODEL_DIR"
         )
     try:
@@ -74,82 +63,69 @@ def load_model(
 
 
 def locate(entry: ModelEntry, folders: list[Path]) -> Path | None:
-    """The entry's file in the first folder that has it."""
-    return next((found for found in (each / entry.file for each in folders) if found.is_file()), None)
+    """Return the entry's file in the first folder that has it, or None."""
+    return next((path for path in (folder / entry.file for folder in folders) if path.is_file()), None)
 
 
 def verify_model(entry: ModelEntry, path: Path, data: bytes) -> ModelEntry:
-    """The entry, if ``data`` is its file, with the pin's golden answer where it has none of its own.
+    """Return the entry with the SHA-256 of ``data``, and with the pin's golden output if it has none of its own.
+
+    Args:
+        entry: of the manifest.
+        path: of the file; its pin is beside it.
+        data: content of the file.
 
     Raises:
-        StartupError: the hash is neither of the entry's, or not the pin's.
+        StartupError: ``data`` matches neither hash of the entry, or not the pin.
     """
     pin, digest = read_pin(path), hashlib.sha256(data).hexdigest()
-    if fault := hash_mismatch(entry, data, digest):
+    if mismatch := hash_mismatch(data, entry.sha256, entry.md5):
         raise StartupError(
-            f"Model '{entry.name}': {path} has {fault}. The file is damaged or another version: replace it with the "
-            f"one meant ({entry.source})"
+            f"Model '{entry.name}': {path} has {mismatch}. The file is damaged or another version: replace it with the "
+            f"right one ({entry.source})"
         )
     if pin is None and entry.recipe and entry.sha256 is None:
-        raise StartupError(f"Model '{entry.name}': {path} has no pin beside it. {_how(entry)}")
+        raise StartupError(f"Model '{entry.name}': {path} has no pin beside it. {_how_to_get(entry)}")
     if entry.sha256 != digest and pin is not None and pin.sha256 != digest:
         raise StartupError(
-            f"Model '{entry.name}': {path} has sha256 {digest}, but {pin.sha256} was pinned when it was put here. If "
-            f"it was replaced on purpose, run `python -m clearcut models pin {entry.name}`"
+            f"Model '{entry.name}': {path} has sha256 {digest}, but {pin.sha256} was pinned earlier. If you replaced "
+            f"the file on purpose, run `python -m clearcut models pin {entry.name}`"
         )
     if entry.golden is None and pin is not None:
         return replace(entry, sha256=digest, golden=pin.golden)
     return replace(entry, sha256=digest)
 
 
-def hash_mismatch(entry: ModelEntry, data: bytes, digest: str) -> str | None:
-    """How the file's hash differs from the manifest's, or None when one of them is right."""
-    if entry.sha256 is None and entry.md5 is None:
-        return None  # made on this machine: the pin tells
-    if digest == entry.sha256:
-        return None
-    if entry.md5 is None:
-        return f"sha256 {digest}, the manifest says {entry.sha256}"
-    other = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if other == entry.md5:
-        return None
-    also = f" or sha256 {entry.sha256}" if entry.sha256 else ""
-    return f"md5 {other}, the manifest says {entry.md5}{also}"
-
-
 def pin_path(path: Path) -> Path:
+    """Return the path of the pin of a model file."""
     return path.with_name(f"{path.name}.pin.toml")
 
 
 def read_pin(path: Path) -> Pin | None:
-    """What is pinned beside a model's file, if anything.
+    """Return the pin of a model file, or None if it has none.
 
     Raises:
-        StartupError: the pin is damaged.
+        StartupError: the pin is invalid.
     """
     pin = pin_path(path)
-    if not pin.is_file():
-        return None
-    table = read_document(pin, "Pin")
-    return Pin(table.text("sha256", SHA256), golden_of(table))
+    return read_toml(pin, "Pin", Pin) if pin.is_file() else None
 
 
 def write_pin(path: Path, pin: Pin) -> None:
-    """Pin a file. Replaces an earlier pin."""
-    pin_path(path).write_text(
-        f'sha256 = "{pin.sha256}"\n' + (f"\n{golden_lines('golden', pin.golden)}" if pin.golden else "")
-    )
+    """Write the pin of a model file. An earlier pin is replaced."""
+    golden = f"\n{golden_toml('golden', pin.golden)}" if pin.golden else ""
+    pin_path(path).write_text(f'sha256 = "{pin.sha256}"\n{golden}')
 
 
-def golden_lines(name: str, golden: Golden) -> str:
-    """A golden answer as the TOML table ``name``."""
+def golden_toml(name: str, golden: Golden) -> str:
+    """Return a golden output as the TOML table ``name``."""
     rows = "\n".join("    [" + ", ".join(f"{value:.3f}" for value in row) + "]," for row in golden.grid)
     return f"[{name}]\ntolerance = {golden.tolerance:g}\ngrid = [\n{rows}\n]\n"
 
 
-def _how(entry: ModelEntry) -> str:
+def _how_to_get(entry: ModelEntry) -> str:
     if entry.recipe:
         return f"Make it: {entry.recipe}"
-    if entry.addresses:
-        return f"Fetch it: python -m clearcut models pull {entry.name}"
-    return f"Fetch it from {entry.source} (see docs/models.md)"
+    if entry.urls:
+        return f"Download it: python -m clearcut models pull {entry.name}"
+    return f"Download it from {entry.source} (see docs/models.md)"

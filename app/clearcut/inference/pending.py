@@ -1,4 +1,4 @@
-"""One request's place in the batcher, and how its answer gets from a lane's thread to its event loop."""
+"""Requests in the batcher, and the delivery of their results from a worker's thread to their event loops."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class PendingInference:
-    """One request's place in the batcher."""
+    """One image that waits for the model, or that the model processes."""
 
     tensor: F32
-    """f32[3,S,S]"""
+    """f32[3,S,S], normalized."""
     enqueued: float
+    """Time of submission, on the batcher's clock."""
     deadline: float | None
+    """Latest time of the result, on the batcher's clock."""
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Inference]
-    """Belongs to ``loop``; other threads only look at whether it is done."""
+    """Belongs to ``loop``. Other threads may only read whether it is done."""
     timer: asyncio.TimerHandle | None = None
     """Fires at the deadline."""
-    later: bool = False
-    """Runs only while no other waits."""
+    low_priority: bool = False
+    """Runs only while no other image waits."""
 
 
-Answer = tuple[PendingInference, Inference | ClearcutError]
+Outcome = tuple[PendingInference, Inference | ClearcutError]
 
 
-def deliver_results(answers: Iterable[Answer]) -> None:
-    """Hand answers over to their event loops, from any thread: one wake-up a loop, whatever the batch size."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
-    for answer in answers:
-        by_loop.setdefault(answer[0].loop, []).append(answer)
+def deliver_results(outcomes: Iterable[Outcome]) -> None:
+    """Complete futures from any thread, with one wake-up for each event loop, whatever the batch size is."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome[0].loop, []).append(outcome)
     for loop, group in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_settle, group)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            logger.debug("%d answers for an event loop that is closed", len(group))
+            loop.call_soon_threadsafe(_complete, group)
+        except RuntimeError:  # the loop is closed, and nothing waits for the results
+            logger.debug("%d results for a closed event loop", len(group))
 
 
-def _settle(answers: Sequence[Answer]) -> None:
-    for entry, outcome in answers:
+def _complete(outcomes: Sequence[Outcome]) -> None:
+    for entry, outcome in outcomes:
         if entry.future.done():
             continue
         if isinstance(outcome, Inference):

@@ -1,11 +1,10 @@
-"""Which device the runtime runs on: what it needs, why it cannot be had, and each provider's options."""
+"""Execution providers of ONNX Runtime: selection of the device, availability, and options."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 
 from .model_files import ModelFile
+from .runtime import CpuSession, first_line
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 
@@ -25,8 +25,8 @@ _LIBRARIES: dict[Device, str] = {
     "cuda": "libonnxruntime_providers_cuda.so",
     "tensorrt": "libonnxruntime_providers_tensorrt.so",
 }
-# Fixed shapes, each warmed: cuDNN's heuristic choice costs 2 ms a shape where the exhaustive search costs 600, and an
-# arena that grows by what is needed wastes nothing. Convolutions may use TF32; the golden tolerances allow for it.
+# Shapes are fixed and warmed up. cuDNN's heuristic choice takes 2 ms for each shape, its exhaustive search 600 ms. The
+# arena grows by the requested size only. Convolutions may use TF32; the golden tolerances permit it.
 _CUDA_OPTIONS = {
     "device_id": "0",
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -38,29 +38,25 @@ _CUDA_OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class GpuOptions:
-    """What only matters on a GPU."""
+    """Options that have an effect only on a GPU."""
 
     graphs: bool = False
-    """Replay each batch size as a CUDA graph: spares the launches of some hundred kernels, forbids any other use."""
+    """Run each batch size as a CUDA graph, which replaces hundreds of kernel launches by one."""
     engine_cache: Path | None = None
-    """Folder for TensorRT's engines, which take minutes to build; without one they are built at every start."""
+    """Folder for TensorRT engines. None builds them at each start, which takes minutes."""
     largest_batch: int = 32
-    """For TensorRT's shape profile."""
+    """Largest batch in TensorRT's shape profile."""
 
 
-def choose_device(wanted: Literal["cpu", "cuda", "tensorrt", "auto"]) -> Device:
-    """``auto`` is CUDA where driver, libraries and build have it, else the CPU; anything else is taken at its word."""
-    if wanted == "auto":
+def choose_device(requested: Literal["cpu", "cuda", "tensorrt", "auto"]) -> Device:
+    """Return the requested device. ``auto`` selects CUDA if it is available, else the CPU."""
+    if requested == "auto":
         return "cpu" if unavailable_reason("cuda") else "cuda"
-    return wanted
-
-
-def runtime_version() -> str:
-    return str(ort.__version__)
+    return requested
 
 
 def provider_list(device: Device, gpu: GpuOptions, model: ModelFile) -> list[Any]:
-    """The provider asked for, then those that take the operators it has not."""
+    """Return the provider of a device, then those that run the operators it does not support."""
     if device == "cpu":
         return [PROVIDERS["cpu"]]
     cuda = (PROVIDERS["cuda"], _CUDA_OPTIONS | ({"enable_cuda_graph": "1"} if gpu.graphs and device == "cuda" else {}))
@@ -70,9 +66,9 @@ def provider_list(device: Device, gpu: GpuOptions, model: ModelFile) -> list[Any
 
 
 def _tensorrt_options(gpu: GpuOptions, model: ModelFile) -> dict[str, str]:
-    """One engine for all batch sizes, kept on disk: the profile's shapes are the smallest, most usual and largest."""
+    """Return options for one TensorRT engine that covers all batch sizes."""
     entry = model.entry
-    name = ort.InferenceSession(model.data, providers=[PROVIDERS["cpu"]]).get_inputs()[0].name
+    name = CpuSession(model.data).input_name
     largest = min(gpu.largest_batch, entry.batch_max)
     shape = f"3x{entry.input.side}x{entry.input.side}"
     options = {
@@ -91,14 +87,14 @@ def _tensorrt_options(gpu: GpuOptions, model: ModelFile) -> dict[str, str]:
 
 
 def unavailable_reason(device: Device) -> str | None:
-    """Why ``device`` cannot be had, or None. Cheap where there is no GPU: the driver is looked for first."""
+    """Return why a device is not available, or None. Without a GPU this is fast: the driver is checked first."""
     if PROVIDERS[device] not in ort.get_available_providers():
-        have = ", ".join(ort.get_available_providers())
-        return f"this build of onnxruntime has no {PROVIDERS[device]} (it has {have}); install onnxruntime-gpu"
+        available = ", ".join(ort.get_available_providers())
+        return f"this build of onnxruntime has no {PROVIDERS[device]} (it has {available}); install onnxruntime-gpu"
     if reason := _unloadable("libcuda.so.1"):
         return f"the NVIDIA driver is not installed or not passed into the container ({reason})"
-    # CUDA and cuDNN may come from pip's nvidia-* wheels, which the loader does not search by itself. The function
-    # prints what it does not find; the loads below say it in one line.
+    # CUDA and cuDNN may be in pip's nvidia-* wheels, which the loader does not search by itself. ``preload_dlls``
+    # prints missing libraries; the checks below report them in one line.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         ort.preload_dlls()
     folder = Path(ort.__file__).parent / "capi"
@@ -114,9 +110,3 @@ def _unloadable(library: str) -> str | None:
     except OSError as exc:
         return first_line(exc)
     return None
-
-
-def first_line(what: object, limit: int = 300) -> str:
-    """One line, without the runtime's source locations."""
-    text = re.sub(r"\S*/onnxruntime\S*\.(cc|h):\d+ ?", "", " ".join(str(what).split()))
-    return text if len(text) <= limit else text[: limit - 1] + "…"

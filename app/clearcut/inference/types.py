@@ -1,4 +1,4 @@
-"""What passes between the batcher and those who use it."""
+"""Types that the batcher shares with its engines and callers."""
 
 from __future__ import annotations
 
@@ -12,48 +12,53 @@ F32 = npt.NDArray[np.float32]
 
 
 class FatalEngineError(Exception):
-    """The device under a session is lost (a CUDA error, for one): no later run in this process can succeed."""
+    """The device of a session is lost, for example by a CUDA error: no later run in this process can succeed."""
 
 
 class Engine(Protocol):
     """One session, owned by one thread. ``run`` is never called from two threads at once."""
 
     def run(self, batch: F32) -> F32:
-        """f32[n,3,S,S] normalised -> f32[n,S,S] in 0..1. ``n`` is always one of the warmed buckets.
+        """Return the mattes of a batch as a new array, to which the engine does not write again.
 
-        The answer is the caller's: the engine does not write to it again. The batch is the engine's until it returns.
+        Args:
+            batch: f32[n,3,S,S], normalized; n is a batch size for which the engine is warmed. The caller does not
+                change it during the call.
+
+        Returns:
+            f32[n,S,S] in 0..1.
 
         Raises:
-            FatalEngineError: no later run can succeed; the batcher fails as a whole.
-            Exception: this batch cannot be answered; the batcher looks for the item at fault.
+            FatalEngineError: no later run can succeed; the whole batcher fails.
+            Exception: the batch failed; the batcher searches for the image that causes this.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """One item's answer and where its time went."""
+    """The result of one image."""
 
     values: F32
-    """f32[S,S] in 0..1"""
+    """The matte, f32[S,S] in 0..1."""
     queue_s: float
-    """Seconds between submission and the start of its run."""
+    """Seconds from submission to the start of the run."""
     run_s: float
-    """Seconds of the run that it was part of."""
+    """Duration of the run, seconds."""
     batch_size: int
-    """Items in that run, padding not counted."""
+    """Images in the run, without padding."""
 
 
 class BatchObserver(Protocol):
-    """Told of what happens in the batcher; the service feeds metrics with it.
+    """Receives the events of the batcher, for metrics. Both methods must return fast.
 
-    ``batch_done`` comes from a lane's thread, ``entry_dropped`` from a lane's or an event loop's. Both must be quick.
+    A worker's thread calls ``batch_done``. A worker's thread or an event loop calls ``entry_dropped``.
     """
 
     def batch_done(self, size: int, bucket: int, run_s: float) -> None:
-        """``size`` items ran as a batch of ``bucket`` (the rest was padding)."""
+        """``size`` images ran in a batch of ``bucket``; the rest was padding."""
         ...
 
     def entry_dropped(self, reason: str) -> None:
-        """reason: cancelled | deadline | full | failed"""
+        """An image left the queue without a run: cancelled, deadline, full or failed."""
         ...

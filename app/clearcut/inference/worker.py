@@ -1,4 +1,4 @@
-"""One engine and what its thread does with a batch: fill, run, isolate the item at fault, deliver."""
+"""One engine and the work of its thread: fill a batch, run it, isolate an image that fails, deliver the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class GuardedObserver:
-    """Passes on to an observer, whose faults are logged and never reach a lane."""
+    """Forwards events to an observer. Exceptions of the observer are logged and never reach a worker."""
 
     def __init__(self, observer: BatchObserver | None) -> None:
         self._observer = observer
@@ -38,14 +38,15 @@ class GuardedObserver:
 
 
 class EngineWorker:
-    """Used by one thread; others only read ``running``, ``begun`` and ``bucket``."""
+    """Used by one thread. Other threads only read ``running``, ``begun`` and ``bucket``."""
 
     def __init__(self, engine: Engine, cost: CostModel, clock: Callable[[], float], observer: BatchObserver) -> None:
         self.running: Sequence[PendingInference] = ()
-        """What it has taken and not yet answered; written under the batcher's lock."""
+        """Entries that the worker has taken and not yet completed. Written under the batcher's lock."""
         self.begun: float | None = None
-        """When the run in progress began."""
+        """Start of the current run, on the batcher's clock."""
         self.bucket = cost.smallest
+        """Batch size of the current run."""
         self._engine = engine
         self._cost = cost
         self._clock = clock
@@ -53,12 +54,12 @@ class EngineWorker:
         self._buffers: dict[int, F32] = {}
 
     def run(self, entries: Sequence[PendingInference]) -> None:
-        """Answer every entry: with its matte or, when it fails even on its own, with InternalError.
+        """Complete each entry with its matte, or with InternalError if it fails even alone.
 
-        When a batch fails, its halves are run again, and so on down to the item at fault: its mates do not suffer.
+        If a batch fails, its halves run again, down to the entry that causes the failure. The others succeed.
 
         Raises:
-            FatalEngineError: no entry that is left can be answered.
+            FatalEngineError: no remaining entry can succeed.
         """
         bucket = self._cost.bucket_for(len(entries))
         self.bucket, self.begun = bucket, self._clock()
@@ -66,24 +67,24 @@ class EngineWorker:
         try:
             batch = self._fill(entries, bucket)
             values = self._engine.run(batch)
-            if np.may_share_memory(values, batch):  # a view of a buffer that the next batch overwrites
+            if np.may_share_memory(values, batch):  # the next batch would overwrite a view of the buffer
                 values = values.copy()
             if values.ndim != 3 or values.shape[0] != bucket:
-                raise ValueError(f"engine answered shape {values.shape} to a batch of {bucket}")
+                raise ValueError(f"the engine returned shape {values.shape} for a batch of {bucket}")
         except FatalEngineError:
             raise
         except Exception as exc:
             if len(entries) == 1:
-                logger.exception("inference of one item failed")
-                fault = InternalError()
-                fault.__cause__ = exc
-                deliver_results([(entries[0], fault)])
+                logger.exception("inference of one image failed")
+                error = InternalError()
+                error.__cause__ = exc
+                deliver_results([(entries[0], error)])
                 return
-            logger.warning("a batch of %d failed and is run again in halves: %s", len(entries), exc)
+            logger.warning("a batch of %d failed and runs again in halves: %s", len(entries), exc)
             middle = len(entries) // 2
             for half in (entries[:middle], entries[middle:]):
-                if live := [entry for entry in half if not entry.future.done()]:
-                    self.run(live)
+                if unfinished := [entry for entry in half if not entry.future.done()]:
+                    self.run(unfinished)
             return
         finally:
             self.begun = None
@@ -91,12 +92,12 @@ class EngineWorker:
         self._cost.observe(bucket, run_s)
         deliver_results(
             (entry, Inference(row, begun - entry.enqueued, run_s, len(entries)))
-            for entry, row in zip(entries, values, strict=False)  # the rest are the padding's
+            for entry, row in zip(entries, values, strict=False)  # further rows are padding
         )
         self._observer.batch_done(len(entries), bucket, run_s)
 
     def _fill(self, entries: Sequence[PendingInference], bucket: int) -> F32:
-        """f32[bucket,3,S,S] with zeros after the last entry."""
+        """Return f32[bucket,3,S,S], with zeros after the last entry."""
         if bucket == 1:
             return entries[0].tensor[None]
         shape = (bucket, *entries[0].tensor.shape)
@@ -104,7 +105,7 @@ class EngineWorker:
         if buffer is None or buffer.shape != shape:
             buffer = self._buffers[bucket] = np.empty(shape, dtype=np.float32)
         for row, entry in enumerate(entries):
-            if entry.tensor.shape != shape[1:]:  # assigning would broadcast some shapes silently
+            if entry.tensor.shape != shape[1:]:  # an assignment would broadcast some shapes silently
                 raise ValueError(f"tensors of shapes {entry.tensor.shape} and {shape[1:]} in one batch")
             buffer[row] = entry.tensor
         buffer[len(entries) :] = 0.0

@@ -1,1 +1,1 @@
-"""Work that is answered later: accepted now, done when there is room, told by a webhook."""
+"""Asynchronous jobs: accepted now, processed later, reported by a webhook."""

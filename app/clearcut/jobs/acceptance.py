@@ -1,4 +1,4 @@
-"""Takes the orders of jobs: checks them, reserves a credit, stores the input and adds them to the queue."""
+"""Accepts jobs: checks the limits, reserves credits, stores the input and adds the job to the queue."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
+from clearcut.accounts import pricing
 from clearcut.accounts.keys import Account
 from clearcut.accounts.service import AccountService
 from clearcut.errors import ClearcutError, FetchFailed, IdempotencyMismatch, Overloaded, RateLimited, Unavailable
@@ -42,74 +43,83 @@ from .steps import LEASE_S
 log = logging.getLogger("clearcut")
 
 FIRST_LEASE_S = 120.0
-"""For a reservation whose job may never be enqueued, as the process may end in between; then it gets a job's."""
+"""Seconds until a new reservation expires if the process ends before the job is enqueued. Then it gets ``LEASE_S``."""
+
+
+_FIRST_JOB_S = 0.5
+"""Processing time of a job in seconds, until the first one is measured."""
+_MAX_RETRY_AFTER_S = 60
 
 
 class Backlog:
-    """Waiting jobs on all nodes, counted every few seconds, and how long one takes.
+    """The waiting jobs on all nodes, counted every few seconds, and the mean processing time of a job.
 
     Args:
-        capacity: waiting jobs that are accepted.
+        capacity: maximum number of waiting jobs.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self.counts = JobCounts(0, 0, {})
-        self._fresh: Counter[str] = Counter()
-        """By partition: accepted here since the last count."""
-        self._work_s = 0.5
+        self._accepted: Counter[str] = Counter()
+        """By partition: jobs that this process has accepted since the last count."""
+        self._job_s = _FIRST_JOB_S
+        """Moving average of the processing time."""
 
     @property
     def waiting(self) -> int:
-        return self.counts.waiting + self._fresh.total()
+        """Number of waiting jobs on all nodes."""
+        return self.counts.waiting + self._accepted.total()
 
-    def counted(self, counts: JobCounts) -> None:
+    def update(self, counts: JobCounts) -> None:
+        """Replace the counts by new ones of the database."""
         self.counts = counts
-        self._fresh.clear()
+        self._accepted.clear()
 
-    def accepted(self, partition: str) -> None:
-        self._fresh[partition] += 1
+    def count_accepted(self, partition: str) -> None:
+        """Count a job that this process has accepted."""
+        self._accepted[partition] += 1
 
-    def done(self, seconds: float) -> None:
-        """Note the seconds of work on a finished job."""
-        self._work_s = 0.9 * self._work_s + 0.1 * max(0.05, seconds)
+    def record_job(self, seconds: float) -> None:
+        """Record the processing time of a finished job."""
+        self._job_s = 0.9 * self._job_s + 0.1 * max(0.05, seconds)
 
     def estimate_s(self) -> float:
-        """Seconds until a job accepted now is likely done."""
-        return (self.waiting + 1) * self._work_s
+        """Return the estimated seconds until a job that is accepted now has finished."""
+        return (self.waiting + 1) * self._job_s
 
-    def require_place(self, partition: str | None) -> None:
-        """Refuse a job that would exceed the capacity, or the share of it that its partition may have
-        (``clearcut.fair_share``).
+    def require_capacity(self, partition: str | None) -> None:
+        """Check that one more job can wait.
 
         Args:
-            partition: an account, or all callers without one; None in a service without accounts.
+            partition: an account, or all callers without an account; None in a service without accounts.
 
         Raises:
-            Overloaded, RateLimited
+            Overloaded: the capacity is used up.
+            RateLimited: the partition has used its share of the capacity (``clearcut.fair_share``).
         """
-        retry_after = min(60, math.ceil(self.estimate_s()))
+        retry_after = min(_MAX_RETRY_AFTER_S, math.ceil(self.estimate_s()))
         if self.waiting >= self._capacity:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=retry_after)
         if partition is None:
             return
-        own = self.counts.by_partition.get(partition, 0) + self._fresh[partition]
+        own = self.counts.by_partition.get(partition, 0) + self._accepted[partition]
         if own and exceeds_share(own + 1, self._capacity - self.waiting - 1):
-            whose = "Callers without a key have" if partition == ANONYMOUS else "The key has"
-            raise RateLimited(f"{whose} {own} waiting jobs, the share of one key", retry_after=retry_after)
+            owner = "Callers without a key have" if partition == ANONYMOUS else "The key has"
+            raise RateLimited(f"{owner} {own} waiting jobs, the maximum for one key", retry_after=retry_after)
 
 
 class JobAcceptance:
-    """Used from the service's event loop.
+    """Accepts jobs. Used from the service's event loop.
 
     Args:
-        secrets: of the signing secret; the first one makes job ids.
+        secrets: the signing secrets; the first one makes the ids of jobs with an Idempotency-Key.
     """
 
     def __init__(
         self,
         settings: Settings,
-        access: AccountService,
+        accounts: AccountService,
         metrics: Metrics,
         queue: DbosQueue,
         fetcher: FetchClient,
@@ -118,141 +128,157 @@ class JobAcceptance:
         backlog: Backlog,
     ) -> None:
         self._settings = settings
-        self._access = access
+        self._accounts = accounts
         self._metrics = metrics
         self._queue = queue
         self._fetcher = fetcher
         self._blobs = blobs
         self._secrets = secrets
         self._backlog = backlog
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Serialises the orders of one Idempotency-Key, and those of an account with a limit."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Serialize requests with the same Idempotency-Key, and those of an account with a limit."""
 
     async def accept(
-        self, order: JobSpec, data: Buffer | None, account: Account | None, key: str | None, most: int = 0
+        self, spec: JobSpec, data: Buffer | None, account: Account | None, key: str | None, limit: int = 0
     ) -> JobView:
-        """Take a job on: once this returns it will be done, whatever happens to this process.
+        """Accept a job. After the return, the job will be processed even if this process ends.
 
         Args:
-            data: the picture, where it came with the order.
-            key: the caller's Idempotency-Key; the same order of an account under the same key is the same job while
-                the queue remembers it, and a new job with a charge of its own later. None without an account.
-            most: unfinished jobs of the dialect that the account may have; 0 is no limit.
+            data: the image, if it was sent with the request.
+            key: the caller's Idempotency-Key; None without an account. While the queue stores the job, the same request
+                with the same key returns it. Later it creates a new job with a new charge.
+            limit: maximum number of the account's unfinished jobs of the API; 0 is no limit.
+
+        Returns:
+            The new job, or the earlier one with the same Idempotency-Key.
 
         Raises:
-            AddressRefused, FetchFailed: the picture's or the webhook's address cannot be used.
-            IdempotencyMismatch: the key stands for another order.
-            PaymentRequired, PermissionDenied, RateLimited, Overloaded, StorageFull, Unavailable
+            UrlRefused, FetchFailed: the URL of the image or the webhook cannot be used.
+            IdempotencyMismatch: the Idempotency-Key identifies another request.
+            PaymentRequired, PermissionDenied: the account cannot pay for the job.
+            RateLimited: the account has reached a limit.
+            Overloaded, StorageFull: the service has reached a limit.
+            Unavailable: a database or the store cannot be reached.
         """
-        ids = self._ids(account, key) if account is not None and key is not None else [new_job_id()]
-        async with AsyncExitStack() as turn:
-            if most and account is not None:
-                await turn.enter_async_context(self._turns.setdefault(account.id, asyncio.Lock()))
+        ids = self._job_ids(account, key) if account is not None and key is not None else [new_job_id()]
+        async with AsyncExitStack() as locks:
+            if limit and account is not None:
+                await locks.enter_async_context(self._locks.setdefault(account.id, asyncio.Lock()))
             if key is not None:
-                await turn.enter_async_context(self._turns.setdefault(ids[0], asyncio.Lock()))
-                if (earlier := await self._earlier(ids)) is not None:
-                    if earlier.order.fingerprint != order.fingerprint:
+                await locks.enter_async_context(self._locks.setdefault(ids[0], asyncio.Lock()))
+                if (earlier := await self._find_earlier(ids)) is not None:
+                    if earlier.spec.fingerprint != spec.fingerprint:
                         raise IdempotencyMismatch
                     return earlier
             if account is not None:
-                order = replace(order, charge=new_charge_id())
-            if self._access.enabled:
+                spec = replace(spec, charge=new_charge_id(), cost=pricing.request_price(account))
+            if self._accounts.enabled:
                 owner = account.id if account is not None else ANONYMOUS
-                order = replace(order, owner=owner_tag(owner, self._secrets[0]))
-            return await self._accept(ids[0], order, data, account, key is not None, most)
+                spec = replace(spec, owner=owner_tag(owner, self._secrets[0]))
+            return await self._accept(ids[0], spec, data, account, key is not None, limit)
 
-    def require_place(self, account: Account | None) -> None:
-        """Refuse a job beyond the queue's capacity, or its account's share. Raises Overloaded, RateLimited."""
+    def require_capacity(self, account: Account | None) -> None:
+        """Check that one more job of the account can wait. Raises Overloaded, RateLimited."""
         if account is not None:
-            self._backlog.require_place(account.id)
+            self._backlog.require_capacity(account.id)
         else:
-            self._backlog.require_place(ANONYMOUS if self._access.enabled else None)
+            self._backlog.require_capacity(ANONYMOUS if self._accounts.enabled else None)
 
     async def has_job(self, account: Account, key: str) -> bool:
-        """Whether the account's Idempotency-Key identifies a job. Raises Unavailable."""
-        return await self._earlier(self._ids(account, key)) is not None
+        """Return whether the account's Idempotency-Key identifies a job. Raises Unavailable."""
+        return await self._find_earlier(self._job_ids(account, key)) is not None
 
-    def _ids(self, account: Account, key: str) -> list[str]:
-        return [idempotent_job_id(account.id, key, each) for each in self._secrets]
+    def _job_ids(self, account: Account, key: str) -> list[str]:
+        """Return the possible ids of the job of an Idempotency-Key: one for each signing secret."""
+        return [idempotent_job_id(account.id, key, secret) for secret in self._secrets]
 
-    async def _earlier(self, ids: Sequence[str]) -> JobView | None:
-        """The job of an Idempotency-Key; its id may be made with any of the signing secrets."""
-        for each in ids:
-            if (found := await self._queue.find(each)) is not None:
-                return found
+    async def _find_earlier(self, ids: Sequence[str]) -> JobView | None:
+        """Return the first job that exists."""
+        for job_id in ids:
+            if (job := await self._queue.find(job_id)) is not None:
+                return job
         return None
 
     async def _accept(
-        self, job_id: str, order: JobSpec, data: Buffer | None, account: Account | None, keyed: bool, most: int
+        self, job_id: str, spec: JobSpec, data: Buffer | None, account: Account | None, idempotent: bool, limit: int
     ) -> JobView:
-        self.require_place(account)
-        if most and account is not None:
-            used = await self._queue.unfinished(account.id, order.dialect, most)
-            if used >= most:
-                raise RateLimited(f"The key has {used} of {most} unfinished jobs", retry_after=5)
-        await self._check(order)
-        charge = job_charge(job_id, order)
+        self.require_capacity(account)
+        if limit and account is not None:
+            unfinished = await self._queue.count_unfinished(account.id, spec.dialect, limit)
+            if unfinished >= limit:
+                raise RateLimited(f"The key has {unfinished} of {limit} unfinished jobs", retry_after=5)
+        await self._check_urls(spec)
+        charge = job_charge(job_id, spec)
         if charge is not None:
-            await self._access.hold(charge, FIRST_LEASE_S)
+            await self._accounts.reserve_for_job(charge, FIRST_LEASE_S)
         try:
-            await self._store(job_id, order, data)
-            await self._queue.add(job_id, order)
-            first = await self._queue.find(job_id) if keyed else None
+            await self._store_input(job_id, spec, data)
+            await self._queue.enqueue(job_id, spec)
+            stored = await self._queue.find(job_id) if idempotent else None
         except ClearcutError:
-            if await self._absent(job_id):
-                await self._withdraw(job_id, order)
+            if await self._certainly_absent(job_id):
+                await self._withdraw(job_id, spec)
             raise
-        if charge is not None and first is not None and first.order.charge != order.charge:
-            # Another node has accepted a job under this Idempotency-Key; the same order has the same input.
-            await self._withdraw(job_id, order, keep_input=first.order.fingerprint == order.fingerprint)
-            if first.order.fingerprint != order.fingerprint:
+        if charge is not None and stored is not None and stored.spec.charge != spec.charge:
+            # Another node accepted a job with this Idempotency-Key first. The same request has the same input key.
+            same_request = stored.spec.fingerprint == spec.fingerprint
+            await self._withdraw(job_id, spec, keep_input=same_request)
+            if not same_request:
                 raise IdempotencyMismatch
-            return first
+            return stored
         if charge is not None:
-            with suppress(Unavailable):  # the job makes its reservation anew where it lapses
-                await self._access.keep(charge, LEASE_S)
-        self._backlog.accepted(partition_of(job_id, order))
-        self._metrics.jobs_accepted.labels(order.dialect).inc()
-        return JobView(job_id, order, "queued", None, "pending" if order.webhook is not None else None)
+            with suppress(Unavailable):  # the job renews an expired reservation
+                await self._accounts.extend(charge, LEASE_S)
+        self._backlog.count_accepted(partition_of(job_id, spec))
+        self._metrics.jobs_accepted.labels(spec.dialect).inc()
+        return JobView(job_id, spec, "queued", None, "pending" if spec.webhook is not None else None)
 
-    async def _check(self, order: JobSpec) -> None:
-        """Refuse a URL that the job could not use. A URL that may work later is accepted."""
-        for url, field in ((order.url, order.field), (order.webhook, "webhook_url")):
+    async def _check_urls(self, spec: JobSpec) -> None:
+        """Refuse URLs that the job could never use. A temporary failure is no reason to refuse.
+
+        Raises:
+            UrlRefused, FetchFailed: a URL cannot be used.
+        """
+        for url, role in ((spec.url, "image"), (spec.webhook, "webhook")):
             if url is not None:
                 try:
-                    await self._fetcher.check(url, field=field)
+                    await self._fetcher.check(url, role=role)
                 except FetchFailed as exc:
                     if not exc.temporary:
                         raise
 
-    async def _store(self, job_id: str, order: JobSpec, data: Buffer | None) -> None:
-        """Store the image, if it was sent; otherwise require space for what will be fetched.
+    async def _store_input(self, job_id: str, spec: JobSpec, data: Buffer | None) -> None:
+        """Store the image if it was sent. Otherwise check that there is space for the download.
 
         Raises:
-            StorageFull, Unavailable
+            StorageFull: the quota is used up.
+            Unavailable: the store cannot be used.
         """
         try:
             if data is None:
-                await asyncio.to_thread(self._blobs.require_space, input_key(job_id, order))
+                await asyncio.to_thread(self._blobs.require_space, input_key(job_id, spec))
                 return
             expires_at = time.time() + max(LEASE_S, self._settings.blob_ttl_s)
-            put = partial(self._blobs.put, input_key(job_id, order), data, "application/octet-stream", expires_at)
+            put = partial(self._blobs.put, input_key(job_id, spec), data, "application/octet-stream", expires_at)
             await asyncio.to_thread(put)
         except OSError as exc:
-            log.error("the jobs' store failed", extra={"fields": {"error": type(exc).__name__}})
+            log.error("job store failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The images of jobs cannot be stored", retry_after=5) from None
 
-    async def _withdraw(self, job_id: str, order: JobSpec, *, keep_input: bool = False) -> None:
-        """Give back what was reserved and stored for an order that became no job; what fails expires by itself."""
-        if (charge := job_charge(job_id, order)) is not None:
+    async def _withdraw(self, job_id: str, spec: JobSpec, *, keep_input: bool = False) -> None:
+        """Return the credits and delete the input of a job that was not accepted.
+
+        Credits and input expire by themselves if this fails.
+        """
+        if (charge := job_charge(job_id, spec)) is not None:
             with suppress(Unavailable):
-                await self._access.settle(charge, False)
+                await self._accounts.settle_job(charge, False)
         if not keep_input:
             with suppress(Unavailable, OSError):
-                await asyncio.to_thread(self._blobs.delete, input_key(job_id, order))
+                await asyncio.to_thread(self._blobs.delete, input_key(job_id, spec))
 
-    async def _absent(self, job_id: str) -> bool:
-        """Whether an order that failed is certainly not in the queue; in doubt it keeps its reservation."""
+    async def _certainly_absent(self, job_id: str) -> bool:
+        """Return whether the queue certainly does not contain a job. If it may, the job keeps its reservation."""
         try:
             return await self._queue.find(job_id) is None
         except Unavailable:

@@ -1,4 +1,7 @@
-"""The queue's rows: what a job and its webhook are called there, and how they read."""
+"""The rows of the DBOS database: names of queues and workflows, and their conversion to ``JobView``.
+
+The names are stored in the database. Changing one would leave jobs of earlier versions unfinished.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,31 @@ from .models import JobSpec, JobView, Outcome, State, WebhookState, outcome_from
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
 
-JOBS, HOOKS = "account-jobs", "hooks"
-EARLIER_JOBS = "jobs"
-"""The queue of earlier versions, not partitioned by account."""
-HOOK_SUFFIX = "-hook"
-VERSION = "1"
-"""Of the workflows' steps: a process goes on with workflows of its own version only."""
+JOB_QUEUE, WEBHOOK_QUEUE = "account-jobs", "hooks"
+EARLIER_JOB_QUEUE = "jobs"
+"""The job queue of earlier versions, which has no partitions."""
+JOB_WORKFLOW, WEBHOOK_WORKFLOW = "job", "hook"
+DELIVERY_STEP = "deliver"
+"""Step of the webhook workflow that makes one attempt at delivery."""
+WORKFLOW_VERSION = "1"
+"""Version of the workflows' steps. A process continues only workflows of its own version."""
 STATES: dict[str, State] = {"DELAYED": "queued", "ENQUEUED": "queued", "PENDING": "processing"}
+"""States of unfinished jobs by DBOS status."""
+
+
+def webhook_workflow_id(job_id: str) -> str:
+    """Return the id of the workflow that delivers the webhook of a job."""
+    return f"{job_id}-hook"
 
 
 def dbos_user(account: str | None, dialect: str) -> str:
-    """What a dialect's own limits are counted by."""
+    """Return the DBOS user of a job. The limits of one API are counted by it."""
     return f"{account}/{dialect}" if account is not None else ""
 
 
-def job_view(job: WorkflowStatus, hook: WorkflowStatus | None) -> JobView:
-    """A job as the queue's rows have it."""
-    order = spec_from_json(job.input["args"][0] if job.input is not None else {})
+def job_view(job: WorkflowStatus, webhook: WorkflowStatus | None) -> JobView:
+    """Convert the rows of a job and its webhook."""
+    spec = spec_from_json(job.input["args"][0] if job.input is not None else {})
     state: State = STATES.get(job.status, "failed")
     outcome: Outcome | None = None
     if job.status == "SUCCESS":
@@ -34,26 +45,36 @@ def job_view(job: WorkflowStatus, hook: WorkflowStatus | None) -> JobView:
         state = "completed" if outcome.ok else "failed"
     elif state == "failed":
         outcome = Outcome(False, (job.updated_at or 0) / 1000, status=500, reason="internal", message="Internal error")
-    return JobView(job.workflow_id, order, state, outcome, _hook(order, hook))
+    return JobView(job.workflow_id, spec, state, outcome, _webhook_state(spec, webhook))
 
 
-def _hook(order: JobSpec, hook: WorkflowStatus | None) -> WebhookState | None:
-    if order.webhook is None:
+def _webhook_state(spec: JobSpec, webhook: WorkflowStatus | None) -> WebhookState | None:
+    if spec.webhook is None:
         return None
-    if hook is None or hook.status in STATES:
+    if webhook is None or webhook.status in STATES:
         return "pending"
-    return "sent" if hook.status == "SUCCESS" and hook.output and hook.output[-1]["done"] else "failed"
+    delivered = webhook.status == "SUCCESS" and webhook.output and webhook.output[-1]["done"]
+    return "sent" if delivered else "failed"
 
 
 def delete_finished(before: float) -> int:
-    """Drop what was finished before then (Unix seconds); how many."""
+    """Delete the jobs that finished before a time.
+
+    Args:
+        before: Unix time in seconds.
+
+    Returns:
+        The number of deleted workflows.
+    """
     from dbos import DBOS
 
-    until = datetime.datetime.fromtimestamp(before, datetime.UTC).isoformat()
-    dropped = 0
+    completed_before = datetime.datetime.fromtimestamp(before, datetime.UTC).isoformat()
+    deleted = 0
     while True:
-        old = DBOS.list_workflows(completed_before=until, limit=500, load_input=False, load_output=False)
-        if not old:
-            return dropped
-        DBOS.delete_workflows([each.workflow_id for each in old])
-        dropped += len(old)
+        finished = DBOS.list_workflows(
+            completed_before=completed_before, limit=500, load_input=False, load_output=False
+        )
+        if not finished:
+            return deleted
+        DBOS.delete_workflows([workflow.workflow_id for workflow in finished])
+        deleted += len(finished)

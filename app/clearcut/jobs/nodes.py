@@ -1,7 +1,8 @@
-"""Which processes are alive, and how much waits: what the queue's database is asked beside the queue.
+"""The processes that share a queue, and the number of their unfinished jobs.
 
-On SQLite one process may use the folder, held by a lock on a file. On PostgreSQL every process holds an advisory lock
-in its own name for as long as its connection lives: whoever gets a name's lock knows that its owner is gone.
+With SQLite, a lock on a file allows one process for each folder. With PostgreSQL, every process holds an advisory lock
+in its own name while its connection is open. A process that can take the lock of another name knows that its owner
+has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import psycopg
 
 FILE = "jobs.db"
-_LOCK_SPACE = 0x636C63  # 'clc': ours among the advisory locks of a database
+_LOCK_SPACE = 0x636C63  # 'clc': identifies the advisory locks of this service in a shared database
 _COUNT = (
     "select status, queue_partition_key, count(*) from {table} "
     "where name = 'job' and status in ('ENQUEUED', 'PENDING') group by status, queue_partition_key"
@@ -37,47 +38,49 @@ _OWNERS = "select distinct executor_id from dbos.workflow_status where status = 
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """Jobs on all nodes together."""
+    """Unfinished jobs on all nodes."""
 
     waiting: int
-    at_work: int
+    processing: int
     by_partition: Mapping[str, int]
-    """Waiting jobs, by partition of the queue."""
+    """Waiting jobs by queue partition."""
 
 
 def _counts(rows: Iterable[Sequence[Any]]) -> JobCounts:
-    waiting = at_work = 0
+    waiting = processing = 0
     partitions: Counter[str] = Counter()
     for status, partition, count in rows:
         if status == "PENDING":
-            at_work += count
+            processing += count
         else:
             waiting += count
             partitions[partition or ""] += count
-    return JobCounts(waiting, at_work, partitions)
+    return JobCounts(waiting, processing, partitions)
 
 
 class NodeRegistry(Protocol):
-    """Its methods block: they are for a thread."""
+    """The registry of processes. Its methods block; call them on a thread."""
 
     name: str
-    """Of this process, in the queue."""
+    """Name of this process in the queue."""
     url: str
-    """Of the queue's database, as SQLAlchemy has it."""
+    """SQLAlchemy URL of the queue's database."""
 
-    def counts(self) -> JobCounts: ...
+    def counts(self) -> JobCounts:
+        """Return the numbers of unfinished jobs."""
 
-    def recover(self, take: Callable[[Sequence[str]], object]) -> None:
-        """Call ``take`` with the names of those that are gone and have left work behind."""
+    def recover(self, continue_jobs: Callable[[Sequence[str]], object]) -> None:
+        """Call ``continue_jobs`` with the names of processes that have ended and have unfinished jobs."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the lock of this process."""
 
 
 def queue_url(settings: Settings) -> str:
-    """Of the queue's database, as SQLAlchemy has it.
+    """Return the SQLAlchemy URL of the queue's database.
 
     Raises:
-        StartupError: it is not set, or the data folder cannot be used.
+        StartupError: the URL is not set, or the data folder cannot be used.
     """
     if settings.jobs == "sqlite":
         return f"sqlite:///{data_folder(settings) / FILE}"
@@ -85,10 +88,10 @@ def queue_url(settings: Settings) -> str:
 
 
 def postgres_url(settings: Settings) -> str:
-    """Of the PostgreSQL that keeps the jobs.
+    """Return the URL of the PostgreSQL database that stores the jobs.
 
     Raises:
-        StartupError: none is set.
+        StartupError: no URL is set.
     """
     url = settings.jobs_url or settings.database_url
     if not url.startswith(("postgresql://", "postgres://", "postgresql+")):
@@ -97,10 +100,10 @@ def postgres_url(settings: Settings) -> str:
 
 
 class SingleNode:
-    """A file in ``folder``, and this process alone.
+    """A SQLite file in ``folder``, used by one process.
 
     Raises:
-        StartupError: another process has it.
+        StartupError: another process uses the folder.
     """
 
     name = "local"
@@ -114,27 +117,28 @@ class SingleNode:
         except OSError:
             os.close(self._lock)
             raise StartupError(
-                f"CLEARCUT_DATA_DIR={folder}: another process does the jobs there. One process a folder, or "
-                "CLEARCUT_JOBS=postgresql for several nodes"
+                f"CLEARCUT_DATA_DIR={folder}: another process uses this folder for jobs. Use one folder for each "
+                "process, or CLEARCUT_JOBS=postgresql for several nodes"
             ) from None
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # for its owner only
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # readable only by its owner
         with closing(sqlite3.connect(self._path)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")  # stays with the file; every commit still reaches the disk
+            connection.execute("PRAGMA journal_mode=WAL")  # stored in the file; every commit still reaches the disk
 
     def counts(self) -> JobCounts:
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
             return _counts(connection.execute(_COUNT.format(table="workflow_status")).fetchall())
 
-    def recover(self, take: Callable[[Sequence[str]], object]) -> None:
-        """The queue itself does it at launch: there is nobody else."""
+    def recover(self, continue_jobs: Callable[[Sequence[str]], object]) -> None:
+        """Do nothing: DBOS continues the jobs of the only process when it starts."""
 
     def close(self) -> None:
         os.close(self._lock)
 
 
 class MultiNode:
-    """A PostgreSQL database that several processes share. It must be reached directly or through a pooler in session
-    mode, since the locks are the session's.
+    """A PostgreSQL database that several processes share.
+
+    The locks belong to the database session: connect directly or through a pooler in session mode.
 
     Raises:
         StartupError: the database cannot be reached, or its driver is not installed.
@@ -147,7 +151,7 @@ class MultiNode:
             raise StartupError("CLEARCUT_JOBS=postgresql: install the 'jobs' extra") from None
         self._driver = psycopg
         self.name = "node-" + secrets.token_hex(8)
-        self._plain = "postgresql://" + url.partition("://")[2]
+        self._psycopg_url = "postgresql://" + url.partition("://")[2]
         self.url = url
         try:
             self._connection = self._connect()
@@ -155,13 +159,13 @@ class MultiNode:
             raise StartupError(f"CLEARCUT_JOBS=postgresql: the database cannot be used: {exc}") from None
 
     def _connect(self) -> psycopg.Connection[Any]:
-        connection = self._driver.connect(self._plain, autocommit=True, connect_timeout=5)
+        connection = self._driver.connect(self._psycopg_url, autocommit=True, connect_timeout=5)
         connection.execute("select pg_advisory_lock(%s, hashtext(%s))", (_LOCK_SPACE, self.name))
         return connection
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
-        """The connection; a broken one is replaced, and the lock with it."""
+        """Return the connection. A broken connection is replaced, and its lock is taken again."""
         if self._connection.closed:
             self._connection = self._connect()
         try:
@@ -175,15 +179,15 @@ class MultiNode:
         with self._session() as connection:
             return _counts(connection.execute(_COUNT.format(table="dbos.workflow_status")).fetchall())
 
-    def recover(self, take: Callable[[Sequence[str]], object]) -> None:
+    def recover(self, continue_jobs: Callable[[Sequence[str]], object]) -> None:
         with self._session() as connection:
             owners = [row[0] for row in connection.execute(_OWNERS).fetchall() if row[0] != self.name]
             for owner in owners:
                 lock = (_LOCK_SPACE, owner)
-                got = connection.execute("select pg_try_advisory_lock(%s, hashtext(%s))", lock).fetchone()
-                if got is not None and got[0]:
+                row = connection.execute("select pg_try_advisory_lock(%s, hashtext(%s))", lock).fetchone()
+                if row is not None and row[0]:
                     try:
-                        take([owner])
+                        continue_jobs([owner])
                     finally:
                         connection.execute("select pg_advisory_unlock(%s, hashtext(%s))", lock)
 

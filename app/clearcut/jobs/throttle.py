@@ -1,4 +1,4 @@
-"""The jobs' way through the house: a few at a time, and each stage only when requests leave room for it."""
+"""Limits the jobs in progress, and makes each of their stages wait while many requests are active."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 
 from .fair_limiter import FairLimiter
 
 MAX_STAGE_WAIT_S = 0.5
-"""A picture that is decoded holds memory: once begun, no stage is put off for longer."""
+"""Maximum wait before a stage of a job in progress, in seconds. Its decoded image occupies memory meanwhile."""
 
 
 class JobThrottle:
-    """Used from the service's event loop only.
+    """Slots for jobs in progress, shared fairly by accounts. Used from the service's event loop only.
 
     Args:
-        width: jobs that are at work at once; accounts get their turns one after the other.
-        room: requests at work at which no stage of a job begins.
+        active_requests: the synchronous requests in progress.
+        max_jobs: maximum number of concurrent jobs.
+        max_requests: number of active requests at which no stage of a job starts.
     """
 
-    def __init__(self, at_work: ActiveRequests, width: int, room: int) -> None:
-        self._at_work = at_work
-        self._places = FairLimiter(width, width)
-        self._room = room
+    def __init__(self, active_requests: ActiveRequests, max_jobs: int, max_requests: int) -> None:
+        self._active_requests = active_requests
+        self._limiter = FairLimiter(max_jobs, max_jobs)
+        self._max_requests = max_requests
 
     @asynccontextmanager
-    async def place(self, account: str) -> AsyncIterator[JobTurns]:
-        """Wait for a place among those at work, and for requests to leave room for one more."""
-        async with self._places.place(account):
-            await self._at_work.until_below(self._room)
-            yield JobTurns(self._at_work, self._room)
+    async def slot(self, account: str) -> AsyncIterator[JobStageGate]:
+        """Wait for a slot, and until fewer than ``max_requests`` requests are active."""
+        async with self._limiter.slot(account):
+            await self._active_requests.until_below(self._max_requests)
+            yield JobStageGate(self._active_requests, self._max_requests)
 
 
-class JobTurns:
-    """One job's turns. The first waits for as long as it takes, as nothing is in memory yet."""
+class JobStageGate:
+    """Awaited before each stage of a job: waits while many requests are active, at most ``MAX_STAGE_WAIT_S``."""
 
-    def __init__(self, at_work: ActiveRequests, room: int) -> None:
-        self._at_work = at_work
-        self._room = room
+    def __init__(self, active_requests: ActiveRequests, max_requests: int) -> None:
+        self._active_requests = active_requests
+        self._max_requests = max_requests
 
     async def __call__(self) -> None:
         try:
             async with asyncio.timeout(MAX_STAGE_WAIT_S):
-                await self._at_work.until_below(self._room)
+                await self._active_requests.until_below(self._max_requests)
         except TimeoutError:
             return

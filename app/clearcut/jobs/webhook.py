@@ -1,4 +1,4 @@
-"""One webhook: its signature after the Standard Webhooks specification, and one attempt to deliver it."""
+"""Webhooks: signature (Standard Webhooks specification), one delivery attempt, and the delays between attempts."""
 
 from __future__ import annotations
 
@@ -20,38 +20,43 @@ log = logging.getLogger("clearcut")
 
 PREFIX = "whsec_"
 TIMEOUT_S = 30.0
-_FIRST_S = 5.0
-_LONGEST_S = 3600.0
+"""Timeout of one delivery attempt in seconds."""
+RETRY_DELAYS = (5, 20, 80, 320, 1280, 3600, 3600, 3600, 3600)
+"""Seconds before each further attempt: ten attempts in about five hours."""
+RETRY_JITTER = 0.2
+"""Each delay is up to this fraction longer, at random."""
 
 
 class WebhookClient(Protocol):
-    """What of ``fetch.Fetcher`` is used here."""
+    """The part of ``fetch.client.FetchClient`` that webhooks need."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """For the job's delivery log."""
+    """The result of one attempt, for the delivery log of the job. The fields are stored."""
 
     status: int | None
-    """Of the answer; None where there was none."""
+    """HTTP status of the response; None without a response."""
     error: str | None
-    """Why there was none, in public words."""
+    """Public reason why no response was received."""
     at: float
-    """When it was sent, Unix time."""
+    """Time of the attempt, Unix time in seconds."""
     took_s: float
+    """Duration in seconds."""
 
     @property
     def delivered(self) -> bool:
+        """Whether the receiver responded with 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def signing_key(secret: str) -> bytes:
-    """The bytes of a ``whsec_…`` secret.
+    """Decode a ``whsec_…`` secret.
 
     Raises:
-        StartupError: it is not ``whsec_`` and base64 of 24 to 64 bytes.
+        StartupError: the secret is not ``whsec_`` and base64 of 24 to 64 bytes.
     """
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
@@ -63,20 +68,22 @@ def signing_key(secret: str) -> bytes:
 
 
 def account_secret(secret: str, account: str) -> str:
-    """The ``whsec_…`` secret of one account: HMAC-SHA256 of its id under the service's secret.
+    """Derive the ``whsec_…`` secret of an account: HMAC-SHA256 of its id with the service's secret.
 
     Raises:
-        StartupError: ``secret`` is not ``whsec_`` and base64 of 24 to 64 bytes.
+        StartupError: ``secret`` is malformed.
     """
     key = hmac.digest(signing_key(secret), f"clearcut-webhook\n{account}".encode(), hashlib.sha256)
     return PREFIX + base64.b64encode(key).decode()
 
 
 def secrets_for(secret: str | None, account: str | None, *, shared: bool) -> list[str]:
-    """The secrets that sign a webhook; none if the service has no secret.
+    """Return the secrets that sign a webhook; empty if the service has no secret.
 
     Args:
-        shared: sign an account's webhooks with the service's secret too, after its own.
+        secret: the secret of the service.
+        account: id of the account; None for a caller without an account.
+        shared: also sign the webhooks of accounts with the service's secret.
     """
     if secret is None:
         return []
@@ -86,7 +93,7 @@ def secrets_for(secret: str | None, account: str | None, *, shared: bool) -> lis
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """One signature of ``webhook-signature``."""
+    """Return one signature for the ``webhook-signature`` header."""
     digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return "v1," + base64.b64encode(digest).decode()
 
@@ -94,7 +101,11 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 def webhook_headers(
     body: bytes, *, message_id: str, secrets: Sequence[str], timestamp: int, account: str | None = None
 ) -> dict[str, str]:
-    """The headers of one delivery, with one signature for each of ``secrets``."""
+    """Return the headers of one delivery, with one signature for each secret.
+
+    Args:
+        timestamp: Unix time in seconds.
+    """
     fields = {
         "Content-Type": "application/json",
         "webhook-id": message_id,
@@ -109,7 +120,7 @@ def webhook_headers(
 
 
 async def deliver(
-    fetcher: WebhookClient,
+    client: WebhookClient,
     url: str,
     payload: Mapping[str, Any],
     *,
@@ -118,33 +129,30 @@ async def deliver(
     account: str | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> DeliveryAttempt:
-    """Send ``payload`` once; never raises for what the other side does.
+    """Send a webhook once. A failed delivery is returned, not raised.
 
     Args:
-        message_id: the same in every attempt at one message, so that a receiver can tell a repetition.
-        secrets: ``whsec_…``, one signature each; none leaves it unsigned.
-        account: id of the account whose job it is.
+        payload: the body, sent as JSON.
+        message_id: the same for all attempts, so that a receiver can recognize a repeated message.
+        secrets: ``whsec_…`` secrets that sign; empty for no signature.
+        account: id of the account of the job.
     """
     body = json.dumps(payload, separators=(",", ":")).encode()
-    at, begun = time.time(), time.monotonic()
+    at, started = time.time(), time.monotonic()
     status, error = None, None
     try:
         fields = webhook_headers(body, message_id=message_id, secrets=secrets, timestamp=int(at), account=account)
-        status = await fetcher.post(url, body, fields, timeout_s=timeout_s)
+        status = await client.post(url, body, fields, timeout_s=timeout_s)
     except (UrlRefused, FetchFailed) as exc:
         error = exc.details
-    except Exception:  # the next attempt comes all the same
-        log.exception("a webhook met a fault of ours", extra={"fields": {"message": message_id}})
-        error = "an error on this side"
-    return DeliveryAttempt(status, error, at, round(time.monotonic() - begun, 3))
+    except Exception:  # the delivery is retried in any case
+        log.exception("webhook failed with an internal error", extra={"fields": {"message": message_id}})
+        error = "internal error of the sender"
+    return DeliveryAttempt(status, error, at, round(time.monotonic() - started, 3))
 
 
-def retry_delays(attempts: int = 10, rng: random.Random | None = None) -> Iterator[float]:
-    """Seconds to wait before each further attempt: 5, 20, 80 … up to an hour, each up to a fifth longer by chance.
-
-    Args:
-        attempts: all of them, the first included; ten take about five hours.
-    """
-    chance = rng or random.Random()  # nosec B311 # noqa: S311 - spreads load, keeps no secret
-    for number in range(attempts - 1):
-        yield min(_FIRST_S * 4**number, _LONGEST_S) * (1 + 0.2 * chance.random())
+def retry_delays(rng: random.Random | None = None) -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt: ``RETRY_DELAYS`` with jitter."""
+    jitter = rng or random.Random()  # nosec B311 # noqa: S311 - spreads load, no secret
+    for delay in RETRY_DELAYS:
+        yield delay * (1 + RETRY_JITTER * jitter.random())

@@ -1,114 +1,139 @@
-"""The workflows: a job in five steps, each recorded once it is done, and its webhook.
+"""The DBOS workflows: a job in five recorded steps, and the delivery of its webhook.
 
-After a crash a workflow goes on behind its last recorded step. The webhook is a workflow of its own, so that a receiver
-that is away holds no place among the jobs. They run on DBOS's event loop; the steps' work is done on the service's.
+After a crash a workflow continues after its last recorded step. The webhook has its own workflow, so that an
+unreachable receiver does not occupy a job slot. Workflows run on DBOS's event loop; the work of their steps runs on
+the service's event loop.
+
+The names of the steps are stored and compared when a workflow continues; they must not change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from clearcut.errors import Unavailable
 
-from .dbos_rows import HOOK_SUFFIX, HOOKS, VERSION, dbos_user
+from .dbos_rows import (
+    DELIVERY_STEP,
+    WEBHOOK_QUEUE,
+    WEBHOOK_WORKFLOW,
+    WORKFLOW_VERSION,
+    dbos_user,
+    webhook_workflow_id,
+)
 from .models import JobSpec, Outcome, outcome_from_json, spec_from_json
 
 log = logging.getLogger("clearcut")
 
-ATTEMPTS = 20
-"""Beginnings of one job, after which it is what kills the process."""
-FAULT_PAUSES = (1.0, 4.0, 15.0, 60.0)
-"""Before a step is tried again that failed in a way it does not know."""
+STEP_RETRY_DELAYS = (1.0, 4.0, 15.0, 60.0)
+"""Seconds before a step is retried after an unexpected exception."""
 
-Step = dict[str, Any]
+StepResult = dict[str, Any]
+"""The recorded result of a step. A result with ``ok`` is the outcome of the job."""
 
 
 class Steps(Protocol):
-    """What the workflows do, on the service's event loop. All of it may happen twice, after a crash in between."""
+    """The work of the steps, on the service's event loop. After a crash a step may run twice."""
 
-    async def hold(self, job_id: str, order: JobSpec) -> Step: ...
+    async def reserve(self, job_id: str, spec: JobSpec) -> StepResult: ...
 
-    async def fetch(self, job_id: str, order: JobSpec) -> Step: ...
+    async def fetch(self, job_id: str, spec: JobSpec) -> StepResult: ...
 
-    async def process(self, job_id: str, order: JobSpec, attempt: int) -> Step: ...
+    async def process(self, job_id: str, spec: JobSpec, starts: int) -> StepResult: ...
 
-    async def close(self, job_id: str, order: JobSpec, outcome: Outcome) -> None: ...
+    async def finish(self, job_id: str, spec: JobSpec, outcome: Outcome) -> None: ...
 
-    async def compose(self, job_id: str, order: JobSpec, outcome: Outcome) -> Step: ...
+    async def webhook_body(self, job_id: str, spec: JobSpec, outcome: Outcome) -> StepResult: ...
 
-    async def deliver(self, job_id: str, order: JobSpec, outcome: Outcome, payload: Step, attempt: int) -> Step: ...
+    async def deliver(
+        self, job_id: str, spec: JobSpec, outcome: Outcome, body: StepResult, attempt: int
+    ) -> StepResult: ...
 
-    def delays(self) -> Sequence[float]: ...
+    def webhook_delays(self) -> Iterable[float]: ...
 
-    def leave(self) -> None: ...
+    def cancel_idle(self) -> None: ...
 
 
 class Workflows:
-    """Made and left on the service's event loop.
+    """Created and drained on the service's event loop.
 
     Args:
-        begun: how often a job was begun so far; raises Unavailable.
+        steps: the work of the steps.
+        count_starts: returns how often a job was started so far; raises Unavailable.
     """
 
-    def __init__(self, steps: Steps, begun: Callable[[str], Awaitable[int]]) -> None:
+    def __init__(self, steps: Steps, count_starts: Callable[[str], Awaitable[int]]) -> None:
         self._steps = steps
-        self._begun = begun
-        self._loop = asyncio.get_running_loop()
-        self._closing = False
-        self._left = asyncio.Event()
+        self._count_starts = count_starts
+        self._service_loop = asyncio.get_running_loop()
+        self._draining = False
+        self._drain_started = asyncio.Event()
         self.running = 0
-        """Steps that are at work."""
+        """Number of steps in progress."""
 
-    async def rest(self) -> None:
-        """Return once no step is at work and recorded; none begins from now on."""
-        if not self._closing:
-            self._closing = True
-            self._left.set()
-            logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns of every step that is put off
-            self._steps.leave()
-        while self.running:  # noqa: ASYNC110 - counted on the other loop
+    async def drain(self) -> None:
+        """Start no further steps, and wait until all steps in progress are recorded."""
+        if not self._draining:
+            self._draining = True
+            self._drain_started.set()
+            logging.getLogger("dbos").setLevel(logging.ERROR)  # DBOS logs a warning for every postponed step
+            self._steps.cancel_idle()
+        while self.running:  # noqa: ASYNC110 - counted on the other event loop
             await asyncio.sleep(0.02)
 
-    async def job(self, data: Any) -> Any:
-        """A job, from its order to its outcome, both as the queue keeps them."""
+    async def job(self, spec_json: Any) -> Any:
+        """Process a job.
+
+        Args:
+            spec_json: the stored form of its ``JobSpec``.
+
+        Returns:
+            The stored form of its ``Outcome``.
+        """
         from dbos import DBOS
 
-        job_id, order = str(DBOS.workflow_id), spec_from_json(data)
-        found = await self._step("hold", self._steps.hold, job_id, order)
-        if "ok" not in found:
-            found = await self._step("fetch", self._steps.fetch, job_id, order)
-        if "ok" not in found:
-            found = await self._step("process", self._process, job_id, order)
-        outcome = outcome_from_json(found)
-        await self._step("close", self._steps.close, job_id, order, outcome)
-        if order.webhook is not None:
+        job_id, spec = str(DBOS.workflow_id), spec_from_json(spec_json)
+        result = await self._step("hold", self._steps.reserve, job_id, spec)
+        if "ok" not in result:
+            result = await self._step("fetch", self._steps.fetch, job_id, spec)
+        if "ok" not in result:
+            result = await self._step("process", self._process, job_id, spec)
+        outcome = outcome_from_json(result)
+        await self._step("close", self._steps.finish, job_id, spec, outcome)
+        if spec.webhook is not None:
             options: Any = {
-                "workflow_name": "hook", "queue_name": HOOKS, "workflow_id": job_id + HOOK_SUFFIX,
-                "app_version": VERSION, "authenticated_user": dbos_user(order.account, order.dialect),
+                "workflow_name": WEBHOOK_WORKFLOW, "queue_name": WEBHOOK_QUEUE,
+                "workflow_id": webhook_workflow_id(job_id), "app_version": WORKFLOW_VERSION,
+                "authenticated_user": dbos_user(spec.account, spec.dialect),
             }  # fmt: skip
-            await DBOS.enqueue_workflow_with_options_async(options, job_id, data, found)
-        return found
+            await DBOS.enqueue_workflow_with_options_async(options, job_id, spec_json, result)
+        return result
 
-    async def _process(self, job_id: str, order: JobSpec) -> Step:
-        """On the service's loop: what no process survived so far is not begun for ever."""
-        attempt = 0
-        with suppress(Unavailable):  # then it is not counted this time
-            attempt = await self._begun(job_id)
-        return await self._steps.process(job_id, order, attempt)
+    async def _process(self, job_id: str, spec: JobSpec) -> StepResult:
+        """Process the image. The number of starts limits the retries of a job that ends the process."""
+        starts = 0
+        with suppress(Unavailable):  # this start is not counted then
+            starts = await self._count_starts(job_id)
+        return await self._steps.process(job_id, spec, starts)
 
-    async def hook(self, job_id: str, data: Any, found: Any) -> Any:
-        """The log of the attempts, the last one being what came of it."""
+    async def webhook(self, job_id: str, spec_json: Any, outcome_json: Any) -> Any:
+        """Deliver the webhook of a job.
+
+        Returns:
+            The log of all attempts. The last one decides whether the webhook was delivered.
+        """
         from dbos import DBOS
 
-        order, outcome = spec_from_json(data), outcome_from_json(found)
-        payload = await self._step("compose", self._steps.compose, job_id, order, outcome)
-        attempts: list[Step] = []
-        for delay in (*self._steps.delays(), None):
-            attempt = await self._step("deliver", self._steps.deliver, job_id, order, outcome, payload, len(attempts))
+        spec, outcome = spec_from_json(spec_json), outcome_from_json(outcome_json)
+        body = await self._step("compose", self._steps.webhook_body, job_id, spec, outcome)
+        attempts: list[StepResult] = []
+        for delay in (*self._steps.webhook_delays(), None):
+            deliver = self._steps.deliver
+            attempt = await self._step(DELIVERY_STEP, deliver, job_id, spec, outcome, body, len(attempts))
             attempts.append(attempt)
             if attempt["done"] or delay is None:
                 break
@@ -116,31 +141,31 @@ class Workflows:
         return attempts
 
     async def _step(self, name: str, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        """One recorded step, its work being done on the service's loop; none begins once the process is leaving."""
+        """Run one recorded step. While the process shuts down, wait until the workflow is cancelled instead."""
         from dbos import DBOS
 
-        if self._closing:
-            await asyncio.Event().wait()  # until the shutdown cancels us: the workflow stays as it is, for the next one
+        if self._draining:
+            await asyncio.Event().wait()  # the workflow stays unfinished, for the next process
             raise AssertionError
 
-        async def there() -> Any:
-            # A fault that the step does not know must not end the workflow at once: a webhook and credits hang on it.
-            for pause in FAULT_PAUSES:
+        async def run_with_retry() -> Any:
+            # An unexpected exception must not end the workflow: its credits and its webhook would be lost.
+            for delay in STEP_RETRY_DELAYS:
                 try:
                     return await work(*arguments)
                 except Exception:
-                    log.exception("a step failed", extra={"fields": {"step": name, "job": arguments[0]}})
+                    log.exception("step failed", extra={"fields": {"step": name, "job": arguments[0]}})
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._left.wait()
+                    async with asyncio.timeout(delay):
+                        await self._drain_started.wait()
                     raise asyncio.CancelledError
             return await work(*arguments)
 
-        async def hop() -> Any:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), self._loop))
+        async def run_on_service_loop() -> Any:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run_with_retry(), self._service_loop))
 
         self.running += 1
         try:
-            return await DBOS.run_step_async({"name": name}, hop)
+            return await DBOS.run_step_async({"name": name}, run_on_service_loop)
         finally:
             self.running -= 1

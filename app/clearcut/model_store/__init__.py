@@ -1,1 +1,1 @@
-"""Model files from elsewhere: fetched by a person at the command line, never by the service."""
+"""Downloads of model files. Only the command line uses this package; the service downloads no models."""

@@ -1,8 +1,8 @@
-"""One file over HTTP: taken up again where it was cut off, and under its name only when its hash is right.
+"""Download of one file over HTTP. It resumes after an interruption, and gets its name only if its hash is correct.
 
-While it comes in it is ``FILE.part``, with the server's ETag (or date) in ``FILE.etag.part``: a later try asks for the
-rest with ``Range`` and ``If-Range``, so that a file that has changed in the meantime comes whole (RFC 9110, 13.1.5 and
-14.2). Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+An incomplete file is ``FILE.part``, with the server's ETag or date in ``FILE.etag.part``. A later attempt requests the
+rest with ``Range`` and ``If-Range``, so that a file that has changed is sent completely (RFC 9110, 13.1.5 and 14.2).
+HTTPS_PROXY, HTTP_PROXY and NO_PROXY select a proxy.
 """
 
 from __future__ import annotations
@@ -25,75 +25,73 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from clearcut import __version__
 
 MAX_BYTES = 4 << 30
-"""More than any model; a server that never ends must not fill the disk."""
+"""Maximum size of a file. It is larger than any model, and keeps an endless response from filling the disk."""
 STALL_S = 30.0
-"""Longest silence of a server."""
-TRIES = 6
-"""Times in a row that a connection may be cut without a byte of progress."""
+"""Maximum time without data from the server, seconds."""
+ATTEMPTS = 6
+"""Maximum number of consecutive interruptions without progress."""
 _BLOCK = 1 << 18
 
 Progress = Callable[[int, int | None], None]
-"""Called with (bytes so far, bytes in all if the server said so)."""
+"""Called with the received bytes and the total, or None if the server does not send the total."""
 
 
 class DownloadError(Exception):
-    """It could not be fetched. The text says why and names no credentials."""
+    """The download failed. The text gives the reason and contains no credentials."""
 
 
-class _Cut(Exception):
-    """The connection ended early; what came is kept and the rest can be asked for."""
+class _Interrupted(Exception):
+    """The connection ended early. The received part is stored, and the rest can be requested."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _PartFiles:
+    """The files of an incomplete download."""
+
     content: Path
     validator: Path
 
     @staticmethod
-    def of(target: Path) -> _Parts:
-        return _Parts(target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.etag.part"))
+    def of(target: Path) -> _PartFiles:
+        return _PartFiles(target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.etag.part"))
 
-    def drop(self) -> None:
+    def delete(self) -> None:
         self.content.unlink(missing_ok=True)
         self.validator.unlink(missing_ok=True)
 
 
-def shown(address: str) -> str:
-    """An address without user, password, query and fragment, for messages."""
-    parts = urlsplit(address)
+def redact_url(url: str) -> str:
+    """Return a URL without user, password, query and fragment, for messages."""
+    parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def fetch(
-    address: str,
-    target: Path,
-    check: Callable[[Path], str | None],
-    progress: Progress = lambda _done, _total: None,
-    *,
-    stall_s: float = STALL_S,
-    wait: Callable[[float], None] = time.sleep,
+def download(
+    url: str, target: Path, check: Callable[[Path], str | None], progress: Progress = lambda _done, _total: None
 ) -> None:
-    """Fetch ``address`` into ``target``.
+    """Download a URL to a file.
 
     Args:
-        check: says what is wrong with the whole file, or None; called before it gets its name.
-        wait: for tests.
+        url: http or https.
+        target: path of the file.
+        check: called with the path of the complete file before it gets its name; returns an error text, or None.
+        progress: receives the progress.
 
     Raises:
-        DownloadError: the server refuses or cannot be reached, the file is the wrong one (nothing is left of it), or
-            somebody else is fetching it.
+        DownloadError: the server refuses or cannot be reached, another process downloads the file, or ``check`` failed.
+            A file that fails ``check`` is deleted.
     """
-    if urlsplit(address).scheme not in ("https", "http"):
-        raise DownloadError(f"{shown(address)}: expected https:// or http://")
-    parts = _Parts.of(target)
+    if urlsplit(url).scheme not in ("https", "http"):
+        raise DownloadError(f"{redact_url(url)}: expected https:// or http://")
+    parts = _PartFiles.of(target)
     try:
-        with _alone(parts.content) as file:
-            _complete(address, file, parts, progress, stall_s, wait)
+        with _lock(parts.content) as file:
+            _complete(url, file, parts, progress)
             file.flush()
             os.fsync(file.fileno())
-            if fault := check(parts.content):
-                parts.drop()
-                raise DownloadError(f"what {shown(address)} sent is refused: {fault}")
+            if error := check(parts.content):
+                parts.delete()
+                raise DownloadError(f"the file from {redact_url(url)} is refused: {error}")
             parts.content.replace(target)
             parts.validator.unlink(missing_ok=True)
     except OSError as exc:
@@ -101,124 +99,124 @@ def fetch(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[BinaryIO]:
-    """The part file, locked against a second download of the same file."""
+def _lock(path: Path) -> Iterator[BinaryIO]:
+    """Open the part file and lock it against a second download of the same file."""
     with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DownloadError(f"{path.name} is being fetched by another process") from None
-        if not _still(file, path):  # its holder gave it its name in the meantime: it is no part file any more
-            raise DownloadError(f"{path.name} has just been fetched by another process")
+            raise DownloadError(f"{path.name} is being downloaded by another process") from None
+        if not _is_at(file, path):  # the other process has completed and renamed it
+            raise DownloadError(f"{path.name} has just been downloaded by another process")
         yield file
 
 
-def _still(file: BinaryIO, path: Path) -> bool:
-    """Whether the open ``file`` is the one at ``path``."""
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Return whether the open ``file`` is the file at ``path``."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _complete(
-    address: str, file: BinaryIO, parts: _Parts, progress: Progress, stall_s: float, wait: Callable[[float], None]
-) -> None:
-    """Ask again and again until the file is whole, as long as it grows."""
+def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -> None:
+    """Send requests until the file is complete, as long as it grows."""
     idle = 0
     while True:
         before = file.seek(0, os.SEEK_END)
         try:
-            _ask(address, file, parts, progress, stall_s)
+            _request_rest(url, file, parts, progress)
             return
-        except _Cut as exc:
+        except _Interrupted as exc:
             idle = 0 if file.seek(0, os.SEEK_END) > before else idle + 1
-            if idle >= TRIES:
-                raise DownloadError(f"{shown(address)}: {exc}; {TRIES} tries without progress") from exc
-            wait(min(2.0**idle, 30.0))
+            if idle >= ATTEMPTS:
+                raise DownloadError(f"{redact_url(url)}: {exc}; {ATTEMPTS} attempts without progress") from exc
+            time.sleep(min(2.0**idle, 30.0))
 
 
-def _ask(address: str, file: BinaryIO, parts: _Parts, progress: Progress, stall_s: float) -> None:
-    """One request: appends what comes."""
-    have = file.seek(0, os.SEEK_END)
-    validator = parts.validator.read_text() if have and parts.validator.is_file() else ""
+def _request_rest(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -> None:
+    """Send one request and append its response."""
+    offset = file.seek(0, os.SEEK_END)
+    validator = parts.validator.read_text() if offset and parts.validator.is_file() else ""
     if not validator:
-        have = 0
-    request = _request(address)
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+        offset = 0
+    request = _request(url)
+    if offset:
+        request.add_header("Range", f"bytes={offset}-")
         request.add_header("If-Range", validator)
     try:
-        with _opener().open(request, timeout=stall_s) as answer:
-            _take(answer, file, parts, have, progress)
+        with _opener().open(request, timeout=STALL_S) as response:
+            _append(response, file, parts, offset, progress)
     except urllib.error.HTTPError as exc:
         exc.close()
-        if exc.code == 416 and have:  # what we have is no beginning of theirs: from the start
+        if exc.code == 416 and offset:  # the part does not belong to the server's file: start again
             file.truncate(0)
-            raise _Cut("the rest cannot be had") from exc
+            raise _Interrupted("the rest is not available") from exc
         if exc.code in (429, 500, 502, 503, 504):
-            raise _Cut(f"the server says {exc.code}") from exc
-        raise DownloadError(f"{shown(address)}: the server says {exc.code} {exc.reason}") from exc
+            raise _Interrupted(f"the server returned {exc.code}") from exc
+        raise DownloadError(f"{redact_url(url)}: the server returned {exc.code} {exc.reason}") from exc
     except urllib.error.URLError as exc:
-        raise _Cut(f"cannot be reached ({exc.reason})") from exc
+        raise _Interrupted(f"cannot be reached ({exc.reason})") from exc
     except (http.client.HTTPException, ConnectionError, TimeoutError) as exc:
-        raise _Cut(f"the connection was cut ({type(exc).__name__})") from exc
+        raise _Interrupted(f"the connection was closed ({type(exc).__name__})") from exc
 
 
-def _take(answer: http.client.HTTPResponse, file: BinaryIO, parts: _Parts, have: int, progress: Progress) -> None:
+def _append(
+    response: http.client.HTTPResponse, file: BinaryIO, parts: _PartFiles, offset: int, progress: Progress
+) -> None:
     try:
-        total = _total(answer, have)
+        total = _total(response, offset)
     except DownloadError as exc:
-        if not have:
+        if not offset:
             raise
-        file.truncate(0)  # the next request asks for all of it
-        raise _Cut(str(exc)) from exc
-    if answer.status != 206:
-        have = 0
-    file.truncate(have)
+        file.truncate(0)  # the next request asks for the whole file
+        raise _Interrupted(str(exc)) from exc
+    if response.status != 206:
+        offset = 0
+    file.truncate(offset)
     file.seek(0, os.SEEK_END)
-    if not have:
-        _remember(answer, parts)
-    done = have
+    if not offset:
+        _store_validator(response, parts)
+    done = offset
     progress(done, total)
-    while block := answer.read(_BLOCK):
+    while block := response.read(_BLOCK):
         done += len(block)
         if done > MAX_BYTES or (total is not None and done > total):
-            parts.drop()
-            raise DownloadError(f"the server sends more than the {total or MAX_BYTES} bytes expected")
+            parts.delete()
+            raise DownloadError(f"the server sends more than the expected {total or MAX_BYTES} bytes")
         file.write(block)
         progress(done, total)
     if total is not None and done < total:
-        raise _Cut(f"{done} of {total} bytes came")
+        raise _Interrupted(f"received {done} of {total} bytes")
 
 
-def _total(answer: http.client.HTTPResponse, have: int) -> int | None:
-    """The size of the whole file, as far as the server says.
+def _total(response: http.client.HTTPResponse, offset: int) -> int | None:
+    """Return the size of the whole file, or None if the server does not send it.
 
     Raises:
-        DownloadError: it answers with another range than was asked for.
+        DownloadError: the response contains another range than the requested one.
     """
-    if answer.status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != have:
-            raise DownloadError("the server answers with another range than the one asked for")
-        return int(found[2])
-    length = answer.headers.get("Content-Length", "")
+    if response.status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != offset:
+            raise DownloadError("the server sends another range than the requested one")
+        return int(match[2])
+    length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
-def _remember(answer: http.client.HTTPResponse, parts: _Parts) -> None:
-    """Keep what tells this version of the file from another; a weak ETag does not."""
-    etag = answer.headers.get("ETag", "")
-    strong = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
+def _store_validator(response: http.client.HTTPResponse, parts: _PartFiles) -> None:
+    """Store the ETag or the date that identifies this version of the file. A weak ETag does not identify it."""
+    etag = response.headers.get("ETag", "")
+    strong = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
     parts.validator.write_text(strong)
 
 
-def _request(address: str) -> urllib.request.Request:
-    """A GET. Name and password of the address go into a header that a redirect does not carry on."""
-    parts = urlsplit(address)
+def _request(url: str) -> urllib.request.Request:
+    """Return a GET request. User and password of the URL become a header that redirects do not receive."""
+    parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(  # noqa: S310 - http and https only, see fetch
+    request = urllib.request.Request(  # noqa: S310 - http and https only, see download
         urlunsplit(parts._replace(netloc=host)),
         headers={"User-Agent": f"clearcut/{__version__}", "Accept-Encoding": "identity"},
     )
@@ -230,11 +228,11 @@ def _request(address: str) -> urllib.request.Request:
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Publishers redirect to their stores; from https that must be https again."""
+    """Follows redirects, but not from https to another scheme."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise DownloadError(f"{shown(req.full_url)} redirects to an address that is not https")
+            raise DownloadError(f"{redact_url(req.full_url)} redirects to a URL that is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

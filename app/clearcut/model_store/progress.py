@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; elsewhere nothing, as a log wants no bars."""
+"""A progress bar for terminals. Other outputs, such as log files, get no progress."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from typing import TextIO
 
 WIDTH = 30
-EVERY_S = 0.1
+INTERVAL_S = 0.1
 
 
 class ProgressBar:
-    """Draws itself over its own line on ``out``, if that is a terminal."""
+    """Draws a progress line on ``out`` if that is a terminal."""
 
     def __init__(self, label: str, out: TextIO = sys.stderr) -> None:
         self._label = label
@@ -22,11 +22,11 @@ class ProgressBar:
         self._drawn = 0.0
 
     def __call__(self, done: int, total: int | None) -> None:
-        """``done`` of ``total`` bytes are there."""
+        """Show that ``done`` of ``total`` bytes have arrived; ``total`` is None if it is unknown."""
         if self._start is None:
             self._start = done
         now = time.monotonic()
-        if not self._tty or (now - self._drawn < EVERY_S and done != total):
+        if not self._tty or (now - self._drawn < INTERVAL_S and done != total):
             return
         self._drawn = now
         rate = (done - self._start) / 1e6 / max(now - self._begun, 1e-3)
@@ -34,13 +34,13 @@ class ProgressBar:
         self._out.flush()
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._tty and self._drawn:
             self._out.write("\n")
 
 
 def line(label: str, done: int, total: int | None) -> str:
-    """The bar as text, without its rate."""
+    """Return the progress as text, without the rate."""
     if not total:
         return f"{label} {done / 1e6:.1f} MB"
     bar = ("#" * (WIDTH * done // total)).ljust(WIDTH, ".")

@@ -1,1 +1,1 @@
-"""Metrics, request timing, tracing and logging."""
+"""Metrics, request timing, traces and logging."""

@@ -1,4 +1,4 @@
-"""One JSON object a line on standard output. Never image content, file names, keys or raw query strings."""
+"""JSON log lines on standard output. They contain no image content, file names, keys or raw query strings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """Fixed keys first, then whatever the record carries in ``fields``."""
+    """Formats a record as a JSON object: fixed keys, then the record's ``fields``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -24,7 +24,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send this service's and the server's own lines to standard output in one form."""
+    """Send the log lines of the service and its libraries to standard output.
+
+    Args:
+        level: minimum severity of the service's lines.
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     for name in ("clearcut", "app", "uvicorn", "dbos", "opentelemetry"):
@@ -32,7 +36,7 @@ def configure(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel("WARNING" if name in ("uvicorn", "dbos", "opentelemetry") else level.upper())
-    # It quotes bodies; we answer with a 400 and say no more.
+    # It logs parts of bodies. The 400 response is sufficient.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-    # It quotes a tracestate that is malformed.
+    # It logs invalid ``tracestate`` headers.
     logging.getLogger("opentelemetry.trace.span").setLevel(logging.CRITICAL)

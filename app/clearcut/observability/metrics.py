@@ -1,14 +1,13 @@
-"""Every Prometheus series: its name, its help text, its labels and its buckets.
+"""Every Prometheus series: its name, help text, labels and buckets.
 
-Labels are bounded: route template, status, error code or reason, output format, stage name. Never a raw path, a
-request id or a key. One ``Metrics`` object a service, with a registry of its own, so that two services (in tests) do
-not share counters.
+Label values are bounded: route template, status, error code or reason, output format, stage name. A raw path, a request
+id or an API key is never a label. Each service has its own ``Metrics`` and registry, so two services in one process (in
+tests) do not share counters.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,6 +31,8 @@ _BYTES = (10e3, 30e3, 100e3, 300e3, 1e6, 3e6, 10e6, 20e6, 50e6, 100e6)
 
 
 class Metrics:
+    """The series of one service. All methods may be called from any thread."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
@@ -108,29 +109,55 @@ class Metrics:
         self.event_loop_lag = Gauge(
             "clearcut_event_loop_lag_seconds", "Delay of the last heartbeat of the event loop.", registry=r
         )
+        self.slots = Gauge("clearcut_slots", "Maximum concurrent requests.", registry=r)
+        self.slots_used = Gauge("clearcut_slots_used", "Current concurrent requests.", registry=r)
+        self.slow_uploads = Gauge(
+            "clearcut_slow_uploads", "Slow uploads that have released their request slot.", registry=r
+        )
+        self.inflight_pixels = Gauge("clearcut_inflight_pixels", "Decoded pixels in memory.", registry=r)
+        self.inflight_pixels_capacity = Gauge(
+            "clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", registry=r
+        )
+        self.pool_depth = Gauge("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", registry=r)
+        self.queue_depth = Gauge("clearcut_queue_depth", "Images that wait for the model.", registry=r)
+        self.queue_capacity = Gauge(
+            "clearcut_queue_capacity", "Maximum number of images that wait for the model.", registry=r
+        )
+        self.jobs_queued = Gauge(
+            "clearcut_jobs_queued", "Jobs that wait, on all nodes. 0 while jobs are disabled.", registry=r
+        )
+        self.jobs_processing = Gauge(
+            "clearcut_jobs_processing", "Jobs in progress, on all nodes. 0 while jobs are disabled.", registry=r
+        )
         self._build = Info("clearcut_build", "Version of the service and of Python.", registry=r)
         self._build.info({"version": __version__, "python": platform.python_version()})
         self._model = Info("clearcut_model", "The model in use.", registry=r)
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Register a gauge that is read when scraped."""
-        Gauge(name, text, registry=self.registry).set_function(read)
+    def set_model(self, labels: dict[str, str]) -> None:
+        """Set the labels of ``clearcut_model``."""
+        self._model.info(labels)
 
-    def model(self, facts: dict[str, str]) -> None:
-        self._model.info(facts)
-
-    # BatchObserver: called from the inference threads; prometheus_client's series are safe to use from any thread.
     def batch_done(self, size: int, bucket: int, run_s: float) -> None:
+        """Record a model run; see ``inference.types.BatchObserver``."""
         self.batch_size.observe(size)
         self.batch_seconds.labels(str(bucket)).observe(run_s)
 
     def entry_dropped(self, reason: str) -> None:
+        """Record an image that left the model queue without a run; see ``inference.types.BatchObserver``."""
         self.queue_dropped.labels(reason).inc()
 
     def fetch_ended(self, outcome: str) -> None:
+        """Record an outgoing request: done, refused or failed."""
         self.fetches.labels(outcome).inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """(body, content type): OpenMetrics when the scraper asks for it, else the Prometheus text format."""
+        """Encode all series.
+
+        Args:
+            accept: the Accept header of the scraper.
+
+        Returns:
+            The body and its content type: OpenMetrics if ``accept`` asks for it, else the Prometheus text format.
+        """
         encode, content_type = exposition.choose_encoder(accept)
         return encode(self.registry), content_type

@@ -1,8 +1,7 @@
-"""Where one request's time went, stage by stage, and when it must be done.
+"""Duration of each stage of a request, and the request's deadline.
 
-A ``RequestTiming`` is made at a request's first byte and travels with it. Its stage names are the pipeline's step
-names: the
-same words appear in ``Server-Timing``, in the metrics and in the log line.
+A ``RequestTiming`` starts at the first byte of a request. Its stage names are the names of the pipeline's steps, and
+also appear in ``Server-Timing``, in the metrics and in the log.
 """
 
 from __future__ import annotations
@@ -18,39 +17,43 @@ from clearcut.errors import ClientGone, DeadlineExceeded
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """Total duration of a stage."""
+
     name: str
     seconds: float
     note: str = ""
+    """Description, such as ``batch=4``."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageInterval:
-    """One stretch of a stage; a stage with several outputs has several."""
+    """One interval of a stage. A request with several outputs has several intervals of a stage."""
 
     name: str
     begun: float
-    """Seconds after the request's first byte."""
+    """Start, seconds after the first byte of the request."""
     seconds: float
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceParent:
-    """The caller's place in a trace (W3C Trace Context)."""
+    """The trace and span of the client (W3C Trace Context)."""
 
     trace_id: str
     """32 hexadecimal digits, not all zero."""
     span_id: str
-    """16 of them."""
+    """16 hexadecimal digits, not all zero."""
     sampled: bool
+    """Whether the client records the trace."""
 
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-def parse_traceparent(given: Sequence[str]) -> TraceParent | None:
-    """What the ``traceparent`` headers of a request say; None unless there is exactly one and it is well-formed."""
-    match = _TRACEPARENT.fullmatch(given[0].strip(" \t")) if len(given) == 1 else None
+def parse_traceparent(headers: Sequence[str]) -> TraceParent | None:
+    """Parse the ``traceparent`` headers of a request; return None unless there is exactly one valid header."""
+    match = _TRACEPARENT.fullmatch(headers[0].strip(" \t")) if len(headers) == 1 else None
     if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
         return None
     if not match[2].strip("0") or not match[3].strip("0"):
@@ -59,23 +62,29 @@ def parse_traceparent(given: Sequence[str]) -> TraceParent | None:
 
 
 class RequestTiming:
-    """Stages in the order in which they ended. One thread writes at a time: a request is in one place at a time."""
+    """The stages of one request, in the order of their ends. Only one thread uses it at a time."""
 
-    __slots__ = ("_clock", "abandoned", "current", "deadline", "moments", "stages", "started")
+    __slots__ = ("_clock", "abandoned", "current", "deadline", "intervals", "stages", "started")
 
     def __init__(self, budget_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        Args:
+            budget_s: seconds until the deadline.
+            clock: seconds, monotonic.
+        """
         self._clock = clock
         self.started = clock()
         self.deadline = self.started + budget_s
         self.stages: list[Stage] = []
-        self.moments: list[StageInterval] = []
+        self.intervals: list[StageInterval] = []
         self.current = "read"
+        """Name of the latest stage."""
         self.abandoned = False
-        """Set once nobody waits for the answer any more; the next ``stage`` then does not begin."""
+        """True after the client has disconnected. The next ``stage`` then fails."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage.
+        """Measure a stage.
 
         Raises:
             DeadlineExceeded: the deadline passed before the stage began.
@@ -93,28 +102,31 @@ class RequestTiming:
             self.add(name, self._clock() - begun)
 
     def add(self, name: str, seconds: float, note: str = "", *, ago: float = 0.0) -> None:
-        """Record a stage; one that was there before (a second output of one request) adds to it.
+        """Record a stage. A stage with the same name, from another output of the request, gets the sum.
 
         Args:
-            ago: how long ago it ended, seconds.
+            name: of the stage.
+            seconds: duration.
+            note: description.
+            ago: seconds since the end of the stage.
         """
-        self.moments.append(StageInterval(name, self.elapsed() - ago - seconds, seconds, note))
-        for place, stage in enumerate(self.stages):
+        self.intervals.append(StageInterval(name, self.elapsed() - ago - seconds, seconds, note))
+        for index, stage in enumerate(self.stages):
             if stage.name == name:
-                self.stages[place] = Stage(name, stage.seconds + seconds, note)
+                self.stages[index] = Stage(name, stage.seconds + seconds, note)
                 return
         self.stages.append(Stage(name, seconds, note))
 
     def elapsed(self) -> float:
-        """Seconds since the first byte."""
+        """Return the seconds since the first byte."""
         return self._clock() - self.started
 
     def remaining(self) -> float:
-        """Seconds to the deadline; negative once it has passed."""
+        """Return the seconds until the deadline; negative after it."""
         return self.deadline - self._clock()
 
     def server_timing(self) -> str:
-        """The value of a Server-Timing header (W3C Server Timing): milliseconds, batch size as description."""
+        """Return the value of a Server-Timing header (W3C Server Timing), in milliseconds."""
         parts = [
             f"{stage.name};dur={stage.seconds * 1000:.2f}" + (f';desc="{stage.note}"' if stage.note else "")
             for stage in self.stages

@@ -1,7 +1,8 @@
-"""What the HTTP server itself does not guard: heads without end, peers that never send, peers that never read.
+"""Limits of the HTTP protocol that uvicorn does not have: head size, slow senders and slow readers.
 
-uvicorn has no limit on a request's head, no timer for it and none for a response that is not taken, and answers broken
-HTTP in text/plain. All of these come before or after our application, so they are mended in the protocol.
+uvicorn limits neither the size of a request's head nor the time for it, has no timeout for a client that does not read
+its response, and answers invalid HTTP in text/plain. These cases occur outside the application, so the protocol class
+handles them.
 """
 
 from __future__ import annotations
@@ -22,144 +23,145 @@ from clearcut.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from clearcut.service import Service
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.app import DIALECTS
-from clearcut.web.context import GUARDS, request_id
+from clearcut.web.context import SECURITY_HEADERS, request_id
 
 log = logging.getLogger("clearcut")
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 100
-"""Requests behind the one in work on one connection; uvicorn keeps as many as come."""
+"""Maximum number of requests that wait on one connection. uvicorn has no limit."""
 MIN_SEND_BYTES_PER_S = 8 * 1024
-"""A peer that reads a response more slowly than this is disconnected."""
+"""A client that reads a response more slowly than this is disconnected."""
 
-_OF_UPGRADES = (b"connection", b"upgrade", b"http2-settings")
+_UPGRADE_HEADERS = (b"connection", b"upgrade", b"http2-settings")
 
 
 def protocol_class(service: Service) -> type[HttpToolsProtocol]:
-    """The protocol class for one service: its patience, its metrics."""
-    patience = service.settings.body_stall_s
+    """Return the protocol class of a service, with its timeout and its metrics."""
+    timeout_s = service.settings.body_stall_s
 
-    class Guarded(HttpToolsProtocol):
-        """httptools' protocol with caps on the head and timers on both directions."""
+    class LimitedProtocol(HttpToolsProtocol):
+        """uvicorn's httptools protocol with limits on the head and timers in both directions."""
 
-        _head: int | None = 0
-        """Bytes of the head so far; None between its end and the next one's beginning."""
-        _bare = 0
-        """Bytes since the head or the body's last piece that were neither: chunk extensions, trailers."""
+        _head_bytes: int | None = 0
+        """Received bytes of the head; None between the end of a head and the start of the next one."""
+        _framing_bytes = 0
+        """Received bytes since the last piece of head or body that belong to neither: chunk extensions, trailers."""
         _timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
         _unsent = 0
-        """Bytes of the response that the peer had not acknowledged when ``_write_timer`` was started."""
-        _refused = False
-        _in_work: RequestResponseCycle | None = None
+        """Bytes of the response that the client had not acknowledged at the start of ``_write_timer``."""
+        _rejected = False
+        _current_cycle: RequestResponseCycle | None = None
         _data = b""
-        """What is being taken apart."""
+        """The data that the parser processes."""
 
-        # uvicorn narrows asyncio's own signature in the same way.
+        # uvicorn narrows the signature of asyncio in the same way.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._timer = self.loop.call_later(patience, self._too_slow)
+            self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timers()
-            # uvicorn tells only the newest request of the connection, and not the one in work before it.
-            if self._in_work is not None and not self._in_work.response_complete:
-                self._in_work.disconnected = True
-                self._in_work.message_event.set()
+            # uvicorn notifies only the newest request of the connection, not the one that is being processed.
+            if self._current_cycle is not None and not self._current_cycle.response_complete:
+                self._current_cycle.disconnected = True
+                self._current_cycle.message_event.set()
             super().connection_lost(exc)
 
         def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-            self._in_work = cycle
+            self._current_cycle = cycle
             super()._start_asgi_task(cycle, app)
 
         def data_received(self, data: bytes) -> None:
-            if self._refused:
+            if self._rejected:
                 return
-            if self._head is not None:
-                self._head += len(data)
-                # Half a head in pieces: what came before has not ended, so all of it counts.
-                if self._head - len(data) > MAX_HEAD_BYTES:
-                    self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+            if self._head_bytes is not None:
+                self._head_bytes += len(data)
+                # An incomplete head arrives in pieces: all earlier pieces count.
+                if self._head_bytes - len(data) > MAX_HEAD_BYTES:
+                    self._reject(HeadTooLarge(MAX_HEAD_BYTES))
                     return
             else:
-                self._bare += len(data)
+                self._framing_bytes += len(data)
             self._data = data
             super().data_received(data)
             self._data = b""
-            if self._head is None and self._bare > MAX_HEAD_BYTES:
-                self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+            if self._head_bytes is None and self._framing_bytes > MAX_HEAD_BYTES:
+                self._reject(HeadTooLarge(MAX_HEAD_BYTES))
             elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
-                # No head yet, or a body that nobody waits for. uvicorn stops its own timer at any byte.
-                self._timer = self.loop.call_later(patience, self._too_slow)
+                # No complete head yet, or a body that is not read. uvicorn stops its own timer at any byte.
+                self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            if self._head is not None:  # trailers are no headers: what a proxy sees to could come back in them
+            if self._head_bytes is not None:  # ignore trailers: they could repeat headers that a proxy removes
                 super().on_header(name, value)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._head = self._head or 0
+            self._head_bytes = self._head_bytes or 0
             if self._timer is None:
-                self._timer = self.loop.call_later(patience, self._too_slow)
+                self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def on_headers_complete(self) -> None:
-            if self._refused or self._offers_upgrade():  # refused: further requests of the same piece
+            if self._rejected or self._offers_upgrade():  # rejected: further requests in the same data
                 return
-            self._head, self._bare = None, 0
+            self._head_bytes, self._framing_bytes = None, 0
             self._stop_timer()
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
-                self._refuse(HeadTooLarge(MAX_HEAD_BYTES))
+                self._reject(HeadTooLarge(MAX_HEAD_BYTES))
                 return
             super().on_headers_complete()
             if len(self.pipeline) > MAX_PIPELINED:
-                self._refuse(BadRequest(f"More than {MAX_PIPELINED} requests wait on this connection"))
+                self._reject(BadRequest(f"More than {MAX_PIPELINED} requests wait on this connection"))
 
         def on_body(self, body: bytes) -> None:
-            self._bare = 0
-            if not self._refused:
+            self._framing_bytes = 0
+            if not self._rejected:
                 super().on_body(body)
 
         def on_message_complete(self) -> None:
             if self._offers_upgrade():
                 return
-            self._head = 0
+            self._head_bytes = 0
             self._stop_timer()
-            if not self._refused:
+            if not self._rejected:
                 super().on_message_complete()
 
         def _offers_upgrade(self) -> bool:
             return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
         def _unsupported_upgrade_warning(self) -> None:
-            """Decline an upgrade: the parser has stopped behind the head, and takes no body for one.
+            """Ignore an upgrade: parse the head again without it.
 
-            Java's HTTP client and ``curl --http2`` offer one with every request. The head is read again without it.
+            The parser stops after the head of a request with an upgrade and reads no body. Java's HTTP client and
+            ``curl --http2`` offer an upgrade with each request.
             """
             stopped = sys.exc_info()[1]
-            if self._refused or not self._offers_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
+            if self._rejected or not self._offers_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
                 return
             version = self.parser.get_http_version().encode()
             lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
-            lines += [name + b": " + value for name, value in self.headers if name not in _OF_UPGRADES]
+            lines += [name + b": " + value for name, value in self.headers if name not in _UPGRADE_HEADERS]
             if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
                 lines.append(b"connection: close")
             self.parser = httptools.HttpRequestParser(self)
-            rest = self._data[stopped.args[0] :]
-            self._head = 0
-            self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+            remaining = self._data[stopped.args[0] :]
+            self._head_bytes = 0
+            self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + remaining)
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(BadRequest("The request is not valid HTTP/1.1"))
+            self._reject(BadRequest("The request is not valid HTTP/1.1"))
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._watch_sending()
+            self._start_write_timer()
 
-        def _watch_sending(self) -> None:
+        def _start_write_timer(self) -> None:
             self._unsent = _unsent_bytes(self.transport)
-            self._write_timer = self.loop.call_later(patience, self._check_sending)
+            self._write_timer = self.loop.call_later(timeout_s, self._check_write_rate)
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -167,18 +169,18 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
                 self._write_timer.cancel()
                 self._write_timer = None
 
-        def _too_slow(self) -> None:
+        def _head_timeout(self) -> None:
             self._timer = None
-            if self._head:
-                self._refuse(HeadTimeout(f"The request's head did not arrive within {patience:g} s"))
+            if self._head_bytes:
+                self._reject(HeadTimeout(f"The head of the request did not arrive within {timeout_s:g} s"))
             else:
-                self.transport.close()  # nothing was asked: nothing is answered
+                self.transport.close()  # no request has started: there is nothing to respond to
 
-        def _check_sending(self) -> None:
-            if self._unsent - _unsent_bytes(self.transport) >= MIN_SEND_BYTES_PER_S * patience:
-                self._watch_sending()
+        def _check_write_rate(self) -> None:
+            if self._unsent - _unsent_bytes(self.transport) >= MIN_SEND_BYTES_PER_S * timeout_s:
+                self._start_write_timer()
                 return
-            log.info("answer not read", extra={"fields": {"seconds": patience}})
+            log.info("response not read", extra={"fields": {"seconds": timeout_s}})
             service.metrics.cancelled.labels("send").inc()
             self.transport.abort()
 
@@ -193,36 +195,39 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
                 self._write_timer.cancel()
                 self._write_timer = None
 
-        def _refuse(self, error: ClearcutError) -> None:
-            """Answer in place of the application, in the dialect of the path as far as that has come, and close."""
-            if self._refused or self.transport.is_closing():
+        def _reject(self, error: ClearcutError) -> None:
+            """Send an error in place of the application and close the connection.
+
+            The received part of the path selects the dialect of the error.
+            """
+            if self._rejected or self.transport.is_closing():
                 return
-            self._refused = True
+            self._rejected = True
             self._stop_timers()
-            own = request_id({name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers or ()})
+            id_ = request_id({name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers or ()})
             dialect = dialect_for_path(getattr(self, "url", b"").decode("latin-1"), DIALECTS)
-            if self._may_answer():
-                self.transport.write(_answer(error, own, dialect))
+            if self._may_respond():
+                self.transport.write(_error_response(error, id_, dialect))
             self.transport.close()
             service.metrics.requests.labels("none", str(error.status), error.code, "none").inc()
-            fields: dict[str, Any] = {"request_id": own, "status": error.status, "reason": error.reason}
+            fields: dict[str, Any] = {"request_id": id_, "status": error.status, "reason": error.reason}
             log.info("request", extra={"fields": fields})
 
-        def _may_answer(self) -> bool:
-            """Whether what is written now is taken for the answer to what was asked, and not for part of another."""
+        def _may_respond(self) -> bool:
+            """Return whether the client would take data written now as the response to the rejected request."""
             if self.cycle is None:
                 return True
-            if self.pipeline or (self._head is None and self.cycle.response_complete):
+            if self.pipeline or (self._head_bytes is None and self.cycle.response_complete):
                 return False
             return self.cycle.response_complete or not self.cycle.response_started
 
-    return Guarded
+    return LimitedProtocol
 
 
 def _unsent_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that the peer has not acknowledged, the kernel's send queue included (``SIOCOUTQ``, tcp(7)).
+    """Return the bytes that the client has not acknowledged, including the kernel's send queue (SIOCOUTQ, tcp(7)).
 
-    The transport's own buffer alone stands still while the kernel sends megabytes of its queue.
+    The transport's buffer alone does not change while the kernel sends megabytes from its queue.
     """
     try:
         queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
@@ -231,12 +236,12 @@ def _unsent_bytes(transport: asyncio.Transport) -> int:
     return transport.get_write_buffer_size() + int(struct.unpack("i", queued)[0])
 
 
-def _answer(error: ClearcutError, own: str, dialect: Dialect) -> bytes:
-    payload = json.dumps(dialect.error_body(error, own)).encode()
+def _error_response(error: ClearcutError, id_: str, dialect: Dialect) -> bytes:
+    payload = json.dumps(dialect.error_body(error, id_)).encode()
     phrases = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
-    guards = "".join(f"{name}: {value}\r\n" for name, value in GUARDS.items())
+    guards = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
     head = (
         f"HTTP/1.1 {error.status} {phrases[error.status]}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(payload)}\r\nX-Request-ID: {own}\r\n{guards}Connection: close\r\n\r\n"
+        f"Content-Length: {len(payload)}\r\nX-Request-ID: {id_}\r\n{guards}Connection: close\r\n\r\n"
     )
     return head.encode() + payload

@@ -1,4 +1,4 @@
-"""The server process: uvicorn, signals and the way out. With ``protocol`` the only place that knows uvicorn."""
+"""The server process: uvicorn, signals and shutdown."""
 
 from __future__ import annotations
 
@@ -23,46 +23,48 @@ from .http_protocol import protocol_class
 
 log = logging.getLogger("clearcut")
 
-LAST_BYTES_S = 2  # accepted work is answered before uvicorn is told to stop; this is for what is left in sockets
-BACKLOG = 256  # enough for a burst; a longer line would hide overload from callers and balancers
+SOCKET_FLUSH_S = 2
+"""Time for uvicorn to send the data that is left in sockets, seconds. All responses are complete before that."""
+BACKLOG = 256
+"""Connections that wait to be accepted. A longer backlog would hide overload from clients and load balancers."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a way out that load balancers can follow.
+    """uvicorn with a shutdown that load balancers can follow.
 
-    uvicorn closes its listener first and then waits; a balancer never sees a 503 from ``/readyz``. Here the first
-    SIGTERM or SIGINT only starts the drain; the listener closes when accepted work is done. A second one, or the drain
-    running out of time, ends the process with exit code 1.
+    uvicorn closes its listener first and then waits, so a load balancer never receives 503 from ``/readyz``. Here the
+    first SIGTERM or SIGINT starts the drain, and the listener closes when all accepted requests are finished. A second
+    signal, or the drain timeout, ends the process with exit code 1.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
         self.exit_code = 0
-        self._leaving = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._force = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # uvicorn would note the signal and raise it again after the shutdown: a clean exit would look like a kill.
-        if self._loop is None or self._leaving.is_set():
+        # uvicorn would store the signal and raise it again after the shutdown, and a clean exit would look like a kill.
+        if self._loop is None or self._draining.is_set():
             self.exit_code = 1
             self.force_exit = self.should_exit = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe((self._forced if self._leaving.is_set() else self._leaving).set)
+            self._loop.call_soon_threadsafe((self._force if self._draining.is_set() else self._draining).set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except SystemExit as exc:  # uvicorn's way to say that it cannot listen; its context is why
+        except SystemExit as exc:  # uvicorn cannot listen; the context is the reason
             raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
         for server in self.servers:
-            _say_where("listening", server)
+            _log_address("listening", server)
         if self.service.settings.metrics_port is not None:
             await self._listen_for_metrics(self.service.settings.metrics_host, self.service.settings.metrics_port)
 
     async def _listen_for_metrics(self, host: str, port: int) -> None:
-        """Another listener with another application, and otherwise the same server: its guards, its way out."""
+        """Add a listener for the metrics, with the same limits and the same shutdown."""
         config = _config(create_metrics_app(self.service), host, port, self.service)
         config.load()
 
@@ -74,50 +76,50 @@ class Server(uvicorn.Server):
         try:
             server = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=BACKLOG)
         except OSError as exc:
-            for each in self.servers:
-                each.close()
+            for listener in self.servers:
+                listener.close()
             raise StartupError(f"cannot listen for metrics on {host}:{port}: {exc}") from None
         self.servers.append(server)
-        _say_where("listening for metrics", server)
+        _log_address("listening for metrics", server)
 
     async def run_service(self) -> int:
-        """Serve until told to stop; the process's exit code."""
+        """Serve until a signal and return the exit code of the process."""
         self._loop = asyncio.get_running_loop()
         serving = asyncio.create_task(self.serve())
         starting = asyncio.create_task(self.service.start())
-        leaving = asyncio.create_task(self._leaving.wait())
+        drain = asyncio.create_task(self._draining.wait())
         failed = asyncio.create_task(self.service.failed.wait())
         try:
-            await asyncio.wait({serving, starting, leaving, failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, starting, drain, failed}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                await asyncio.wait({serving, leaving, failed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({serving, drain, failed}, return_when=asyncio.FIRST_COMPLETED)
             if failed.done():
                 self.exit_code = 1
-            elif leaving.done():
+            elif drain.done():
                 await self._drain()
         except StartupError as exc:
-            print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - for the person at the console
+            print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - command line output
             self.exit_code = 1
         finally:
-            for task in (starting, leaving, failed):
+            for task in (starting, drain, failed):
                 task.cancel()
             await self.service.stop()
             self.should_exit = True
             try:
                 await serving
             finally:
-                await self.service.say_the_last()
+                await self.service.flush_traces()
         return self.exit_code
 
     async def _drain(self) -> None:
-        """Readiness first, then new work, then accepted work."""
+        """Become not ready, then reject new requests, then finish accepted ones."""
         service, settings = self.service, self.service.settings
         service.lifecycle.to(State.DRAINING, "signal")
         await asyncio.sleep(settings.drain_delay_s)
         service.lifecycle.refusing = True
         finished = asyncio.create_task(service.until_idle())
-        forced = asyncio.create_task(self._forced.wait())
+        forced = asyncio.create_task(self._force.wait())
         await asyncio.wait({finished, forced}, timeout=settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not finished.done():
             self.exit_code = 1
@@ -125,7 +127,7 @@ class Server(uvicorn.Server):
             task.cancel()
 
 
-def _say_where(event: str, server: asyncio.Server) -> None:
+def _log_address(event: str, server: asyncio.Server) -> None:
     for bound in server.sockets:
         host, port = bound.getsockname()[:2]
         log.info(event, extra={"fields": {"host": host, "port": port, "version": __version__}})
@@ -145,12 +147,12 @@ def _config(app: Callable[..., Any], host: str, port: int, service: Service) -> 
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=LAST_BYTES_S,
+        timeout_graceful_shutdown=SOCKET_FLUSH_S,
     )
 
 
 async def run(settings: Settings) -> int:
-    """Build the service and serve until told to stop; the process's exit code."""
+    """Create the service, serve until a signal and return the exit code of the process."""
     service = build(settings)
     config = _config(create_app(service), settings.host, settings.port, service)
     return await Server(config, service).run_service()

@@ -1,1 +1,1 @@
-"""Files that are kept for a while: the inputs and outputs of jobs, and their signed addresses."""
+"""Blob stores for the inputs and outputs of jobs, and signed URLs of outputs."""

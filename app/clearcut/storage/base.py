@@ -1,7 +1,7 @@
-"""What a blob store is, whatever holds the bytes.
+"""The interface of blob stores.
 
-Its methods block: they are for a thread, never for the event loop. A blob is written once and whole; a second ``put``
-under its key replaces it. What has expired is as good as gone at once, and gone for good with the next ``sweep``.
+The methods block; call them on a thread, never on the event loop. A blob is written as a whole. A second ``put`` with
+the same key replaces it. An expired blob cannot be read any more, and the next ``sweep`` deletes it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 CHUNK_BYTES = 256 * 1024
+"""Maximum size of the chunks of ``open_range``."""
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
+    """Metadata of a blob."""
+
     size: int
-    """Bytes."""
+    """Size in bytes."""
     media_type: str
     expires_at: float
-    """Unix time, seconds."""
+    """Expiry, Unix time in seconds."""
     etag: str
-    """Without quotes; another one when the bytes are others."""
+    """Entity tag without quotes. It changes when the data changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +38,59 @@ class Blob:
 
 
 class BlobStore(Protocol):
-    """All of it raises OSError or Unavailable where the disk or the server behind it fails."""
+    """A store of blobs. All methods raise OSError or Unavailable if the disk or the server fails."""
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
-        """Keep ``data`` until ``expires_at`` (Unix time); all of it or nothing.
+        """Store ``data`` as a whole.
+
+        Args:
+            expires_at: Unix time in seconds.
 
         Raises:
-            StorageFull: it would exceed the quota, or the share of it that the key's owner may have.
+            StorageFull: the quota, or the share of the key's owner, would be exceeded.
             ValueError: the key or the media type is malformed.
         """
 
     def get(self, key: str) -> Blob:
-        """Raises KeyError: there is none, or it has expired."""
+        """Return a blob. Raises KeyError if it does not exist or has expired."""
 
     def stat(self, key: str) -> Stat:
-        """Raises KeyError: there is none, or it has expired."""
+        """Return the metadata of a blob. Raises KeyError if it does not exist or has expired."""
 
     def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        """Bytes ``start`` to ``end`` (not included) in pieces of at most ``CHUNK_BYTES``; what is open stays readable.
+        """Read the bytes from ``start`` up to, not including, ``end`` in chunks of at most ``CHUNK_BYTES``.
+
+        The blob stays readable if it is deleted meanwhile.
 
         Raises:
-            KeyError: there is none, or it has expired; at the call, not at the first piece.
+            KeyError: the blob does not exist or has expired. Raised by the call, not by the first chunk.
         """
 
     def delete(self, key: str) -> None:
-        """Nothing happens where there is none."""
+        """Delete a blob, if it exists."""
 
     def sweep(self, now: float) -> int:
-        """Remove what has expired by ``now`` (Unix time), and what an interrupted ``put`` left; how many."""
+        """Delete the blobs that have expired by ``now`` (Unix time), and remains of interrupted ``put`` calls.
+
+        Returns:
+            The number of deleted files.
+        """
 
     def require_space(self, key: str) -> None:
-        """Refuse a key under which not one more byte could be put. The count may be some seconds old.
+        """Check that at least one byte can be stored under the key. The count of used bytes may be some seconds old.
 
         Raises:
-            StorageFull
+            StorageFull: the quota, or the share of the key's owner, is used up.
         """
 
 
 def check_key(key: str) -> str:
-    """The key, if it is 1 to 128 letters, digits, dots, hyphens and underscores and begins with a letter or digit.
+    """Return the key if it is valid.
+
+    A key has 1 to 128 letters, digits, dots, hyphens and underscores, and starts with a letter or digit.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the key is malformed.
     """
     if not _KEY.fullmatch(key):
         raise ValueError(f"malformed blob key {key[:20]!r}")
@@ -84,7 +98,7 @@ def check_key(key: str) -> str:
 
 
 def check_media_type(media_type: str) -> str:
-    """Raises ValueError: it is none, such as ``image/png``."""
+    """Return the media type if it is valid, such as ``image/png``. Raises ValueError otherwise."""
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise ValueError(f"malformed media type {media_type[:20]!r}")
     return media_type

@@ -1,7 +1,8 @@
-"""A blob store in a local folder: one file a blob, its facts in the first line, its expiry as the file's time.
+"""A blob store in a local folder.
 
-A file is written under another name, flushed to the disk and then renamed, so that a crash leaves all of it or
-nothing; the sweep finds expired files by their time alone, without opening them. Only the owner may read them.
+Each blob is one file. Its first line is the metadata in JSON; its modification time is the expiry. A file is written
+under a temporary name, flushed to the disk and renamed, so a crash leaves the whole file or none. ``sweep`` finds
+expired files by their modification time, without opening them. Only the owner can read the files.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from .quota import QuotaUsage
 
 _TEMPORARY = ".part-"
 _ORPHAN_S = 3600.0
-"""A temporary file of this age belongs to no ``put`` that is still going on."""
+"""Seconds. A temporary file of this age is from an interrupted ``put``."""
 _RECOUNT_S = 10.0
+"""Seconds between counts of all stored bytes, those of other processes included."""
 _HEAD_BYTES = 512
 
 
 class FolderBlobs:
-    """Blobs below ``folder``, which is made when needed. Several processes may share it.
+    """Blobs in a folder. Several processes can share the folder.
 
     Args:
-        quota_bytes: of all blobs together; other processes' share is counted anew every ten seconds.
-        clock: Unix time.
+        folder: created when the first blob is stored.
+        quota_bytes: maximum bytes of all blobs.
+        clock: Unix time in seconds.
     """
 
     def __init__(self, folder: Path, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
@@ -40,7 +43,7 @@ class FolderBlobs:
         self._clock = clock
         self._lock = threading.Lock()
         self._usage = QuotaUsage(quota_bytes)
-        self._counted = float("-inf")
+        self._counted_at = float("-inf")
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
         path = self._path(key)
@@ -49,7 +52,7 @@ class FolderBlobs:
         stat = Stat(len(view), check_media_type(media_type), expires_at, etag)
         head = json.dumps([stat.size, stat.media_type, stat.expires_at, stat.etag]).encode() + b"\n"
         self._reserve(key, len(head) + len(view))
-        self._make(path.parent)
+        self._create_folders(path.parent)
         temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -61,7 +64,7 @@ class FolderBlobs:
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            self._counted = float("-inf")
+            self._counted_at = float("-inf")
             raise
         _flush_folder(path.parent)
         return stat
@@ -78,7 +81,7 @@ class FolderBlobs:
 
     def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
         _, file = self._open(key)
-        return _pieces(file, start, end)
+        return _chunks(file, start, end)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -99,8 +102,8 @@ class FolderBlobs:
                     os.unlink(entry.path)
                     removed += 1
             except FileNotFoundError:
-                continue  # another process sweeps too
-        self._counted = float("-inf")
+                continue  # another process deleted it
+        self._counted_at = float("-inf")
         return removed
 
     def require_space(self, key: str) -> None:
@@ -115,9 +118,9 @@ class FolderBlobs:
             self._usage.add(key, size)
 
     def _recount(self) -> None:
-        if time.monotonic() - self._counted >= _RECOUNT_S:
+        if time.monotonic() - self._counted_at >= _RECOUNT_S:
             self._usage.recount(self._sizes())
-            self._counted = time.monotonic()
+            self._counted_at = time.monotonic()
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
         for entry in self._entries():
@@ -136,18 +139,18 @@ class FolderBlobs:
     def _path(self, key: str) -> Path:
         return self._folder / hashlib.sha256(check_key(key).encode()).hexdigest()[:2] / key
 
-    def _make(self, shard: Path) -> None:
-        """What was put must be found after a power cut, and so must the folders that lead to it."""
+    def _create_folders(self, shard: Path) -> None:
+        """Create missing folders and flush them to the disk, so that blobs survive a power failure."""
         for folder in (shard.parent, shard):
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _flush_folder(folder.parent)
 
     def _open(self, key: str) -> tuple[Stat, BinaryIO]:
-        """The file, at the first byte of the blob."""
+        """Open a blob. Returns its metadata, and the file at the first byte of the data."""
         try:
             file = self._path(key).open("rb")
-        except (FileNotFoundError, ValueError):  # a malformed key has no blob
+        except (FileNotFoundError, ValueError):  # a malformed key names no blob
             raise KeyError(key) from None
         try:
             stat = Stat(*json.loads(file.readline(_HEAD_BYTES)))
@@ -159,16 +162,16 @@ class FolderBlobs:
         return stat, file
 
 
-def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     with file:
         file.seek(start, os.SEEK_CUR)
-        while start < end and (piece := file.read(min(CHUNK_BYTES, end - start))):
-            start += len(piece)
-            yield piece
+        while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
+            start += len(chunk)
+            yield chunk
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """Flush a folder to the disk. A renamed file is safe only after its folder is flushed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

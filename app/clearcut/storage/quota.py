@@ -1,4 +1,4 @@
-"""Counts the bytes in a store against its quota, and against the share of it that one owner may have."""
+"""Counts the bytes in a store against its quota and against the share of each owner."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from clearcut.errors import StorageFull
 from clearcut.fair_share import exceeds_share
 
 SEPARATOR = "--"
+"""Separates the owner from the name in a key."""
 
 
 def owned_key(owner: str, name: str) -> str:
-    """A key whose bytes count for ``owner``; for nobody if that is empty."""
+    """Return a key with an owner. Its bytes count for the owner; without an owner they count for no share."""
     return f"{owner}{SEPARATOR}{name}" if owner else name
 
 
 class QuotaUsage:
-    """Not thread-safe: the store holds its lock."""
+    """The bytes in use, in total and by owner. Not thread-safe; the store uses a lock.
+
+    Args:
+        quota_bytes: maximum bytes in total.
+    """
 
     def __init__(self, quota_bytes: int) -> None:
         self._quota = quota_bytes
@@ -25,16 +30,16 @@ class QuotaUsage:
         self._owners: Counter[str] = Counter()
 
     def recount(self, sizes: Iterable[tuple[str, int]]) -> None:
-        """Start again with these (key, bytes)."""
+        """Replace all counts by the given pairs of key and size in bytes."""
         self._total, self._owners = 0, Counter()
         for key, size in sizes:
             self.add(key, size)
 
     def require(self, key: str, size: int) -> None:
-        """Refuse bytes that would exceed the quota, or their owner's share of it.
+        """Check that ``size`` more bytes can be stored under the key.
 
         Raises:
-            StorageFull: they would.
+            StorageFull: the quota, or the share of the key's owner, would be exceeded.
         """
         owner = _owner(key)
         free = self._quota - self._total - size
@@ -44,11 +49,13 @@ class QuotaUsage:
             raise StorageFull("This key has used its share of the storage for inputs and outputs")
 
     def add(self, key: str, size: int) -> None:
+        """Count ``size`` stored bytes."""
         self._total += size
         if owner := _owner(key):
             self._owners[owner] += size
 
     def remove(self, key: str, size: int) -> None:
+        """Count ``size`` deleted bytes."""
         self.add(key, -size)
 
 

@@ -1,4 +1,4 @@
-"""Signed addresses of outputs: whoever has one may read that output until it expires, and nothing else."""
+"""Signed URLs of outputs. Anyone with such a URL can read that output until it expires, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ROUTE = "/outputs/"
 
 @dataclass(frozen=True, slots=True)
 class OutputLinks:
-    """What answers for signed addresses."""
+    """The store and the secrets that serve signed URLs."""
 
     store: BlobStore
     secrets: tuple[bytes, ...]
-    """Any of them may have signed an address."""
+    """Secrets that verify. Each of them may have signed a URL."""
 
 
 def sign_url(base: str, key: str, expires_at: float, secrets: Sequence[bytes]) -> str:
-    """The address of an output.
+    """Return the signed URL of an output.
 
     Args:
-        base: where callers reach the service, such as ``https://cut.example.com``.
-        expires_at: Unix time; whole seconds count.
+        base: public URL of the service, such as ``https://cut.example.com``.
+        expires_at: Unix time in seconds, rounded down.
         secrets: the first one signs.
     """
     expires = int(expires_at)
@@ -37,18 +37,26 @@ def sign_url(base: str, key: str, expires_at: float, secrets: Sequence[bytes]) -
 
 
 def verify(key: str, expires: str, signature: str, secrets: Sequence[bytes], now: float) -> None:
-    """Pass if we signed this and it has not expired.
+    """Verify a signed URL.
+
+    Args:
+        expires: the query parameter ``expires``.
+        signature: the query parameter ``signature``.
+        secrets: any of them may have signed the URL.
+        now: Unix time in seconds.
 
     Raises:
-        LinkRefused: we did not.
-        OutputExpired: we did, and its time is over.
+        InvalidSignature: the signature is invalid.
+        OutputExpired: the signature is valid, and the URL has expired.
     """
-    known = expires.isascii() and expires.isdigit() and len(expires) <= 12
-    until = int(expires) if known else 0
-    good = [hmac.compare_digest(_signature(key, until, each).encode(), signature.encode()) for each in secrets]
-    if not (known and any(good)):
+    well_formed = expires.isascii() and expires.isdigit() and len(expires) <= 12
+    expires_at = int(expires) if well_formed else 0
+    matches = [
+        hmac.compare_digest(_signature(key, expires_at, secret).encode(), signature.encode()) for secret in secrets
+    ]
+    if not (well_formed and any(matches)):
         raise InvalidSignature
-    if until <= now:
+    if expires_at <= now:
         raise OutputExpired
 
 

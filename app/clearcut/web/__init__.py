@@ -1,1 +1,1 @@
-"""HTTP: the only room that imports starlette. One file a dialect."""
+"""The HTTP interface: the application, its middleware and one module for each API in ``apis/``."""

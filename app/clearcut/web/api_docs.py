@@ -6,74 +6,69 @@ import base64
 import hashlib
 from collections.abc import Collection, Sequence
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
-from clearcut.web.apis.base import Dialect
+from clearcut.web.apis.base import Dialect, RouteModule
 from clearcut.web.apis.poof import DIALECT
 
 from . import docs_page
-from .context import NOTHING
+from .context import CSP_NONE
 from .json_schema import TEXT
 from .openapi import get_operation, json_response
 
 
-class RouteModule(Protocol):
-    """A module with routes that describes them."""
-
-    def paths(self) -> dict[str, Any]: ...
-
-
-def document(rooms: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
-    """The OpenAPI document of all rooms together."""
+def openapi_document(modules: Sequence[RouteModule], dialects: Sequence[Dialect]) -> dict[str, Any]:
+    """Return the OpenAPI document of all modules."""
     paths: dict[str, Any] = {}
-    for room in rooms:
-        for path, item in room.paths().items():
+    for module in modules:
+        for path, item in module.openapi_paths().items():
             paths.setdefault(path, {}).update(item)
-    about = {"description": "This description", "content": {"text/html": {"schema": TEXT}}}
+    document = json_response("The OpenAPI 3.1 document", {"type": "object"})
+    page = {"description": "The page", "content": {"text/html": {"schema": TEXT}}}
     paths["/openapi.json"] = get_operation(
-        "This description, for machines", "Service", DIALECT, {"200": json_response("OpenAPI 3.1", {"type": "object"})},
-        keyed=False,
-    )  # fmt: skip
-    paths["/docs"] = get_operation("This description, as a page", "Service", DIALECT, {"200": about}, keyed=False)
+        "This description as OpenAPI 3.1", "Service", DIALECT, {"200": document}, keyed=False
+    )
+    paths["/docs"] = get_operation("This description as a page", "Service", DIALECT, {"200": page}, keyed=False)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Clearcut",
             "version": __version__,
-            "summary": "A photo in, a clean cut-out back",
+            "summary": "Self-hosted background removal",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
-            "schemas": {each.schema_name: each.error_schema for each in dialects},
+            "schemas": {dialect.schema_name: dialect.error_schema for dialect in dialects},
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The key is the password."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The API key is the password."},
             },
         },
     }
 
 
-def routes(rooms: Sequence[RouteModule], dialects: Sequence[Dialect], elsewhere: Collection[str] = ()) -> list[Route]:
-    """
+def routes(modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Collection[str] = ()) -> list[Route]:
+    """Return the routes.
+
     Args:
-        elsewhere: paths that this port does not have.
+        omit: paths that are not served on this port.
     """
-    whole = document(rooms, dialects)
-    for path in elsewhere:
-        del whole["paths"][path]
-    html = docs_page.render(whole)
-    allowed = base64.b64encode(hashlib.sha256(docs_page.STYLE.encode()).digest()).decode()
-    headers = {"Content-Security-Policy": f"{NOTHING}; style-src 'sha256-{allowed}'"}
+    document = openapi_document(modules, dialects)
+    for path in omit:
+        del document["paths"][path]
+    html = docs_page.render(document)
+    style_hash = base64.b64encode(hashlib.sha256(docs_page.STYLE.encode()).digest()).decode()
+    headers = {"Content-Security-Policy": f"{CSP_NONE}; style-src 'sha256-{style_hash}'"}
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(whole)
+        return JSONResponse(document)
 
     async def docs(request: Request) -> Response:
         base_url = escape(str(request.base_url).rstrip("/"))

@@ -1,4 +1,4 @@
-"""The ASGI application: routes of every dialect, and what surrounds them."""
+"""The ASGI application. To add a dialect, write one module in ``apis/`` and add it to ``DIALECT_MODULES``."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from starlette.types import ASGIApp
 from clearcut.service import Service
 
 from . import api_docs, health, outputs, playground, responses
-from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removebg_errors, removedo
+from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removedo
+from .apis.base import DialectModule, RouteModule
 from .middleware import RequestMiddleware
 
-ROUTE_MODULES = (poof, removebg, rembg, photoroom, apiframe, eachlabs, removedo, outputs, health, playground)
-DIALECTS = (
-    poof.DIALECT,
-    removebg_errors.DIALECT,
-    rembg.DIALECT,
-    photoroom.DIALECT,
-    apiframe.DIALECT,
-    eachlabs.DIALECT,
-    removedo.DIALECT,
+DIALECT_MODULES: tuple[DialectModule, ...] = (
+    poof,
+    removebg,
+    rembg,
+    photoroom,
+    apiframe,
+    eachlabs,
+    removedo,
 )
+
+DIALECTS = tuple(module.DIALECT for module in DIALECT_MODULES)
+ROUTE_MODULES: tuple[RouteModule, ...] = (*DIALECT_MODULES, outputs, health, playground)
 
 
 def create_app(service: Service) -> ASGIApp:
-    """The application for a built service; starting and stopping the service is the caller's.
+    """Create the application of a service; the caller starts and stops the service.
 
-    A bare router, not ``Starlette``: its outermost layer would answer our errors in text/plain before we see them.
+    The application is a ``Router`` and not ``Starlette``, which would answer errors as text/plain.
     """
-    routes = [route for room in ROUTE_MODULES for route in room.routes(service)]
-    apart = service.settings.metrics_port is not None
-    if not apart:
+    routes = [route for module in ROUTE_MODULES for route in module.routes(service)]
+    separate_metrics = service.settings.metrics_port is not None
+    if not separate_metrics:
         routes += health.metrics_routes(service)
-    absent = [*(["/metrics"] if apart else []), *(() if service.settings.playground else playground.PATHS)]
-    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, absent)
+    omit = [*(["/metrics"] if separate_metrics else []), *(() if service.settings.playground else playground.PATHS)]
+    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit)
     app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        # Outermost: a browser must be able to read our errors too.
+        # The outermost layer, so that browsers can read errors too.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -51,5 +54,5 @@ def create_app(service: Service) -> ASGIApp:
 
 
 def create_metrics_app(service: Service) -> ASGIApp:
-    """``/metrics`` and nothing else, for a port of its own."""
+    """Create an application with ``/metrics`` alone, for a separate port."""
     return RequestMiddleware(Router(health.metrics_routes(service), redirect_slashes=False), service, DIALECTS)

@@ -1,11 +1,9 @@
-"""The door as HTTP sees it: where a key may stand, what a request is charged to, what is said of its limits."""
+"""Admission of a request before its body is read: key, rate limits, credits; the reservation of credits."""
 
 from __future__ import annotations
 
 import binascii
-import hashlib
 import math
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -14,170 +12,136 @@ from starlette.requests import Request
 from clearcut.accounts.keys import Account
 from clearcut.accounts.quotas import MegapixelCount
 from clearcut.accounts.rate_limits import WINDOW_S, RateLimitStatus
-from clearcut.accounts.types import Charge, Idempotency
-from clearcut.errors import InvalidOption, PaymentRequired, RateLimited
+from clearcut.accounts.types import Charge
+from clearcut.errors import PaymentRequired, RateLimited
 from clearcut.service import Service
 from clearcut.web.request.upload import Upload
 
 from .context import RequestContext
+from .idempotency import idempotency_key, request_idempotency
 
 JobExists = Callable[[Account, str], Awaitable[bool]]
 
 UNLIMITED = 2**31 - 1
-"""Credits to tell a client that wants a number."""
-
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+"""Number of credits in responses about accounts without a limit."""
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The key in ``x-api-key``, as a Bearer token, or as the password of HTTP Basic; the first that is there."""
+    """Return the API key in ``x-api-key``, as a Bearer token, or as the password of HTTP Basic, in this order."""
     if key := headers.get("x-api-key", "").strip():
         return key
-    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+    scheme, _, credentials = headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer":
-        return rest.strip()
+        return credentials.strip()
     if scheme.lower() == "basic":
         try:
-            return binascii.a2b_base64(rest.strip()).decode().partition(":")[2]
+            return binascii.a2b_base64(credentials.strip()).decode().partition(":")[2]
         except ValueError:
             return ""
     return None
 
 
-async def identify(service: Service, request: Request) -> Account | None:
-    """Whose request it is; None for an anonymous caller where that is allowed. Raises as ``Access.identify``."""
-    account = await service.access.identify(presented_key(request.headers))
+async def authenticate(service: Service, request: Request) -> Account | None:
+    """Return the account of the request; None for an anonymous caller. Raises as ``AccountService.identify``."""
+    account = await service.accounts.identify(presented_key(request.headers))
     if account is not None:
-        RequestContext.of(request).facts["account"] = account.id
+        RequestContext.of(request).log_fields["account"] = account.id
     return account
 
 
-async def admit(service: Service, request: Request, has_job: JobExists | None = None) -> Account | None:
-    """Admit a request before its body is read: key, requests per minute, requests at once, credits.
+async def check_rate(service: Service, request: Request, account: Account | None) -> None:
+    """Count the request against the limits per minute and of concurrent requests.
+
+    Raises:
+        RateLimited: a limit is exceeded.
+    """
+    context = RequestContext.of(request)
+    _apply_limit(context, await service.accounts.quotas.count_request(account))
+    context.resources.enter_context(service.accounts.count_concurrent(account))
+
+
+async def check_credits(
+    service: Service, request: Request, account: Account | None, job_exists: JobExists | None = None
+) -> None:
+    """Require credits, unless the Idempotency-Key repeats a request that is already paid for.
 
     Args:
-        has_job: whether an Idempotency-Key identifies a job of the account, which costs nothing to return.
+        job_exists: returns whether an account has a job with an Idempotency-Key.
 
     Raises:
-        AuthenticationError, PermissionDenied, PaymentRequired, RateLimited
-        InvalidOption: the Idempotency-Key is malformed.
+        PaymentRequired: the account has no credits left.
+        InvalidField: the Idempotency-Key is malformed.
     """
-    exchange = RequestContext.of(request)
-    account = await identify(service, request)
-    _note(exchange, await service.access.quotas.count_request(account))
-    exchange.held.enter_context(service.access.entered(account))
     key = idempotency_key(request.headers) if account is not None else None
-    if not await service.access.can_request(account, key):
-        known = account is not None and key is not None and has_job is not None and await has_job(account, key)
-        if not known:
-            raise PaymentRequired("The key has no credits left")
-    return account
+    if await service.accounts.can_request(account, key):
+        return
+    if account is None or key is None or job_exists is None or not await job_exists(account, key):
+        raise PaymentRequired("The key has no credits left")
 
 
-async def count_job(service: Service, request: Request, account: Account | None, policy: str, quota: int) -> None:
-    """Count a job against a dialect's own quota for the minute.
-
-    Raises:
-        RateLimited: it is one too many.
-    """
-    _note(RequestContext.of(request), await service.access.quotas.count_job(account, policy, quota))
-
-
-async def count_pixels(exchange: RequestContext, count: MegapixelCount, pixels: int) -> None:
-    """Count the larger of a request's inputs and outputs, as far as known, against the minute's quota of megapixels.
+async def check_job_rate(service: Service, request: Request, account: Account | None, policy: str, quota: int) -> None:
+    """Count a job against the dialect's own limit of jobs per minute.
 
     Raises:
-        RateLimited: the quota is exceeded.
+        RateLimited: the limit is exceeded.
     """
-    _note(exchange, await count.count(pixels))
+    _apply_limit(RequestContext.of(request), await service.accounts.quotas.count_job(account, policy, quota))
+
+
+async def count_pixels(context: RequestContext, count: MegapixelCount, pixels: int) -> None:
+    """Count pixels of a request against the limit of megapixels per minute.
+
+    Raises:
+        RateLimited: the limit is exceeded.
+    """
+    _apply_limit(context, await count.count(pixels))
 
 
 async def reserve(service: Service, request: Request, account: Account | None, upload: Upload) -> Charge | None:
-    """Reserve the request's credits, to be charged before its response starts; None without an account."""
+    """Reserve the request's credits and register the charge; None without an account.
+
+    Raises:
+        PaymentRequired, RateLimited, IdempotencyConflict, IdempotencyMismatch
+    """
     if account is None:
         return None
-    access = service.access
-    charge = await access.open(account, await _idempotency(service, request, upload))
-    exchange = RequestContext.of(request)
-    exchange.before_response.append(lambda: access.charge(charge))
-    exchange.closers.append(lambda sent: access.close(charge, sent))
-    return charge
+    access = service.accounts
+    reservation = await access.reserve(account, await request_idempotency(service, request, upload))
+    context = RequestContext.of(request)
+    context.before_response.append(lambda: access.charge(reservation))
+    context.on_complete.append(lambda sent: access.close(reservation, sent))
+    return reservation
 
 
-async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) -> None:
-    """Make the fetched files part of what the request's Idempotency-Key identifies; a repeat must fetch the same ones.
+def rate_limit_headers(statuses: Sequence[RateLimitStatus], older: bool) -> dict[str, str]:
+    """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11).
 
-    Raises:
-        IdempotencyMismatch: the files behind the URLs have changed.
+    Args:
+        older: whether to add X-RateLimit-*.
     """
-    if charge is not None and charge.idempotent:
-        fetched = {role: upload.files[role] for role in upload.addresses}
-        await service.access.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
-
-
-def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:
-    """Hexadecimal SHA-256 of ``start`` and of the files with their roles."""
-    whole = hashlib.sha256(start)
-    for role in sorted(files):
-        whole.update(role.encode() + hashlib.sha256(files[role]).digest())
-    return whole.hexdigest()
-
-
-def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The request's Idempotency-Key, bare or as a quoted string.
-
-    Raises:
-        InvalidOption: it is malformed.
-    """
-    given = headers.get("idempotency-key", "").strip()
-    if not given:
-        return None
-    if len(given) > 1 and given[0] == given[-1] == '"':
-        given = given[1:-1]
-    if not _IDEMPOTENCY_KEY.fullmatch(given):
-        raise InvalidOption("Idempotency-Key", "1 to 255 printable ASCII characters")
-    return given
-
-
-async def _idempotency(service: Service, request: Request, upload: Upload) -> Idempotency | None:
-    """The request's Idempotency-Key, bare or as a quoted string, with what it stands for."""
-    given = idempotency_key(request.headers)
-    if given is None:
-        return None
-    words = [request.scope["route"].path, request.headers.get("accept", "")]
-
-    start = repr((words, sorted(upload.fields.items()))).encode()
-    if upload.addresses:
-        start += repr(sorted(upload.addresses.items())).encode()
-    return Idempotency(given, await service.on_pool(lambda: _digest(start, upload.files)))
-
-
-def _note(exchange: RequestContext, standing: RateLimitStatus | None) -> None:
-    if standing is None:
-        return
-    exchange.standings = [each for each in exchange.standings if each.policy != standing.policy] + [standing]
-    if standing.exceeded:
-        raise RateLimited(
-            f"At most {standing.quota} {standing.policy} a minute for this key", retry_after=standing.reset_s
-        )
-
-
-def rate_headers(standings: Sequence[RateLimitStatus], older: bool) -> dict[str, str]:
-    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11); ``older``: X-RateLimit-* as well."""
-    if not standings:
+    if not statuses:
         return {}
     unit = {"megapixels": ';qu="megapixels"'}
     headers = {
         "RateLimit-Policy": ", ".join(
-            f'"{each.policy}";q={each.quota}{unit.get(each.policy, "")};w={WINDOW_S}' for each in standings
+            f'"{status.policy}";q={status.quota}{unit.get(status.policy, "")};w={WINDOW_S}' for status in statuses
         ),
-        "RateLimit": ", ".join(f'"{each.policy}";r={each.remaining};t={each.reset_s}' for each in standings),
+        "RateLimit": ", ".join(f'"{status.policy}";r={status.remaining};t={status.reset_s}' for status in statuses),
     }
     if older:
-        last = standings[-1]
+        last = statuses[-1]
         headers |= {
             "X-RateLimit-Limit": str(last.quota),
             "X-RateLimit-Remaining": str(last.remaining),
             "X-RateLimit-Reset": str(math.ceil(time.time()) + last.reset_s),
         }
     return headers
+
+
+def _apply_limit(context: RequestContext, status: RateLimitStatus | None) -> None:
+    """Store the state of a limit for the response headers; raise RateLimited if it is exceeded."""
+    if status is None:
+        return
+    context.rate_limits = [each for each in context.rate_limits if each.policy != status.policy] + [status]
+    if status.exceeded:
+        raise RateLimited(f"At most {status.quota} {status.policy} a minute for this key", retry_after=status.reset_s)

@@ -1,4 +1,4 @@
-"""One request and its answer as the web room sees them: who it is, how it goes, what to say of it in the log."""
+"""The state of one request and its response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.requests import Request
 
 from clearcut.accounts.rate_limits import RateLimitStatus
-from clearcut.admission.limits import RequestSlot
+from clearcut.admission.slots import RequestSlot
 from clearcut.errors import ClientGone
 from clearcut.observability.timing import RequestTiming
 from clearcut.web.apis.base import Dialect
@@ -24,67 +24,78 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""What a page of ours may load, send and be framed by."""
+CSP_NONE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy that allows a page to load, send and embed nothing."""
 
-GUARDS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": NOTHING}
-"""Headers of every answer: it is the caller's alone, and a browser should make nothing of it but what it says it is."""
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": CSP_NONE,
+}
+"""Headers of every response that does not set its own."""
 
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SCOPE_KEY = "clearcut.context"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
 class RequestContext:
     request_id: str
-    trace: RequestTiming
+    timing: RequestTiming
     body: Body
     dialect: Dialect
-    format: str = "none"
-    """Output format, for the metrics."""
+    output_format: str = "none"
+    """Output format, for metrics."""
     trace_id: str = ""
-    """Of the trace that it belongs to: ours, or else the caller's; 32 hexadecimal digits, or empty."""
+    """Id of the service's trace or of the caller's: 32 hexadecimal digits; empty without a trace."""
     span: RequestSpan | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Further keys of the access log line: numbers and our own words only."""
-    standings: list[RateLimitStatus] = field(default_factory=list)
-    """Where the caller stands with its limits."""
+    log_fields: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the access log line: numbers and the service's own words, nothing from the caller."""
+    field_names: dict[str, str] = field(default_factory=dict)
+    """The fields that this request uses, by role or option; for error bodies."""
+    rate_limits: list[RateLimitStatus] = field(default_factory=list)
+    """The caller's rate limits, for response headers."""
     before_response: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """Called before a successful response starts, while the client is connected; may raise ClearcutError."""
-    closers: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
-    """Called at the end, with whether part of a successful response's body was sent."""
+    """Callbacks before a successful response starts, while the client is connected; may raise ClearcutError."""
+    on_complete: list[Callable[[bool], Awaitable[None]]] = field(default_factory=list)
+    """Callbacks at the end; the argument is whether part of a successful response's body was sent."""
+    slot: RequestSlot | None = None
+    """The request slot, if the request has one."""
+    resources: ExitStack = field(default_factory=ExitStack)
+    """Slots and counters of the request; closed when the whole response is in the socket's buffer."""
 
-    place: RequestSlot | None = None
-    """The request's slot."""
-    held: ExitStack = field(default_factory=ExitStack)
-    """Places in the house, given back when the answer has been handed to the socket."""
+    def attach(self, scope: Any) -> None:
+        """Store the context in an ASGI scope."""
+        scope[_SCOPE_KEY] = self
 
     @staticmethod
     def of(request: Request) -> RequestContext:
-        exchange: RequestContext = request.scope["clearcut.exchange"]
-        return exchange
+        """Return the context of a request."""
+        context: RequestContext = request.scope[_SCOPE_KEY]
+        return context
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` as long as the peer is there to hear of it; to be called once the body is complete.
+        """Run ``work`` and cancel it if the client disconnects. The request body must be complete.
 
         Raises:
-            ClientGone: the connection closed first; the work was cancelled.
+            ClientGone: the connection closed first.
         """
         task = asyncio.create_task(work)
-        watcher = asyncio.create_task(self.body.disconnected())
+        watcher = asyncio.create_task(self.body.wait_disconnect())
         try:
             await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
             if watcher.done() or not task.done():
                 raise ClientGone
             return task.result()
         finally:
-            for each in (task, watcher):
-                if not each.done():
-                    each.cancel()
+            for pending in (task, watcher):
+                if not pending.done():
+                    pending.cancel()
                     with suppress(asyncio.CancelledError, Exception):
-                        await each
+                        await pending
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The client's own id when it is harmless to echo and to log, else ``req_`` and 16 random URL-safe characters."""
-    own = headers.get("x-request-id", "")
-    return own if _CLIENT_ID.fullmatch(own) else "req_" + secrets.token_urlsafe(12)
+    """Return the client's X-Request-ID if it is safe to echo and to log, or else a new id."""
+    client_id = headers.get("x-request-id", "")
+    return client_id if _REQUEST_ID.fullmatch(client_id) else "req_" + secrets.token_urlsafe(12)

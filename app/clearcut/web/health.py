@@ -1,4 +1,4 @@
-"""What operators and their machines ask: ``/livez``, ``/readyz``, ``/metrics`` and ``/v1/info``. None takes a slot."""
+"""Operator endpoints: ``/livez``, ``/readyz``, ``/metrics`` and ``/v1/info``. They need no request slot."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
+from clearcut.imaging.formats.registry import INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.service import Service
 from clearcut.web.apis.poof import DIALECT
 
@@ -16,51 +17,47 @@ from .json_schema import TEXT, object_schema
 from .openapi import get_operation, json_response
 
 
-def paths() -> dict[str, Any]:
-    """For the OpenAPI document."""
-    alive, ready = object_schema(status=TEXT, state=TEXT), object_schema(status=TEXT)
+def openapi_paths() -> dict[str, Any]:
+    state, status = object_schema(status=TEXT, state=TEXT), object_schema(status=TEXT)
     info = object_schema(name=TEXT, version=TEXT, state=TEXT, limits={"type": "object"})
     text = {"schema": TEXT}
-    series = {"description": "Prometheus or OpenMetrics text",
-              "content": {"text/plain": text, "application/openmetrics-text": text}}  # fmt: skip
-
-    def asked(summary: str, **answers: Any) -> dict[str, Any]:
-        return get_operation(
-            summary, "Service", DIALECT, {name.strip("_"): each for name, each in answers.items()}, keyed=False
-        )
-
+    metrics = {
+        "description": "The metrics in Prometheus or OpenMetrics text format",
+        "content": {"text/plain": text, "application/openmetrics-text": text},
+    }
+    alive, not_alive = json_response("Healthy", state), json_response("Failed", state)
+    ready, not_ready = json_response("Ready", status), json_response("Not ready", status)
+    details = json_response("Version, model, measured costs and limits", info)
     return {
-        "/livez": asked(
-            "Whether to keep the process", _200=json_response("Yes", alive), _503=json_response("No", alive)
-        ),
-        "/readyz": asked("Whether to send it work", _200=json_response("Yes", ready), _503=json_response("No", ready)),
-        "/v1/info": asked("Version, model, measured costs, limits", _200=json_response("All of it", info)),
-        "/metrics": asked("Metrics", _200=series),
+        "/livez": _operation("Check health; restart the process on 503", {"200": alive, "503": not_alive}),
+        "/readyz": _operation("Check readiness for requests", {"200": ready, "503": not_ready}),
+        "/v1/info": _operation("Get version, model, measured costs and limits", {"200": details}),
+        "/metrics": _operation("Get metrics", {"200": metrics}),
     }
 
 
 def routes(service: Service) -> list[Route]:
     async def livez(_: Request) -> Response:
-        """200 while the event loop turns and the inference threads live; no work is done to find out."""
+        """Return 200 while the event loop and the inference threads run; otherwise restart the process."""
         alive = service.alive
         body = {"status": "alive" if alive else "failed", "state": service.lifecycle.state.value}
         return JSONResponse(body, 200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        """200 only in READY: a starting, draining or failed process should get no new work."""
+        """Return 200 only in the state READY; send no requests otherwise."""
         ready = service.lifecycle.ready and service.alive
         body = {"status": "ready" if ready else service.lifecycle.state.value}
         return JSONResponse(body, 200 if ready else 503)
 
     async def info(_: Request) -> Response:
         settings = service.settings
-        served = service.served
+        served = service.model
         return JSONResponse(
             {
                 "name": "clearcut",
                 "version": __version__,
                 "state": service.lifecycle.state.value,
-                "model": served.facts if served is not None else None,
+                "model": served.labels if served is not None else None,
                 "inference": served.plan.to_dict() if served is not None else None,
                 "workers": service.workers,
                 "limits": {
@@ -74,7 +71,10 @@ def routes(service: Service) -> list[Route]:
                     "max_scans": settings.max_scans,
                     "max_segments": settings.max_segments,
                 },
-                "formats": {"input": ["jpeg", "png", "webp"], "output": ["png", "jpg", "webp"]},
+                "formats": {
+                    "input": [each.name for each in INPUT_FORMATS],
+                    "output": [each.extension for each in OUTPUT_FORMATS],
+                },
             }
         )
 
@@ -86,10 +86,14 @@ def routes(service: Service) -> list[Route]:
 
 
 def metrics_routes(service: Service) -> list[Route]:
-    """Apart from the others, as it may have a port of its own."""
+    """Return the route of ``/metrics``, which may have a separate port."""
 
     async def metrics(request: Request) -> Response:
         body, content_type = service.metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
     return [Route("/metrics", metrics, methods=["GET"])]
+
+
+def _operation(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return get_operation(summary, "Service", DIALECT, responses, keyed=False)

@@ -1,4 +1,4 @@
-"""What the asynchronous dialects share: how an order is taken in and how a job is looked up."""
+"""Asynchronous requests of all dialects: create and read jobs. The steps have the same names as in ``sync_handler``."""
 
 from __future__ import annotations
 
@@ -13,137 +13,167 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from clearcut.errors import InvalidOption, JobNotFound, JobsDisabled, MissingImage
+from clearcut.errors import InvalidInput, JobNotFound, JobsDisabled, MissingImage
 from clearcut.fetch.data_url import decode_data_url, is_data_url
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.request.body import Body
 
-from .auth import admit, count_job, idempotency_key, identify
+from .auth import authenticate, check_credits, check_job_rate, check_rate
 from .context import RequestContext
+from .idempotency import idempotency_key
 
 if TYPE_CHECKING:
     from clearcut.jobs.manager import JobManager
-    from clearcut.jobs.models import JobView
+    from clearcut.jobs.models import JobSpec, JobView
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a request asks for, in words that no dialect owns."""
+    """The content of a request for a job. Either ``url`` or ``data`` is set."""
 
     options: RemoveOptions
-    field: str
-    """The picture's."""
+    image_field: str
+    """The caller's field of the image."""
     url: str | None = None
+    """URL of the image."""
     data: bytearray | None = None
-    """The picture itself; one of the two."""
+    """The image."""
     webhook: str | None = None
+    """URL of the webhook."""
     model: str = ""
+    """The model that the caller names; it only appears in responses."""
     moderate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandler:
-    """A dialect's way to take orders."""
+    """The part of a job API that a dialect defines."""
 
     name: str
-    """Of the dialect, in the queue and the metrics."""
+    """Name of the dialect in the queue and in metrics."""
     read: Callable[[Request, Body], Awaitable[JobRequest]]
-    """Takes the body apart; raises InputError."""
+    """Reads and parses the body; raises InputError."""
+    webhook_body: Callable[[JobView, str | None], dict[str, Any]]
+    """(finished job, URL of its output) to the JSON body of the webhook."""
     per_minute: int = 0
-    """Orders of one key; 0 is no limit."""
-    at_once: int = 0
-    """Unfinished jobs of one key; 0 is no limit."""
+    """Jobs of one key per minute; 0 for no limit."""
+    concurrent: int = 0
+    """Unfinished jobs of one key; 0 for no limit."""
 
 
-def require_jobs(service: Service) -> JobManager:
-    """Raises JobsOff: they are."""
-    if service.jobs is None:
-        raise JobsDisabled
-    return service.jobs
+def register(service: Service, handler: JobHandler) -> None:
+    """Let the job manager call the dialect's webhooks."""
+    if service.jobs is not None:
+        service.jobs.webhook_bodies[handler.name] = handler.webhook_body
 
 
-async def accept_job(service: Service, request: Request, desk: JobHandler) -> JobView:
-    """Take an order; the job is durable when this returns.
+async def accept_job(service: Service, request: Request, handler: JobHandler) -> JobView:
+    """Accept a job. An accepted job survives crashes and restarts.
 
     Raises:
-        ClearcutError: it is refused.
+        ClearcutError: the request is refused.
     """
-    from clearcut.jobs.models import JobSpec  # an optional room
-
-    jobs = require_jobs(service)
-    exchange = RequestContext.of(request)
-    service.lifecycle.admit()
-    account = await admit(service, request, jobs.acceptance.has_job)
-    await count_job(service, request, account, desk.name, desk.per_minute)
+    jobs = _require_jobs(service)
+    context = RequestContext.of(request)
+    account = await authenticate(service, request)
+    await check_rate(service, request, account)
+    await check_credits(service, request, account, jobs.acceptance.has_job)
+    await check_job_rate(service, request, account, handler.name, handler.per_minute)
     key = idempotency_key(request.headers) if account is not None else None
-    if key is None:  # before the body is read; a repeated order needs no place
-        jobs.acceptance.require_place(account)
-    with jobs.door.enter(exchange.body) as place:
-        with exchange.trace.stage("read"):
-            wanted = await desk.read(request, exchange.body)
-        place.claim()
-        if wanted.url is not None and is_data_url(wanted.url):
-            raise InvalidOption(wanted.field, "an https:// URL; data: URLs are not accepted here")
-        order = JobSpec(
-            dialect=desk.name, options=wanted.options, field=wanted.field, accepted=time.time(),
-            base=_base(request), request_id=exchange.request_id,
-            fingerprint=await service.on_pool(partial(_fingerprint, request.scope["path"], wanted)),
-            model=wanted.model, account=account.id if account is not None else None,
-            cost=1 if account is not None else 0, url=wanted.url, webhook=wanted.webhook, moderate=wanted.moderate,
-        )  # fmt: skip
-        with exchange.trace.stage("accept"):
-            job = await jobs.acceptance.accept(order, wanted.data, account, key, desk.at_once)
-    exchange.facts["job"] = job.id
+    if key is None:  # a repeated request needs no place in the queue
+        jobs.acceptance.require_capacity(account)
+    with jobs.acceptance_slots.enter(context.body) as slot:
+        with context.timing.stage("read"):
+            job_request = await handler.read(request, context.body)
+        slot.reacquire()
+        context.field_names["image"] = job_request.image_field
+        if job_request.url is not None and is_data_url(job_request.url):
+            raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
+        spec = await _job_spec(service, request, handler, job_request, account.id if account is not None else None)
+        with context.timing.stage("accept"):
+            job = await jobs.acceptance.accept(spec, job_request.data, account, key, handler.concurrent)
+    context.log_fields["job"] = job.id
     return job
 
 
-async def find_job(service: Service, request: Request, name: str) -> JobView:
-    """The caller's job of this dialect that the path names.
+async def find_job(service: Service, request: Request, dialect: str) -> tuple[JobView, str | None]:
+    """Return (the caller's job that the path names, the URL of its output or None).
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: the caller has no such job in this dialect.
     """
     from clearcut.jobs.models import is_job_id
 
-    jobs = require_jobs(service)
-    service.lifecycle.admit()
-    account = await identify(service, request)
+    jobs = _require_jobs(service)
+    account = await authenticate(service, request)
     job_id = request.path_params["id"]
     job = await jobs.find(job_id, account) if is_job_id(job_id) else None
-    if job is None or job.order.dialect != name:
+    if job is None or job.spec.dialect != dialect:
         raise JobNotFound
-    return job
+    return job, jobs.output_url(job)
 
 
-async def picture(service: Service, text: str | None, field: str) -> dict[str, Any]:
-    """``url`` or ``data`` of a ``JobRequest``, from an address or a ``data:`` URL.
+async def read_image(service: Service, request: Request, text: str | None, field: str) -> dict[str, Any]:
+    """Return ``url`` or ``data`` of a ``JobRequest``, from a URL or a ``data:`` URL.
 
     Raises:
-        MissingImage, InvalidOption, TooManyBytes: there is none, or it is no picture in base64.
+        MissingImage: there is no text.
+        InvalidInput, TooManyBytes: the ``data:`` URL is not base64, or too large.
     """
+    RequestContext.of(request).field_names["image"] = field
     if text is None:
         raise MissingImage(f"Send the URL of the image in '{field}'")
     if not is_data_url(text):
         return {"url": text}
-    inside = partial(decode_data_url, text, field=field, max_bytes=service.settings.max_bytes)
-    return {"data": await service.on_pool(inside)}
+    decode = partial(decode_data_url, text, role="image", max_bytes=service.settings.max_bytes)
+    return {"data": await service.on_pool(decode)}
 
 
 def timestamp(seconds: float) -> str:
-    """Unix seconds as ISO 8601 in UTC, to the millisecond."""
+    """Format Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _fingerprint(path: str, wanted: JobRequest) -> str:
-    picture = hashlib.sha256(wanted.data).hexdigest() if wanted.data is not None else wanted.url
-    words = (path, wanted.options, wanted.field, picture, wanted.webhook, wanted.model, wanted.moderate)
-    return hashlib.sha256(repr(words).encode()).hexdigest()
+def _require_jobs(service: Service) -> JobManager:
+    """Return the job manager; raise JobsDisabled, or an error if the service is not ready."""
+    if service.jobs is None:
+        raise JobsDisabled
+    service.lifecycle.admit()
+    return service.jobs
 
 
-def _base(request: Request) -> str:
-    """Where the caller reached us; a Host header that is none is not said again."""
+async def _job_spec(
+    service: Service, request: Request, handler: JobHandler, job_request: JobRequest, account_id: str | None
+) -> JobSpec:
+    from clearcut.jobs.models import JobSpec  # jobs are an optional part
+
+    return JobSpec(
+        dialect=handler.name,
+        options=job_request.options,
+        field=job_request.image_field,
+        accepted=time.time(),
+        base=_base_url(request),
+        request_id=RequestContext.of(request).request_id,
+        fingerprint=await service.on_pool(partial(_fingerprint, request.scope["path"], job_request)),
+        model=job_request.model,
+        account=account_id,
+        url=job_request.url,
+        webhook=job_request.webhook,
+        moderate=job_request.moderate,
+    )
+
+
+def _fingerprint(path: str, job: JobRequest) -> str:
+    """Return a digest of the request. It must not change between versions: the queue compares it."""
+    image = hashlib.sha256(job.data).hexdigest() if job.data is not None else job.url
+    content = (path, job.options, job.image_field, image, job.webhook, job.model, job.moderate)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def _base_url(request: Request) -> str:
+    """Return the scheme and host that the caller used; ``http://localhost`` for an invalid Host header."""
     host = request.headers.get("host", "")
     return f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else "http://localhost"

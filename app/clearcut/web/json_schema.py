@@ -1,4 +1,4 @@
-"""The smallest pieces of a JSON schema."""
+"""Common parts of JSON schemas."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ INTEGER: Schema = {"type": "integer"}
 
 
 def object_schema(**properties: Schema) -> Schema:
-    """A JSON object that has at least these members."""
+    """Return the schema of a JSON object with at least these members."""
     return {"type": "object", "properties": properties, "required": list(properties)}

@@ -1,6 +1,6 @@
-"""The words in which a dialect describes itself: pieces of an OpenAPI 3.1 document.
+"""Parts of the OpenAPI 3.1 document that the dialects share.
 
-Fields come from the tables that read them and errors from the tree that raises them, so that neither is written twice.
+Fields derive from the tables that parse them, statuses from the error classes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ from clearcut.errors import (
     RouteNotFound,
     UploadTimeout,
 )
+from clearcut.imaging.formats.registry import INPUT_MEDIA_TYPES
 from clearcut.web.apis.base import Dialect
-from clearcut.web.request.fields import Table
+from clearcut.web.request.fields import FieldTable
 from clearcut.web.request.upload import UploadSchema
 
 from .json_schema import INTEGER, TEXT, Schema
 
-ADDRESS: Schema = {
-    "type": "string",
-    "description": "The picture's address, in place of the file, where CLEARCUT_FETCH is on.",
-}
+URL: Schema = {"type": "string", "description": "URL of the file, instead of the file, where CLEARCUT_FETCH is on."}
 FILE: Schema = {"type": "string", "format": "binary"}
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+RAW_TYPES = (*INPUT_MEDIA_TYPES, "application/octet-stream")
 CUTOUT_HEADERS = {
     "X-Request-ID": TEXT,
     "X-Processing-Time-Ms": INTEGER,
@@ -51,64 +49,69 @@ CUTOUT_HEADERS = {
     "X-Matte-Confidence": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Matte-Ambiguous-Ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Subject-Facts": TEXT,
-    "X-Model": {"type": "string", "description": "The model that made the matte; absent when the request has a mask."},
+    "X-Model": {"type": "string", "description": "The model that made the matte; absent if the request has a mask."},
     "X-Credits-Charged": INTEGER,
     "Server-Timing": TEXT,
 }
-_OF_OUTPUTS = InvalidSignature | OutputNotFound | OutputExpired | RangeNotSatisfiable
-_OF_JOBS = JobNotFound | JobsDisabled | ModerationRefused
-IMAGES = ("image/png", "image/jpeg", "image/webp")
-"""In every answer that is one image as its body."""
+IDEMPOTENCY_SCHEMA: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+KEY_SECURITY: list[dict[str, list[str]]] = [{}, {"apiKey": []}, {"bearer": []}, {"basic": []}]
+_OUTPUT_ERRORS = InvalidSignature | OutputNotFound | OutputExpired | RangeNotSatisfiable
+_JOB_ERRORS = JobNotFound | JobsDisabled | ModerationRefused
 
 
-def json_response(about: str, schema: Schema) -> dict[str, Any]:
-    return {"description": about, "content": {"application/json": {"schema": schema}}}
+def json_response(description: str, schema: Schema) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def get_operation(
-    summary: str, tag: str, dialect: Dialect, answers: Mapping[str, Any], *, keyed: bool
+    summary: str, tag: str, dialect: Dialect, responses: Mapping[str, Any], *, keyed: bool
 ) -> dict[str, Any]:
-    """A GET operation."""
-    refusals = error_responses(dialect, keyed=keyed, works=False)
-    return {"get": {"summary": summary, "tags": [tag], "responses": {**refusals, **answers}, **_security(keyed)}}
+    """Return a GET operation.
+
+    Args:
+        responses: by status, without errors.
+        keyed: whether the operation uses an API key.
+    """
+    errors = error_responses(dialect, keyed=keyed, cutout=False)
+    return {"get": {"summary": summary, "tags": [tag], "responses": {**errors, **responses}, **_security(keyed)}}
 
 
 def post_operation(
-    summary: str,
-    tag: str,
-    dialect: Dialect,
-    intake: UploadSchema,
-    table: Table,
-    answer: dict[str, Any],
+    summary: str, tag: str, dialect: Dialect, upload: UploadSchema, table: FieldTable, response: dict[str, Any]
 ) -> dict[str, Any]:
-    """A POST operation that takes a picture."""
+    """Return a POST operation that accepts an image."""
     idempotency = {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "With an account: the same request under the same key is charged once in 24 hours.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "description": "With an account: a repeated request with the same key is charged once in 24 hours.",
+        "schema": IDEMPOTENCY_SCHEMA,
     }
     options = [
-        {"name": name, "in": "query", "description": field.about, "schema": dict(field.schema)}
+        {"name": name, "in": "query", "description": field.description, "schema": dict(field.schema)}
         for name, field in table.items()
     ]
     return {
         "post": {
             "summary": summary,
             "tags": [tag],
-            "description": "Options are fields of the form, or of the query string where the body is the image itself. "
+            "description": "Options are fields of the form, or of the query string if the body is the image itself. "
             "An empty value is the same as an absent one.",
             "parameters": [idempotency, *options],
-            "requestBody": {"required": True, "content": _bodies(intake, table)},
-            "responses": {"200": answer, **error_responses(dialect, keyed=True, works=True)},
+            "requestBody": {"required": True, "content": _request_bodies(upload, table)},
+            "responses": {"200": response, **error_responses(dialect, keyed=True, cutout=True)},
             **_security(True),
         }
     }
 
 
 def cutout_response(types: Sequence[str], headers: Mapping[str, Schema], json: Schema | None = None) -> dict[str, Any]:
-    """The answer with a picture, as a file of one of ``types``, or in JSON."""
-    content: dict[str, Any] = {kind: {"schema": FILE} for kind in types}
+    """Return a response with an image.
+
+    Args:
+        types: media types of the image as the body.
+        json: schema of the JSON form, if the dialect has one.
+    """
+    content: dict[str, Any] = {media_type: {"schema": FILE} for media_type in types}
     return {
         "description": "The cut-out",
         "headers": {name: {"schema": schema} for name, schema in headers.items()},
@@ -116,66 +119,75 @@ def cutout_response(types: Sequence[str], headers: Mapping[str, Schema], json: S
     }
 
 
-def error_responses(dialect: Dialect, *, keyed: bool, works: bool) -> dict[str, Any]:
-    """What a route may refuse with, by status as the dialect has it."""
-    answers: dict[str, list[str]] = {}
-    for kind in _tree(ClearcutError):
-        if _possible(kind, keyed=keyed, works=works):
-            status = str(dialect.status(kind.__new__(kind)))
-            messages = answers.setdefault(status, [])
-            if kind.message not in messages:
-                messages.append(kind.message)
-    return {status: error_response("; ".join(messages), dialect) for status, messages in sorted(answers.items())}
+def error_responses(dialect: Dialect, *, keyed: bool, cutout: bool) -> dict[str, Any]:
+    """Return the possible errors by status.
+
+    Args:
+        keyed: whether the operation uses an API key.
+        cutout: whether the operation processes an image.
+    """
+    messages_by_status: dict[str, list[str]] = {}
+    for cls in _subclasses(ClearcutError):
+        if _possible(cls, keyed=keyed, cutout=cutout):
+            status = str(dialect.status(cls.__new__(cls)))
+            messages = messages_by_status.setdefault(status, [])
+            if cls.message not in messages:
+                messages.append(cls.message)
+    return {
+        status: error_response("; ".join(messages), dialect) for status, messages in sorted(messages_by_status.items())
+    }
 
 
-def error_response(about: str, dialect: Dialect) -> dict[str, Any]:
-    """One more status that is refused with the dialect's body."""
-    return json_response(about, {"$ref": f"#/components/schemas/{dialect.schema_name}"})
+def error_response(description: str, dialect: Dialect) -> dict[str, Any]:
+    """Return a response with the dialect's error body."""
+    return json_response(description, {"$ref": f"#/components/schemas/{dialect.schema_name}"})
 
 
-def _possible(kind: type[ClearcutError], *, keyed: bool, works: bool) -> bool:
-    if issubclass(kind, ClientGone | RouteNotFound | _OF_OUTPUTS | _OF_JOBS) or kind in (ClearcutError, InputError):
+def _possible(cls: type[ClearcutError], *, keyed: bool, cutout: bool) -> bool:
+    excluded = ClientGone | RouteNotFound | _OUTPUT_ERRORS | _JOB_ERRORS
+    if issubclass(cls, excluded) or cls in (ClearcutError, InputError):
         return False
-    if issubclass(kind, MethodNotAllowed | InternalError):
+    if issubclass(cls, MethodNotAllowed | InternalError):
         return True
-    if issubclass(kind, InputError | UploadTimeout | RateLimited | PaymentRequired | IdempotencyConflict):
-        return works
-    if issubclass(kind, AuthenticationError):
+    if issubclass(cls, InputError | UploadTimeout | RateLimited | PaymentRequired | IdempotencyConflict):
+        return cutout
+    if issubclass(cls, AuthenticationError):
         return keyed
-    return keyed or works
+    return keyed or cutout
 
 
-def _tree(kind: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
-    yield kind
-    for each in sorted(kind.__subclasses__(), key=lambda each: each.reason):
-        yield from _tree(each)
+def _subclasses(cls: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
+    """Yield a class and all its subclasses in a stable order."""
+    yield cls
+    for subclass in sorted(cls.__subclasses__(), key=lambda subclass: subclass.reason):
+        yield from _subclasses(subclass)
 
 
-def _bodies(intake: UploadSchema, table: Table) -> dict[str, Any]:
-    fields = {name: {**field.schema, "description": field.about} for name, field in table.items()}
-    files = dict.fromkeys(intake.roles, FILE)
-    texts = {name: {"type": "string", "contentEncoding": "base64"} for name in intake.encoded}
-    addresses = dict.fromkeys(intake.addresses, ADDRESS)
-    form = {"type": "object", "properties": {**files, **texts, **addresses, **fields}}
-    if not (intake.encoded or intake.addresses):
-        form["required"] = [intake.main]
+def _request_bodies(upload: UploadSchema, table: FieldTable) -> dict[str, Any]:
+    options = {name: {**field.schema, "description": field.description} for name, field in table.items()}
+    files = dict.fromkeys(upload.file_fields, FILE)
+    texts = {name: {"type": "string", "contentEncoding": "base64"} for name in upload.base64_fields}
+    urls = dict.fromkeys(upload.url_fields, URL)
+    form = {"type": "object", "properties": {**files, **texts, **urls, **options}}
+    if not (upload.base64_fields or upload.url_fields):
+        form["required"] = [upload.main_field]
     bodies: dict[str, Any] = {"multipart/form-data": {"schema": form}}
-    bodies |= {kind: {"schema": FILE} for kind in RAW_TYPES}
-    if intake.encoded:
-        texts |= addresses
-        encoded = {"type": "object", "properties": {**texts, **fields}}
-        bodies["application/x-www-form-urlencoded"] = {"schema": encoded}
-        as_json = {name: _as_json(schema) for name, schema in fields.items()}
-        bodies["application/json"] = {"schema": {**encoded, "properties": {**texts, **as_json}}}
+    bodies |= {media_type: {"schema": FILE} for media_type in RAW_TYPES}
+    if upload.base64_fields:
+        texts |= urls
+        text_form = {"type": "object", "properties": {**texts, **options}}
+        bodies["application/x-www-form-urlencoded"] = {"schema": text_form}
+        json_options = {name: _json_schema(schema) for name, schema in options.items()}
+        bodies["application/json"] = {"schema": {**text_form, "properties": {**texts, **json_options}}}
     return bodies
 
 
-def _as_json(schema: Schema) -> Schema:
-    """In JSON a boolean may be one."""
+def _json_schema(schema: Schema) -> Schema:
+    """Return the schema of a field in JSON, where booleans may also be JSON booleans."""
     if schema.get("enum") == ["true", "false"]:
         return {**schema, "type": ["string", "boolean"], "enum": ["true", "false", True, False]}
     return schema
 
 
 def _security(keyed: bool) -> dict[str, Any]:
-    return {"security": [{}, {"apiKey": []}, {"bearer": []}, {"basic": []}]} if keyed else {"security": []}
+    return {"security": KEY_SECURITY if keyed else []}

@@ -1,4 +1,4 @@
-"""What an answer says of itself beside its pixels: response headers, and numbers for the log line."""
+"""Responses with outputs: bodies, headers and the numbers for the log line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from clearcut.pipeline import CutoutOutput, CutoutResult
+from clearcut.cutout import CutoutOutput, CutoutResult
 
 from .context import RequestContext
 
@@ -23,56 +23,64 @@ EXPOSED_HEADERS = (
     "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
     "X-Uncertainty-Score", "ETag", "Content-Range", "Content-Disposition",
 )  # fmt: skip
-"""What a browser's script may read of an answer from another origin."""
+"""Response headers that scripts of other origins may read (Access-Control-Expose-Headers)."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_SAFE_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
-def result_headers(exchange: RequestContext, result: CutoutResult, ignored: Sequence[str]) -> dict[str, str]:
-    """What is true of the whole answer."""
+def result_headers(context: RequestContext, result: CutoutResult, ignored: Sequence[str]) -> dict[str, str]:
+    """Return the headers about the whole result.
+
+    Args:
+        ignored: fields of the request without an effect.
+    """
     headers = {
         "X-Original-Width": str(result.original_width),
         "X-Original-Height": str(result.original_height),
-        "Server-Timing": exchange.trace.server_timing(),
+        "Server-Timing": context.timing.server_timing(),
     }
     if result.model is not None:
         headers["X-Model"] = result.model
-    if named := [name for name in ignored if _PLAIN_NAME.fullmatch(name)]:
-        headers["X-Ignored-Fields"] = ", ".join(named[:16])
+    if names := [name for name in ignored if _SAFE_FIELD.fullmatch(name)]:
+        headers["X-Ignored-Fields"] = ", ".join(names[:16])
     return headers
 
 
-def file_response(answer: CutoutOutput, headers: dict[str, str]) -> Response:
-    """One output as the body, without a copy of it."""
+def file_response(output: CutoutOutput, headers: dict[str, str]) -> Response:
+    """Return an output as the response body, without copying it."""
     return Response(
-        memoryview(answer.image.data),
-        media_type=answer.image.media_type,
-        headers=headers | output_headers(answer, f"cutout.{answer.image.format}", "inline"),
+        memoryview(output.image.data),
+        media_type=output.image.media_type,
+        headers=headers | output_headers(output, f"cutout.{output.image.format}", "inline"),
     )
 
 
-def base64_json(answer: CutoutOutput, name: str, beside: Mapping[str, Any], around: tuple[bytes, bytes]) -> bytes:
-    """A JSON object of the output in base64 as ``name`` and of ``beside``, between the bytes of ``around``.
+def base64_json(output: CutoutOutput, name: str, members: Mapping[str, Any], prefix: bytes, suffix: bytes) -> bytes:
+    """Return a JSON object with the output in base64, between ``prefix`` and ``suffix``.
 
-    Put together from pieces, since a JSON encoder would look at each of its millions of characters; tens of
-    milliseconds all the same for a large picture, so it is for a thread of the pool.
+    The object is joined from parts, because a JSON encoder inspects each character. Large images still take tens of
+    milliseconds, so call it on a pool thread.
+
+    Args:
+        name: the member with the output.
+        members: further members.
     """
-    rest = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in beside.items())
-    text = binascii.b2a_base64(answer.image.data, newline=False)
-    return b"".join((around[0], b'{"', name.encode(), b'": "', text, b'"', rest.encode(), b"}", around[1]))
+    further = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in members.items())
+    text = binascii.b2a_base64(output.image.data, newline=False)
+    return b"".join((prefix, b'{"', name.encode(), b'": "', text, b'"', further.encode(), b"}", suffix))
 
 
-def output_headers(answer: CutoutOutput, filename: str, disposition: str) -> dict[str, str]:
-    """What is true of one output."""
-    box = answer.box
+def output_headers(output: CutoutOutput, filename: str, disposition: str) -> dict[str, str]:
+    """Return the headers about one output."""
+    box = output.box
     headers = {
         "Content-Disposition": f'{disposition}; filename="{filename}"',
-        "X-Image-Width": str(answer.image.width),
-        "X-Image-Height": str(answer.image.height),
+        "X-Image-Width": str(output.image.width),
+        "X-Image-Height": str(output.image.height),
         "X-Foreground-Found": "false" if box is None else "true",
-        "X-Matte-Confidence": f"{answer.confidence:.2f}",
-        "X-Matte-Ambiguous-Ratio": f"{answer.ambiguous_ratio:.4f}",
-        "X-Subject-Facts": answer.facts.header(),
+        "X-Matte-Confidence": f"{output.confidence:.2f}",
+        "X-Matte-Ambiguous-Ratio": f"{output.ambiguous_ratio:.4f}",
+        "X-Subject-Facts": output.subject_facts.header(),
     }
     if box is not None:
         headers |= {
@@ -84,11 +92,11 @@ def output_headers(answer: CutoutOutput, filename: str, disposition: str) -> dic
     return headers
 
 
-def log_fields(result: CutoutResult) -> dict[str, Any]:
-    """For the log line."""
+def result_log_fields(result: CutoutResult) -> dict[str, Any]:
+    """Return the fields of the access log line."""
     return {
-        "format": ", ".join(answer.image.media_type for answer in result.answers),
+        "format": ", ".join(output.image.media_type for output in result.outputs),
         "width": result.original_width,
         "height": result.original_height,
-        "bytes_out": sum(len(answer.image.data) for answer in result.answers),
+        "bytes_out": sum(len(output.image.data) for output in result.outputs),
     }

@@ -1,4 +1,4 @@
-"""One cut-out over HTTP in any dialect: admit, take a slot, read, reserve, run, charge, respond."""
+"""Synchronous requests of all dialects. ``handle_cutout`` reads as the admission steps of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -9,118 +9,165 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearcut.accounts.idempotency import CachedResponse
-from clearcut.errors import ImageError, MethodNotAllowed, Starting
-from clearcut.pipeline import CutoutOutput, CutoutRequest, CutoutResult
+from clearcut.accounts.keys import Account
+from clearcut.accounts.types import Charge
+from clearcut.admission.slots import RequestSlot
+from clearcut.cutout import CutoutOutput, CutoutRequest, CutoutResult
+from clearcut.errors import MethodNotAllowed, Starting
+from clearcut.pipeline import Pipeline
 from clearcut.service import Service
 from clearcut.web.request.fetch_files import fetch_files
 from clearcut.web.request.upload import Upload, UploadSchema, read_upload
 
-from .auth import admit, bind_fetched, count_pixels, reserve
+from .auth import authenticate, check_credits, check_rate, count_pixels, reserve
 from .context import RequestContext
-from .responses import log_fields
+from .idempotency import bind_fetched
+from .responses import result_log_fields
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedCutout:
-    """A request that has its pixels, for its dialect to put into words."""
+    """A processed request, for the dialect's response."""
 
-    exchange: RequestContext
+    context: RequestContext
     accept: str
+    """The Accept header."""
     upload: Upload
-    job: CutoutRequest
+    request: CutoutRequest
     ignored: list[str]
-    """Names of the fields that mean nothing here."""
+    """Fields without an effect."""
     result: CutoutResult
 
     @property
-    def answer(self) -> CutoutOutput:
-        """The one output, or the first."""
-        return self.result.answers[0]
+    def output(self) -> CutoutOutput:
+        """The first output."""
+        return self.result.outputs[0]
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOperation:
-    """A dialect's way to ask for a cut-out and to be answered."""
+    """The part of a synchronous operation that a dialect defines."""
 
-    intake: UploadSchema
-    read_job: Callable[[Upload], tuple[CutoutRequest, list[str]]]
-    """(what is asked for, names of the fields that mean nothing here); raises InputError."""
+    schema: UploadSchema
+    parse_request: Callable[[Upload], tuple[CutoutRequest, list[str]]]
+    """Returns (request, fields without an effect); raises InputError."""
     respond: Callable[[FinishedCutout], Awaitable[Response]]
 
 
-_ENGINES = {"image": "image_file", "bg_image": "bg_image"}
-"""What the engine calls the field of each file that can have an address."""
-
-
 async def handle_cutout(service: Service, request: Request, operation: SyncOperation) -> Response:
-    """Answer one request.
+    """Process one request.
 
     Raises:
-        ClearcutError: it is refused, or its client left.
+        ClearcutError: the request is refused or fails, or the client disconnected.
     """
-    exchange = RequestContext.of(request)
-    trace = exchange.trace
+    context = RequestContext.of(request)
     if request.method == "HEAD":  # a charge needs a response body
         raise MethodNotAllowed("GET, POST")
+    pipeline = _require_ready(service)
+    account = await authenticate(service, request)
+    await check_rate(service, request, account)
+    await check_credits(service, request, account)
+    slot = acquire_slot(service, context)
+    upload = await _read_upload(service, request, operation.schema, slot)
+    # Options are parsed before credits are reserved. A request with URLs gets its files only after the reservation.
+    parsed = None if upload.urls else operation.parse_request(upload)
+    charge = await reserve(service, request, account, upload)
+    if (cached := _cached_response(service, charge)) is not None:
+        return cached
+    await _fetch_inputs(service, context, account, upload, charge)
+    cutout_request, ignored = parsed or operation.parse_request(upload)
+
+    async def run() -> tuple[CutoutResult, Response]:
+        result = await _run(service, pipeline, context, account, cutout_request)
+        accept = request.headers.get("accept", "")
+        return result, await operation.respond(FinishedCutout(context, accept, upload, cutout_request, ignored, result))
+
+    result, response = await context.while_connected(run())
+    _record(service, context, upload, result)
+    response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
+    await _cache_response(service, charge, response)
+    return response  # the middleware charges before it sends the response
+
+
+def acquire_slot(service: Service, context: RequestContext) -> RequestSlot:
+    """Take a request slot until the response is sent.
+
+    Raises:
+        Overloaded: all slots are in use.
+    """
+    slot = context.slot = context.resources.enter_context(service.slots.enter(context.body))
+    return slot
+
+
+def _require_ready(service: Service) -> Pipeline:
+    """Return the pipeline; raise Starting, Draining or Failed if the service is not ready."""
     service.lifecycle.admit()
-    pipeline = service.pipeline
-    if pipeline is None:
+    if service.pipeline is None:
         raise Starting
-    account = await admit(service, request)
-    place = exchange.place = exchange.held.enter_context(service.slots.enter(exchange.body))
-    with trace.stage("read"):
+    return service.pipeline
+
+
+async def _read_upload(service: Service, request: Request, schema: UploadSchema, slot: RequestSlot) -> Upload:
+    context = RequestContext.of(request)
+    with context.timing.stage("read"):
         upload = await read_upload(
             request.headers,
             request.scope["query_string"],
-            exchange.body,
+            context.body,
             service.settings.max_bytes,
-            operation.intake,
+            schema,
             service.on_pool,
             fetching=service.fetcher is not None,
         )
-    place.claim()
-    # What is fetched is fetched for who has the credits and no answer yet; what came with the request is read first.
-    read = None if upload.addresses else operation.read_job(upload)
-    charge = await reserve(service, request, account, upload)
-    if charge is not None and (kept := service.replays.get(charge.key_id, charge.id)) is not None:
-        return _again(kept)
-    if service.fetcher is not None and upload.addresses:
-        with service.fetch_shares.enter(account.id if account is not None else ""):
-            await exchange.while_connected(fetch_files(service.fetcher, upload, trace))
-        await bind_fetched(service, charge, upload)
-    job, ignored = read or operation.read_job(upload)
-    sources = {role: name for role, (name, _) in upload.addresses.items()}
+    slot.reacquire()
+    context.field_names = upload.field_names
+    return upload
 
-    count = service.access.quotas.megapixels(account)
 
-    async def measured(pixels: int) -> None:
-        await count_pixels(exchange, count, pixels)
+async def _fetch_inputs(
+    service: Service, context: RequestContext, account: Account | None, upload: Upload, charge: Charge | None
+) -> None:
+    """Fetch the files that the request gives by URL."""
+    if service.fetcher is None or not upload.urls:
+        return
+    with service.fetch_shares.enter(account.id if account is not None else ""):
+        await context.while_connected(fetch_files(service.fetcher, upload, context.timing))
+    await bind_fetched(service, charge, upload)
 
-    async def work() -> tuple[CutoutResult, Response]:
-        try:
-            result = await pipeline.remove(job, trace, measured)
-        except ImageError as exc:  # the engine's names for the files' fields are Poof's
-            own = {"image_file": operation.intake.main} | {_ENGINES[role]: name for role, name in sources.items()}
-            raise exc.about(own.get(exc.field or "", exc.field or "")) from None
-        accept = request.headers.get("accept", "")
-        return result, await operation.respond(FinishedCutout(exchange, accept, upload, job, ignored, result))
 
-    result, response = await exchange.while_connected(work())
+async def _run(
+    service: Service, pipeline: Pipeline, context: RequestContext, account: Account | None, request: CutoutRequest
+) -> CutoutResult:
+    count = service.accounts.quotas.megapixels(account)
+
+    async def count_request_pixels(pixels: int) -> None:
+        await count_pixels(context, count, pixels)
+
+    return await pipeline.remove(request, context.timing, count_request_pixels)
+
+
+def _record(service: Service, context: RequestContext, upload: Upload, result: CutoutResult) -> None:
+    """Record a result for metrics and the log line."""
     service.count(result, len(upload.image))
-    exchange.format = result.answers[0].image.format
-    exchange.facts |= log_fields(result)
-    response.headers["X-Credits-Charged"] = str(charge.cost if charge is not None else 0)
-    if charge is not None and charge.idempotent and service.replays.fits(len(response.body)):
-        body = await service.on_pool(lambda: bytes(response.body))
-        kept = CachedResponse(response.status_code, tuple(response.raw_headers), body)
-        service.replays.keep(charge.key_id, charge.id, kept)
-    return response
+    context.output_format = result.outputs[0].image.format
+    context.log_fields |= result_log_fields(result)
 
 
-def _again(kept: CachedResponse) -> Response:
-    """The answer that was given before, byte for byte; it costs nothing."""
-    response = Response(kept.body, kept.status)
-    response.raw_headers = list(kept.headers)
+def _cached_response(service: Service, charge: Charge | None) -> Response | None:
+    """Return the response of an earlier request with the same Idempotency-Key. It costs nothing."""
+    cached = service.idempotency_cache.get(charge.key_id, charge.id) if charge is not None else None
+    if cached is None:
+        return None
+    response = Response(cached.body, cached.status)
+    response.raw_headers = list(cached.headers)
     response.headers["X-Credits-Charged"] = "0"
     response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+async def _cache_response(service: Service, charge: Charge | None, response: Response) -> None:
+    """Cache the response of a request with an Idempotency-Key."""
+    if charge is not None and charge.idempotent and service.idempotency_cache.fits(len(response.body)):
+        body = await service.on_pool(lambda: bytes(response.body))
+        cached = CachedResponse(response.status_code, tuple(response.raw_headers), body)
+        service.idempotency_cache.put(charge.key_id, charge.id, cached)

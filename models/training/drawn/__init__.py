@@ -40,7 +40,7 @@ FAMILIES: dict[str, tuple[Callable[[Pen], list[Layer]], float]] = {
 
 
 def _background(pen: Pen, family: str) -> F32:
-    """White, grey, coloured, graded or textured, f32[S,S,3]."""
+    """Return a white, gray, colored, graded or textured background, f32[S,S,3]."""
     draw = pen.rng.random()
     plain_only = family in ("signature", "wordmark", "glass")
     if draw < 0.35:
@@ -55,7 +55,7 @@ def _background(pen: Pen, family: str) -> F32:
 
 
 def _cast(pen: Pen, alpha: F32, scene: F32) -> F32:
-    """A soft shadow, or a reflection on the ground below the object; neither belongs to the subject."""
+    """Add a soft shadow, or a reflection on the floor below the object. Neither belongs to the subject."""
     size, rng = pen.size, pen.rng
     if rng.random() < 0.75:
         matrix = np.array([[1, 0, rng.normal(0, 0.03) * size], [0, 1, abs(rng.normal(0, 0.03)) * size]])
@@ -84,7 +84,7 @@ def sample(pen: Pen, family: str | None = None) -> tuple[U8, U8, str]:
         family = names[int(pen.rng.choice(len(names), p=weights / weights.sum()))]
     layers = FAMILIES[family][0](pen)
     scene = _background(pen, family)
-    if pen.rng.random() < 0.06:  # white on white: the object has nearly the background's colour
+    if pen.rng.random() < 0.06:  # white on white: the object has nearly the background's color
         scene = np.full_like(scene, 246)
         layers = [Layer(235 + layer.colour * (20 / 255), layer.alpha) for layer in layers]
     alpha = np.zeros((pen.size, pen.size), np.float32)

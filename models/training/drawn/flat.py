@@ -136,7 +136,7 @@ def _figure(name: str, rng: Rng) -> list[F32]:
 
 
 def flat_art(pen: Pen) -> list[Layer]:
-    """A figure of flat colours with or without a contour: avatars, icons, stickers, drawings."""
+    """Draw a figure of flat colors with or without a contour: avatars, icons, stickers, drawings."""
     parts = _figure(pen.choose("figure", FIGURES), pen.rng)
     centre, scale = near_centre(pen, 0.08), pen.size * pen.rng.uniform(0.22, 0.46)
     contour = pen.size / 320 * pen.rng.uniform(0.8, 4) if pen.rng.random() < 0.5 else 0.0

@@ -1,7 +1,7 @@
-"""What the families draw with, and the hold-out rule.
+"""Tools of the drawn families, and the hold-out rule.
 
-Hold-out rule (fixed before the first training run): the outlines, fonts and figures named in ``HELD_OUT`` never occur
-in training samples; a held-out sampler uses nothing else for them. Held-out seeds start at ``HELD_OUT_SEED``.
+Hold-out rule (fixed before the first training run): the outlines, fonts and figures in ``HELD_OUT`` never occur in
+training samples, and a held-out sampler uses only them. Held-out seeds start at ``HELD_OUT_SEED``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HELD_OUT = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A drawn object: colours f32[S,S,3] in 0..255 and coverage f32[S,S] in 0..1."""
+    """A drawn object: colors f32[S,S,3] in 0..255 and coverage f32[S,S] in 0..1."""
 
     colour: F32
     alpha: F32
@@ -33,7 +33,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """What a family draws with: the canvas side, randomness, and where textures and cut-outs come from."""
+    """Tools of a family: the canvas side, randomness, and sources of textures and cut-outs."""
 
     size: int
     rng: Rng

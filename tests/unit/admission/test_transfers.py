@@ -7,24 +7,27 @@ import asyncio
 import pytest
 
 from clearcut.admission import transfers
-from clearcut.admission.limits import Slots
 from clearcut.admission.transfers import Transfers
-from clearcut.errors import ClientGone, Overloaded
+from clearcut.errors import ClientGone
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
+def _no_grace_period(monkeypatch):
     monkeypatch.setattr(transfers, "GRACE_S", 0.0)
 
 
 def ends(capacity, *sizes_and_sent):
-    """Begin responses of (size, bytes sent) one after the other; how each ends."""
+    """Start responses of (size, bytes sent) one after the other.
+
+    Returns:
+        The bytes in use after each start, and the type of the exception that ended each response.
+    """
 
     async def scenario():
-        all_, finish, found = Transfers(capacity), asyncio.Event(), []
+        transfers_, finish, used = Transfers(capacity), asyncio.Event(), []
 
         async def send(size, sent):
-            with all_.enter(size) as transfer:
+            with transfers_.enter(size) as transfer:
                 transfer.sent = sent
                 await finish.wait()
 
@@ -32,30 +35,30 @@ def ends(capacity, *sizes_and_sent):
         for size, sent in sizes_and_sent:
             tasks.append(asyncio.create_task(send(size, sent)))
             await asyncio.sleep(0.01)
-            found.append(all_.used)
+            used.append(transfers_.used)
         finish.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all_.used == 0
-        return found, [type(result) for result in results]
+        assert transfers_.used == 0
+        return used, [type(result) for result in results]
 
     return asyncio.run(scenario())
 
 
-def test_slow_readers_are_left_alone_while_there_is_memory():
+def test_slow_readers_continue_while_memory_is_free():
     assert ends(300, (100, 1), (100, 50), (100, 1)) == ([100, 200, 300], 3 * [type(None)])
 
 
-def test_slowest_reader_is_cut_off_for_a_further_response():
-    found, ended = ends(300, (150, 10_000), (150, 1), (100, 0))
-    assert found == [150, 300, 250]
+def test_slowest_reader_is_cut_off_first():
+    used, ended = ends(300, (150, 10_000), (150, 1), (100, 0))
+    assert used == [150, 300, 250]
     assert ended == [type(None), ClientGone, type(None)]
 
 
-def test_response_larger_than_the_capacity_is_sent():
+def test_response_larger_than_capacity_is_sent():
     assert ends(100, (50, 1), (500, 0)) == ([50, 500], [ClientGone, type(None)])
 
 
-def test_cancellation_from_outside_stays_one():
+def test_cancellation_from_outside_is_raised():
     async def scenario():
         async def send():
             with Transfers(1).enter(1):
@@ -68,14 +71,3 @@ def test_cancellation_from_outside_stays_one():
             await task
 
     asyncio.run(scenario())
-
-
-def test_response_being_sent_lends_its_slot():
-    slots = Slots(1)
-    with slots.enter() as sending:
-        with pytest.raises(Overloaded), slots.enter():
-            pass
-        sending.sending = True
-        with slots.enter():
-            assert slots.used == 1
-    assert slots.used == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.matting_metrics import connectivity_error, gradient_magnitude, matting_errors
+from models.scoring.matting import connectivity_error, gradient_magnitude, matting_errors
 
 
 def square(side: int = 60, value: int = 255) -> np.ndarray:

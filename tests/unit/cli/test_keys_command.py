@@ -8,7 +8,7 @@ from clearcut.accounts.schema import open_engine
 
 @pytest.fixture
 def keys(tmp_path, monkeypatch, capsys):
-    """``keys("list")``: (exit code, what was printed)."""
+    """Return a function: ``keys("list")`` returns the exit code and the output."""
     monkeypatch.setenv("CLEARCUT_DATABASE_URL", f"sqlite:///{tmp_path}/a.db")
 
     def run(*arguments):
@@ -23,7 +23,7 @@ def test_create_list_set_credits_revoke(keys, tmp_path):
     assert parse_key_id(key)
     _, line = keys("list")
     assert line.split("\t") == [parse_key_id(key), "valid", "monthly", "0 of 50 used", "the shop"]
-    assert key.split("_", 2)[2] not in line  # a secret may hold "_" itself
+    assert key.split("_", 2)[2] not in line  # a secret may contain "_"
     assert keys("set-credits", key, "--prepaid", "7")[0] == 0
     assert "prepaid\t0 of 7 used" in keys("list")[1]
     assert keys("set-credits", parse_key_id(key))[0] == 0
@@ -35,12 +35,12 @@ def test_create_list_set_credits_revoke(keys, tmp_path):
     ledger.close()
 
 
-def test_what_is_not_there_is_said(keys, monkeypatch):
+def test_unknown_key_and_missing_database_are_errors(keys, monkeypatch):
     assert keys("revoke", "nobody")[0] == 1
     monkeypatch.delenv("CLEARCUT_DATABASE_URL")
     assert keys("list")[0] == 1
 
 
-def test_a_number_that_is_none(keys):
+def test_negative_credits_are_refused(keys):
     with pytest.raises(SystemExit):
         keys("create", "x", "--prepaid", "-1")

@@ -1,4 +1,4 @@
-"""A fetch over real sockets: where it connects to, what it sends, and what a hostile server can make it do."""
+"""Fetches over real sockets: connections, requests, and limits for hostile servers."""
 
 import asyncio
 import gzip
@@ -16,22 +16,22 @@ from clearcut.fetch.client import FetchClient
 from clearcut.fetch.policy import FetchPolicy, HostRule
 from tests.support.http_servers import NoNetwork, bytes_of, name_server, ok, redirect, resolving, serving
 
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
 def allowing(*entries, **changes):
-    """Rules with these hosts and ports allowed."""
+    """Return a policy that allows these hosts and ports."""
     return FetchPolicy(allow=tuple(HostRule(host, port=port) for host, port in entries), **changes)
 
 
 def fetching(answer, *, path="/a.png", resolve=None, max_bytes=None, **changes):
-    """(what was fetched, the requests' heads), from a server on this machine that is on the allow-list."""
+    """Fetch from an allowed local server. Returns the file and the request heads."""
 
     async def run():
         async with serving(answer) as (port, heads):
             fetcher = FetchClient(allowing(("127.0.0.1", port), **changes), resolve)
             url = f"http://127.0.0.1:{port}{path}"
-            return await fetcher.get(url, field="image_url", max_bytes=max_bytes), heads
+            return await fetcher.get(url, role="image", max_bytes=max_bytes), heads
 
     return asyncio.run(run())
 
@@ -39,14 +39,14 @@ def fetching(answer, *, path="/a.png", resolve=None, max_bytes=None, **changes):
 def failing(answer, kind=FetchFailed, **options):
     with pytest.raises(kind) as caught:
         fetching(answer, **options)
-    assert caught.value.field == "image_url"
+    assert caught.value.role == "image"
     return caught.value
 
 
-def test_an_allowed_host_is_fetched_and_told_no_more_than_needed():
-    answer = bytes_of(ok(PICTURE, b"Content-Type: Image/PNG; charset=x", b"Set-Cookie: a=b"))
+def test_request_sends_only_necessary_headers():
+    answer = bytes_of(ok(IMAGE, b"Content-Type: Image/PNG; charset=x", b"Set-Cookie: a=b"))
     found, (head,) = fetching(answer, path="/a b.png".replace(" ", "%20") + "?q=1#frag")
-    assert found.data == PICTURE
+    assert found.data == IMAGE
     assert found.media_type == "image/png"
     assert found.final_url.endswith("/a%20b.png?q=1")
     first, *lines = head.decode().rstrip().split("\r\n")
@@ -58,44 +58,44 @@ def test_an_allowed_host_is_fetched_and_told_no_more_than_needed():
     assert set(headers) == {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
 
 
-def test_a_body_in_chunks_and_one_that_ends_with_the_connection():
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(PICTURE), PICTURE)
-    assert fetching(bytes_of(chunked))[0].data == PICTURE
-    assert fetching(bytes_of(b"HTTP/1.0 200 OK\r\n\r\n", PICTURE))[0].data == PICTURE
+def test_chunked_and_unterminated_bodies_are_read():
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(IMAGE), IMAGE)
+    assert fetching(bytes_of(chunked))[0].data == IMAGE
+    assert fetching(bytes_of(b"HTTP/1.0 200 OK\r\n\r\n", IMAGE))[0].data == IMAGE
 
 
-# where it connects to
+# connections
 
 
-def test_a_name_server_that_changes_its_mind_is_asked_once_and_held_to_its_word():
-    """The name is 127.0.0.2 when it is checked, which is allowed, and 127.0.0.1 for whoever asks again."""
+def test_host_name_is_resolved_once():
+    """The first lookup returns 127.0.0.2; a second one would return 127.0.0.1."""
 
     async def run(resolve):
-        async with serving(bytes_of(ok(PICTURE)), "127.0.0.2") as (port, allowed):
+        async with serving(bytes_of(ok(IMAGE)), "127.0.0.2") as (port, allowed):
             secret = bytes_of(ok(b"the metadata service"))
             async with serving(secret, "127.0.0.1", port) as (_, forbidden):
                 fetcher = FetchClient(allowing(("photos.example", port)), resolve)
-                found = await fetcher.get(f"http://photos.example:{port}/a.png", field="image_url")
+                found = await fetcher.get(f"http://photos.example:{port}/a.png", role="image")
                 return found, allowed, forbidden
 
     with name_server(["127.0.0.2"], ["127.0.0.1"]) as (resolve, asked):
         found, allowed, forbidden = asyncio.run(run(resolve))
-    assert found.data == PICTURE
+    assert found.data == IMAGE
     assert asked == ["photos.example"]
     assert len(allowed) == 1
     assert forbidden == []
 
 
-def test_a_rebinding_name_is_connected_to_where_it_was_checked_and_refused_when_it_turns():
+def test_dns_rebinding_is_refused():
     async def run(resolve):
         network = NoNetwork()
         fetcher = FetchClient(FetchPolicy(), resolve, network)
-        with pytest.raises(FetchFailed) as caught:  # the test's network connects to nothing; where to is what counts
-            await fetcher.get("https://rebind.example/a.png", field="image_url")
+        with pytest.raises(FetchFailed) as caught:  # the fake network accepts no connection
+            await fetcher.get("https://rebind.example/a.png", role="image")
         assert caught.value.temporary
         assert network.asked == [("93.184.216.34", 443)]
         with pytest.raises(UrlRefused):
-            await fetcher.get("https://rebind.example/a.png", field="image_url")
+            await fetcher.get("https://rebind.example/a.png", role="image")
         assert network.asked == [("93.184.216.34", 443)]
 
     with name_server(["93.184.216.34"], ["127.0.0.1"]) as (resolve, asked):
@@ -103,39 +103,39 @@ def test_a_rebinding_name_is_connected_to_where_it_was_checked_and_refused_when_
     assert len(asked) == 2
 
 
-def test_a_name_with_one_private_address_among_public_ones_is_not_connected_to():
+def test_name_with_one_private_address_is_refused():
     async def run(resolve):
         network = NoNetwork()
         with pytest.raises(UrlRefused):
-            await FetchClient(FetchPolicy(), resolve, network).get("https://mixed.example/", field="image_url")
+            await FetchClient(FetchPolicy(), resolve, network).get("https://mixed.example/", role="image")
         assert network.asked == []
 
     with name_server(["93.184.216.34", "10.0.0.1"]) as (resolve, _):
         asyncio.run(run(resolve))
 
 
-def test_names_that_take_their_time_keep_no_thread_of_the_services(monkeypatch):
-    """A stranger can have as many names as he likes, and name servers that never answer."""
-    gate, begun = threading.Event(), threading.Semaphore(0)
+def test_slow_lookups_do_not_use_the_services_threads(monkeypatch):
+    """Anyone can have many host names, and name servers that never respond."""
+    gate, started = threading.Event(), threading.Semaphore(0)
 
     def slow(*_: object, **__: object) -> list[object]:
-        begun.release()
+        started.release()
         gate.wait(30)
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     async def run():
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
         fetcher = FetchClient(FetchPolicy())
-        looking = [
-            asyncio.create_task(fetcher.check(f"https://a{number}.example/", field="image_url")) for number in range(8)
+        checks = [
+            asyncio.create_task(fetcher.check(f"https://a{number}.example/", role="image")) for number in range(8)
         ]
-        for _ in looking:
-            while not begun.acquire(blocking=False):  # noqa: ASYNC110 - counted on other threads
+        for _ in checks:
+            while not started.acquire(blocking=False):  # noqa: ASYNC110 - counted on other threads
                 await asyncio.sleep(0.01)
         async with asyncio.timeout(20):
             await asyncio.to_thread(int)
         gate.set()
-        return await asyncio.gather(*looking, return_exceptions=True)
+        return await asyncio.gather(*checks, return_exceptions=True)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     try:
@@ -144,57 +144,57 @@ def test_names_that_take_their_time_keep_no_thread_of_the_services(monkeypatch):
         gate.set()
 
 
-def test_a_dead_address_is_followed_by_the_next_and_never_by_more_than_four():
+def test_up_to_four_addresses_are_tried():
     async def run():
-        with socket.create_server(("127.0.0.2", 0)) as taken:
-            port = taken.getsockname()[1]
-        async with serving(bytes_of(ok(PICTURE)), "127.0.0.1", port):
+        with socket.create_server(("127.0.0.2", 0)) as unused:
+            port = unused.getsockname()[1]
+        async with serving(bytes_of(ok(IMAGE)), "127.0.0.1", port):
             fetcher = FetchClient(
                 allowing(("two.example", port)), resolving({"two.example": ["127.0.0.2", "127.0.0.1"]})
             )
-            assert (await fetcher.get(f"http://two.example:{port}/", field="image_url")).data == PICTURE
+            assert (await fetcher.get(f"http://two.example:{port}/", role="image")).data == IMAGE
         network = NoNetwork()
         many = [f"93.184.216.{last}" for last in range(1, 40)]
         with pytest.raises(FetchFailed):
             await FetchClient(FetchPolicy(), resolving({"many.example": many}), network).get(
-                "https://many.example/", field="u"
+                "https://many.example/", role="image"
             )
         assert [host for host, _ in network.asked] == many[:4]
 
     asyncio.run(run())
 
 
-def test_the_environments_proxies_are_not_asked(monkeypatch):
+def test_proxies_of_the_environment_are_ignored(monkeypatch):
     async def run():
-        async with serving(bytes_of(ok(b"from the proxy"))) as (proxy, spoken):
+        async with serving(bytes_of(ok(b"from the proxy"))) as (proxy, proxied):
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
                 monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
                 monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{proxy}")
             monkeypatch.setenv("NO_PROXY", "")
-            async with serving(bytes_of(ok(PICTURE))) as (port, heads):
+            async with serving(bytes_of(ok(IMAGE))) as (port, heads):
                 fetcher = FetchClient(allowing(("127.0.0.1", port)))
-                found = await fetcher.get(f"http://127.0.0.1:{port}/a", field="image_url")
-            return found, spoken, heads
+                found = await fetcher.get(f"http://127.0.0.1:{port}/a", role="image")
+            return found, proxied, heads
 
-    found, spoken, heads = asyncio.run(run())
-    assert found.data == PICTURE
-    assert spoken == []
+    found, proxied, heads = asyncio.run(run())
+    assert found.data == IMAGE
+    assert proxied == []
     assert heads[0].startswith(b"GET /a HTTP/1.1")
 
 
 # redirects
 
 
-def test_redirects_are_followed_three_times_and_each_is_checked():
+def test_three_redirects_are_followed():
     async def answer(head, reader, writer):
         number = int(head.split()[1][1:])
         port = writer.get_extra_info("sockname")[1]
         status = (301, 302, 303, 307, 308)[number % 5]
-        writer.write(redirect(f"http://127.0.0.1:{port}/{number - 1}", status) if number else ok(PICTURE))
+        writer.write(redirect(f"http://127.0.0.1:{port}/{number - 1}", status) if number else ok(IMAGE))
 
     for hops in (1, 2, 3):
         found, heads = fetching(answer, path=f"/{hops}")
-        assert found.data == PICTURE
+        assert found.data == IMAGE
         assert found.final_url.endswith("/0")
         assert len(heads) == hops + 1
     assert "more than 3 redirects" in failing(answer, path="/4").details
@@ -209,7 +209,7 @@ def test_redirects_are_followed_three_times_and_each_is_checked():
         "http://example.com/plain", "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/",
     ],
 )  # fmt: skip
-def test_redirects_to_what_may_not_be_fetched_are_refused(location):
+def test_redirects_to_refused_urls_are_refused(location):
     async def run():
         async with serving(bytes_of(ok(b"secret"))) as (other, secret):
             async with serving(lambda *call: bytes_of(redirect(location.format(other=other, port=port)))(*call)) as (
@@ -219,16 +219,16 @@ def test_redirects_to_what_may_not_be_fetched_are_refused(location):
                 resolve = resolving({"localhost.private": ["127.0.0.1"], "example.com": ["93.184.216.34"]})
                 network = FetchClient(allowing(("127.0.0.1", port)), resolve)
                 with pytest.raises(UrlRefused) as caught:
-                    await network.get(f"http://127.0.0.1:{port}/", field="image_url")
-            assert caught.value.field == "image_url"
+                    await network.get(f"http://127.0.0.1:{port}/", role="image")
+            assert caught.value.role == "image"
             assert len(heads) == 1
             assert secret == []
 
     asyncio.run(run())
 
 
-def test_a_chain_of_redirects_that_ends_inside():
-    """Two public-looking hops, then the metadata service."""
+def test_redirect_chain_to_a_private_address_is_refused():
+    """Two allowed redirects, then the metadata service."""
 
     async def answer(head, reader, writer):
         port = writer.get_extra_info("sockname")[1]
@@ -238,11 +238,11 @@ def test_a_chain_of_redirects_that_ends_inside():
     assert isinstance(failing(answer, UrlRefused, path="/1"), UrlRefused)
 
 
-def test_a_redirect_to_nowhere():
+def test_redirect_without_location_fails():
     assert "no target" in failing(bytes_of(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")).details
 
 
-# what a server may cost
+# limits
 
 
 async def silent(head, reader, writer):
@@ -276,7 +276,7 @@ async def endless_chunks(head, reader, writer):
         await writer.drain()
 
 
-async def crumbs(head, reader, writer):
+async def tiny_chunks(head, reader, writer):
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         writer.write(b"1\r\nx\r\n" * 1000)
@@ -311,60 +311,60 @@ async def endless_continues(head, reader, writer):
 
 
 @pytest.mark.parametrize("answer", [silent, slow_head, slow_body])
-def test_slow_servers_have_their_time(answer):
+def test_slow_servers_time_out(answer):
     error = failing(answer, timeout_s=0.3)
     assert error.temporary
     assert "longer than 0.3 s" in error.details
 
 
 @pytest.mark.parametrize("answer", [endless, endless_chunks])
-def test_endless_bodies_end_at_the_cap(answer):
+def test_endless_bodies_stop_at_the_limit(answer):
     error = failing(answer, TooManyBytes, max_bytes=1_000_000)
     assert error.reason == "too_many_bytes"
-    assert error.field == "image_url"
+    assert error.role == "image"
 
 
-def test_a_declared_length_beyond_the_cap_is_refused_unread():
+def test_declared_length_beyond_the_limit_is_refused():
     async def answer(head, reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000001\r\n\r\n")
-        await reader.read()  # until we hang up; a body is never sent
+        await reader.read()  # until the client closes the connection; a body is never sent
 
     failing(answer, TooManyBytes, max_bytes=1_000_000)
 
 
-def test_the_cap_itself_is_taken():
+def test_body_of_exactly_the_limit_is_accepted():
     found, _ = fetching(bytes_of(ok(b"x" * 1_000_000)), max_bytes=1_000_000)
     assert len(found.data) == 1_000_000
     failing(bytes_of(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 1_000_001), TooManyBytes, max_bytes=1_000_000)
 
 
 @pytest.mark.parametrize("answer", [endless_status, endless_headers, endless_continues])
-def test_endless_heads_end_at_sixteen_kilobytes(answer):
+def test_endless_heads_stop_at_16_kib(answer):
     assert "response headers are too large" in failing(answer).details
 
 
-def test_a_head_just_below_the_cap_is_taken():
-    found, _ = fetching(bytes_of(ok(PICTURE, b"X-Long: " + b"a" * 15_000)))
-    assert found.data == PICTURE
-    failing(bytes_of(ok(PICTURE, b"X-Long: " + b"a" * 17_000)))
+def test_head_below_the_limit_is_accepted():
+    found, _ = fetching(bytes_of(ok(IMAGE, b"X-Long: " + b"a" * 15_000)))
+    assert found.data == IMAGE
+    failing(bytes_of(ok(IMAGE, b"X-Long: " + b"a" * 17_000)))
 
 
-def test_crumbs_are_not_eaten():
-    assert "too many small chunks" in failing(crumbs).details
+def test_body_in_many_tiny_chunks_is_refused():
+    assert "too many small chunks" in failing(tiny_chunks).details
 
 
-def test_a_chunk_header_without_an_end():
+def test_endless_chunk_header_is_refused():
     failing(endless_chunk_extension)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"deflate", b"identity, gzip", b"GZIP"])
-def test_compressed_answers_are_refused_not_unpacked(coding):
+def test_compressed_responses_are_refused(coding):
     bomb = gzip.compress(b"\0" * 10_000_000)
     assert "compressed" in failing(bytes_of(ok(bomb, b"Content-Encoding: " + coding))).details
 
 
-def test_an_unasked_identity_is_fine():
-    assert fetching(bytes_of(ok(PICTURE, b"Content-Encoding: identity")))[0].data == PICTURE
+def test_identity_encoding_is_accepted():
+    assert fetching(bytes_of(ok(IMAGE, b"Content-Encoding: identity")))[0].data == IMAGE
 
 
 @pytest.mark.parametrize(
@@ -379,27 +379,27 @@ def test_an_unasked_identity_is_fine():
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort",
     ],
 )  # fmt: skip
-def test_broken_answers_fail(answer):
+def test_malformed_responses_fail(answer):
     assert failing(bytes_of(answer)).temporary
 
 
-def test_bytes_beyond_the_declared_length_are_not_taken():
-    extra = ok(PICTURE) + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
-    assert fetching(bytes_of(extra))[0].data == PICTURE
+def test_bytes_beyond_the_declared_length_are_ignored():
+    extra = ok(IMAGE) + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+    assert fetching(bytes_of(extra))[0].data == IMAGE
 
 
 @pytest.mark.parametrize(("status", "temporary"), [(404, False), (401, False), (206, False), (429, True), (503, True)])
-def test_other_statuses_fail_and_say_whether_to_come_again(status, temporary):
+def test_error_statuses_fail_as_temporary_or_permanent(status, temporary):
     error = failing(bytes_of(b"HTTP/1.1 %d X\r\nContent-Length: 3\r\n\r\nabc" % status))
     assert str(status) in error.details
     assert error.temporary is temporary
 
 
-def test_nothing_is_no_picture():
+def test_empty_body_fails():
     assert "the response is empty" in failing(bytes_of(ok(b""))).details
 
 
-def test_the_connection_is_closed_whatever_happens():
+def test_cancelled_fetch_closes_the_connection():
     async def run():
         closed = asyncio.Event()
 
@@ -410,7 +410,7 @@ def test_the_connection_is_closed_whatever_happens():
 
         async with serving(answer) as (port, _):
             fetcher = FetchClient(allowing(("127.0.0.1", port)))
-            fetch = asyncio.create_task(fetcher.get(f"http://127.0.0.1:{port}/", field="image_url"))
+            fetch = asyncio.create_task(fetcher.get(f"http://127.0.0.1:{port}/", role="image"))
             await asyncio.sleep(0.1)
             fetch.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -424,61 +424,67 @@ def test_the_connection_is_closed_whatever_happens():
 
 
 def over_tls(certified, asked, ca=True):
-    """Fetch ``https://{asked}`` from a server whose certificate says ``certified``; (fetched, SNI names)."""
+    """Fetch ``https://{asked}`` from a server with a certificate for ``certified``.
+
+    Returns:
+        The result, and the SNI names that the server received.
+    """
     authority = trustme.CA()
     serverside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(certified).configure_cert(serverside)
     names = []
     serverside.sni_callback = lambda link, name, context: names.append(name)
-    ours = ssl.create_default_context()
+    client_context = ssl.create_default_context()
     if ca:
-        authority.configure_trust(ours)
+        authority.configure_trust(client_context)
 
     async def run():
-        async with serving(bytes_of(ok(PICTURE)), ssl=serverside) as (port, heads):
-            fetcher = FetchClient(allowing((asked, port)), resolving({asked: ["127.0.0.1"]}), ssl_context=ours)
-            found = await fetcher.get(f"https://{asked}:{port}/", field="image_url")
+        async with serving(bytes_of(ok(IMAGE)), ssl=serverside) as (port, heads):
+            fetcher = FetchClient(
+                allowing((asked, port)), resolving({asked: ["127.0.0.1"]}), ssl_context=client_context
+            )
+            found = await fetcher.get(f"https://{asked}:{port}/", role="image")
             return found, heads[0].split(b"\r\n"), port
 
     return asyncio.run(run()), names
 
 
-def test_the_connection_is_pinned_and_the_certificate_is_still_the_names():
+def test_certificate_is_verified_for_the_host_name():
     (found, head, port), names = over_tls("photos.example", "photos.example")
-    assert found.data == PICTURE
+    assert found.data == IMAGE
     assert names == ["photos.example"]
     assert b"Host: photos.example:%d" % port in head
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_certificate_for_another_name_or_from_nobody_is_refused(trusted):
+def test_invalid_certificates_are_refused(trusted):
     with pytest.raises(FetchFailed, match="certificate"):
         over_tls("other.example" if trusted else "photos.example", "photos.example", ca=trusted)
 
 
-def test_plain_http_behind_https_fails():
+def test_plain_http_on_an_https_url_fails():
     async def run():
-        async with serving(bytes_of(ok(PICTURE))) as (port, _):
+        async with serving(bytes_of(ok(IMAGE))) as (port, _):
             fetcher = FetchClient(allowing(("127.0.0.1", port), timeout_s=0.5))
-            await fetcher.get(f"https://127.0.0.1:{port}/", field="image_url")
+            await fetcher.get(f"https://127.0.0.1:{port}/", role="image")
 
     with pytest.raises(FetchFailed):
         asyncio.run(run())
 
 
-# posting
+# webhooks
 
 
 def posting(answer, url="http://127.0.0.1:{port}/hook", timeout_s=5):
     async def run():
         bodies = []
 
-        async def noted(head, reader, writer):
+        async def record(head, reader, writer):
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
             bodies.append(await reader.readexactly(length))
             await answer(head, reader, writer)
 
-        async with serving(noted) as (port, heads):
+        async with serving(record) as (port, heads):
             fetcher = FetchClient(allowing(("127.0.0.1", port)), resolving({}))
             headers = {"Content-Type": "application/json", "webhook-id": "msg_1"}
             status = await fetcher.post(url.format(port=port), b'{"a":1}', headers, timeout_s=timeout_s)
@@ -488,7 +494,7 @@ def posting(answer, url="http://127.0.0.1:{port}/hook", timeout_s=5):
 
 
 @pytest.mark.parametrize("status", [200, 204, 404, 500])
-def test_a_post_sends_its_body_and_answers_the_status(status):
+def test_post_sends_its_body_and_returns_the_status(status):
     got, heads, bodies = posting(bytes_of(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     assert got == status
     assert bodies == [b'{"a":1}']
@@ -496,11 +502,11 @@ def test_a_post_sends_its_body_and_answers_the_status(status):
     assert b"webhook-id: msg_1\r\n" in heads[0]
 
 
-def test_a_post_follows_no_redirect():
+def test_post_does_not_follow_redirects():
     assert posting(bytes_of(redirect("http://169.254.169.254/")))[0] == 302
 
 
-def test_a_post_is_guarded_as_a_get_is():
+def test_post_refuses_the_same_urls_as_get():
     for url in (
         "https://127.0.0.1/hook",
         "https://[::ffff:10.0.0.1]/",
@@ -509,10 +515,10 @@ def test_a_post_is_guarded_as_a_get_is():
     ):
         with pytest.raises(UrlRefused) as caught:
             posting(silent, url)
-        assert caught.value.field == "webhook_url"
+        assert caught.value.role == "webhook"
 
 
-def test_a_post_has_its_time_and_its_head():
+def test_post_limits_time_and_response_head():
     with pytest.raises(FetchFailed, match=r"longer than 0\.3 s"):
         posting(silent, timeout_s=0.3)
     with pytest.raises(FetchFailed, match="headers"):
@@ -521,14 +527,14 @@ def test_a_post_has_its_time_and_its_head():
         posting(bytes_of(b""))
 
 
-# what is told
+# errors and logs
 
 
-def test_no_secret_of_an_address_is_in_an_error_or_in_the_log(caplog):
+def test_errors_and_logs_contain_no_part_of_the_url(caplog):
     caplog.set_level(logging.DEBUG, "clearcut")
-    said = []
+    texts = []
     path = "/hidden-path/a.png?token=hidden-token#hidden-fragment"
-    fetching(bytes_of(ok(PICTURE)), path=path)
+    fetching(bytes_of(ok(IMAGE)), path=path)
     for answer, options in (
         (bytes_of(b"HTTP/1.1 404 hidden-reason\r\nContent-Length: 12\r\n\r\nhidden-body!"), {}),
         (bytes_of(redirect("http://hidden-user:hidden-password@127.0.0.1/hidden-target")), {"kind": UrlRefused}),
@@ -537,11 +543,11 @@ def test_no_secret_of_an_address_is_in_an_error_or_in_the_log(caplog):
         (endless, {"kind": TooManyBytes, "max_bytes": 100_000}),
     ):
         error = failing(answer, path=path, **options)
-        said += [str(error), repr(error), error.details]
+        texts += [str(error), repr(error), error.details]
     for url in ("https://hidden-user:hidden-password@example.com/", "https://10.0.0.1/hidden-path"):
         with pytest.raises(UrlRefused) as caught:
-            asyncio.run(FetchClient(FetchPolicy(), resolving({})).get(url, field="image_url"))
-        said.append(str(caught.value))
+            asyncio.run(FetchClient(FetchPolicy(), resolving({})).get(url, role="image"))
+        texts.append(str(caught.value))
     assert len(caplog.records) >= 1
-    text = "\n".join(said) + "\n".join(record.getMessage() + repr(vars(record)) for record in caplog.records)
+    text = "\n".join(texts) + "\n".join(record.getMessage() + repr(vars(record)) for record in caplog.records)
     assert "hidden" not in text

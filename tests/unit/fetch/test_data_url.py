@@ -1,4 +1,4 @@
-"""``data:`` URLs and bare base64: what is inside, or a refusal that names the field."""
+"""``data:`` URLs and base64 text: decoded, or refused with the role of the input."""
 
 import base64
 
@@ -11,18 +11,18 @@ from clearcut.fetch.data_url import decode_base64, decode_data_url, is_data_url
 
 
 @given(st.binary(max_size=300), st.sampled_from(["image/png", "", "image/jpeg;charset=x", "text/plain"]))
-def test_what_was_put_in_comes_out(data, kind):
+def test_base64_decodes_to_the_original_bytes(data, kind):
     text = base64.b64encode(data).decode()
-    assert decode_data_url(f"data:{kind};base64,{text}", field="image", max_bytes=300) == data
-    assert decode_data_url(f"DATA:{kind};BASE64,{text}", field="image", max_bytes=300) == data
-    assert decode_base64(text, field="image", max_bytes=300) == data
+    assert decode_data_url(f"data:{kind};base64,{text}", role="image", max_bytes=300) == data
+    assert decode_data_url(f"DATA:{kind};BASE64,{text}", role="image", max_bytes=300) == data
+    assert decode_base64(text, role="image", max_bytes=300) == data
 
 
 @given(st.binary(min_size=100, max_size=3000))
-def test_line_ends_are_let_go(data):
+def test_line_ends_are_ignored(data):
     wrapped = base64.encodebytes(data).decode()
-    assert decode_base64(wrapped, field="image", max_bytes=len(data)) == data
-    assert decode_base64(wrapped.replace("\n", "\r\n"), field="image", max_bytes=len(data)) == data
+    assert decode_base64(wrapped, role="image", max_bytes=len(data)) == data
+    assert decode_base64(wrapped.replace("\n", "\r\n"), role="image", max_bytes=len(data)) == data
 
 
 @pytest.mark.parametrize(
@@ -34,23 +34,23 @@ def test_line_ends_are_let_go(data):
         "data:" + "x" * 300 + ";base64,AAAA",
     ],
 )  # fmt: skip
-def test_what_is_no_data_url_is_refused(text):
+def test_invalid_data_urls_are_refused(text):
     with pytest.raises(InvalidOption) as caught:
-        decode_data_url(text, field="input.image", max_bytes=1000)
-    assert caught.value.field == "input.image"
-    assert "'input.image'" in caught.value.details
+        decode_data_url(text, role="image", max_bytes=1000)
+    assert caught.value.role == "image"
+    assert "'input.image'" in caught.value.describe({"image": "input.image"})
 
 
-def test_the_cap_is_on_what_is_inside():
+def test_limit_applies_to_the_decoded_bytes():
     exact = base64.b64encode(b"x" * 1000).decode()
-    assert len(decode_base64(exact, field="image", max_bytes=1000)) == 1000
+    assert len(decode_base64(exact, role="image", max_bytes=1000)) == 1000
     for size in (1001, 1002, 1003, 5000, 10_000_000):
         with pytest.raises(TooManyBytes) as caught:
-            decode_base64(base64.b64encode(b"x" * size).decode(), field="image", max_bytes=1000)
-        assert caught.value.field == "image"
+            decode_base64(base64.b64encode(b"x" * size).decode(), role="image", max_bytes=1000)
+        assert caught.value.role == "image"
 
 
-def test_only_its_beginning_makes_a_data_url():
+def test_data_url_is_recognized_by_its_scheme():
     assert is_data_url("data:image/png;base64,AAAA")
     assert is_data_url("DaTa:,")
     assert not is_data_url("https://example.com/data:")

@@ -1,4 +1,4 @@
-"""The system's resolver behind its limits; ``getaddrinfo`` is replaced by one with name servers that do not answer."""
+"""Limits of the system's resolver; ``getaddrinfo`` is replaced by name servers that do not respond."""
 
 import asyncio
 import socket
@@ -15,8 +15,8 @@ PUBLIC = "93.184.216.34"
 
 
 @pytest.fixture
-def answered(monkeypatch):
-    """Set, the dead name servers answer; the names that were looked up are in ``asked``."""
+def responding(monkeypatch):
+    """Return an event: once set, the dead name servers respond. ``asked`` has the host names of all lookups."""
     event = threading.Event()
     event.asked = []
 
@@ -31,70 +31,70 @@ def answered(monkeypatch):
     event.set()
 
 
-def run(scenario, answered, timeout_s=30.0):
+def run(scenario, responding, timeout_s=30.0):
     async def whole():
         fetcher = FetchClient(FetchPolicy(timeout_s=timeout_s))
         try:
             async with asyncio.timeout(20):
                 return await scenario(fetcher)
         finally:
-            answered.set()
+            responding.set()
 
     return asyncio.run(whole())
 
 
-def test_dead_name_server_leaves_lookups_of_other_domains_free(answered):
+def test_dead_name_server_leaves_lookups_of_other_domains_free(responding):
     async def scenario(fetcher):
         calls = [
-            asyncio.create_task(fetcher.check(f"https://x{number}.dead.example/", field="url")) for number in range(64)
+            asyncio.create_task(fetcher.check(f"https://x{number}.dead.example/", role="image")) for number in range(64)
         ]
         await asyncio.sleep(0.2)
-        await fetcher.check("https://www.good.example/", field="url")
-        occupied = len([host for host in answered.asked if "dead" in host])
+        await fetcher.check("https://www.good.example/", role="image")
+        occupied = len([host for host in responding.asked if "dead" in host])
         for call in calls:
             call.cancel()
         return occupied
 
-    assert run(scenario, answered) <= 4
+    assert run(scenario, responding) <= 4
 
 
-def test_lookup_that_takes_too_long_is_a_temporary_failure(answered):
+def test_lookup_that_takes_too_long_is_a_temporary_failure(responding):
     async def scenario(fetcher):
         fetcher._resolve._timeout_s = 0.1
         with pytest.raises(FetchFailed) as caught:
-            await fetcher.check("https://dead.example/", field="url")
+            await fetcher.check("https://dead.example/", role="image")
         return caught.value
 
-    error = run(scenario, answered)
+    error = run(scenario, responding)
     assert error.temporary
     assert "cannot be resolved" in error.details
 
 
-def test_lookups_of_one_domain_wait_and_are_forgotten(answered):
+def test_finished_lookups_leave_no_state(responding):
     async def scenario(fetcher):
-        answered.set()
-        await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", field="url") for n in range(40)))
+        responding.set()
+        await asyncio.gather(*(fetcher.check(f"https://x{n}.good.example/", role="image") for n in range(40)))
         await asyncio.sleep(0.05)
         return fetcher._resolve._calls, fetcher._resolve._domains
 
-    assert run(scenario, answered) == ({}, {})
+    assert run(scenario, responding) == ({}, {})
 
 
-def test_cancelled_lookups_are_forgotten_once_their_threads_end(answered):
+def test_cancelled_lookups_leave_no_state(responding):
     async def scenario(fetcher):
-        calls = [asyncio.create_task(fetcher.check(f"https://x{n}.dead.example/", field="url")) for n in range(10)]
+        calls = [asyncio.create_task(fetcher.check(f"https://x{n}.dead.example/", role="image")) for n in range(10)]
         await asyncio.sleep(0.1)
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)
         waiting = sum(fetcher._resolve._calls.values())
-        answered.set()
+        responding.set()
         async with asyncio.timeout(10):
-            while fetcher._resolve._calls:  # noqa: ASYNC110 - what is waited for has no event
+            while fetcher._resolve._calls:  # noqa: ASYNC110 - a lookup has no event
                 await asyncio.sleep(0.01)
         return waiting, dict(fetcher._resolve._domains)
 
-    assert run(scenario, answered) == (4, {})
+    assert run(scenario, responding) == (4, {})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What may be reached: the table of addresses and tricks, all refused, and the grammar that the rest is read by."""
+"""The fetch policy and the URL grammar: refused addresses, ambiguous URLs, allow-list and deny-list."""
 
 import asyncio
 import ipaddress
@@ -7,77 +7,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import FetchFailed, StartupError, UrlRefused
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.ip_ranges import embedded_ipv4, is_public
 from clearcut.fetch.policy import FetchPolicy, fetch_policy
 from clearcut.fetch.url import parse_url, resolve_redirect
+from tests.support.hostile.urls import PRIVATE_LITERALS, TRICKS
 from tests.support.http_servers import NoNetwork, resolving
-
-PRIVATE_LITERALS = [
-    # this host, this network, private networks, shared space, link-local, and the clouds' metadata
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.1.2.3",
-    "169.254.169.254", "169.254.170.2", "172.16.0.1", "172.31.255.254", "192.0.0.1", "192.0.0.192", "192.0.2.1",
-    "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9", "168.63.129.16",
-    # multicast, reserved, broadcast
-    "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-    "[::]", "[::1]", "[fe80::1]", "[fec0::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]", "[ff0e::1]", "[100::1]",
-    "[2001:db8::1]", "[3fff::1]", "[5f00::1]", "[3ffe::1]", "[2001:2::1]", "[2001:20::1]", "[4000::1]",
-    # IPv4 in IPv6: mapped, compatible, 6to4, NAT64 (both prefixes), Teredo, ISATAP
-    "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[::ffff:0:10.0.0.1]", "[::127.0.0.1]", "[::8.8.8.8]",
-    "[2002:7f00:1::]", "[2002:a9fe:a9fe::1]", "[2002:808:808::1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::a9fe:a9fe]",
-    "[64:ff9b:1::10.0.0.1]", "[64:ff9b:1::808:808]", "[2001:0:7f00:1::1]", "[2001:0:808:808:0:0:80ff:fffe]",
-    "[2606:4700::5efe:10.0.0.1]", "[2606:4700::200:5efe:127.0.0.1]",
-]  # fmt: skip
-
-TRICKS = [
-    # IPv4 in the notations that inet_aton takes
-    "https://2130706433/a", "https://0x7f000001/a", "https://017700000001/a", "https://127.1/a", "https://127.0.1/a",
-    "https://0x7f.0.0.1/a", "https://0177.0.0.1/a", "https://127.0.0.01/a", "https://127.0.0.0x1/a", "https://0/a",
-    "https://10.0.0.1./a", "https://127.0.0.1.0x/a", "https://1.2.3.4.5/a", "https://256.1.1.1/a", "https://0x/a",
-    # international digits, dots and letters that become ASCII
-    "https://１２７.０.０.１/a", "https://127。0。0。1/a", "https://①②⑦.0.0.1/a", "https://℀.example/a",
-    # two readings of one text
-    "https://user@example.com/a", "https://user:pass@example.com/a", "https://example.com@127.0.0.1/a",
-    "https://127.0.0.1#@example.com/a", "https://example.com\\@127.0.0.1/a", "https:\\\\example.com/a",
-    "https://exa mple.com/a", "https://example.com\t.evil/a", "https://127.0.0.1\n/a", "https://example.com/a\r\nX: 1",
-    "\x00https://example.com/a", " https://example.com/a", "https://example.com%2f@127.0.0.1/a", "https://127.0.0.%31/a",
-    "https://example%00.com/a", "https://%6c%6f%63%61%6c/a", "https://[fe80::1%25eth0]/a", "https://[fe80::1%eth0]/a",
-    "https://[::1/a", "https://::1/a", "https://[127.0.0.1]/a", "https://[v1.fe80]/a", "https://[::1]evil/a",
-    "https:///a", "https://", "https:example.com", "//example.com/a", "example.com/a", "", "https://.example.com/a",
-    "https://example..com/a", "https://example.com../a", "https://-a.example/a", "https://" + "a" * 64 + ".example/a",
-    "https://" + "a." * 130 + "example/a", "https://example.com/" + "a" * 8000,
-    "https://\u202eexample.com/a", "https://exam\u200dple.com/\u200b",
-    # other schemes
-    "file:///etc/passwd", "ftp://example.com/a", "gopher://example.com/a", "data:image/png;base64,AAAA",
-    "jar:https://example.com!/a", "http://example.com/a", "HTTP://example.com/a", "httpsx://example.com/a",
-    # ports that speak something else
-    "https://example.com:22/a", "https://example.com:6379/a", "https://example.com:0/a", "https://example.com:65536/a",
-    "https://example.com:/a", "https://example.com:+443/a", "https://example.com:４４３/a", "https://example.com:443:80/a",
-]  # fmt: skip
 
 PUBLIC = ["93.184.216.34", "2606:4700::6810:1"]
 
 
-def refused(url, rules=None, answers=None):
-    """Ask the fetcher for it, with a network that fails the test when it is used."""
+def refused(url, policy=None, answers=None):
+    """Check that the client refuses the URL without using the network."""
 
-    async def ask():
+    async def fetch():
         network = NoNetwork()
-        fetcher = FetchClient(rules or FetchPolicy(), resolving(answers or {}, otherwise=PUBLIC), network)
+        fetcher = FetchClient(policy or FetchPolicy(), resolving(answers or {}, otherwise=PUBLIC), network)
         with pytest.raises(UrlRefused) as caught:
-            await fetcher.get(url, field="image_url")
-        assert caught.value.field == "image_url"
-        assert "'image_url'" in caught.value.details
+            await fetcher.get(url, role="image")
+        assert caught.value.role == "image"
+        assert "'image_url'" in caught.value.describe({"image": "image_url"})
         assert network.asked == []
         with pytest.raises(UrlRefused):
-            await fetcher.check(url, field="image_url")
+            await fetcher.check(url, role="image")
 
-    asyncio.run(ask())
+    asyncio.run(fetch())
 
 
-def test_the_table_is_long_enough():
+def test_table_has_at_least_100_urls():
     assert len({*PRIVATE_LITERALS, *TRICKS}) >= 100
 
 
@@ -87,14 +46,14 @@ def test_private_addresses_are_refused(host):
 
 
 @pytest.mark.parametrize("host", PRIVATE_LITERALS)
-def test_names_of_private_addresses_are_refused_also_beside_public_ones(host):
+def test_names_with_private_addresses_are_refused(host):
     bare = host.strip("[]")
     refused("https://photos.example/a.png", answers={"photos.example": [bare]})
     refused("https://photos.example/a.png", answers={"photos.example": [*PUBLIC, bare]})
 
 
 @pytest.mark.parametrize("url", TRICKS, ids=lambda url: ascii(url)[:60])
-def test_tricks_are_refused(url):
+def test_ambiguous_urls_are_refused(url):
     refused(url)
 
 
@@ -102,27 +61,25 @@ def test_tricks_are_refused(url):
     "url",
     ["https://localhost/a", "https://LOCALHOST./a", "https://localhost.localdomain:8443/a", "https://localhost:443"],
 )
-def test_the_systems_own_resolver_says_what_localhost_is(url):
-    """No fake: the name is resolved as in service, and nothing is connected to."""
+def test_localhost_is_refused_with_the_real_resolver(url):
+    """The real resolver resolves the name; the network is fake."""
 
-    async def ask():
+    async def fetch():
         network = NoNetwork()
         with pytest.raises((UrlRefused, FetchFailed)):
-            await FetchClient(FetchPolicy(), None, network).get(url, field="image_url")
+            await FetchClient(FetchPolicy(), None, network).get(url, role="image")
         assert network.asked == []
 
-    asyncio.run(ask())
+    asyncio.run(fetch())
 
 
-def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobody():
-    said = set()
+def test_private_and_unknown_hosts_get_the_same_error():
+    details = set()
 
-    async def ask(answers):
+    async def check(answers):
         with pytest.raises(UrlRefused) as caught:
-            await FetchClient(FetchPolicy(), resolving(answers), NoNetwork()).check(
-                "https://a.example/", field="image_url"
-            )
-        said.add(caught.value.details)
+            await FetchClient(FetchPolicy(), resolving(answers), NoNetwork()).check("https://a.example/", role="image")
+        details.add(caught.value.details)
 
     for answers in (
         {},
@@ -131,8 +88,8 @@ def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobo
         {"a.example": ["fe80::1%eth0"]},
         {"a.example": [*PUBLIC, "fe80::1%eth0"]},
     ):
-        asyncio.run(ask(answers))
-    assert len(said) == 1
+        asyncio.run(check(answers))
+    assert len(details) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,15 +106,15 @@ def test_a_private_address_and_a_name_that_does_not_exist_are_told_apart_by_nobo
         ("https://a_b.example/@user", "a_b.example", 443, "/@user"),
     ],
 )
-def test_what_is_plain_is_read(text, host, port, target):
-    address = parse_url(text, "image_url")
+def test_valid_urls_are_parsed(text, host, port, target):
+    address = parse_url(text, "image")
     assert (address.host, address.port, address.target) == (host, port, target)
 
 
-def test_a_redirect_is_read_by_the_same_grammar():
-    base = parse_url("https://example.com/a/b?x", "image_url")
-    assert str(resolve_redirect(base, "../c", "image_url")) == "https://example.com/c"
-    assert str(resolve_redirect(base, "//other.example/c", "image_url")) == "https://other.example/c"
+def test_redirects_are_parsed_like_urls():
+    base = parse_url("https://example.com/a/b?x", "image")
+    assert str(resolve_redirect(base, "../c", "image")) == "https://example.com/c"
+    assert str(resolve_redirect(base, "//other.example/c", "image")) == "https://other.example/c"
     for location in (
         "http://user@other.example/",
         "file:///etc/passwd",
@@ -166,7 +123,7 @@ def test_a_redirect_is_read_by_the_same_grammar():
         "//a\t.b/",
     ):
         with pytest.raises(UrlRefused):
-            resolve_redirect(base, location, "image_url")
+            resolve_redirect(base, location, "image")
 
 
 @pytest.mark.parametrize(
@@ -178,104 +135,106 @@ def test_a_redirect_is_read_by_the_same_grammar():
         ("https://example.com:x/", "the port"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_what_to_write_instead(url, words):
+def test_refusal_describes_the_expected_url(url, words):
     with pytest.raises(UrlRefused) as caught:
-        parse_url(url, "image_url")
+        parse_url(url, "image")
     assert words in caught.value.details
-    assert caught.value.details.startswith("Invalid value for 'image_url'. Expected: a URL such as https://")
+    assert caught.value.details.startswith("Invalid value for 'image'. Expected: a URL such as https://")
 
 
-# the lists
+# allow-list and deny-list
 
 
-def rules(**environ):
-    return fetch_policy(settings.load({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
+def policy_of(**environ):
+    return fetch_policy(load_settings({f"CLEARCUT_FETCH_{name.upper()}": value for name, value in environ.items()}))
 
 
-def verdict(given, url, *addresses):
-    address = parse_url(url, "image_url")
+def allows(policy, url, *addresses):
+    address = parse_url(url, "image")
     parts = (address.scheme, address.host, address.port)
-    return given.refusal(*parts, [ipaddress.ip_address(each) for each in addresses]) is None
+    return policy.refusal(*parts, [ipaddress.ip_address(each) for each in addresses]) is None
 
 
-def test_an_allowed_host_may_be_private_plain_and_on_its_own_port():
-    given = rules(allow="photos.intranet:9000, .cdn.intranet,10.1.0.0/16,127.0.0.1:8123,[fd00::1]:8080")
-    assert verdict(given, "http://photos.intranet:9000/a", "10.0.0.1")
-    assert not verdict(given, "http://photos.intranet/a", "10.0.0.1")
-    assert not verdict(given, "https://photos.intranet.evil.example:9000/a", "10.0.0.1")
-    assert verdict(given, "http://a.cdn.intranet/a", "192.168.0.1")
-    assert not verdict(given, "http://cdn.intranet/a", "192.168.0.1")
-    assert not verdict(given, "http://a.cdn.intranet:9000/a", "192.168.0.1")
-    assert verdict(given, "http://anything.example/a", "10.1.2.3")
-    assert not verdict(given, "http://anything.example/a", "10.1.2.3", "10.2.0.1")
-    assert not verdict(given, "http://anything.example:9000/a", "10.1.2.3")
-    assert verdict(given, "http://127.0.0.1:8123/a", "127.0.0.1")
-    assert not verdict(given, "http://127.0.0.1:8124/a", "127.0.0.1")
-    assert not verdict(given, "http://127.0.0.1/a", "127.0.0.1")
-    assert verdict(given, "http://[fd00::1]:8080/a", "fd00::1")
-    assert verdict(given, "https://example.com/a", *PUBLIC)
-    assert not verdict(given, "http://example.com/a", *PUBLIC)
+def test_allow_list_exempts_hosts_and_networks():
+    policy = policy_of(allow="photos.intranet:9000, .cdn.intranet,10.1.0.0/16,127.0.0.1:8123,[fd00::1]:8080")
+    assert allows(policy, "http://photos.intranet:9000/a", "10.0.0.1")
+    assert not allows(policy, "http://photos.intranet/a", "10.0.0.1")
+    assert not allows(policy, "https://photos.intranet.evil.example:9000/a", "10.0.0.1")
+    assert allows(policy, "http://a.cdn.intranet/a", "192.168.0.1")
+    assert not allows(policy, "http://cdn.intranet/a", "192.168.0.1")
+    assert not allows(policy, "http://a.cdn.intranet:9000/a", "192.168.0.1")
+    assert allows(policy, "http://anything.example/a", "10.1.2.3")
+    assert not allows(policy, "http://anything.example/a", "10.1.2.3", "10.2.0.1")
+    assert not allows(policy, "http://anything.example:9000/a", "10.1.2.3")
+    assert allows(policy, "http://127.0.0.1:8123/a", "127.0.0.1")
+    assert not allows(policy, "http://127.0.0.1:8124/a", "127.0.0.1")
+    assert not allows(policy, "http://127.0.0.1/a", "127.0.0.1")
+    assert allows(policy, "http://[fd00::1]:8080/a", "fd00::1")
+    assert allows(policy, "https://example.com/a", *PUBLIC)
+    assert not allows(policy, "http://example.com/a", *PUBLIC)
 
 
-def test_what_is_denied_stays_denied():
-    given = rules(allow="10.0.0.0/8,inside.example", deny="10.0.0.5,.evil.example,inside.example,8.8.0.0/16", http="on")
-    assert verdict(given, "http://a.example/", "10.0.0.4")
-    assert not verdict(given, "http://a.example/", "10.0.0.5")
-    assert not verdict(given, "https://inside.example/", "93.184.216.34")
-    assert not verdict(given, "https://a.evil.example:8443/", "93.184.216.34")
-    assert verdict(given, "http://evil.example/", "93.184.216.34")
-    assert not verdict(given, "https://b.example/", "64:ff9b::808:808")
-    assert not verdict(given, "https://b.example/", "8.8.8.8", "93.184.216.34")
+def test_deny_list_overrides_the_allow_list():
+    policy = policy_of(
+        allow="10.0.0.0/8,inside.example", deny="10.0.0.5,.evil.example,inside.example,8.8.0.0/16", http="on"
+    )
+    assert allows(policy, "http://a.example/", "10.0.0.4")
+    assert not allows(policy, "http://a.example/", "10.0.0.5")
+    assert not allows(policy, "https://inside.example/", "93.184.216.34")
+    assert not allows(policy, "https://a.evil.example:8443/", "93.184.216.34")
+    assert allows(policy, "http://evil.example/", "93.184.216.34")
+    assert not allows(policy, "https://b.example/", "64:ff9b::808:808")
+    assert not allows(policy, "https://b.example/", "8.8.8.8", "93.184.216.34")
 
 
-def test_a_star_denies_all_but_the_allowed():
-    given = rules(allow="photos.example", deny="*")
-    assert verdict(given, "https://photos.example/", "93.184.216.34")
-    assert not verdict(given, "https://example.com/", "93.184.216.34")
+def test_star_denies_all_hosts_not_on_the_allow_list():
+    policy = policy_of(allow="photos.example", deny="*")
+    assert allows(policy, "https://photos.example/", "93.184.216.34")
+    assert not allows(policy, "https://example.com/", "93.184.216.34")
 
 
 @pytest.mark.parametrize("word", ["10.0.0.1/8", "http://a", "a/b", "a b", "*", "a:99999", "u@a", "[::1", "1.2.3", "."])
-def test_a_list_that_cannot_be_read_refuses_to_start(word):
+def test_invalid_list_entry_prevents_the_start(word):
     with pytest.raises(StartupError, match="CLEARCUT_FETCH_ALLOW"):
-        rules(allow=f"good.example,{word}")
+        policy_of(allow=f"good.example,{word}")
 
 
-# the ranges, against the library's own knowledge
+# public addresses, compared with the ipaddress module
 
 IPV4 = st.ip_addresses(v=4)
 PREFIXES = ["::", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "2606:4700::5efe:0:0", "2606:4700::200:5efe:0:0"]
 
 
-def library_says(address):
-    """By ``ipaddress``, as far as it knows: releases differ in what they count as special."""
+def public_by_ipaddress(address):
+    """Return whether ``ipaddress`` counts the address as public. Python releases differ in this."""
     if address.version == 6 and address.ipv4_mapped:
-        return library_says(address.ipv4_mapped)
+        return public_by_ipaddress(address.ipv4_mapped)
     inner = list(embedded_ipv4(address)) if address.version == 6 else []
-    return address.is_global and not address.is_multicast and all(library_says(each) for each in inner)
+    return address.is_global and not address.is_multicast and all(public_by_ipaddress(each) for each in inner)
 
 
 @given(st.one_of(IPV4, st.ip_addresses(v=6), st.ip_addresses(v=6, network="2000::/3")))
-def test_nothing_is_public_that_the_library_calls_special(address):
-    assert library_says(address) or not is_public(address)
+def test_addresses_special_to_ipaddress_are_not_public(address):
+    assert public_by_ipaddress(address) or not is_public(address)
 
 
 @given(IPV4)
-def test_ipv4_agrees_with_the_library(address):
+def test_ipv4_agrees_with_ipaddress(address):
     special = [ipaddress.ip_network("192.88.99.0/24"), ipaddress.ip_network("168.63.129.16/32")]
     special.append(ipaddress.ip_network("192.0.0.0/24"))
     if not any(address in network for network in special):
-        assert is_public(address) == library_says(address)
+        assert is_public(address) == public_by_ipaddress(address)
 
 
 @given(st.ip_addresses(v=6, network="2000::/3"))
-def test_ipv6_unicast_agrees_with_the_library(address):
+def test_ipv6_unicast_agrees_with_ipaddress(address):
     special = [ipaddress.ip_network(each) for each in ("2001::/23", "2002::/16", "3ffe::/16", "3fff::/20")]
     if not any(address in network for network in special):
-        assert is_public(address) == library_says(address)
+        assert is_public(address) == public_by_ipaddress(address)
 
 
 @given(IPV4, st.sampled_from(PREFIXES))
-def test_an_ipv4_address_inside_an_ipv6_one_is_found_and_decides(inner, prefix):
+def test_embedded_ipv4_address_decides(inner, prefix):
     outer = ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) | int(inner))
     assert inner in embedded_ipv4(outer)
     if not is_public(inner):
@@ -285,7 +244,7 @@ def test_an_ipv4_address_inside_an_ipv6_one_is_found_and_decides(inner, prefix):
 
 
 @given(IPV4, IPV4)
-def test_teredo_and_6to4_are_unwrapped_and_never_public(server, client):
+def test_teredo_and_6to4_addresses_are_not_public(server, client):
     teredo = ipaddress.IPv6Address((0x20010000 << 96) | (int(server) << 64) | (~int(client) & 0xFFFF_FFFF))
     sixtofour = ipaddress.IPv6Address((0x2002 << 112) | (int(server) << 80) | 1)
     assert {server, client} <= set(embedded_ipv4(teredo))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from clearcut.imaging.compose import compose
-from clearcut.imaging.compositing import blend
 from clearcut.imaging.options import Length, Padding, RemoveOptions
 from clearcut.imaging.types import Box, DecodedImage, Matte
 from tests.support import samples
@@ -30,12 +29,12 @@ def made(matte_of: tuple[DecodedImage, Matte], **options: object) -> np.ndarray:
     return pixels
 
 
-def over(rgb: np.ndarray, alpha: np.ndarray, ground: tuple[int, ...]) -> np.ndarray:
+def over(rgb: np.ndarray, alpha: np.ndarray, background: tuple[int, ...]) -> np.ndarray:
     share = alpha[:, :, None].astype(np.float64) / 255
-    return np.round(rgb * share + np.array(ground[:3]) * (1 - share)).astype(np.uint8)
+    return np.round(rgb * share + np.array(background[:3]) * (1 - share)).astype(np.uint8)
 
 
-def test_full_size_rgba_is_the_photo_where_opaque_and_nothing_where_removed() -> None:
+def test_rgba_equals_photo_inside_and_zero_outside() -> None:
     image, matte = scene()
     pixels = made((image, matte))
     np.testing.assert_array_equal(pixels[:, :, 3], matte.alpha)
@@ -46,7 +45,7 @@ def test_full_size_rgba_is_the_photo_where_opaque_and_nothing_where_removed() ->
     np.testing.assert_array_equal(pixels[soft, :3], matte.foreground[soft])
 
 
-def test_the_nouns_are_not_changed() -> None:
+def test_compose_does_not_change_its_inputs() -> None:
     image, matte = scene()
     before = matte.alpha.copy(), matte.foreground.copy()
     for options in ({}, {"background": (1, 2, 3, 99)}, {"format": "jpg"}, {"max_side": 50}, {"crop": True}):
@@ -70,20 +69,13 @@ def test_opaque_outputs_are_flattened_exactly(options: dict[str, object], backgr
     np.testing.assert_array_equal(made((image, matte), background=background, **options), expected)
 
 
-def test_flatten_is_exact_for_every_level_of_colour_alpha_and_ground() -> None:
-    level, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
-    rgb = np.dstack([level, level, level])
-    for ground in ((0, 128, 255, 255), (1, 77, 254, 255)):
-        np.testing.assert_array_equal(blend.flatten(rgb, alpha, ground), over(rgb, alpha, ground))
-
-
-def test_a_translucent_ground_under_an_opaque_output_lies_on_white() -> None:
+def test_translucent_background_is_blended_over_white() -> None:
     image, matte = scene()
     pixels = made((image, matte), channels="rgb", background=(0, 0, 0, 51))
     assert pixels[0, 0].tolist() == [204, 204, 204]
 
 
-def test_background_under_rgba_output() -> None:
+def test_opaque_background_in_rgba() -> None:
     image, matte = scene()
     opaque = made((image, matte), background=(10, 200, 77, 255))
     np.testing.assert_array_equal(opaque[:, :, :3], over(image.rgb, matte.alpha, (10, 200, 77)))
@@ -91,22 +83,22 @@ def test_background_under_rgba_output() -> None:
     np.testing.assert_array_equal(made((image, matte), background=(10, 200, 77, 0)), made((image, matte)))
 
 
-def test_translucent_background_under_rgba_output() -> None:
+def test_translucent_background_in_rgba() -> None:
     image, matte = scene()
-    ground = (10, 200, 77, 128)
-    pixels = made((image, matte), background=ground)
+    background = (10, 200, 77, 128)
+    pixels = made((image, matte), background=background)
     front = matte.alpha[:, :, None] / 255
-    back = (1 - front) * ground[3] / 255
+    back = (1 - front) * background[3] / 255
     alpha = front + back
     assert np.abs(pixels[:, :, 3:] - 255 * alpha).max() <= 0.51
-    colour = (image.rgb * front + np.array(ground[:3]) * back) / alpha
-    assert np.abs(pixels[:, :, :3] - colour).max() <= 0.51
-    assert pixels[0, 0].tolist() == list(ground)
+    color = (image.rgb * front + np.array(background[:3]) * back) / alpha
+    assert np.abs(pixels[:, :, :3] - color).max() <= 0.51
+    assert pixels[0, 0].tolist() == list(background)
     inside = matte.alpha == 255
     np.testing.assert_array_equal(pixels[inside, :3], image.rgb[inside])
 
 
-def test_crop_cuts_the_box_out_of_the_full_result() -> None:
+def test_crop_equals_box_of_full_output() -> None:
     image, matte = scene()
     box = matte.box
     assert box is not None
@@ -116,7 +108,7 @@ def test_crop_cuts_the_box_out_of_the_full_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "ground"),
+    ("options", "background"),
     [
         ({}, [0, 0, 0, 0]),
         ({"background": (9, 8, 7, 100)}, [9, 8, 7, 100]),
@@ -125,20 +117,20 @@ def test_crop_cuts_the_box_out_of_the_full_result() -> None:
         ({"channels": "alpha"}, [0]),
     ],
 )
-def test_padding_outside_of_the_frame_is_background(options: dict[str, object], ground: list[int]) -> None:
+def test_padding_past_the_frame_is_background(options: dict[str, object], background: list[int]) -> None:
     image, matte = scene()
     margin = Length(500)
     pixels = made((image, matte), crop=True, padding=Padding(margin, margin, margin, margin), **options)
     box = matte.box
     assert box is not None
     assert pixels.shape[:2] == (box.height + 1000, box.width + 1000)
-    assert pixels[0, 0].tolist() == pixels[-1, -1].tolist() == ground
+    assert pixels[0, 0].tolist() == pixels[-1, -1].tolist() == background
     whole = made((image, matte), **options)
     left, top = 500 - box.left, 500 - box.top
     np.testing.assert_array_equal(pixels[top : top + image.height, left : left + image.width], whole)
 
 
-def test_nothing_of_the_removed_background_bleeds_into_a_smaller_edge() -> None:
+def test_resize_does_not_bleed_removed_background() -> None:
     """A red subject on green: every visible pixel of the reduced cut-out is red."""
     alpha = samples.disc(400, 600, soft=9.0)
     rgb = np.zeros((400, 600, 3), np.uint8)
@@ -152,7 +144,7 @@ def test_nothing_of_the_removed_background_bleeds_into_a_smaller_edge() -> None:
         assert not pixels[~shown].any()
 
 
-def test_resizing_is_the_weighted_mean() -> None:
+def test_resize_is_alpha_weighted_mean() -> None:
     image, matte = scene(width=300, height=210)
     pixels = made((image, matte), max_side=100)
     weight = matte.alpha.astype(np.float64)
@@ -163,7 +155,7 @@ def test_resizing_is_the_weighted_mean() -> None:
     assert np.abs(pixels[strong, :3] - (blocks[strong] / total[strong, None])).max() <= 1.0
 
 
-def test_without_a_subject_everything_is_background() -> None:
+def test_no_subject_gives_background_only() -> None:
     image, _ = scene()
     nothing = Matte(np.zeros((203, 301), np.uint8), image.rgb, None, 0.0, 0.0)
     assert not made((image, nothing), crop=True).any()
@@ -185,27 +177,10 @@ def test_without_a_subject_everything_is_background() -> None:
         {"width": 40, "height": 30, "fit": "cover"},
     ],
 )
-def test_extreme_pictures(width: int, height: int, options: dict[str, object]) -> None:
+def test_extreme_sizes(width: int, height: int, options: dict[str, object]) -> None:
     rgb = np.full((height, width, 3), 200, np.uint8)
     matte = Matte(np.full((height, width), 255, np.uint8), rgb, Box(0, 0, width, height), 1.0, 0.0)
     pixels = made((DecodedImage(rgb), matte), **options)
     assert pixels.any()
     if options.get("channels") != "alpha" and "width" not in options:
         assert (pixels[:, :, :3] == 200).all()
-
-
-@pytest.mark.parametrize("width", range(1, 6))
-@pytest.mark.parametrize("height", range(1, 6))
-def test_tiny_pictures_are_no_special_case_to_the_library(width: int, height: int) -> None:
-    """Shapes such as 4 x 1 are where OpenCV may take a number for an array or the other way round."""
-    generator = np.random.default_rng(width * 10 + height)
-    rgb = generator.integers(0, 256, (height, width, 3), np.uint8)
-    alpha = generator.choice(np.array([0, 0, 60, 200, 255], np.uint8), (height, width))
-    alpha[0, 0] = 0
-    pixels = blend.to_rgba(rgb, alpha)
-    np.testing.assert_array_equal(pixels[:, :, 3], alpha)
-    np.testing.assert_array_equal(pixels[:, :, :3], np.where(alpha[:, :, None] == 0, 0, rgb))
-    np.testing.assert_array_equal(blend.flatten(rgb, alpha, (9, 99, 199, 255)), over(rgb, alpha, (9, 99, 199)))
-    same_rgb, same_alpha = blend.resize_masked(rgb, alpha, width, height)
-    np.testing.assert_array_equal(same_alpha, alpha)
-    np.testing.assert_array_equal(same_rgb, np.where(alpha[:, :, None] == 0, 0, rgb))

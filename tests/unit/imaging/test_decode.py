@@ -1,4 +1,4 @@
-"""Every input kind, judged by its decoded pixels."""
+"""Decoded pixels of every kind of input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def distance(image: DecodedImage, expected: np.ndarray) -> float:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_every_orientation_comes_out_upright(fmt: str, orientation: int) -> None:
+def test_every_orientation_becomes_upright(fmt: str, orientation: int) -> None:
     stored = samples.as_stored(CORNERS, orientation)
     options = {"jpeg": {"subsampling": 0}, "png": {}, "webp": {"lossless": True}}[fmt]
     image = opened(getattr(samples, fmt)(stored, orientation=orientation, **options))
@@ -38,7 +38,7 @@ def test_every_orientation_comes_out_upright(fmt: str, orientation: int) -> None
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["png", "webp"])
-def test_alpha_turns_with_the_picture(fmt: str, orientation: int) -> None:
+def test_alpha_is_rotated_with_the_image(fmt: str, orientation: int) -> None:
     alpha = np.arange(1, 1 + 32 * 48, dtype=np.uint16).reshape(32, 48).astype(np.uint8)
     stored = samples.as_stored(np.dstack([CORNERS, alpha]), orientation)
     options = {} if fmt == "png" else {"lossless": True, "exact": True}
@@ -56,14 +56,14 @@ def test_jpeg_photos(name: samples.Photo, options: dict[str, object]) -> None:
     assert distance(opened(samples.jpeg(pixels, **options)), pixels) < 3
 
 
-def test_grey_jpeg() -> None:
-    grey = samples.photo()[:, :, 1]
-    image = opened(samples.jpeg(grey))
-    assert distance(image, grey[:, :, None].repeat(3, axis=2)) < 2
+def test_gray_jpeg() -> None:
+    gray = samples.photo()[:, :, 1]
+    image = opened(samples.jpeg(gray))
+    assert distance(image, gray[:, :, None].repeat(3, axis=2)) < 2
 
 
 @pytest.mark.parametrize("make", [samples.jpeg_cmyk, samples.jpeg_ycck, samples.jpeg_cmyk_plain])
-def test_four_inks_without_a_profile(make: object) -> None:
+def test_cmyk_without_profile(make: object) -> None:
     pixels = samples.photo("coffee")
     black = np.zeros(pixels.shape[:2], np.uint8)
     assert distance(opened(make(np.dstack([255 - pixels, black]))), pixels) < 3  # type: ignore[operator]
@@ -73,7 +73,7 @@ def test_four_inks_without_a_profile(make: object) -> None:
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_grey_png_of_every_depth(depth: int, interlaced: bool) -> None:
+def test_gray_png_of_every_depth(depth: int, interlaced: bool) -> None:
     top = (1 << depth) - 1
     samples_in = np.random.default_rng(depth).integers(0, top + 1, (11, 13, 1)).astype(np.uint16)
     samples_in[0, 0] = 1  # which tRNS names
@@ -91,13 +91,13 @@ def test_grey_png_of_every_depth(depth: int, interlaced: bool) -> None:
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_colour_and_alpha_png(colour_type: int, channels: int, depth: int, interlaced: bool) -> None:
+def test_color_and_alpha_png(colour_type: int, channels: int, depth: int, interlaced: bool) -> None:
     top = (1 << depth) - 1
     stored = np.random.default_rng(3).integers(0, top + 1, (11, 13, channels)).astype(np.uint16)
     image = opened(samples.png_raw(stored, depth, colour_type, interlaced=interlaced))
     levels = np.round(stored * (255 / top)).astype(np.uint8)
-    colour = levels[:, :, :3] if channels >= 3 else levels[:, :, :1].repeat(3, axis=2)
-    np.testing.assert_array_equal(image.rgb, colour)
+    color = levels[:, :, :3] if channels >= 3 else levels[:, :, :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(image.rgb, color)
     if channels == 3:
         assert image.alpha is None
     else:
@@ -106,7 +106,7 @@ def test_colour_and_alpha_png(colour_type: int, channels: int, depth: int, inter
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_rgb_png_with_a_transparent_colour(depth: int) -> None:
+def test_rgb_png_with_transparent_color(depth: int) -> None:
     stored = np.random.default_rng(4).integers(0, 1 << depth, (6, 7, 3)).astype(np.uint16)
     key = samples.png_chunk(b"tRNS", stored[2, 3].astype(">u2").tobytes())
     image = opened(samples.png_raw(stored, depth, 2, extra=key))
@@ -117,10 +117,10 @@ def test_rgb_png_with_a_transparent_colour(depth: int) -> None:
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_palette_png_with_and_without_transparency(depth: int, interlaced: bool) -> None:
-    colours = 1 << depth
+    colors = 1 << depth
     generator = np.random.default_rng(depth)
-    palette = generator.integers(0, 256, (colours, 3), np.uint8)
-    index = generator.integers(0, colours, (9, 21, 1), np.uint8)
+    palette = generator.integers(0, 256, (colors, 3), np.uint8)
+    index = generator.integers(0, colors, (9, 21, 1), np.uint8)
     plte = samples.png_chunk(b"PLTE", palette.tobytes())
     image = opened(samples.png_raw(index, depth, 3, extra=plte, interlaced=interlaced))
     np.testing.assert_array_equal(image.rgb, palette[index[:, :, 0]])
@@ -145,13 +145,13 @@ def test_webp_with_and_without_alpha(lossless: bool) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["png", "webp"])
-def test_an_alpha_channel_that_is_opaque_everywhere_is_none(fmt: str) -> None:
+def test_opaque_alpha_channel_becomes_none(fmt: str) -> None:
     pixels = np.dstack([CORNERS, np.full(CORNERS.shape[:2], 255, np.uint8)])
     assert opened(getattr(samples, fmt)(pixels)).alpha is None
 
 
 @pytest.mark.parametrize(("fmt", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("MPO", {"quality": 95})])
-def test_an_animation_gives_its_first_frame(fmt: str, options: dict[str, object]) -> None:
+def test_animation_gives_first_frame(fmt: str, options: dict[str, object]) -> None:
     first = samples.photo("astronaut", 64, 64)
     image = opened(samples.animated([first, first[::-1], first[:, ::-1]], fmt, **options))  # type: ignore[arg-type]
     assert distance(image, first) < (4 if fmt == "MPO" else 1e-9)
@@ -176,7 +176,7 @@ def test_fifty_megapixels() -> None:
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
-def test_truncated_in_the_pixels_is_corrupt_even_past_the_probe(fmt: str, share: float) -> None:
+def test_truncated_pixels_are_corrupt(fmt: str, share: float) -> None:
     pixels = samples.photo()
     data = getattr(samples, fmt)(pixels)
     header = probe(data, LIMITS)
@@ -198,13 +198,13 @@ def test_damaged_pixels_are_corrupt() -> None:
 
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_a_size_other_than_the_header_said_is_corrupt(fmt: str) -> None:
+def test_size_mismatch_is_corrupt(fmt: str) -> None:
     data = getattr(samples, fmt)(CORNERS)
     with pytest.raises(CorruptImage):
         decode(data, ImageHeader(fmt, 49, 32))  # type: ignore[arg-type]
 
 
-def test_cmyk_that_pillow_cannot_read_is_corrupt() -> None:
+def test_undecodable_cmyk_is_corrupt() -> None:
     data = samples.jpeg_cmyk(np.zeros((64, 64, 4), np.uint8))
     header = probe(data, LIMITS)
     scan = data.index(b"\xff\xda")
@@ -212,7 +212,7 @@ def test_cmyk_that_pillow_cannot_read_is_corrupt() -> None:
         decode(data[: scan + 20], header)
 
 
-def test_the_input_is_not_changed_and_not_held() -> None:
+def test_input_is_unchanged_and_released() -> None:
     for make in (samples.jpeg, samples.png, samples.webp):
         data = bytearray(make(CORNERS, icc_profile=samples.icc_rgb()))
         before = bytes(data)
@@ -222,20 +222,20 @@ def test_the_input_is_not_changed_and_not_held() -> None:
         assert image.rgb.any()
 
 
-def test_a_flat_png_at_the_best_compression_is_not_taken_for_a_lie() -> None:
+def test_highly_compressed_flat_png_is_accepted() -> None:
     pixels = np.zeros((3000, 4000, 3), np.uint8)
     data = samples.png_raw(pixels, 8, 2)
     assert pixels.nbytes / len(data) > 900
     assert not opened(data).rgb.any()
 
 
-def test_png_side_chunks_do_not_reach_the_decoder_and_do_not_matter() -> None:
+def test_ancillary_png_chunks_are_removed_before_decode() -> None:
     text = samples.png_chunk(b"tEXt", b"Comment\x00hello")
     index = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
-    colours = np.random.default_rng(5).integers(0, 256, (16, 3), np.uint8)
-    palette = samples.png_chunk(b"PLTE", colours.tobytes()) + text + samples.png_chunk(b"tRNS", b"\x07")
+    colors = np.random.default_rng(5).integers(0, 256, (16, 3), np.uint8)
+    palette = samples.png_chunk(b"PLTE", colors.tobytes()) + text + samples.png_chunk(b"tRNS", b"\x07")
     image = opened(samples.png_raw(index, 4, 3, extra=text + palette + text))
-    np.testing.assert_array_equal(image.rgb, colours[index[:, :, 0]])
+    np.testing.assert_array_equal(image.rgb, colors[index[:, :, 0]])
     assert image.alpha is not None
     assert image.alpha[0, 0] == 7
 

@@ -40,7 +40,7 @@ def read(encoded: EncodedImage, fmt: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
-def test_opaque_pictures_of_every_format(fmt: str) -> None:
+def test_opaque_cutout_in_every_format(fmt: str) -> None:
     encoded = encode(Cutout(np.array(PHOTO)), fmt)  # type: ignore[arg-type]
     assert encoded.media_type == MEDIA[fmt][0]
     assert (encoded.width, encoded.height) == (PHOTO.shape[1], PHOTO.shape[0])
@@ -50,14 +50,14 @@ def test_opaque_pictures_of_every_format(fmt: str) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
-def test_alpha_alone_is_a_grey_picture(fmt: str) -> None:
+def test_alpha_alone_is_a_gray_image(fmt: str) -> None:
     pixels = read(encode(Cutout(ALPHA[:, :, None]), fmt), fmt)  # type: ignore[arg-type]
-    grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
-    assert (pixels.ndim == 2) == (fmt != "webp")  # which has no grey
-    assert np.abs(grey.astype(int) - ALPHA).mean() < (1e-9 if fmt == "png" else 1.5)
+    gray = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    assert (pixels.ndim == 2) == (fmt != "webp")  # WebP has no gray
+    assert np.abs(gray.astype(int) - ALPHA).mean() < (1e-9 if fmt == "png" else 1.5)
 
 
-def test_webp_keeps_alpha_exactly_and_nothing_under_it() -> None:
+def test_webp_keeps_alpha_and_hides_removed_color() -> None:
     source = cutout()
     pixels = read(encode(source, "webp"), "webp")
     np.testing.assert_array_equal(pixels[:, :, 3], ALPHA)
@@ -70,9 +70,9 @@ def test_webp_keeps_alpha_exactly_and_nothing_under_it() -> None:
 
 
 @pytest.mark.parametrize("fmt", ["jpg", "webp"])
-def test_quality_is_heard(fmt: str) -> None:
-    picture = Cutout(np.array(PHOTO))
-    low, high = (len(encode(picture, fmt, quality).data) for quality in (20, 95))  # type: ignore[arg-type]
+def test_quality_changes_file_size(fmt: str) -> None:
+    cutout = Cutout(np.array(PHOTO))
+    low, high = (len(encode(cutout, fmt, quality).data) for quality in (20, 95))  # type: ignore[arg-type]
     assert low * 2 < high
 
 
@@ -85,22 +85,22 @@ def test_jpeg_keeps_full_chroma() -> None:
     assert np.abs(decoded.astype(int) - pixels).max() < 30
 
 
-def test_jpeg_has_no_place_for_alpha() -> None:
+def test_jpeg_rejects_alpha() -> None:
     with pytest.raises(ValueError, match="alpha"):
         encode(cutout(), "jpg")
 
 
 @pytest.mark.parametrize(("fmt", "limit"), [("webp", 16_383), ("jpg", 65_500)])
-def test_the_longest_side_of_a_format(fmt: str, limit: int) -> None:
+def test_longest_side_of_a_format(fmt: str, limit: int) -> None:
     assert read(encode(Cutout(np.zeros((1, limit, 3), np.uint8)), fmt), fmt).shape == (1, limit, 3)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match=f"{limit}") as caught:
         encode(Cutout(np.zeros((limit + 1, 1, 3), np.uint8)), fmt)  # type: ignore[arg-type]
-    assert caught.value.field == "format"
+    assert caught.value.option == "format"
 
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_one_pixel_and_our_own_probe_takes_it(fmt: str, channels: int) -> None:
+def test_one_pixel_file_passes_probe(fmt: str, channels: int) -> None:
     if (fmt, channels) == ("jpg", 4):
         return
     encoded = encode(Cutout(np.full((1, 1, channels), 200, np.uint8)), fmt)  # type: ignore[arg-type]

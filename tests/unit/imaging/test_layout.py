@@ -20,24 +20,24 @@ def laid(size: tuple[int, int] = (200, 100), subject: Box | None = SUBJECT, **op
     return plan_layout(*size, subject, RemoveOptions(**options))  # type: ignore[arg-type]
 
 
-def test_full_size_is_the_whole_frame_as_it_is() -> None:
+def test_default_is_the_whole_frame() -> None:
     layout = laid()
     assert layout == Layout(Box(0, 0, 200, 100), Box(0, 0, 200, 100), 200, 100)
     assert not layout.scales
     assert layout.fills
 
 
-def test_crop_is_the_subject() -> None:
+def test_crop_is_the_subject_box() -> None:
     assert laid(crop=True) == Layout(SUBJECT, Box(0, 0, 20, 60), 20, 60)
 
 
-def test_without_a_subject_a_crop_is_the_full_frame() -> None:
+def test_crop_without_subject_is_full_frame() -> None:
     layout = laid(subject=None, crop=True, padding=padding(10), crop_ratio=(1, 1))
     assert layout.source == Box(0, 0, 200, 100)
     assert (layout.width, layout.height) == (200, 100)
 
 
-def test_padding_may_leave_the_frame() -> None:
+def test_padding_extends_past_the_frame() -> None:
     layout = laid(crop=True, padding=Padding(Length(0), Length(0.5, relative=True), Length(20), Length(50)))
     assert layout.source == Box(0, 30, 70, 70)
     assert layout.target == Box(10, 0, 70, 70)
@@ -46,7 +46,7 @@ def test_padding_may_leave_the_frame() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "size"), [((1, 1), (60, 60)), ((16, 9), (107, 60)), ((1, 6), (20, 120))])
-def test_crop_ratio_grows_around_the_centre(ratio: tuple[int, int], size: tuple[int, int]) -> None:
+def test_crop_ratio_enlarges_around_center(ratio: tuple[int, int], size: tuple[int, int]) -> None:
     layout = laid(crop=True, crop_ratio=ratio)
     assert (layout.width, layout.height) == size
     middle = layout.target.left - layout.source.left + 50, layout.target.top - layout.source.top + 60
@@ -65,7 +65,7 @@ def test_crop_ratio_grows_around_the_centre(ratio: tuple[int, int], size: tuple[
         ({"max_side": 50, "max_pixels": 100_000}, (50, 25)),
     ],
 )
-def test_caps_shrink_and_never_enlarge(caps: dict[str, int], size: tuple[int, int]) -> None:
+def test_size_limits_never_enlarge(caps: dict[str, int], size: tuple[int, int]) -> None:
     layout = laid(**caps)
     assert (layout.width, layout.height) == size
 
@@ -92,7 +92,7 @@ def test_exact_sizes(options: dict[str, object], canvas: tuple[int, int], target
     assert layout.source == Box(0, 0, 200, 100)
 
 
-def test_cover_fills_the_canvas_around_the_subject() -> None:
+def test_cover_fills_canvas_around_subject() -> None:
     assert laid(width=50, height=50, fit="cover") == Layout(Box(0, 0, 100, 100), Box(0, 0, 50, 50), 50, 50)
     right = laid(subject=Box(140, 0, 20, 20), width=50, height=50, fit="cover")
     assert right.source == Box(100, 0, 100, 100)
@@ -111,21 +111,19 @@ def test_cover_fills_the_canvas_around_the_subject() -> None:
         ("height", (16_384, 1), {"height": 6000}),
     ],
 )
-def test_a_canvas_beyond_the_limit_is_the_callers_mistake(
-    field: str, size: tuple[int, int], options: dict[str, object]
-) -> None:
+def test_canvas_above_limit_is_refused(field: str, size: tuple[int, int], options: dict[str, object]) -> None:
     with pytest.raises(InvalidOption, match="within 50 megapixels") as caught:
         laid(size, subject=Box(0, 0, *size), **options)
-    assert caught.value.field == field
+    assert caught.value.option == field
 
 
-def test_a_huge_window_shown_small_is_fine() -> None:
+def test_huge_window_at_small_size_is_accepted() -> None:
     layout = laid((16_384, 1), subject=Box(0, 0, 16_384, 1), crop=True, crop_ratio=(1, 1), max_side=1024)
     assert (layout.width, layout.height) == (1024, 1024)
     assert layout.target == Box(0, 512, 1024, 1)
 
 
-def test_a_picture_above_the_canvas_limit_may_keep_its_size() -> None:
+def test_image_above_canvas_limit_keeps_its_size() -> None:
     layout = laid((10_000, 10_000))
     assert layout.width * layout.height > MAX_CANVAS
 
@@ -159,21 +157,21 @@ def plan_or_field(width: int, height: int, subject: Box | None, options: RemoveO
     try:
         return plan_layout(width, height, subject, options), ""
     except InvalidOption as exc:
-        return None, str(exc.field)
+        return None, str(exc.option)
 
 
 @given(cases())
 @example((368, 1, None, RemoveOptions(height=369)))
 @settings(max_examples=600, deadline=None)
-def test_every_layout_stays_within_the_frame_and_the_canvas(
+def test_layout_stays_within_frame_and_canvas(
     case: tuple[int, int, Box | None, RemoveOptions],
 ) -> None:
     width, height, subject, options = case
     layout, refused = plan_or_field(width, height, subject, options)
-    if layout is None:  # of a long picture a side of 400 can be too much, or a crop in some ratio
+    if layout is None:  # a side of 400 or a crop ratio can be too large for a long image
         assert getattr(options, refused)
-        wanted = plan_layout(width, height, subject, options, 10**12)
-        assert wanted.width * wanted.height > MAX_CANVAS
+        oversized = plan_layout(width, height, subject, options, 10**12)
+        assert oversized.width * oversized.height > MAX_CANVAS
         return
     assert layout.source.left >= 0
     assert layout.source.top >= 0

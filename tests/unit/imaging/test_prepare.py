@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from clearcut.imaging.prepare import normalise, prepare
-from clearcut.imaging.types import DecodedImage, Geometry, InputSpec
+from clearcut.imaging.prepare import normalize, prepare
+from clearcut.imaging.types import DecodedImage, InputSpec
 from tests.support import samples
 
 IMAGENET = InputSpec(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -19,34 +19,33 @@ def area_mean(pixels: np.ndarray, side: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3))
 
 
-def test_normalise_is_the_plain_arithmetic() -> None:
+def test_normalize_matches_formula() -> None:
     small = samples.photo("coffee", 64, 64)
     spec = InputSpec(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     expected = ((small.astype(np.float64) / 255 - spec.mean) / spec.std).transpose(2, 0, 1)
-    got = normalise(small, spec)
+    got = normalize(small, spec)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     assert np.abs(got - expected).max() < 1e-5
 
 
-def test_normalise_in_another_value_range() -> None:
+def test_normalize_with_other_scale() -> None:
     small = samples.photo("coffee", 64, 64)
     spec = InputSpec(64, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4), scale=1.0)
     expected = ((small.astype(np.float64) - spec.mean) / spec.std).transpose(2, 0, 1)
-    assert np.abs(normalise(small, spec) - expected).max() < 1e-5
+    assert np.abs(normalize(small, spec) - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize(("width", "height"), [(128, 256), (192, 320)])
-def test_squashes_by_the_mean_over_the_area(width: int, height: int) -> None:
+def test_prepare_is_area_mean(width: int, height: int) -> None:
     pixels = samples.photo("astronaut", width, height)
     got = prepare(DecodedImage(pixels), PLAIN)
-    assert got.geometry == Geometry(width, height, 64)
     assert got.tensor.shape == (3, 64, 64)
     expected = area_mean(pixels, 64).transpose(2, 0, 1)
     assert np.abs(got.tensor * 255 - expected).max() <= 0.51  # eight bits between reduction and normalisation
 
 
-def test_halving_first_differs_by_rounding_only() -> None:
+def test_halving_differs_only_by_rounding() -> None:
     pixels = samples.photo("astronaut", 1536, 1024)
     got = prepare(DecodedImage(pixels), PLAIN).tensor * 255
     expected = area_mean(pixels, 64).transpose(2, 0, 1)
@@ -55,7 +54,7 @@ def test_halving_first_differs_by_rounding_only() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(200, 230), (1155, 866)])
-def test_linear_interpolation_before_the_last_reduction_stays_near_the_mean(width: int, height: int) -> None:
+def test_linear_reduction_is_close_to_area_mean(width: int, height: int) -> None:
     spec = InputSpec(64, (0, 0, 0), (1, 1, 1))
     pixels = samples.photo("coffee", width, height)
     expected = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
@@ -64,7 +63,7 @@ def test_linear_interpolation_before_the_last_reduction_stays_near_the_mean(widt
     assert np.percentile(off, 99) < 10
 
 
-def test_odd_sizes_keep_their_place() -> None:
+def test_odd_sizes_keep_alignment() -> None:
     pixels = samples.corners(1537, 1023)
     got = (prepare(DecodedImage(pixels), PLAIN).tensor * 255).round()
     for down, across in ((2, 2), (2, 61), (61, 2), (61, 61)):
@@ -79,7 +78,7 @@ def test_any_size_becomes_the_square(width: int, height: int) -> None:
     assert np.abs(got - 0.2).max() < 1e-6
 
 
-def test_own_transparency_is_shown_over_mid_grey() -> None:
+def test_transparent_input_is_blended_over_mid_gray() -> None:
     rgb = np.zeros((128, 128, 3), np.uint8)
     rgb[:] = (255, 0, 0)
     alpha = np.full((128, 128), 255, np.uint8)

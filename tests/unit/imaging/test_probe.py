@@ -25,7 +25,7 @@ def test_header_of_every_format_and_orientation(fmt: str, orientation: int) -> N
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(bytearray(data))])
-def test_any_buffer_will_do_and_is_left_free(kind: type) -> None:
+def test_any_buffer_type_is_accepted_and_released(kind: type) -> None:
     data = kind(samples.jpeg(PIXELS))
     assert probe(data, LIMITS).width == 48
     if isinstance(data, bytearray):
@@ -51,11 +51,11 @@ def test_any_buffer_will_do_and_is_left_free(kind: type) -> None:
         (samples.animated([PIXELS, PIXELS[::-1]], "MPO"), ImageHeader("jpeg", 48, 32, frames=2)),
     ],
 )
-def test_header_of_the_kinds_within_a_format(data: bytes, header: ImageHeader) -> None:
+def test_header_of_format_variants(data: bytes, header: ImageHeader) -> None:
     assert probe(data, LIMITS) == header
 
 
-def test_animated_webp_counts_its_frames() -> None:
+def test_animated_webp_frames_are_counted() -> None:
     frames = [np.full((8, 8, 3), level, np.uint8) for level in (0, 90, 180)]
     header = probe(samples.animated(frames, "WEBP", lossless=True), LIMITS)
     assert (header.format, header.width, header.height, header.frames) == ("webp", 8, 8, 3)
@@ -90,7 +90,7 @@ def test_animated_webp_counts_its_frames() -> None:
         (b"\x89PNG\r\n", "unknown data"),
     ],
 )
-def test_other_types_are_named(data: bytes, name: str) -> None:
+def test_unsupported_types_are_named(data: bytes, name: str) -> None:
     with pytest.raises(UnsupportedFormat) as caught:
         probe(data, LIMITS)
     assert caught.value.detected == name
@@ -98,7 +98,7 @@ def test_other_types_are_named(data: bytes, name: str) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_every_truncation_is_corrupt_and_never_an_index_error(fmt: str) -> None:
+def test_every_truncation_is_corrupt(fmt: str) -> None:
     data = getattr(samples, fmt)(PIXELS, orientation=6)
     signature = {"jpeg": 3, "png": 8, "webp": 12}[fmt]
     for length in range(signature, len(data)):
@@ -106,13 +106,13 @@ def test_every_truncation_is_corrupt_and_never_an_index_error(fmt: str) -> None:
             probe(data[:length], LIMITS)
 
 
-def test_bytes_behind_the_image_do_not_matter() -> None:
+def test_trailing_bytes_are_ignored() -> None:
     for data in (samples.jpeg(PIXELS), samples.png(PIXELS), samples.webp(PIXELS)):
         assert probe(data + b"\xff\xda" * 500 + b"<?php", LIMITS) == probe(data, LIMITS)
 
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_too_many_pixels_names_what_it_is_and_what_is_allowed(fmt: str) -> None:
+def test_too_many_pixels_names_size_and_limit(fmt: str) -> None:
     data = getattr(samples, fmt)(np.zeros((30, 40, 3), np.uint8))
     assert probe(data, ProbeLimits(max_pixels=1200, max_side=40)).pixels == 1200
     with pytest.raises(TooManyPixels, match=r"40 x 30.*the maximum is 0\.001199"):
@@ -142,24 +142,24 @@ def _patched(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
         (_patched(samples.webp(PIXELS), b"VP8 ", 14, b"\0\0"), CorruptImage),  # width 0
         (_patched(samples.webp(PIXELS, lossless=True), b"VP8L", 8, b"\0"), CorruptImage),
         (_patched(samples.png(PIXELS), b"IHDR", 4, b"\0\0\0\1"), CorruptImage),  # checksum
-        (samples.png_raw(np.zeros((4, 4), np.uint8), 8, 5), CorruptImage),  # no such colour type
+        (samples.png_raw(np.zeros((4, 4), np.uint8), 8, 5), CorruptImage),  # no such color type
         (samples.png_raw(np.zeros((4, 4), np.uint8), 4, 2), CorruptImage),  # RGB has no 4 bits
         (samples.png_raw(np.zeros((0, 4, 1), np.uint8), 8, 0), CorruptImage),  # height 0
     ],
 )
-def test_headers_that_contradict_themselves(data: bytes, error: type[Exception]) -> None:
+def test_contradicting_headers_are_refused(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         probe(data, LIMITS)
 
 
-def test_a_thumbnail_and_a_second_picture_do_not_count_as_scans() -> None:
+def test_thumbnail_and_second_image_are_not_scans() -> None:
     inner = samples.jpeg(np.zeros((8, 8, 3), np.uint8), progressive=True)
     data = samples.jpeg(PIXELS, progressive=True)
     segment = b"\xff\xe2" + struct.pack(">H", len(inner) + 2) + inner
     assert probe(data[:2] + segment + data[2:] + inner, ProbeLimits(max_scans=10)).width == 48
 
 
-def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_refused() -> None:
+def test_jpeg_with_too_little_data_is_refused() -> None:
     data = bytearray(samples.jpeg(samples.photo(width=64, height=64)))
     frame = data.index(b"\xff\xc0")
     struct.pack_into(">HH", data, frame + 5, 7000, 7000)
@@ -167,7 +167,7 @@ def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_refused() -> None:
         probe(data, ProbeLimits())
 
 
-def test_a_large_picture_may_have_fewer_scans() -> None:
+def test_large_image_may_have_fewer_scans() -> None:
     data = jpeg_scan_bomb(scans=30, side=64)
     probe(data, ProbeLimits(max_pixels=64 * 64 * 4))
     with pytest.raises(SuspiciousStructure, match="more than 16 scans"):
@@ -182,13 +182,13 @@ def test_scan_limit_is_exact() -> None:
         probe(data, ProbeLimits(max_scans=scans - 1))
 
 
-def test_many_restart_markers_are_not_segments() -> None:
+def test_restart_markers_are_not_segments() -> None:
     data = samples.jpeg(samples.photo(), restart_marker_blocks=1)
     assert data.count(b"\xff\xd0") > 100
     assert probe(data, ProbeLimits(max_segments=20)).width == 512
 
 
-def test_honest_long_files_pass_the_chunk_limits() -> None:
+def test_long_valid_files_pass_chunk_limits() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
     data = samples.png(pixels)
     assert data.count(b"IDAT") > 30
@@ -196,7 +196,7 @@ def test_honest_long_files_pass_the_chunk_limits() -> None:
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])
-def test_exif_in_both_byte_orders_and_with_its_jpeg_prefix_in_png(order: str) -> None:
+def test_exif_byte_orders_and_prefix_in_png(order: str) -> None:
     block = samples.exif(8, order)  # type: ignore[arg-type]
     for body in (block, b"Exif\0\0" + block):
         pixels = np.zeros((4, 4, 1), np.uint8)
@@ -217,6 +217,6 @@ def test_exif_in_both_byte_orders_and_with_its_jpeg_prefix_in_png(order: str) ->
         b"XX" + samples.exif(6)[2:],
     ],
 )
-def test_broken_exif_counts_as_none(body: bytes) -> None:
+def test_damaged_exif_is_ignored(body: bytes) -> None:
     data = samples.png_raw(np.zeros((4, 4, 1), np.uint8), 8, 0, extra=samples.png_chunk(b"eXIf", body))
     assert probe(data, LIMITS).orientation == 1

@@ -1,4 +1,4 @@
-"""Bombs and floods: refused by class, after a bounded amount of work. What they cost in time is a benchmark."""
+"""Decompression bombs and floods are refused after bounded work. ``benchmarks/hostile_cost.py`` measures the time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_refused_after_bounded_work(name: str, steps: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", bombs.HARMLESS)
-def test_defused_and_decoded(name: str, steps: list[int]) -> None:
+def test_harmless_bombs_are_decoded(name: str, steps: list[int]) -> None:
     data = bombs.HARMLESS[name]()
     header = probe(data, LIMITS)
     assert len(steps) <= LIMITS.max_segments

@@ -1,4 +1,4 @@
-"""Which JPEGs are decoded small, and that nobody can tell by the size of what comes out."""
+"""Reduced decoding: which images allow it, and equal output sizes."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ HALF = Length(0.5, relative=True)
         ([RemoveOptions(max_side=320, padding=Padding(HALF, HALF, HALF, HALF))], 8),  # means nothing without a crop
     ],
 )
-def test_only_what_is_asked_for_small_is_decoded_small(options: list[RemoveOptions], expected: int) -> None:
+def test_only_small_outputs_reduce_decoding(options: list[RemoveOptions], expected: int) -> None:
     assert decode_reduction(LARGE, options, side=320) == expected
 
 
-def test_the_network_gets_its_fill() -> None:
+def test_reduction_keeps_model_input_size() -> None:
     assert decode_reduction(LARGE, [RemoveOptions(max_side=100)], side=1024) == 2
 
 
-def test_no_other_format_is_reduced() -> None:
+def test_png_is_not_reduced() -> None:
     assert decode_reduction(ImageHeader("png", 4001, 2999), [RemoveOptions(max_side=320)], side=320) == 1
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("caps", [{"max_side": 333}, {"max_pixels": 250_000}, {"max_side": 777, "max_pixels": 99_999}])
-def test_the_output_keeps_its_size_to_the_pixel(orientation: int, caps: dict[str, int]) -> None:
+def test_reduced_output_has_exact_size(orientation: int, caps: dict[str, int]) -> None:
     header = ImageHeader("jpeg", 4001, 2999, orientation)
     options = RemoveOptions(**caps)
     by = decode_reduction(header, [options], side=64)
@@ -66,7 +66,7 @@ def test_the_output_keeps_its_size_to_the_pixel(orientation: int, caps: dict[str
 
 @pytest.mark.parametrize("by", [2, 4, 8])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_reduced_picture_is_the_whole_one_made_smaller(by: int, orientation: int) -> None:
+def test_reduced_image_matches_area_mean(by: int, orientation: int) -> None:
     pixels = samples.photo("coffee", 608, 400)
     data = samples.jpeg(samples.as_stored(pixels, orientation), orientation=orientation)
     header = probe(data, ProbeLimits())
@@ -76,7 +76,7 @@ def test_a_reduced_picture_is_the_whole_one_made_smaller(by: int, orientation: i
     assert cv2.absdiff(small, expected).mean() < 5
 
 
-def test_cmyk_and_profiles_are_reduced_as_well() -> None:
+def test_cmyk_and_profiles_are_reduced() -> None:
     inks = np.full((80, 120, 4), 255, np.uint8)
     for data in (samples.jpeg_cmyk(inks), samples.jpeg(inks[..., :3], icc_profile=samples.icc_rgb())):
         header = probe(data, ProbeLimits())
@@ -85,7 +85,7 @@ def test_cmyk_and_profiles_are_reduced_as_well() -> None:
         assert np.abs(small.astype(int) - whole[0, 0]).max() <= 2
 
 
-def test_boxes_are_told_in_the_whole_pictures_pixels() -> None:
+def test_boxes_are_in_full_image_pixels() -> None:
     header = ImageHeader("jpeg", 101, 50)  # 26 x 13 at a quarter
     assert scale_box_up(Box(3, 2, 10, 5), 4, header) == Box(12, 8, 40, 20)
     assert scale_box_up(Box(20, 10, 6, 3), 4, header) == Box(80, 40, 21, 10)

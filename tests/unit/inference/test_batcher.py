@@ -1,4 +1,4 @@
-"""The batcher's promises. No test sleeps: engines stop at gates, lanes are held, and the clock is the test's."""
+"""The batcher. No test sleeps: engines wait at gates, workers are held, and tests move the clock."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from clearcut.inference.types import F32, Engine, FatalEngineError, Inference
 SIDE = 4
 
 
-def picture(number: float) -> F32:
+def image(number: float) -> F32:
     return np.full((3, SIDE, SIDE), number, np.float32)
 
 
 class EchoEngine:
-    """Answers each picture with its own number; can be stopped at a gate, and fails on marked pictures."""
+    """Returns the number of each image as its matte. It can wait at a gate and fail on selected images."""
 
     def __init__(self, *, gated: bool = False, fails: Callable[[float], Exception | None] = lambda _: None) -> None:
         self.sizes: list[int] = []
@@ -59,7 +59,7 @@ class Observer:
 
 
 class Clock:
-    """Stands still until it is moved. ``looked`` is released each time a lane reads it."""
+    """Does not advance by itself. ``looked`` is released each time a worker reads it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -69,6 +69,28 @@ class Clock:
         if threading.current_thread().name.startswith("inference"):
             self.looked.release()
         return self.now
+
+
+class HoldableBatcher(Batcher):
+    """A batcher that starts no run within ``hold``, so that a test can fill its queue."""
+
+    _held = False
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._changed:
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held = False
+                self._changed.notify_all()
+
+    def _wait_for_batch(self) -> bool:
+        while (found := super()._wait_for_batch()) and self._held:
+            self._changed.wait()
+        return found
 
 
 @contextmanager
@@ -81,8 +103,8 @@ def serving(
     observer: Any = None,
     clock: Callable[[], float] = time.monotonic,
     on_fatal: Callable[[BaseException], None] | None = None,
-) -> Iterator[Batcher]:
-    batcher = Batcher(engines, buckets, capacity, max_delay_s, cost_s, observer, clock, on_fatal)
+) -> Iterator[HoldableBatcher]:
+    batcher = HoldableBatcher(engines, buckets, capacity, max_delay_s, cost_s, observer, clock, on_fatal)
     batcher.start()
     try:
         yield batcher
@@ -94,7 +116,7 @@ def serving(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Give way to the event loop and the lanes until the condition holds."""
+    """Let the event loop and the workers run until the condition holds."""
     limit = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < limit, "condition never held"
@@ -106,11 +128,11 @@ async def acquire(semaphore: threading.Semaphore) -> None:
 
 
 def tasks_for(batcher: Batcher, numbers: Sequence[float]) -> list[asyncio.Task[Inference]]:
-    return [asyncio.create_task(batcher.infer(picture(number))) for number in numbers]
+    return [asyncio.create_task(batcher.infer(image(number))) for number in numbers]
 
 
 async def queued(batcher: Batcher, numbers: Sequence[float]) -> list[asyncio.Task[Inference]]:
-    """Submit and wait until all of them are in the queue (lanes held or busy)."""
+    """Submit images and wait until all are in the queue, while the workers are held or busy."""
     before = batcher.depth
     tasks = tasks_for(batcher, numbers)
     await until(lambda: batcher.depth == before + len(tasks))
@@ -121,27 +143,27 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 60))
 
 
-def test_each_answer_is_its_own_and_says_where_time_went() -> None:
+def test_each_request_gets_its_own_matte() -> None:
     observer = Observer()
 
     async def main() -> None:
         with serving(EchoEngine(), observer=observer) as batcher:
             with batcher.hold():
                 tasks = await queued(batcher, [1, 2, 3, 4])
-            answers = await asyncio.gather(*tasks)
-        for number, answer in zip([1, 2, 3, 4], answers, strict=True):
-            assert answer.values.shape == (SIDE, SIDE)
-            assert (answer.values == number).all()
-            assert answer.batch_size == 4
-            assert answer.queue_s > 0
-            assert answer.run_s > 0
+            results = await asyncio.gather(*tasks)
+        for number, result in zip([1, 2, 3, 4], results, strict=True):
+            assert result.values.shape == (SIDE, SIDE)
+            assert (result.values == number).all()
+            assert result.batch_size == 4
+            assert result.queue_s > 0
+            assert result.run_s > 0
 
     run(main())
     assert observer.done == [(4, 4)]
     assert observer.dropped == []
 
 
-def test_exactly_those_over_the_cap_are_refused() -> None:
+def test_requests_over_capacity_are_rejected() -> None:
     observer = Observer()
 
     async def main() -> None:
@@ -160,52 +182,52 @@ def test_exactly_those_over_the_cap_are_refused() -> None:
     assert observer.dropped == ["full"] * 4
 
 
-def test_a_lone_request_never_waits() -> None:
+def test_single_request_never_waits() -> None:
     async def main() -> None:
-        clock = Clock()  # stands still: a wait for max_delay would never end
-        with serving(EchoEngine(), clock=clock) as batcher, batcher.expecting() as arrival:
-            answer = await batcher.infer(picture(5), None, arrival)
-            assert answer.batch_size == 1
+        clock = Clock()  # does not advance: a wait for max_delay would never end
+        with serving(EchoEngine(), clock=clock) as batcher, batcher.announce() as arrival:
+            result = await batcher.infer(image(5), None, arrival)
+            assert result.batch_size == 1
 
     run(main())
 
 
-def test_waits_for_the_one_that_is_on_its_way() -> None:
+def test_waits_for_announced_request() -> None:
     async def main() -> None:
         clock, engine = Clock(), EchoEngine()
-        with serving(engine, clock=clock) as batcher, batcher.expecting() as late, batcher.expecting() as early:
-            first = asyncio.create_task(batcher.infer(picture(1), None, early))
-            await acquire(clock.looked)  # the lane has seen it and decided
-            assert batcher.inbound == 1
-            second = await batcher.infer(picture(2), None, late)
+        with serving(engine, clock=clock) as batcher, batcher.announce() as late, batcher.announce() as early:
+            first = asyncio.create_task(batcher.infer(image(1), None, early))
+            await acquire(clock.looked)  # the worker has read the queue
+            assert batcher._queue.announced == 1
+            second = await batcher.infer(image(2), None, late)
             assert (await first).batch_size == second.batch_size == 2
         assert engine.sizes == [2]
-        assert batcher.inbound == 0
+        assert batcher._queue.announced == 0
 
     run(main())
 
 
-def test_stops_waiting_when_the_expected_one_is_given_up() -> None:
+def test_withdrawn_announcement_ends_the_wait() -> None:
     async def main() -> None:
         clock, engine = Clock(), EchoEngine()
         with serving(engine, clock=clock) as batcher:
-            with batcher.expecting():
-                first = asyncio.create_task(batcher.infer(picture(1)))
+            with batcher.announce():
+                first = asyncio.create_task(batcher.infer(image(1)))
                 await acquire(clock.looked)
                 assert not first.done()
             assert (await first).batch_size == 1
-        assert batcher.inbound == 0
+        assert batcher._queue.announced == 0
 
     run(main())
 
 
-def test_stops_waiting_after_max_delay() -> None:
+def test_max_delay_ends_the_wait() -> None:
     async def main() -> None:
         clock = Clock()
-        with serving(EchoEngine(), clock=clock, max_delay_s=0.005) as batcher, batcher.expecting():
-            first = asyncio.create_task(batcher.infer(picture(1)))
+        with serving(EchoEngine(), clock=clock, max_delay_s=0.005) as batcher, batcher.announce():
+            first = asyncio.create_task(batcher.infer(image(1)))
             await acquire(clock.looked)
-            await acquire(clock.looked)  # real time passed, the clock did not: it waits on
+            await acquire(clock.looked)  # real time has passed, but not on this clock
             assert not first.done()
             clock.now += 0.006
             assert (await first).batch_size == 1
@@ -213,59 +235,59 @@ def test_stops_waiting_after_max_delay() -> None:
     run(main())
 
 
-def test_a_full_batch_leaves_whoever_is_expected() -> None:
+def test_full_batch_does_not_wait() -> None:
     async def main() -> None:
         clock = Clock()
-        with serving(EchoEngine(), clock=clock, buckets=(1, 2)) as batcher, batcher.expecting():
-            answers = await asyncio.gather(*tasks_for(batcher, [1, 2]))
-            assert [answer.batch_size for answer in answers] == [2, 2]
+        with serving(EchoEngine(), clock=clock, buckets=(1, 2)) as batcher, batcher.announce():
+            results = await asyncio.gather(*tasks_for(batcher, [1, 2]))
+            assert [result.batch_size for result in results] == [2, 2]
 
     run(main())
 
 
-def test_does_not_wait_while_another_lane_is_free() -> None:
+def test_does_not_wait_while_another_worker_is_idle() -> None:
     async def main() -> None:
         clock = Clock()
-        with serving(EchoEngine(), EchoEngine(), clock=clock) as batcher, batcher.expecting():
-            await until(lambda: batcher._queue.free_lanes == 2)
-            assert (await batcher.infer(picture(1))).batch_size == 1
+        with serving(EchoEngine(), EchoEngine(), clock=clock) as batcher, batcher.announce():
+            await until(lambda: batcher._queue.idle_workers == 2)
+            assert (await batcher.infer(image(1))).batch_size == 1
 
     run(main())
 
 
-def test_an_arrival_counts_once_however_it_ends() -> None:
+def test_announcement_ends_once() -> None:
     async def main() -> None:
         with serving(EchoEngine()) as batcher:
-            with batcher.expecting() as arrival:
-                assert batcher.inbound == 1
-                await batcher.infer(picture(1), None, arrival)
-                assert batcher.inbound == 0
-                await batcher.infer(picture(1), None, arrival)
-                assert batcher.inbound == 0
-            assert batcher.inbound == 0
-            with pytest.raises(RuntimeError, match="upload broke"), batcher.expecting():
+            with batcher.announce() as arrival:
+                assert batcher._queue.announced == 1
+                await batcher.infer(image(1), None, arrival)
+                assert batcher._queue.announced == 0
+                await batcher.infer(image(1), None, arrival)
+                assert batcher._queue.announced == 0
+            assert batcher._queue.announced == 0
+            with pytest.raises(RuntimeError, match="upload broke"), batcher.announce():
                 raise RuntimeError("upload broke")
-            assert batcher.inbound == 0
+            assert batcher._queue.announced == 0
 
     run(main())
 
 
-def test_items_pile_up_while_the_lane_is_busy() -> None:
+def test_requests_collect_while_worker_is_busy() -> None:
     async def main() -> None:
         engine = EchoEngine(gated=True)
         assert engine.gate is not None
         with serving(engine) as batcher:
             first = tasks_for(batcher, [0])
             await acquire(engine.entered)
-            rest = await queued(batcher, [1, 2, 3, 4])
+            queued_later = await queued(batcher, [1, 2, 3, 4])
             engine.gate.release(2)
-            assert [answer.batch_size for answer in await asyncio.gather(*first, *rest)] == [1, 4, 4, 4, 4]
+            assert [result.batch_size for result in await asyncio.gather(*first, *queued_later)] == [1, 4, 4, 4, 4]
         assert engine.sizes == [1, 4]
 
     run(main())
 
 
-def test_who_is_in_a_batch_is_decided_when_it_runs() -> None:
+def test_batch_is_selected_at_start_of_run() -> None:
     observer = Observer()
 
     async def main() -> None:
@@ -274,20 +296,20 @@ def test_who_is_in_a_batch_is_decided_when_it_runs() -> None:
         with serving(engine, observer=observer) as batcher:
             first = tasks_for(batcher, [0])
             await acquire(engine.entered)
-            gone, stays = await queued(batcher, [1, 2])
-            gone.cancel()
+            cancelled, other = await queued(batcher, [1, 2])
+            cancelled.cancel()
             late = tasks_for(batcher, [3])
-            await until(lambda: gone.done() and batcher.depth == 2)
+            await until(lambda: cancelled.done() and batcher.depth == 2)
             engine.gate.release(2)
-            answers = await asyncio.gather(*first, stays, *late)
-            assert [float(answer.values.max()) for answer in answers] == [0, 2, 3]
+            results = await asyncio.gather(*first, other, *late)
+            assert [float(result.values.max()) for result in results] == [0, 2, 3]
         assert engine.sizes == [1, 2]
 
     run(main())
     assert observer.dropped == ["cancelled"]
 
 
-def test_cancelled_in_the_queue_counts_once_and_frees_its_place() -> None:
+def test_cancelled_request_frees_capacity() -> None:
     observer = Observer()
 
     async def main() -> None:
@@ -305,7 +327,7 @@ def test_cancelled_in_the_queue_counts_once_and_frees_its_place() -> None:
     assert observer.dropped == ["cancelled"]
 
 
-def test_cancelled_between_its_future_and_its_task_is_dropped_at_the_pop() -> None:
+def test_cancelled_future_is_dropped_at_selection() -> None:
     observer = Observer()
 
     async def main() -> None:
@@ -314,7 +336,7 @@ def test_cancelled_between_its_future_and_its_task_is_dropped_at_the_pop() -> No
             with batcher.hold():
                 tasks = await queued(batcher, [1, 2])
                 batcher._queue._entries[0].future.cancel()
-            # No turn of the event loop since then: the task has not been able to withdraw its entry.
+            # The event loop has not run since then, so the task has not withdrawn its entry.
             assert engine.entered.acquire(timeout=20)
             assert (await tasks[1]).batch_size == 1
             with pytest.raises(asyncio.CancelledError):
@@ -324,23 +346,23 @@ def test_cancelled_between_its_future_and_its_task_is_dropped_at_the_pop() -> No
     assert observer.dropped == ["cancelled"]
 
 
-def test_an_entry_that_cannot_be_done_in_time_is_told_so_at_once() -> None:
+def test_too_short_deadline_fails_at_once() -> None:
     observer = Observer()
 
     async def main() -> None:
         clock, engine = Clock(), EchoEngine()
         with serving(engine, clock=clock, cost_s={1: 10.0}, buckets=(1,), observer=observer) as batcher:
             with pytest.raises(DeadlineExceeded) as caught:
-                await batcher.infer(picture(1), clock.now + 9)
+                await batcher.infer(image(1), clock.now + 9)
             assert caught.value.stage == "queue"
-            await batcher.infer(picture(1), clock.now + 11)
+            await batcher.infer(image(1), clock.now + 11)
         assert engine.sizes == [1]
 
     run(main())
     assert observer.dropped == ["deadline"]
 
 
-def test_an_entry_whose_deadline_passes_is_told_while_all_lanes_are_busy() -> None:
+def test_deadline_fails_while_workers_are_busy() -> None:
     observer = Observer()
 
     async def main() -> None:
@@ -350,7 +372,7 @@ def test_an_entry_whose_deadline_passes_is_told_while_all_lanes_are_busy() -> No
             first = tasks_for(batcher, [0])
             await acquire(engine.entered)
             with pytest.raises(DeadlineExceeded):
-                await batcher.infer(picture(1), time.monotonic() + 0.01)
+                await batcher.infer(image(1), time.monotonic() + 0.01)
             assert batcher.depth == 0
             assert not first[0].done()
             engine.gate.release()
@@ -360,27 +382,27 @@ def test_an_entry_whose_deadline_passes_is_told_while_all_lanes_are_busy() -> No
     assert observer.dropped == ["deadline"]
 
 
-def test_pads_with_zeros_when_one_run_is_cheaper() -> None:
+def test_pads_with_zeros_if_one_run_is_faster() -> None:
     observer = Observer()
 
     async def main() -> None:
         engine = EchoEngine()
         with serving(engine, buckets=(1, 4), cost_s={1: 1.0, 4: 1.5}, observer=observer) as batcher:
-            for _ in range(2):  # the second time over a buffer that is not zero any more
+            for _ in range(2):  # the second time with a used buffer
                 with batcher.hold():
                     tasks = await queued(batcher, [1, 2, 3, 4])
                 await asyncio.gather(*tasks)
                 with batcher.hold():
                     tasks = await queued(batcher, [1, 2, 3])
-                answers = await asyncio.gather(*tasks)
-                assert [answer.batch_size for answer in answers] == [3, 3, 3]
+                results = await asyncio.gather(*tasks)
+                assert [result.batch_size for result in results] == [3, 3, 3]
                 assert (engine.batches[-1][3] == 0).all()
 
     run(main())
     assert observer.done == [(4, 4), (3, 4)] * 2
 
 
-def test_splits_when_padding_is_dearer() -> None:
+def test_splits_if_padding_is_slower() -> None:
     async def main() -> None:
         engine = EchoEngine()
         with serving(engine, buckets=(1, 4), cost_s={1: 1.0, 4: 10.0}) as batcher:
@@ -392,40 +414,40 @@ def test_splits_when_padding_is_dearer() -> None:
     run(main())
 
 
-def test_a_batch_shrinks_to_what_its_tightest_deadline_allows() -> None:
+def test_batch_shrinks_to_meet_deadline() -> None:
     async def main() -> None:
         clock, engine = Clock(), EchoEngine()
         with serving(engine, clock=clock, buckets=(1, 2, 4), cost_s={1: 1.0, 2: 1.5, 4: 2.0}) as batcher:
             with batcher.hold():
-                tasks = [asyncio.create_task(batcher.infer(picture(1), clock.now + 1.7))]
+                tasks = [asyncio.create_task(batcher.infer(image(1), clock.now + 1.7))]
                 await until(lambda: batcher.depth == 1)
                 tasks += await queued(batcher, [2, 3, 4, 5])
-            answers = await asyncio.gather(*tasks)
-            assert [answer.batch_size for answer in answers] == [2, 2, 3, 3, 3]
+            results = await asyncio.gather(*tasks)
+            assert [result.batch_size for result in results] == [2, 2, 3, 3, 3]
         assert [float(batch[place].max()) for batch in engine.batches for place in range(2)] == [1, 2, 3, 4]  # in order
 
     run(main())
 
 
-def test_cancelled_while_it_runs_leaves_its_mates_their_answers() -> None:
+def test_cancel_during_run_keeps_other_results() -> None:
     async def main() -> None:
         engine = EchoEngine(gated=True)
         assert engine.gate is not None
         with serving(engine) as batcher:
             with batcher.hold():
-                gone, stays = await queued(batcher, [1, 2])
+                cancelled, other = await queued(batcher, [1, 2])
             await acquire(engine.entered)
-            gone.cancel()
-            await until(gone.done)
+            cancelled.cancel()
+            await until(cancelled.done)
             engine.gate.release()
-            assert float((await stays).values.max()) == 2
+            assert float((await other).values.max()) == 2
 
     run(main())
 
 
-def test_one_bad_item_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_bad_image_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        engine = EchoEngine(fails=lambda number: ValueError("bad picture") if number == 5 else None)
+        engine = EchoEngine(fails=lambda number: ValueError("bad image") if number == 5 else None)
         with serving(engine) as batcher:
             with batcher.hold():
                 tasks = await queued(batcher, range(8))
@@ -441,25 +463,25 @@ def test_one_bad_item_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
         assert engine.sizes == [8, 4, 4, 2, 1, 1, 2]
 
     run(main())
-    assert "bad picture" in caplog.text
+    assert "bad image" in caplog.text
 
 
-def test_a_tensor_of_another_shape_fails_alone() -> None:
+def test_tensor_of_another_shape_runs_alone() -> None:
     async def main() -> None:
         with serving(EchoEngine()) as batcher:
             with batcher.hold():
                 tasks = await queued(batcher, [1])
                 tasks.append(asyncio.create_task(batcher.infer(np.zeros((3, 1, 1), np.float32))))
                 await until(lambda: batcher.depth == 2)
-            good, odd = await asyncio.gather(*tasks, return_exceptions=True)
+            good, other = await asyncio.gather(*tasks, return_exceptions=True)
             assert isinstance(good, Inference)
-            assert isinstance(odd, Inference)  # on its own the fake takes it
-            assert odd.values.shape == (1, 1)
+            assert isinstance(other, Inference)  # the fake engine accepts it alone
+            assert other.values.shape == (1, 1)
 
     run(main())
 
 
-def test_an_engine_that_answers_a_wrong_count_fails_the_item() -> None:
+def test_wrong_output_count_fails_the_image() -> None:
     class Short:
         def run(self, batch: F32) -> F32:
             return np.zeros((0, SIDE, SIDE), np.float32)
@@ -467,14 +489,14 @@ def test_an_engine_that_answers_a_wrong_count_fails_the_item() -> None:
     async def main() -> None:
         with serving(Short()) as batcher:
             with pytest.raises(InternalError):
-                await batcher.infer(picture(1))
+                await batcher.infer(image(1))
             assert batcher.alive
 
     run(main())
 
 
 @pytest.mark.parametrize("error", [FatalEngineError("CUDA failure 700"), SystemExit("thread killed")], ids=repr)
-def test_a_lane_that_dies_fails_everything_at_once(error: BaseException) -> None:
+def test_dead_worker_fails_everything(error: BaseException) -> None:
     observer = Observer()
     causes: list[BaseException] = []
 
@@ -498,14 +520,14 @@ def test_a_lane_that_dies_fails_everything_at_once(error: BaseException) -> None
             assert not batcher.alive
             assert batcher.depth == 0
             with pytest.raises(Failed):
-                await batcher.infer(picture(5))
+                await batcher.infer(image(5))
 
     run(main())
     assert causes == [error]
     assert observer.dropped == ["failed"] * 4
 
 
-def test_a_watchdog_can_give_up_on_a_hanging_run() -> None:
+def test_watchdog_fails_a_hanging_run() -> None:
     async def main() -> None:
         clock, engine, causes = Clock(), EchoEngine(gated=True), list[BaseException]()
         with serving(engine, clock=clock, on_fatal=causes.append) as batcher:
@@ -523,7 +545,7 @@ def test_a_watchdog_can_give_up_on_a_hanging_run() -> None:
     run(main())
 
 
-def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
+def test_close_finishes_accepted_requests() -> None:
     async def main() -> None:
         engine = EchoEngine(gated=True)
         assert engine.gate is not None
@@ -534,20 +556,20 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
             closing = asyncio.create_task(asyncio.to_thread(batcher.close, True, 20))
             await until(lambda: batcher._closing)
             with pytest.raises(Draining):
-                await batcher.infer(picture(3))
+                await batcher.infer(image(3))
             engine.gate.release(2)
-            assert [float(answer.values.max()) for answer in await asyncio.gather(*tasks)] == [0, 1, 2]
+            assert [float(result.values.max()) for result in await asyncio.gather(*tasks)] == [0, 1, 2]
             assert await closing
             assert not batcher.alive
 
     run(main())
 
 
-def test_closing_does_not_wait_for_arrivals() -> None:
+def test_close_does_not_wait_for_announcements() -> None:
     async def main() -> None:
         clock = Clock()
-        with serving(EchoEngine(), clock=clock) as batcher, batcher.expecting():
-            task = asyncio.create_task(batcher.infer(picture(1)))
+        with serving(EchoEngine(), clock=clock) as batcher, batcher.announce():
+            task = asyncio.create_task(batcher.infer(image(1)))
             await acquire(clock.looked)
             assert await asyncio.to_thread(batcher.close, True, 20)
             assert (await task).batch_size == 1
@@ -555,7 +577,7 @@ def test_closing_does_not_wait_for_arrivals() -> None:
     run(main())
 
 
-def test_closing_without_draining_refuses_what_waits() -> None:
+def test_close_without_drain_rejects_waiting_requests() -> None:
     async def main() -> None:
         engine = EchoEngine(gated=True)
         assert engine.gate is not None
@@ -573,7 +595,7 @@ def test_closing_without_draining_refuses_what_waits() -> None:
     run(main())
 
 
-def test_closing_gives_up_on_a_hanging_engine_and_leaves_no_future_open() -> None:
+def test_close_completes_futures_of_hanging_engine() -> None:
     async def main() -> None:
         engine = EchoEngine(gated=True)
         with serving(engine) as batcher:
@@ -587,9 +609,9 @@ def test_closing_gives_up_on_a_hanging_engine_and_leaves_no_future_open() -> Non
     run(main())
 
 
-def test_answers_do_not_change_when_buffers_are_used_again() -> None:
+def test_results_do_not_share_reused_buffers() -> None:
     class View:
-        """Answers with a view of its input, which is a buffer that the lane uses again."""
+        """Returns a view of its input, which is a buffer that the worker reuses."""
 
         def run(self, batch: F32) -> F32:
             return batch[:, 0]
@@ -602,12 +624,12 @@ def test_answers_do_not_change_when_buffers_are_used_again() -> None:
             with batcher.hold():
                 tasks = await queued(batcher, [3, 4])
             await asyncio.gather(*tasks)
-            assert [float(answer.values.max()) for answer in early] == [1, 2]
+            assert [float(result.values.max()) for result in early] == [1, 2]
 
     run(main())
 
 
-def test_a_batch_wakes_each_event_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_wakes_each_event_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         wakes: list[object] = []
         loop = asyncio.get_running_loop()
@@ -628,7 +650,7 @@ def test_a_batch_wakes_each_event_loop_once(monkeypatch: pytest.MonkeyPatch) -> 
     run(main())
 
 
-def test_a_loop_that_closed_meanwhile_does_no_harm() -> None:
+def test_closed_event_loop_is_ignored() -> None:
     engine = EchoEngine(gated=True)
     assert engine.gate is not None
     with serving(engine) as batcher:
@@ -637,35 +659,35 @@ def test_a_loop_that_closed_meanwhile_does_no_harm() -> None:
             tasks_for(batcher, [1])
             await acquire(engine.entered)
 
-        run(leave())  # cancels its task and closes its loop while the item runs
+        run(leave())  # cancels its task and closes its loop during the run
         engine.gate.release(2)
 
         async def stay() -> None:
-            assert float((await batcher.infer(picture(2))).values.max()) == 2
+            assert float((await batcher.infer(image(2))).values.max()) == 2
             assert batcher.alive
 
         run(stay())
 
 
-def test_lanes_run_side_by_side_and_share_the_queue() -> None:
+def test_workers_run_in_parallel_and_share_the_queue() -> None:
     async def main() -> None:
         engines = [EchoEngine(gated=True), EchoEngine(gated=True)]
         with serving(*engines) as batcher:
-            await until(lambda: batcher._queue.free_lanes == 2)
+            await until(lambda: batcher._queue.idle_workers == 2)
             with batcher.hold():
                 tasks = await queued(batcher, [1, 2, 3, 4])
             for engine in engines:
-                await acquire(engine.entered)  # both are in a run, neither has ended
-            for engine in engines:  # only now: a lane that were free already could take the other's run
+                await acquire(engine.entered)  # both are running
+            for engine in engines:  # only now, because an idle worker could take the run of the other one
                 assert engine.gate is not None
                 engine.gate.release()
-            answers = await asyncio.gather(*tasks)
-            assert [answer.batch_size for answer in answers] == [2, 2, 2, 2]
+            results = await asyncio.gather(*tasks)
+            assert [result.batch_size for result in results] == [2, 2, 2, 2]
 
     run(main())
 
 
-def test_callers_on_several_event_loops() -> None:
+def test_several_event_loops() -> None:
     with serving(EchoEngine(), EchoEngine(), buckets=(1, 2, 4)) as batcher:
         wrong: list[float] = []
 
@@ -673,11 +695,11 @@ def test_callers_on_several_event_loops() -> None:
             async def main() -> None:
                 for turn in range(20):
                     numbers = [base + 10 * turn + place for place in range(5)]
-                    answers = await asyncio.gather(*tasks_for(batcher, numbers))
+                    results = await asyncio.gather(*tasks_for(batcher, numbers))
                     wrong.extend(
                         number
-                        for number, answer in zip(numbers, answers, strict=True)
-                        if (answer.values != number).any()
+                        for number, result in zip(numbers, results, strict=True)
+                        if (result.values != number).any()
                     )
 
             run(main())
@@ -691,7 +713,7 @@ def test_callers_on_several_event_loops() -> None:
         assert wrong == []
 
 
-def test_an_observer_that_fails_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_observer_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def batch_done(self, size: int, bucket: int, run_s: float) -> None:
             raise KeyError("label")
@@ -704,53 +726,53 @@ def test_an_observer_that_fails_does_no_harm(caplog: pytest.LogCaptureFixture) -
             with batcher.hold():
                 tasks = await queued(batcher, [1])
                 with pytest.raises(Overloaded):
-                    await batcher.infer(picture(2))
+                    await batcher.infer(image(2))
             await tasks[0]
-            await batcher.infer(picture(3))
+            await batcher.infer(image(3))
             assert batcher.alive
 
     run(main())
     assert "observer" in caplog.text
 
 
-def test_predicts_the_wait_from_the_cost_table() -> None:
+def test_predicted_wait() -> None:
     async def main() -> None:
         clock, engine = Clock(), EchoEngine(gated=True)
         assert engine.gate is not None
         with serving(engine, clock=clock, buckets=(1, 4), cost_s={1: 1.0, 4: 2.0}) as batcher:
             assert batcher.predicted_wait() == 1.0
-            assert batcher.cost() == {1: 1.0, 4: 2.0}
+            assert batcher._cost.seconds(4) == 2.0
             tasks = tasks_for(batcher, [0])
             await acquire(engine.entered)
             clock.now += 0.25
-            assert batcher.predicted_wait() == 1.75  # what is left of the run, and its own
+            assert batcher.predicted_wait() == 1.75  # the rest of the current run, and its own run
             tasks += await queued(batcher, [1, 2, 3, 4])
             assert batcher.predicted_wait() == 3.75
             clock.now += 1.75
             engine.gate.release(2)
             await asyncio.gather(*tasks)
-            assert batcher.cost()[1] == pytest.approx(1.2)  # a fifth of the way to the 2 s that it took
+            assert batcher._cost.seconds(1) == pytest.approx(1.2)  # one fifth of the way to the measured 2 s
 
     run(main())
 
 
-def test_needs_an_engine_a_bucket_and_room() -> None:
+def test_needs_engine_bucket_and_capacity() -> None:
     with pytest.raises(ValueError, match="engine"):
         Batcher([], (1,), 1, 0.0)
-    with pytest.raises(ValueError, match="room"):
+    with pytest.raises(ValueError, match="capacity"):
         Batcher([EchoEngine()], (1,), 0, 0.0)
     with pytest.raises(ValueError, match="batch sizes"):
         Batcher([EchoEngine()], (), 1, 0.0)
 
 
-def test_what_can_wait_runs_alone_and_after_all_others() -> None:
+def test_low_priority_runs_alone_and_last() -> None:
     engine = EchoEngine(gated=True)
 
     async def main() -> None:
         with serving(engine, buckets=(1, 2, 4)) as batcher:
-            first = asyncio.create_task(batcher.infer(picture(1)))
+            first = asyncio.create_task(batcher.infer(image(1)))
             await acquire(engine.entered)
-            late = [asyncio.create_task(batcher.infer(picture(number), later=True)) for number in (8, 9)]
+            late = [asyncio.create_task(batcher.infer(image(number), low_priority=True)) for number in (8, 9)]
             await until(lambda: not batcher._queue.empty)
             others = await queued(batcher, [2, 3])
             assert batcher.depth == 2
@@ -761,45 +783,45 @@ def test_what_can_wait_runs_alone_and_after_all_others() -> None:
     run(main())
 
 
-def test_what_can_wait_takes_no_place_of_the_others_and_is_refused_no_place() -> None:
+def test_low_priority_does_not_use_capacity() -> None:
     engine = EchoEngine(gated=True)
 
     async def main() -> None:
         with serving(engine, capacity=1) as batcher:
-            first = asyncio.create_task(batcher.infer(picture(1)))
+            first = asyncio.create_task(batcher.infer(image(1)))
             await acquire(engine.entered)
-            late = [asyncio.create_task(batcher.infer(picture(number), later=True)) for number in (7, 8, 9)]
+            late = [asyncio.create_task(batcher.infer(image(number), low_priority=True)) for number in (7, 8, 9)]
             (other,) = await queued(batcher, [2])
             with pytest.raises(Overloaded):
-                await batcher.infer(picture(3))
+                await batcher.infer(image(3))
             engine.gate.release(1000)
             await asyncio.gather(first, other, *late)
 
     run(main())
 
 
-def test_what_can_wait_lets_those_pass_who_are_expected() -> None:
+def test_low_priority_waits_for_announced_requests() -> None:
     engine, clock = EchoEngine(), Clock()
 
     async def main() -> None:
         with serving(engine, clock=clock) as batcher:
-            with batcher.expecting() as arrival:
-                late = asyncio.create_task(batcher.infer(picture(9), later=True))
+            with batcher.announce() as arrival:
+                late = asyncio.create_task(batcher.infer(image(9), low_priority=True))
                 await until(lambda: not batcher._queue.empty)
-                await batcher.infer(picture(1), arrival=arrival)
+                await batcher.infer(image(1), arrival=arrival)
             await late
         assert [batch.max() for batch in engine.batches] == [1, 9]
 
     run(main())
 
 
-def test_closing_answers_what_can_wait_too() -> None:
+def test_close_rejects_low_priority_requests() -> None:
     async def main() -> None:
         with serving(EchoEngine()) as batcher:
             with batcher.hold():
-                late = asyncio.create_task(batcher.infer(picture(9), later=True))
+                late = asyncio.create_task(batcher.infer(image(9), low_priority=True))
                 await until(lambda: not batcher._queue.empty)
-                assert batcher.close(drain=False, timeout=10)  # the idle lane ends: it was refused, not run
+                assert batcher.close(drain=False, timeout=10)  # the request is rejected, not run
             with pytest.raises(Draining):
                 await late
 

@@ -1,4 +1,4 @@
-"""The edge model's file: the one meant, or no start; its answers: of any size, from any thread."""
+"""The edge model: its file is verified, and it accepts grids of any size from any thread."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def edges() -> OnnxEdgeModel:
 
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-"""Of the bytes abc."""
+"""SHA-256 of the bytes ``abc``."""
 
 
 def planes(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -28,27 +28,27 @@ def planes(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (4, 4), (3, 6), (5, 8), (100, 77)])
-def test_any_size(edges: OnnxEdgeModel, height: int, width: int) -> None:
-    added = edges(*planes(height, width))
-    assert added.shape == (height, width)
-    assert added.dtype == np.float32
-    assert np.isfinite(added).all()
+def test_any_grid_size(edges: OnnxEdgeModel, height: int, width: int) -> None:
+    correction = edges(*planes(height, width))
+    assert correction.shape == (height, width)
+    assert correction.dtype == np.float32
+    assert np.isfinite(correction).all()
 
 
-def test_continued_beyond_its_frame_by_the_last_cells(edges: OnnxEdgeModel) -> None:
-    """5 x 6 cells answer what 8 x 8 do that repeat the last row and column."""
+def test_grid_is_padded_with_its_last_cells(edges: OnnxEdgeModel) -> None:
+    """A grid of 5 x 6 gives the same result as 8 x 8 with the last row and column repeated."""
     small = planes(5, 6)
     large = [np.pad(each, [(0, 3), (0, 2), (0, 0)][: each.ndim], mode="edge") for each in small]
     np.testing.assert_allclose(edges(*small), edges(*large)[:5, :6], atol=1e-5)
 
 
-def test_many_threads_get_their_own_answers(edges: OnnxEdgeModel) -> None:
-    work = [planes(40 + 4 * number, 60) for number in range(12)]
-    alone = [edges(*each) for each in work]
+def test_threads_get_their_own_results(edges: OnnxEdgeModel) -> None:
+    grids = [planes(40 + 4 * number, 60) for number in range(12)]
+    alone = [edges(*each) for each in grids]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda each: edges(*each), work))
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_array_equal(one, other)
+        together = list(pool.map(lambda each: edges(*each), grids))
+    for expected, actual in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def manifest(folder: Path, text: str) -> Path:
@@ -57,7 +57,7 @@ def manifest(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "error"),
     [
         ("", "edges: table is missing"),
         ('[edges]\nfile = "../x.onnx"\nsha256 = "0"', "edges.file"),
@@ -67,13 +67,13 @@ def manifest(folder: Path, text: str) -> Path:
         (f'[edges]\nfile = "here.onnx"\nsha256 = "{ABC}"', "cannot be used"),
     ],
 )  # fmt: skip
-def test_another_file_than_the_one_meant_is_no_start(tmp_path: Path, text: str, named: str) -> None:
+def test_wrong_file_is_refused(tmp_path: Path, text: str, error: str) -> None:
     (tmp_path / "here.onnx").write_bytes(b"abc")
-    with pytest.raises(StartupError, match=re.escape(named)):
+    with pytest.raises(StartupError, match=re.escape(error)):
         load_edge_model(manifest(tmp_path, text))
 
 
-def test_a_truncated_file_is_no_start(tmp_path: Path) -> None:
+def test_truncated_file_is_refused(tmp_path: Path) -> None:
     text = (models_folder() / "manifest.toml").read_text()
     (tmp_path / "clearcut-edges.onnx").write_bytes((models_folder() / "clearcut-edges.onnx").read_bytes()[:-1])
     with pytest.raises(StartupError, match="the manifest says"):

@@ -1,4 +1,4 @@
-"""The moderation slot, with a model made here: the brighter the picture, the more it is `bright`."""
+"""Moderation, with a model that scores the brightness of an image as `bright`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SIDE = 16
 
 def bright_or_dark(logits: bool = False) -> bytes:
     """f32[1,3,S,S] in 0..1 to f32[1,2]: (mean, 1 - mean), or ten times that."""
-    picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 2])
     factor = helper.make_tensor("factor", TensorProto.FLOAT, [1], [10.0 if logits else 1.0])
     one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, 1])
     nodes = [
-        helper.make_node("ReduceMean", ["picture"], ["mean"], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
         helper.make_node("Reshape", ["mean", "shape"], ["bright"]),
         helper.make_node("Sub", ["one", "bright"], ["dark_flat"]),
         helper.make_node("Concat", ["bright", "dark_flat"], ["both"], axis=1),
         helper.make_node("Mul", ["both", "factor"], ["scores"]),
     ]
-    graph = helper.make_graph(nodes, "bright", [picture], [scores], [factor, one, shape])
+    graph = helper.make_graph(nodes, "bright", [image], [scores], [factor, one, shape])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return model.SerializeToString()
@@ -48,27 +48,27 @@ def install(folder, *, data: bytes | None = None, refuse: str = "bright = 0.5", 
     (folder / "manifest.toml").write_text(text)
 
 
-def grey(value: float) -> np.ndarray:
+def gray(value: float) -> np.ndarray:
     return np.full((3, SIDE, SIDE), value, np.float32)
 
 
-def test_a_picture_is_refused_from_the_threshold_on(tmp_path):
+def test_score_at_threshold_rejects_image(tmp_path):
     install(tmp_path)
     moderator = load_moderator(tmp_path)
-    assert moderator.refusal(grey(0.25)) is None
-    assert moderator.refusal(grey(0.5)) == "bright"
-    assert moderator.scores(grey(0.25)) == {"bright": 0.25, "dark": 0.75}
+    assert moderator.refusal(gray(0.25)) is None
+    assert moderator.refusal(gray(0.5)) == "bright"
+    assert moderator.scores(gray(0.25)) == {"bright": 0.25, "dark": 0.75}
 
 
-def test_logits_are_softened(tmp_path):
+def test_logits_become_probabilities(tmp_path):
     data = bright_or_dark(logits=True)
     install(tmp_path, data=data, output='"logit"')
-    scores = load_moderator(tmp_path).scores(grey(0.75))
+    scores = load_moderator(tmp_path).scores(gray(0.75))
     assert scores["bright"] == pytest.approx(1 / (1 + np.exp(-5)), rel=1e-6)
     assert sum(scores.values()) == pytest.approx(1)
 
 
-def test_without_a_table_there_is_none(tmp_path):
+def test_no_table_gives_no_moderator(tmp_path):
     assert load_moderator(None) is None
     assert load_moderator(tmp_path) is None
 
@@ -80,19 +80,19 @@ def test_without_a_table_there_is_none(tmp_path):
         ({"file": '"other.onnx"'}, "other.onnx is not in"),
         ({"file": '"../moderation.onnx"'}, "moderation.file"),
         ({"labels": '["bright"]', "refuse": "bright = 0.5"}, "2 scores for 1 labels"),
-        ({"refuse": "violet = 0.5"}, "unknown: \\['violet'\\]"),
-        ({"refuse": "bright = 2"}, "from 0 to 1"),
+        ({"refuse": "violet = 0.5"}, "unknown labels: \\['violet'\\]"),
+        ({"refuse": "bright = 2"}, "moderation.refuse.bright"),
         ({"output": '"minmax"'}, "moderation.output"),
         ({"data": b"no model"}, "cannot be used"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_wrong_with_it_keeps_the_service_from_starting(tmp_path, changed, words):
+def test_invalid_moderation_is_refused(tmp_path, changed, words):
     install(tmp_path, **changed)
     with pytest.raises(StartupError, match=words):
         load_moderator(tmp_path)
 
 
-def test_what_is_no_number_does_not_pass(tmp_path):
+def test_nan_score_rejects_image(tmp_path):
     install(tmp_path)
-    assert load_moderator(tmp_path).refusal(grey(float("nan"))) == "bright"
+    assert load_moderator(tmp_path).refusal(gray(float("nan"))) == "bright"

@@ -1,4 +1,4 @@
-"""The waiting jobs: a capacity for all, and a share of it for each account."""
+"""The capacity for waiting jobs, and the share of each account."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from clearcut.jobs.nodes import JobCounts
 
 
 def accept(backlog, account):
-    """Accept jobs of an account until one is refused: how many, and why not more."""
+    """Accept jobs of an account until one is refused. Returns their number and the class of the error."""
     for number in range(1000):
         try:
-            backlog.require_place(account)
+            backlog.require_capacity(account)
         except (Overloaded, RateLimited) as exc:
             return number, type(exc)
-        backlog.accepted(account or "anonymous-0")
+        backlog.count_accepted(account or "anonymous-0")
     raise AssertionError
 
 
-def test_accounts_leave_places_for_others():
+def test_accounts_leave_capacity_for_others():
     backlog = Backlog(100)
     assert accept(backlog, "a") == (75, RateLimited)
     assert accept(backlog, "b") == (18, RateLimited)
@@ -30,7 +30,7 @@ def test_accounts_leave_places_for_others():
 
 def test_jobs_counted_on_all_nodes_belong_to_the_share():
     backlog = Backlog(100)
-    backlog.counted(JobCounts(waiting=75, at_work=2, by_partition={"a": 70, "b": 5}))
+    backlog.update(JobCounts(waiting=75, processing=2, by_partition={"a": 70, "b": 5}))
     assert accept(backlog, "a") == (1, RateLimited)
     assert accept(backlog, "b")[1] is RateLimited
 

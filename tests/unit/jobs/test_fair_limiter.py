@@ -1,4 +1,4 @@
-"""Places shared by accounts: a flood of one account does not delay another one's turn."""
+"""Slots shared by accounts: many jobs of one account do not delay another account."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ async def settle():
         await asyncio.sleep(0)
 
 
-def test_accounts_get_places_in_turn():
+def test_accounts_get_slots_in_turn():
     async def scenario():
         limiter, order = FairLimiter(1, 1), []
 
         async def use(account):
-            async with limiter.place(account):
+            async with limiter.slot(account):
                 order.append(account)
                 await asyncio.sleep(0)
 
@@ -31,40 +31,40 @@ def test_accounts_get_places_in_turn():
     assert asyncio.run(scenario()) == list("abaaaa")
 
 
-def test_one_account_leaves_places_for_others():
+def test_one_account_leaves_slots_for_others():
     async def scenario():
-        limiter, leave = FairLimiter(4, 2), asyncio.Event()
+        limiter, release = FairLimiter(4, 2), asyncio.Event()
         held = Counter()
 
         async def use(account):
-            async with limiter.place(account):
+            async with limiter.slot(account):
                 held[account] += 1
-                await leave.wait()
+                await release.wait()
 
         tasks = [asyncio.create_task(use(account)) for account in "aaaab"]
         await settle()
         now = dict(held)
-        leave.set()
+        release.set()
         await asyncio.gather(*tasks)
         return now, held
 
     assert asyncio.run(scenario()) == ({"a": 2, "b": 1}, {"a": 4, "b": 1})
 
 
-def test_reserve_leaves_places_while_others_hold_theirs_for_long():
+def test_reserve_leaves_slots_while_others_are_held():
     async def scenario():
-        limiter, leave = FairLimiter(32, 8, reserve=True), asyncio.Event()
+        limiter, release = FairLimiter(32, 8, reserve=True), asyncio.Event()
         held = Counter()
 
         async def use(account):
-            async with limiter.place(account):
+            async with limiter.slot(account):
                 held[account] += 1
-                await leave.wait()
+                await release.wait()
 
         tasks = [asyncio.create_task(use(account)) for account in 8 * "a" + 8 * "b" + 8 * "c" + 8 * "d" + "ef"]
         await settle()
         now = dict(held)
-        leave.set()
+        release.set()
         await asyncio.gather(*tasks)
         return now, held.total()
 
@@ -72,15 +72,15 @@ def test_reserve_leaves_places_while_others_hold_theirs_for_long():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["use", "cancel", "cancel late"])), max_size=30))
-def test_cancelled_waiters_lose_no_place(uses):
+def test_cancelled_waiters_lose_no_slot(uses):
     async def scenario():
-        limiter, most, now = FairLimiter(3, 2), Counter(), Counter()
+        limiter, maximum, now = FairLimiter(3, 2), Counter(), Counter()
 
         async def use(account):
-            async with limiter.place(account):
+            async with limiter.slot(account):
                 now[account] += 1
-                most[account] = max(most[account], now[account])
-                most["all"] = max(most["all"], now.total())
+                maximum[account] = max(maximum[account], now[account])
+                maximum["all"] = max(maximum["all"], now.total())
                 try:
                     await asyncio.sleep(0)
                 finally:
@@ -96,8 +96,8 @@ def test_cancelled_waiters_lose_no_place(uses):
             if how == "cancel late":
                 task.cancel()
         await asyncio.gather(*(task for task, _ in tasks), return_exceptions=True)
-        assert most["all"] <= 3
-        assert max((most[account] for account in "abc"), default=0) <= 2
+        assert maximum["all"] <= 3
+        assert max((maximum[account] for account in "abc"), default=0) <= 2
         assert (limiter._free, limiter._held.total(), limiter._waiting) == (3, 0, {})
 
     asyncio.run(scenario())

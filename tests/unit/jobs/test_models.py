@@ -1,4 +1,4 @@
-"""The nouns of a job go through JSON and back, and their ids are the same wherever they are made."""
+"""The data of a job: its stored JSON form, ids and charges."""
 
 from __future__ import annotations
 
@@ -33,55 +33,55 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_an_order_goes_through_json(options):
-    order = JobSpec(
+def test_spec_round_trips_through_json(options):
+    spec = JobSpec(
         dialect="apiframe", options=options, field="image", accepted=1.5, base="https://a.example", request_id="r",
         fingerprint="f", url="https://b.example/x.jpg?token=1", webhook="https://c.example/", account="abc", cost=1,
     )  # fmt: skip
-    assert spec_from_json(json.loads(json.dumps(spec_to_json(order)))) == order
-    assert "token" not in repr(order)
+    assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec
+    assert "token" not in repr(spec)
 
 
-def test_an_outcome_goes_through_json():
+def test_outcome_round_trips_through_json():
     for outcome in (
         Outcome(True, 2.5, 0.25, "key.png", "image/png", 10, 20, "passed"),
         Outcome(False, 2.5, status=422, reason="moderation", message="no"),
     ):
-        said = json.loads(json.dumps(outcome_to_json(outcome)))
-        assert outcome_from_json(said) == outcome
-        assert "ok" in said, "what tells an outcome from a step that goes on"
+        stored = json.loads(json.dumps(outcome_to_json(outcome)))
+        assert outcome_from_json(stored) == outcome
+        assert "ok" in stored, "workflows recognize an outcome by this field"
 
 
 def test_job_id_depends_on_account_key_and_secret():
-    secret, other = b"a secret of the tests", b"another secret, later"
+    secret, other = b"a secret of the tests", b"another secret"
     assert idempotent_job_id("a", "1", secret) == idempotent_job_id("a", "1", secret)
-    made = [("a", "1", secret), ("b", "1", secret), ("a", "2", secret), ("a1", "", secret), ("a", "1", other)]
-    assert len({idempotent_job_id(*each) for each in made}) == 5
+    inputs = [("a", "1", secret), ("b", "1", secret), ("a", "2", secret), ("a1", "", secret), ("a", "1", other)]
+    assert len({idempotent_job_id(*each) for each in inputs}) == 5
     assert all(is_job_id(each) for each in (idempotent_job_id("a", "1", secret), new_job_id()))
     assert not is_job_id("../" + new_job_id())
 
 
-def test_a_failure_and_the_success_of_another_try_are_two_messages():
+def test_failure_and_later_success_have_different_ids():
     assert message_id("j", Outcome(True, 1.0)) == "j"
     assert message_id("j", Outcome(False, 1.0)) == message_id("j", Outcome(False, 2.0)) != "j"
 
 
-def order(**fields):
+def new_spec(**fields):
     return JobSpec(
         dialect="apiframe", options=RemoveOptions(), field="image", accepted=1.5, base="https://a.example",
         request_id="r", fingerprint="f", **fields,
     )  # fmt: skip
 
 
-def test_job_charge_id_starts_with_job_mark():
-    for made in (order(account="abc", cost=1), order(account="abc", cost=1, charge=new_charge_id())):
-        charge = job_charge(new_job_id(), made)
+def test_job_charge_id_starts_with_the_job_prefix():
+    for spec in (new_spec(account="abc", cost=1), new_spec(account="abc", cost=1, charge=new_charge_id())):
+        charge = job_charge(new_job_id(), spec)
         assert (charge.id[0], len(charge.id), charge.cost) == (JOB_PREFIX, 32, 1)
-    assert job_charge(new_job_id(), order()) is None
+    assert job_charge(new_job_id(), new_spec()) is None
 
 
 def test_each_accepted_job_has_its_own_charge():
     job = new_job_id()
-    first, second = (order(account="abc", cost=1, charge=new_charge_id()) for _ in range(2))
+    first, second = (new_spec(account="abc", cost=1, charge=new_charge_id()) for _ in range(2))
     assert job_charge(job, first) == job_charge(job, first)
     assert job_charge(job, first).id != job_charge(job, second).id

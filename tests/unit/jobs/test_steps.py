@@ -1,4 +1,4 @@
-"""A job's steps when something of ours is away or at fault: no step may end without an outcome."""
+"""The steps of a job during failures of databases, stores and servers: every job ends with an outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
 from clearcut.jobs import steps
@@ -18,132 +18,134 @@ from clearcut.jobs.steps import JobSteps
 from clearcut.jobs.throttle import JobThrottle
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.local import FolderBlobs
+from tests.support.clock import FakeClock
 
-ORDER = JobSpec(
-    dialect="apiframe", options=RemoveOptions(), field="image", accepted=0.0, base="http://here", request_id="req_1",
+SPEC = JobSpec(
+    dialect="apiframe", options=RemoveOptions(), field="image", accepted=0.0, base="http://clearcut", request_id="req",
     fingerprint=64 * "0", account="a", cost=1, url="https://example.com/a.jpg",
 )  # fmt: skip
 
 
-class Faulty:
-    """A ledger, a store and a fetcher in one: each call raises what is left of ``faults``, then does nothing."""
+class Failing:
+    """An account service, store and fetch client. Each call raises the next of ``errors``, later ones do nothing."""
 
     enabled = True
 
-    def __init__(self, *faults: Exception) -> None:
-        self.faults = list(faults)
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
         self.settled: list[bool] = []
 
     def _fail(self) -> None:
-        if self.faults:
-            raise self.faults.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
 
-    async def settle(self, charge: object, done: bool) -> None:
+    async def settle_job(self, charge: object, succeeded: bool) -> None:
         self._fail()
-        self.settled.append(done)
+        self.settled.append(succeeded)
 
-    async def get(self, url: str, *, field: str) -> Any:
+    async def get(self, url: str, *, role: str) -> Any:
         self._fail()
 
     def delete(self, key: str) -> None:
         self._fail()
 
 
-def made(access: Faulty, blobs: Any, fetcher: Faulty, ttl_s: float = 60.0) -> JobSteps:
+def new_steps(accounts: Failing, blobs: Any, fetcher: Failing, ttl_s: float = 60.0) -> JobSteps:
     any_: Any = None
-    lane = JobThrottle(ActiveRequests(), width=1, room=1)
-    ends: list[float] = []
+    throttle = JobThrottle(ActiveRequests(), max_jobs=1, max_requests=1)
+    finished: list[float] = []
     return JobSteps(
-        any_, access, blobs, fetcher, Metrics(), lane, ttl_s, {}, lambda job: None, lambda account: [], ends.append  # type: ignore[arg-type]
+        any_, accounts, blobs, fetcher, Metrics(), throttle, ttl_s, {}, lambda job: None, lambda account: [],
+        finished.append,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
-def test_a_fault_of_ours_in_a_fetch_is_a_failed_job():
-    made_here = made(Faulty(), Faulty(), Faulty(RuntimeError("a library's")))
-    found = asyncio.run(made_here.fetch("id", ORDER))
+def test_internal_error_in_fetch_fails_the_job():
+    job_steps = new_steps(Failing(), Failing(), Failing(RuntimeError("of a library")))
+    found = asyncio.run(job_steps.fetch("id", SPEC))
     assert (found["ok"], found["reason"], found["message"]) == (False, "internal", "Internal server error")
 
 
-@pytest.mark.parametrize(("answers_after_s", "attempts"), [(0.0, 4), (15.0, 2), (30.0, 1)])
-def test_a_server_at_fault_is_asked_again_only_while_there_is_patience(monkeypatch, answers_after_s, attempts):
-    clock = [0.0]
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
-    asked: list[str] = []
+@pytest.mark.parametrize(("response_s", "attempts"), [(0.0, 4), (15.0, 2), (30.0, 1)])
+def test_temporary_fetch_failures_are_retried_for_a_while(monkeypatch, response_s, attempts):
+    clock = FakeClock(0.0)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
+    urls: list[str] = []
 
-    class Away(Faulty):
-        async def get(self, url: str, *, field: str) -> Any:
-            asked.append(url)
-            clock[0] += answers_after_s
-            raise FetchFailed(field, "the server returned 503", temporary=True)
+    class Unreachable(Failing):
+        async def get(self, url: str, *, role: str) -> Any:
+            urls.append(url)
+            clock.now += response_s
+            raise FetchFailed(role, "the server returned 503", temporary=True)
 
-    made_here = made(Faulty(), Faulty(), Away())
+    job_steps = new_steps(Failing(), Failing(), Unreachable())
 
-    async def pass_by(seconds: float) -> None:
-        clock[0] += seconds
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
 
-    monkeypatch.setattr(made_here, "_pause", pass_by)
-    found = asyncio.run(made_here.fetch("id", ORDER))
+    monkeypatch.setattr(job_steps, "_sleep", sleep)
+    found = asyncio.run(job_steps.fetch("id", SPEC))
     assert (found["ok"], found["reason"]) == (False, "fetch_failed")
-    assert len(asked) == attempts
+    assert len(urls) == attempts
 
 
 @pytest.mark.parametrize("exceeded", [2, 10_000])
 def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
-    """The job fails with the quota's message if that takes longer than a step may be retried."""
-    clock = [0.0]
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
-    made_here, tried = made(Faulty(), Faulty(), Faulty()), 0
+    """The job fails with the error of the quota if it waits longer than a step is retried."""
+    clock = FakeClock(0.0)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
+    job_steps, attempts = new_steps(Failing(), Failing(), Failing()), 0
 
-    async def cut_out(job_id: str, order: JobSpec) -> Outcome:
-        nonlocal tried
-        tried += 1
-        if tried <= exceeded:
+    async def cut_out(job_id: str, spec: JobSpec) -> Outcome:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= exceeded:
             raise RateLimited("At most 1 megapixels a minute", retry_after=60)
         return Outcome(True, 1.0)
 
-    async def pass_by(seconds: float) -> None:
-        clock[0] += seconds
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
 
-    monkeypatch.setattr(made_here, "_cut_out", cut_out)
-    monkeypatch.setattr(made_here, "_pause", pass_by)
-    found = asyncio.run(made_here.process("id", ORDER, 0))
-    assert (found["ok"], clock[0]) == ((True, 120.0) if exceeded == 2 else (False, steps.PATIENCE_S))
+    monkeypatch.setattr(job_steps, "_cut_out", cut_out)
+    monkeypatch.setattr(job_steps, "_sleep", sleep)
+    found = asyncio.run(job_steps.process("id", SPEC, 0))
+    assert (found["ok"], clock.now) == ((True, 120.0) if exceeded == 2 else (False, steps.RETRY_TIMEOUT_S))
     assert found.get("reason") == (None if exceeded == 2 else "rate_limited")
 
 
-def test_credits_are_settled_however_long_the_accounts_are_away(monkeypatch):
-    monkeypatch.setattr(steps, "PATIENCE_S", 0.0)
-    access = Faulty(Unavailable("away"))
-    asyncio.run(made(access, Faulty(), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
-    assert access.settled == [True]
+def test_settling_credits_is_retried_without_limit(monkeypatch):
+    monkeypatch.setattr(steps, "RETRY_TIMEOUT_S", 0.0)
+    accounts = Failing(Unavailable("unreachable"))
+    asyncio.run(new_steps(accounts, Failing(), Failing()).finish("id", SPEC, Outcome(True, 1.0)))
+    assert accounts.settled == [True]
 
 
 def test_input_outlives_outputs_while_its_job_waits(tmp_path):
-    """Outputs are stored for an hour here; the job waits for longer, and fails."""
-    clock = [time.time()]
-    blobs = FolderBlobs(tmp_path, 10_000, lambda: clock[0])
+    """Outputs are stored for an hour; the job waits longer and fails."""
+    clock = FakeClock(time.time())
+    blobs = FolderBlobs(tmp_path, 10_000, clock)
 
-    class Host(Faulty):
-        async def get(self, url: str, *, field: str) -> Any:
+    class Server(Failing):
+        async def get(self, url: str, *, role: str) -> Any:
             return SimpleNamespace(data=b"an image")
 
-    made_here = made(Faulty(), blobs, Host(), ttl_s=3600.0)
-    asyncio.run(made_here.fetch("id", ORDER))
-    key = input_key("id", ORDER)
-    clock[0] += 2 * 86_400
-    blobs.sweep(clock[0])
+    job_steps = new_steps(Failing(), blobs, Server(), ttl_s=3600.0)
+    asyncio.run(job_steps.fetch("id", SPEC))
+    key = input_key("id", SPEC)
+    clock.now += 2 * 86_400
+    blobs.sweep(clock.now)
     assert blobs.get(key).data == b"an image"
-    clock[0] = time.time()
-    asyncio.run(made_here.close("id", ORDER, Outcome(False, 1.0)))
+    clock.now = time.time()
+    asyncio.run(job_steps.finish("id", SPEC, Outcome(False, 1.0)))
     assert blobs.stat(key).expires_at < time.time() + 3601
-    asyncio.run(made_here.fetch("id", ORDER))
-    asyncio.run(made_here.close("id", ORDER, Outcome(True, 1.0)))
+    asyncio.run(job_steps.fetch("id", SPEC))
+    asyncio.run(job_steps.finish("id", SPEC, Outcome(True, 1.0)))
     with pytest.raises(KeyError):
         blobs.get(key)
 
 
-@pytest.mark.parametrize("fault", [OSError("disk"), Unavailable("bucket")])
-def test_a_picture_that_cannot_be_dropped_is_no_failed_job(fault):
-    access = Faulty()
-    asyncio.run(made(access, Faulty(fault), Faulty()).close("id", ORDER, Outcome(True, 1.0)))
-    assert access.settled == [True]
+@pytest.mark.parametrize("error", [OSError("disk"), Unavailable("bucket")])
+def test_job_succeeds_if_its_input_cannot_be_deleted(error):
+    accounts = Failing()
+    asyncio.run(new_steps(accounts, Failing(error), Failing()).finish("id", SPEC, Outcome(True, 1.0)))
+    assert accounts.settled == [True]

@@ -1,10 +1,10 @@
-"""A few jobs at once, each stage when requests leave room, and none put off for ever once it is begun."""
+"""The limit on concurrent jobs, and their waits while requests are active."""
 
 from __future__ import annotations
 
 import asyncio
 
-from clearcut.admission.limits import ActiveRequests
+from clearcut.admission.active_requests import ActiveRequests
 from clearcut.jobs import throttle
 from clearcut.jobs.throttle import JobThrottle
 
@@ -14,51 +14,51 @@ async def settle():
         await asyncio.sleep(0)
 
 
-def test_no_more_jobs_are_at_work_than_the_lane_is_wide():
+def test_number_of_concurrent_jobs_is_limited():
     async def scenario():
-        road, at_work, most = JobThrottle(ActiveRequests(), width=2, room=1), 0, 0
+        throttle_, running, maximum = JobThrottle(ActiveRequests(), max_jobs=2, max_requests=1), 0, 0
 
         async def job():
-            nonlocal at_work, most
-            async with road.place(""):
-                at_work += 1
-                most = max(most, at_work)
+            nonlocal running, maximum
+            async with throttle_.slot(""):
+                running += 1
+                maximum = max(maximum, running)
                 await settle()
-                at_work -= 1
+                running -= 1
 
         await asyncio.gather(*(job() for _ in range(6)))
-        return most
+        return maximum
 
     assert asyncio.run(scenario()) == 2
 
 
-def test_a_job_begins_when_requests_leave_room():
+def test_job_waits_for_active_requests():
     async def scenario():
         requests = ActiveRequests()
-        road, log = JobThrottle(requests, width=1, room=1), []
+        throttle_, log = JobThrottle(requests, max_jobs=1, max_requests=1), []
 
         async def job():
-            async with road.place(""):
+            async with throttle_.slot(""):
                 log.append("job")
 
         with requests.enter():
             task = asyncio.create_task(job())
             await settle()
-            log.append("answered")
+            log.append("request ended")
         await task
         return log
 
-    assert asyncio.run(scenario()) == ["answered", "job"]
+    assert asyncio.run(scenario()) == ["request ended", "job"]
 
 
-def test_a_begun_job_goes_on_beside_requests_after_a_while(monkeypatch):
+def test_started_job_waits_only_a_limited_time(monkeypatch):
     monkeypatch.setattr(throttle, "MAX_STAGE_WAIT_S", 0.01)
 
     async def scenario():
         requests = ActiveRequests()
-        async with JobThrottle(requests, width=1, room=1).place("") as turn:
+        async with JobThrottle(requests, max_jobs=1, max_requests=1).slot("") as stage_gate:
             with requests.enter():
-                await turn()
+                await stage_gate()
                 return requests.count
 
     assert asyncio.run(scenario()) == 1

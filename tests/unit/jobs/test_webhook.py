@@ -1,4 +1,4 @@
-"""A webhook's signature, as another implementation verifies it, and one attempt at delivering it."""
+"""Webhooks: signatures, verified with the package standardwebhooks, delivery attempts and retry delays."""
 
 import asyncio
 import base64
@@ -14,7 +14,15 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from clearcut.errors import FetchFailed, StartupError
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.policy import FetchPolicy, HostRule
-from clearcut.jobs.webhook import account_secret, deliver, retry_delays, secrets_for, signing_key, webhook_headers
+from clearcut.jobs.webhook import (
+    RETRY_DELAYS,
+    account_secret,
+    deliver,
+    retry_delays,
+    secrets_for,
+    signing_key,
+    webhook_headers,
+)
 from tests.support.http_servers import bytes_of, redirect, serving
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -28,44 +36,44 @@ def now():
 TEXT = st.text(st.characters(codec="utf-8"))
 
 
-@settings(deadline=None)  # a machine may be busy with other things
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.dictionaries(TEXT, st.none() | TEXT | st.integers() | st.floats(allow_nan=False), max_size=5),
     st.from_regex(r"msg_[A-Za-z0-9]{1,40}", fullmatch=True),
 )
-def test_another_implementation_verifies_what_we_sign(payload, message_id):
+def test_standardwebhooks_verifies_signatures(payload, message_id):
     body = json.dumps(payload, ensure_ascii=False).encode()
     fields = webhook_headers(body, message_id=message_id, secrets=[SECRET], timestamp=now())
     assert Webhook(SECRET).verify(body, fields) == payload
 
 
-@pytest.mark.parametrize("spoilt", ["body", "id", "timestamp", "secret", "old"])
-def test_another_implementation_refuses_what_we_did_not_sign(spoilt):
+@pytest.mark.parametrize("changed", ["body", "id", "timestamp", "secret", "old"])
+def test_standardwebhooks_refuses_changed_messages(changed):
     body = b'{"a":1}'
-    at = now() - int(timedelta(minutes=6).total_seconds()) if spoilt == "old" else now()
+    at = now() - int(timedelta(minutes=6).total_seconds()) if changed == "old" else now()
     fields = webhook_headers(body, message_id="msg_1", secrets=[SECRET], timestamp=at)
-    if spoilt == "id":
+    if changed == "id":
         fields["webhook-id"] = "msg_2"
-    if spoilt == "timestamp":
+    if changed == "timestamp":
         fields["webhook-timestamp"] = str(at + 1)
     with pytest.raises(WebhookVerificationError):
-        Webhook(OTHER if spoilt == "secret" else SECRET).verify(b'{"a":2}' if spoilt == "body" else body, fields)
+        Webhook(OTHER if changed == "secret" else SECRET).verify(b'{"a":2}' if changed == "body" else body, fields)
 
 
 def test_account_secret_verifies_only_its_own_webhooks():
     body = b'{"a":1}'
-    mine, others = account_secret(SECRET, "a" * 12), account_secret(SECRET, "b" * 12)
+    own, other = account_secret(SECRET, "a" * 12), account_secret(SECRET, "b" * 12)
     fields = webhook_headers(
         body, message_id="msg_1", secrets=secrets_for(SECRET, "a" * 12, shared=False), timestamp=now()
     )
-    assert Webhook(mine).verify(body, fields) == {"a": 1}
-    for secret in (others, SECRET):
+    assert Webhook(own).verify(body, fields) == {"a": 1}
+    for secret in (other, SECRET):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(body, fields)
 
 
 def test_shared_signature_still_verifies():
-    """Receivers that use the service's secret go on working while the setting is on."""
+    """Receivers that use the service's secret still work while the setting is on."""
     body = b'{"a":1}'
     secrets = secrets_for(SECRET, "a" * 12, shared=True)
     fields = webhook_headers(body, message_id="msg_1", secrets=secrets, timestamp=now(), account="a" * 12)
@@ -79,14 +87,14 @@ def test_webhook_without_account_uses_the_service_secret():
     assert secrets_for(None, "a" * 12, shared=True) == []
 
 
-def test_without_a_secret_there_is_no_signature():
+def test_webhook_without_secret_is_unsigned():
     assert "webhook-signature" not in webhook_headers(b"{}", message_id="msg_1", secrets=[], timestamp=1)
 
 
 @pytest.mark.parametrize(
     "secret", ["", "whsec_", "whsec_abc", "whsec_" + base64.b64encode(b"short").decode(), SECRET[6:]]
 )
-def test_a_secret_that_is_none_is_refused_without_being_shown(secret):
+def test_invalid_secret_is_refused_and_not_shown(secret):
     with pytest.raises(StartupError, match="CLEARCUT_WEBHOOK_SECRET") as caught:
         signing_key(secret)
     assert not secret[6:] or secret[6:] not in str(caught.value)
@@ -94,24 +102,24 @@ def test_a_secret_that_is_none_is_refused_without_being_shown(secret):
 
 def delivering(answer, url=None, **options):
     async def run():
-        heard = []
+        received = []
 
-        async def noted(head, reader, writer):
+        async def record(head, reader, writer):
             lines = dict(line.split(": ", 1) for line in head.decode().rstrip().split("\r\n")[1:])
             fields = {name.lower(): value for name, value in lines.items()}
-            heard.append((fields, await reader.readexactly(int(fields["content-length"]))))
+            received.append((fields, await reader.readexactly(int(fields["content-length"]))))
             await answer(head, reader, writer)
 
-        async with serving(noted) as (port, _):
+        async with serving(record) as (port, _):
             fetcher = FetchClient(FetchPolicy(allow=(HostRule("127.0.0.1", port=port),)))
             payload = {"jobId": "j1", "name": "Zoë", "n": 1.5}
-            where = url or f"http://127.0.0.1:{port}/hook"
-            return await deliver(fetcher, where, payload, message_id="msg_1", secrets=[SECRET], **options), heard
+            target = url or f"http://127.0.0.1:{port}/hook"
+            return await deliver(fetcher, target, payload, message_id="msg_1", secrets=[SECRET], **options), received
 
     return asyncio.run(run())
 
 
-def test_an_attempt_delivers_signed_json():
+def test_attempt_delivers_signed_json():
     attempt, ((fields, body),) = delivering(bytes_of(b"HTTP/1.1 204 X\r\n\r\n"))
     assert (attempt.status, attempt.error, attempt.delivered) == (204, None, True)
     assert fields["content-type"] == "application/json"
@@ -119,47 +127,44 @@ def test_an_attempt_delivers_signed_json():
 
 
 @pytest.mark.parametrize("status", [301, 400, 410, 500])
-def test_anything_but_2xx_is_no_delivery(status):
-    attempt, heard = delivering(bytes_of(redirect("http://169.254.169.254/", status)))
+def test_other_statuses_than_2xx_are_no_delivery(status):
+    attempt, received = delivering(bytes_of(redirect("http://169.254.169.254/", status)))
     assert (attempt.status, attempt.error, attempt.delivered) == (status, None, False)
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_what_goes_wrong_is_noted_and_not_raised():
+def test_failed_attempt_is_returned_not_raised():
     async def hang(head, reader, writer):
         await reader.read()
 
     attempt, _ = delivering(hang, timeout_s=0.2)
     assert (attempt.status, attempt.delivered) == (None, False)
     assert "0.2 s" in attempt.error
-    attempt, heard = delivering(hang, url="https://127.0.0.1/hook")
+    attempt, received = delivering(hang, url="https://127.0.0.1/hook")
     assert "public IP address" in attempt.error
-    assert heard == []
+    assert received == []
 
 
-def test_a_poster_that_fails_is_an_attempt_too():
+def test_fetch_failure_is_a_failed_attempt():
     class Broken:
         async def post(self, *_, **__):
-            raise FetchFailed("webhook_url", "the connection to the server failed", temporary=True)
+            raise FetchFailed("webhook", "the connection to the server failed", temporary=True)
 
     attempt = asyncio.run(deliver(Broken(), "https://example.com/", {}, message_id="m"))
-    assert attempt.error == "Cannot fetch the URL in 'webhook_url': the connection to the server failed"
+    assert attempt.error == "Cannot fetch the URL in 'webhook': the connection to the server failed"
 
 
-def test_a_fault_of_ours_is_an_attempt_that_is_tried_again():
-    class Faulty:
+def test_internal_error_is_a_failed_attempt():
+    class Failing:
         async def post(self, *_, **__):
-            raise RuntimeError("a library's")
+            raise RuntimeError("of a library")
 
-    attempt = asyncio.run(deliver(Faulty(), "https://example.com/", {}, message_id="m"))
-    assert (attempt.status, attempt.delivered, attempt.error) == (None, False, "an error on this side")
+    attempt = asyncio.run(deliver(Failing(), "https://example.com/", {}, message_id="m"))
+    assert (attempt.status, attempt.delivered, attempt.error) == (None, False, "internal error of the sender")
 
 
-def test_waits_grow_to_an_hour_and_end():
-    waits = list(retry_delays(10, random.Random(1)))
-    assert len(waits) == 9
-    for number, wait in enumerate(waits):
-        least = min(5 * 4**number, 3600)
-        assert least <= wait <= least * 1.2
-    assert 4 * 3600 < sum(waits) < 6 * 3600
-    assert list(retry_delays(1)) == []
+def test_retry_delays_grow_to_an_hour():
+    delays = list(retry_delays(random.Random(1)))
+    assert list(RETRY_DELAYS) == [min(5 * 4**number, 3600) for number in range(9)]
+    assert all(base <= delay <= base * 1.2 for base, delay in zip(RETRY_DELAYS, delays, strict=True))
+    assert 4 * 3600 < sum(delays) < 6 * 3600

@@ -1,14 +1,15 @@
-"""Fetching a file: every way in which it can go wrong ends with the right bytes under its name, or with nothing."""
+"""Download of a file: each failure ends with the correct file or with none."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from clearcut.model_store.download import TRIES, DownloadError, fetch, shown
+from clearcut.model_store.download import ATTEMPTS, DownloadError, download, redact_url
 from tests.support.model_origin import published
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -16,7 +17,7 @@ OTHER = CONTENT[::-1]
 
 
 def only(content: bytes):
-    """A check that accepts nothing else."""
+    """A check that accepts only this content."""
 
     def check(path: Path) -> str | None:
         return None if path.read_bytes() == content else f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -24,16 +25,19 @@ def only(content: bytes):
     return check
 
 
-class Waits(list):
-    def __call__(self, seconds: float) -> None:
-        self.append(seconds)
+@pytest.fixture(autouse=True)
+def waits(monkeypatch) -> list[float]:
+    """The pauses between attempts, which take no time."""
+    pauses: list[float] = []
+    monkeypatch.setattr("clearcut.model_store.download.time", SimpleNamespace(sleep=pauses.append))
+    return pauses
 
 
 def get(origin, target: Path, content: bytes = CONTENT, **options) -> None:
-    fetch(f"{origin.url}/m.onnx", target, only(content), wait=Waits(), **options)
+    download(f"{origin.url}/m.onnx", target, only(content), **options)
 
 
-def test_a_whole_file_with_its_progress(tmp_path):
+def test_complete_file_and_progress(tmp_path):
     seen = []
     with published(CONTENT) as origin:
         get(origin, tmp_path / "m.onnx", progress=lambda done, total: seen.append((done, total)))
@@ -44,14 +48,14 @@ def test_a_whole_file_with_its_progress(tmp_path):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_a_file_of_unknown_length(tmp_path):
+def test_unknown_length(tmp_path):
     with published(CONTENT) as origin:
         origin.length = False
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
-def test_a_cut_connection_is_taken_up_where_it_was_cut(tmp_path):
+def test_resumes_after_interruption(tmp_path):
     with published(CONTENT) as origin:
         origin.cut_after = [300_000, 200_000]
         get(origin, tmp_path / "m.onnx")
@@ -60,10 +64,10 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(tmp_path):
     assert {asked.get("if-range") for asked in origin.asked[1:]} == {origin.etag}
 
 
-def test_a_later_run_takes_up_what_an_earlier_one_left(tmp_path):
+def test_later_run_resumes_part_file(tmp_path):
     with published(CONTENT) as origin:
-        origin.cut_after = [400_000] + [0] * TRIES
-        with pytest.raises(DownloadError, match="tries without progress"):
+        origin.cut_after = [400_000] + [0] * ATTEMPTS
+        with pytest.raises(DownloadError, match="attempts without progress"):
             get(origin, tmp_path / "m.onnx")
         assert not (tmp_path / "m.onnx").exists()
         assert (tmp_path / "m.onnx.part").stat().st_size == 400_000
@@ -74,7 +78,7 @@ def test_a_later_run_takes_up_what_an_earlier_one_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_a_server_without_ranges_sends_all_of_it_again(tmp_path):
+def test_server_without_ranges_sends_whole_file(tmp_path):
     with published(CONTENT) as origin:
         origin.ranges, origin.cut_after = False, [300_000]
         get(origin, tmp_path / "m.onnx")
@@ -82,9 +86,9 @@ def test_a_server_without_ranges_sends_all_of_it_again(tmp_path):
     assert len(origin.asked) == 2
 
 
-def test_a_file_that_changed_meanwhile_comes_whole(tmp_path):
+def test_changed_file_is_downloaded_whole(tmp_path):
     with published(OTHER) as origin:
-        origin.cut_after = [300_000] + [0] * TRIES
+        origin.cut_after = [300_000] + [0] * ATTEMPTS
         with pytest.raises(DownloadError):
             get(origin, tmp_path / "m.onnx")
         url = origin.url
@@ -95,7 +99,7 @@ def test_a_file_that_changed_meanwhile_comes_whole(tmp_path):
     assert origin.asked[0]["if-range"] != origin.etag
 
 
-def test_without_a_strong_validator_it_starts_over(tmp_path):
+def test_weak_validator_restarts(tmp_path):
     with published(CONTENT) as origin:
         origin.etag, origin.cut_after = 'W/"weak"', [300_000]
         get(origin, tmp_path / "m.onnx")
@@ -103,7 +107,7 @@ def test_without_a_strong_validator_it_starts_over(tmp_path):
     assert all("range" not in asked for asked in origin.asked)
 
 
-def test_a_part_longer_than_the_file_starts_over(tmp_path):
+def test_too_long_part_file_restarts(tmp_path):
     with published(CONTENT) as origin:
         (tmp_path / "m.onnx.part").write_bytes(CONTENT + b"more")
         (tmp_path / "m.onnx.etag.part").write_text(origin.etag)
@@ -111,84 +115,83 @@ def test_a_part_longer_than_the_file_starts_over(tmp_path):
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
-def test_the_wrong_file_leaves_nothing_behind(tmp_path):
+def test_wrong_file_is_deleted(tmp_path):
     with published(OTHER) as origin, pytest.raises(DownloadError, match="is refused: sha256"):
         get(origin, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_earlier_file_stays_when_the_new_one_is_wrong(tmp_path):
+def test_wrong_file_keeps_the_earlier_one(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"good")
     with published(OTHER) as origin, pytest.raises(DownloadError):
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == b"good"
 
 
-def test_not_found_is_said_at_once(tmp_path):
+def test_404_is_not_retried(tmp_path):
     with published(CONTENT) as origin:
         origin.status = 404
-        with pytest.raises(DownloadError, match="the server says 404"):
+        with pytest.raises(DownloadError, match="the server returned 404"):
             get(origin, tmp_path / "m.onnx")
     assert len(origin.asked) == 1
 
 
-def test_a_busy_server_is_asked_again_ever_later(tmp_path):
-    waits = Waits()
+def test_503_is_retried_with_growing_pauses(tmp_path, waits):
     with published(CONTENT) as origin:
         origin.status = 503
         with pytest.raises(DownloadError, match="503"):
-            fetch(f"{origin.url}/m.onnx", tmp_path / "m.onnx", only(CONTENT), wait=waits)
-    assert len(origin.asked) == TRIES
+            download(f"{origin.url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
+    assert len(origin.asked) == ATTEMPTS
     assert waits == sorted(waits)
     assert waits[0] > 0
 
 
-def test_nobody_there(tmp_path):
+def test_unreachable_server(tmp_path):
     with published(CONTENT) as origin:
-        address = origin.url
+        url = origin.url
     with pytest.raises(DownloadError, match="cannot be reached"):
-        fetch(f"{address}/m.onnx", tmp_path / "m.onnx", only(CONTENT), wait=Waits())
+        download(f"{url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
 
 
-def test_a_redirect_is_followed_and_the_password_stays_behind(tmp_path):
+def test_redirect_does_not_receive_the_password(tmp_path):
     with published(CONTENT) as store, published(b"") as origin:
         origin.redirect = f"{store.url}/elsewhere"
-        address = origin.url.replace("http://", "http://user:se%40cret@")
-        fetch(f"{address}/m.onnx", tmp_path / "m.onnx", only(CONTENT), wait=Waits())
+        url = origin.url.replace("http://", "http://user:se%40cret@")
+        download(f"{url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
     assert origin.asked[0]["authorization"] == "Basic dXNlcjpzZUBjcmV0"
     assert "authorization" not in store.asked[0]
     assert store.asked[0][":path"] == "/elsewhere"
 
 
-def test_no_message_shows_a_password(tmp_path):
+def test_messages_contain_no_password(tmp_path):
     with published(CONTENT) as origin:
         origin.status = 403
-        address = origin.url.replace("http://", "http://user:secret@") + "/m.onnx?token=secret"
+        url = origin.url.replace("http://", "http://user:secret@") + "/m.onnx?token=secret"
         with pytest.raises(DownloadError) as caught:
-            fetch(address, tmp_path / "m.onnx", only(CONTENT), wait=Waits())
+            download(url, tmp_path / "m.onnx", only(CONTENT))
     assert "secret" not in str(caught.value)
     assert "m.onnx" in str(caught.value)
-    assert shown(address).endswith("/m.onnx")
+    assert redact_url(url).endswith("/m.onnx")
 
 
-@pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://127.0.0.1/m.onnx", "data:,abc"])
-def test_only_http_is_fetched(tmp_path, address):
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/m.onnx", "data:,abc"])
+def test_other_schemes_are_refused(tmp_path, url):
     with pytest.raises(DownloadError):
-        fetch(address, tmp_path / "m.onnx", only(CONTENT), wait=Waits())
+        download(url, tmp_path / "m.onnx", only(CONTENT))
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_a_proxy_of_the_environment_is_used(tmp_path, monkeypatch):
+def test_proxy_of_environment_is_used(tmp_path, monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with published(CONTENT) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        fetch("http://models.example/m.onnx", tmp_path / "m.onnx", only(CONTENT), wait=Waits())
+        download("http://models.example/m.onnx", tmp_path / "m.onnx", only(CONTENT))
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
     assert proxy.asked[0][":path"] == "http://models.example/m.onnx"
 
 
-def test_two_at_once_do_not_mix(tmp_path):
+def test_concurrent_download_is_refused(tmp_path):
     with published(CONTENT) as origin, (tmp_path / "m.onnx.part").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DownloadError, match="another process"):
@@ -196,23 +199,23 @@ def test_two_at_once_do_not_mix(tmp_path):
     assert origin.asked == []
 
 
-def test_one_that_was_opened_before_the_other_got_its_name_leaves_it_alone(tmp_path, monkeypatch):
-    """Between the opening of the part file and its lock the other download may finish and rename that very file."""
+def test_part_file_renamed_before_lock_is_left_alone(tmp_path, monkeypatch):
+    """The other process may finish and rename the part file between its opening and its locking."""
     lock = fcntl.flock
 
-    def late(file, how):
+    def rename_first(file, how):
         (tmp_path / "m.onnx.part").replace(tmp_path / "m.onnx")
         (tmp_path / "m.onnx").write_bytes(CONTENT)
         lock(file, how)
 
-    monkeypatch.setattr(fcntl, "flock", late)
-    with published(b"another") as origin, pytest.raises(DownloadError, match="has just been fetched"):
+    monkeypatch.setattr(fcntl, "flock", rename_first)
+    with published(b"another") as origin, pytest.raises(DownloadError, match="has just been downloaded"):
         get(origin, tmp_path / "m.onnx", b"another")
     assert origin.asked == []
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
-def test_a_server_that_answers_with_another_range_is_asked_for_all(tmp_path):
+def test_wrong_range_restarts(tmp_path):
     with published(CONTENT) as origin:
         origin.off_by = 5
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
@@ -222,7 +225,7 @@ def test_a_server_that_answers_with_another_range_is_asked_for_all(tmp_path):
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
-def test_a_server_that_sends_more_than_it_said_is_refused(tmp_path):
+def test_part_file_with_validator_is_resumed(tmp_path):
     with published(CONTENT) as origin:
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
         (tmp_path / "m.onnx.etag.part").write_text(origin.etag)

@@ -1,4 +1,4 @@
-"""A bucket whose server is away; what one does that is there is in tests/live/test_s3.py."""
+"""A bucket with an unreachable server. tests/live/test_s3.py tests a real server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from clearcut.errors import StorageFull, Unavailable
 from clearcut.storage.s3 import BucketBlobs
 
 
-class Away:
-    """As s3fs over botocore, whose errors are no OSError."""
+class UnreachableBucket:
+    """Raises exceptions as s3fs with botocore does; they are no OSError."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def fail(*_: object, **__: object) -> Any:
@@ -34,9 +34,9 @@ class Away:
         lambda blobs: blobs.require_space("k"),
     ],
 )
-def test_a_server_that_is_away_is_worth_another_try(work):
+def test_unreachable_server_raises_unavailable(work):
     with pytest.raises(Unavailable) as caught:
-        work(BucketBlobs(Away(), "bucket/prefix", 1000))
+        work(BucketBlobs(UnreachableBucket(), "bucket/prefix", 1000))
     assert caught.value.retry_after
 
 

@@ -1,4 +1,4 @@
-"""Signed addresses: only ours pass, only for their own output and their own time."""
+"""Signed URLs: valid only with a known secret, for one output, until they expire."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearcut import settings
+from clearcut.environment import load_settings
 from clearcut.errors import InvalidSignature, OutputExpired, StartupError
 from clearcut.storage.factory import blob_store, signing_secrets
 from clearcut.storage.signed_urls import sign_url, verify
 
-SECRETS = (b"first secret, 16 or more", b"second secret, from before")
+SECRETS = (b"first secret, 16 or more", b"second secret, older one")
 NOW = 1_800_000_000
 
 
@@ -21,7 +21,7 @@ def parts(url):
     return split.path.rpartition("/")[2], query["expires"][0], query["signature"][0]
 
 
-def test_what_we_signed_passes_until_it_expires():
+def test_signed_url_is_valid_until_it_expires():
     url = sign_url("https://cut.example.com/", "job1.png", NOW + 60.9, SECRETS)
     assert url.startswith("https://cut.example.com/outputs/job1.png?expires=1800000060&signature=")
     verify(*parts(url), SECRETS, NOW)
@@ -30,7 +30,7 @@ def test_what_we_signed_passes_until_it_expires():
         verify(*parts(url), SECRETS, NOW + 60)
 
 
-def test_an_older_secret_still_verifies_and_a_stranger_does_not():
+def test_second_secret_verifies_and_an_unknown_one_does_not():
     old = sign_url("", "a", NOW + 60, SECRETS[1:])
     verify(*parts(old), SECRETS, NOW)
     with pytest.raises(InvalidSignature):
@@ -38,7 +38,7 @@ def test_an_older_secret_still_verifies_and_a_stranger_does_not():
 
 
 @given(st.text(max_size=60), st.text(max_size=14), st.sampled_from(["a", "b", "job1.png"]))
-def test_nothing_else_passes(signature, expires, key):
+def test_changed_urls_are_refused(signature, expires, key):
     _, until, good = parts(sign_url("", "job1.png", NOW + 60, SECRETS))
     for given_expires, given_signature in ((expires, signature), (until, signature), (expires, good)):
         if (key, given_expires, given_signature) != ("job1.png", until, good):
@@ -52,22 +52,22 @@ def test_nothing_else_passes(signature, expires, key):
 @pytest.mark.parametrize(
     "expires", ["01800000060", "1800000060 ", "+1800000060", "１８０００００0６0", "1_800_000_060", "-1"]
 )
-def test_another_spelling_of_the_time_does_not_pass_for_longer(expires):
+def test_other_spellings_of_the_expiry_are_refused(expires):
     key, _, good = parts(sign_url("", "a", NOW + 60, SECRETS))
     with pytest.raises((InvalidSignature, OutputExpired)):
         verify(key, expires, good, SECRETS, NOW + 61)
 
 
-def test_an_expired_address_that_is_not_ours_tells_nothing():
+def test_invalid_signature_takes_precedence_over_expiry():
     with pytest.raises(InvalidSignature):
-        verify("a", "1000", "made-up", SECRETS, NOW)
+        verify("a", "1000", "invalid", SECRETS, NOW)
 
 
 def configured(**environ):
-    return settings.load({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
+    return load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
 
 
-def test_a_secret_is_made_once_and_kept_for_its_owner(tmp_path):
+def test_generated_secret_is_stored_privately(tmp_path):
     given = configured(data_dir=str(tmp_path / "data"))
     made = signing_secrets(given)
     assert signing_secrets(given) == made
@@ -77,7 +77,7 @@ def test_a_secret_is_made_once_and_kept_for_its_owner(tmp_path):
     assert signing_secrets(configured(data_dir=str(tmp_path / "other"))) != made
 
 
-def test_secrets_from_the_settings_are_a_list_and_never_shown(tmp_path):
+def test_secrets_from_settings_are_not_shown(tmp_path):
     given = configured(signing_secret="first-secret-of-16, second-secret-of-16", data_dir=str(tmp_path / "none"))
     assert signing_secrets(given) == (b"first-secret-of-16", b"second-secret-of-16")
     assert not (tmp_path / "none").exists()
@@ -87,7 +87,7 @@ def test_secrets_from_the_settings_are_a_list_and_never_shown(tmp_path):
     assert "short-one" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_used_refuses_to_start(tmp_path):
+def test_unusable_store_prevents_the_start(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StartupError, match="CLEARCUT_DATA_DIR"):
         blob_store(configured(data_dir=str(tmp_path / "file" / "data")))

@@ -1,4 +1,4 @@
-"""Blobs in a folder: whole or not there, for their owner only, gone when expired, within the quota."""
+"""Blobs in a folder: written as a whole, private, deleted when expired, within the quota."""
 
 import os
 import stat
@@ -12,22 +12,15 @@ from hypothesis import strategies as st
 from clearcut.errors import StorageFull
 from clearcut.storage.base import CHUNK_BYTES
 from clearcut.storage.local import FolderBlobs
+from tests.support.clock import FakeClock
 
 HOUR = 3600.0
 NOW = 1_800_000_000.0
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -39,29 +32,29 @@ def files(tmp_path):
     return sorted(path for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_what_was_put_is_what_is_got(blobs):
-    for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
+def test_put_and_get_return_the_same_bytes(blobs):
+    for data in (b"image", bytearray(b"image"), memoryview(b"image")):
         made = blobs.put("job1.png", data, "image/png", NOW + HOUR)
         found = blobs.get("job1.png")
-        assert found.data == b"picture"
+        assert found.data == b"image"
         assert found.stat == made == blobs.stat("job1.png")
-        assert (made.size, made.media_type, made.expires_at) == (7, "image/png", NOW + HOUR)
+        assert (made.size, made.media_type, made.expires_at) == (5, "image/png", NOW + HOUR)
 
 
-def test_the_etag_is_the_contents(blobs):
+def test_etag_depends_on_the_contents(blobs):
     first = blobs.put("a", b"one", "image/png", NOW + HOUR)
     assert blobs.put("b", b"one", "image/png", NOW + 2 * HOUR).etag == first.etag
     assert blobs.put("a", b"two", "image/png", NOW + HOUR).etag != first.etag
     assert blobs.get("a").data == b"two"
 
 
-def test_an_empty_blob_and_lines_within_one(blobs):
+def test_empty_blobs_and_line_ends_are_stored(blobs):
     for data in (b"", b"\n", b"[1]\n\n" * 1000):
         blobs.put("a", data, "image/png", NOW + HOUR)
         assert blobs.get("a").data == data
 
 
-def test_a_range_is_read_in_pieces(tmp_path, clock):
+def test_range_is_read_in_chunks(tmp_path, clock):
     blobs = FolderBlobs(tmp_path, 10_000_000, clock)
     data = os.urandom(3 * CHUNK_BYTES + 7)
     blobs.put("a", data, "image/png", NOW + HOUR)
@@ -74,20 +67,20 @@ def test_a_range_is_read_in_pieces(tmp_path, clock):
         blobs.open_range("b", 0, 1)
 
 
-def test_what_is_open_stays_readable_when_it_is_deleted(blobs):
-    blobs.put("a", b"picture", "image/png", NOW + HOUR)
-    reading = blobs.open_range("a", 0, 7)
+def test_open_blob_stays_readable_after_delete(blobs):
+    blobs.put("a", b"image", "image/png", NOW + HOUR)
+    reading = blobs.open_range("a", 0, 5)
     blobs.delete("a")
-    assert b"".join(reading) == b"picture"
+    assert b"".join(reading) == b"image"
     with pytest.raises(KeyError):
         blobs.get("a")
     blobs.delete("a")
 
 
-def test_only_the_owner_may_read(blobs, tmp_path):
+def test_files_are_private(blobs, tmp_path):
     old = os.umask(0)
     try:
-        blobs.put("a", b"picture", "image/png", NOW + HOUR)
+        blobs.put("a", b"image", "image/png", NOW + HOUR)
     finally:
         os.umask(old)
     (file,) = files(tmp_path)
@@ -100,7 +93,7 @@ def test_only_the_owner_may_read(blobs, tmp_path):
     "key",
     ["", ".", "..", "../a", "a/b", "/etc/passwd", "a\0b", "a\n", ".hidden", "a" * 129, "ä", "-a", "a b", "a\\b", "~"],
 )
-def test_a_key_is_no_path(blobs, tmp_path, key):
+def test_malformed_keys_are_refused(blobs, tmp_path, key):
     with pytest.raises(ValueError, match="malformed blob key"):
         blobs.put(key, b"x", "image/png", NOW + HOUR)
     for ask in (blobs.get, blobs.stat, lambda each: blobs.open_range(each, 0, 1)):
@@ -110,7 +103,7 @@ def test_a_key_is_no_path(blobs, tmp_path, key):
 
 
 @given(st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9][./A-Za-z0-9_-]{0,20}", fullmatch=True))
-def test_no_key_reaches_outside(key):
+def test_keys_stay_inside_the_folder(key):
     try:
         path = FolderBlobs(Path("/root"), 1)._path(key)
     except ValueError:
@@ -121,12 +114,12 @@ def test_no_key_reaches_outside(key):
 
 
 @pytest.mark.parametrize("kind", ["", "image", "image/png; charset=x", "image/png\nX: y", "IMAGE/PNG"])
-def test_a_media_type_is_checked(blobs, kind):
+def test_malformed_media_types_are_refused(blobs, kind):
     with pytest.raises(ValueError, match="malformed media type"):
         blobs.put("a", b"x", kind, NOW + HOUR)
 
 
-def test_expired_is_gone_at_once_and_swept_from_the_disk(blobs, tmp_path, clock):
+def test_expired_blobs_are_hidden_then_swept(blobs, tmp_path, clock):
     blobs.put("early", b"x" * 100, "image/png", NOW + HOUR)
     blobs.put("late", b"y" * 100, "image/png", NOW + 2 * HOUR)
     assert blobs.sweep(clock.now) == 0
@@ -140,9 +133,9 @@ def test_expired_is_gone_at_once_and_swept_from_the_disk(blobs, tmp_path, clock)
     assert files(tmp_path) == []
 
 
-def test_what_an_interrupted_put_left_is_swept_when_it_is_old(blobs, tmp_path, monkeypatch):
+def test_interrupted_put_is_swept_after_an_hour(blobs, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # as if the process had been killed there
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # as if the process were killed at this point
     with pytest.raises(KeyboardInterrupt):
         blobs.put("a", b"x", "image/png", NOW + HOUR)
     monkeypatch.undo()
@@ -156,7 +149,7 @@ def test_what_an_interrupted_put_left_is_swept_when_it_is_old(blobs, tmp_path, m
     assert files(tmp_path) == []
 
 
-def test_a_put_that_fails_leaves_nothing(blobs, tmp_path, monkeypatch):
+def test_failed_put_leaves_no_file(blobs, tmp_path, monkeypatch):
     blobs.put("a", b"before", "image/png", NOW + HOUR)
 
     def full(_):
@@ -170,7 +163,7 @@ def test_a_put_that_fails_leaves_nothing(blobs, tmp_path, monkeypatch):
     assert len(files(tmp_path)) == 1
 
 
-def test_a_file_and_the_folders_that_lead_to_it_are_flushed(tmp_path, clock, monkeypatch):
+def test_files_and_folders_are_flushed(tmp_path, clock, monkeypatch):
     flushed = []
     flush = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), flush(file))[1])
@@ -180,7 +173,7 @@ def test_a_file_and_the_folders_that_lead_to_it_are_flushed(tmp_path, clock, mon
         assert each.stat().st_ino in flushed, each
 
 
-def test_the_quota_holds(tmp_path, clock):
+def test_quota_is_enforced(tmp_path, clock):
     blobs = FolderBlobs(tmp_path, 10_000, clock)
     blobs.put("a", b"x" * 6_000, "image/png", NOW + HOUR)
     with pytest.raises(StorageFull) as caught:
@@ -193,7 +186,7 @@ def test_the_quota_holds(tmp_path, clock):
 
 
 def fill(blobs, owner):
-    """Put blobs of one owner until they are refused; the reason."""
+    """Store blobs of one owner until one is refused. Returns the reason."""
     for number in range(100):
         try:
             blobs.put(f"{owner}--{number}", b"x" * 1_000, "image/png", NOW + HOUR)
@@ -212,7 +205,7 @@ def test_one_owner_leaves_space_for_others(tmp_path, clock):
     again.require_space("c--second")
 
 
-def test_another_process_counts_what_is_there_already(tmp_path, clock):
+def test_existing_blobs_count_in_a_new_process(tmp_path, clock):
     FolderBlobs(tmp_path, 10_000, clock).put("a", b"x" * 6_000, "image/png", NOW + HOUR)
     other = FolderBlobs(tmp_path, 10_000, clock)
     with pytest.raises(StorageFull):
@@ -220,7 +213,7 @@ def test_another_process_counts_what_is_there_already(tmp_path, clock):
     assert other.get("a").data == b"x" * 6_000
 
 
-def test_readers_see_the_old_or_the_new_and_never_a_mixture(tmp_path, clock):
+def test_readers_see_only_whole_blobs(tmp_path, clock):
     blobs = FolderBlobs(tmp_path, 100_000_000, clock)
     versions = {bytes([level]) * 100_000 for level in range(4)}
     blobs.put("a", next(iter(versions)), "image/png", NOW + HOUR)

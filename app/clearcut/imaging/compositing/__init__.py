@@ -1,1 +1,1 @@
-"""Backgrounds, shadows and blending."""
+"""Compositing: backgrounds, shadows and blending."""

@@ -1,4 +1,4 @@
-"""A cut-out in a scene: a backdrop that is a picture, a shadow on it, the subject in front."""
+"""A cutout in front of its background: a color or an image, with an optional shadow."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from clearcut.errors import InvalidOption
-from clearcut.imaging.layout import crop_pixels, place, plan_layout
+from clearcut.errors import InvalidInput
+from clearcut.imaging.layout import crop_pixels, place_on_canvas, plan_layout
 from clearcut.imaging.options import WHITE, RemoveOptions
 from clearcut.imaging.types import U8, DecodedImage, Matte
 
@@ -17,53 +17,54 @@ from . import blend
 from .shadow import contact_shadow
 
 
-def add_background(front: U8, image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None) -> U8:
-    """``front``, the cut-out on its canvas as u8[h,w,4], with what ``options`` put behind it.
+def add_background(subject: U8, image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None) -> U8:
+    """Blend ``subject``, the cutout on its canvas as u8[h,w,4], over the background that ``options`` describe.
 
-    u8[h,w,3] when the options ask for no alpha channel, else u8[h,w,4]; a backdrop makes it opaque.
+    Returns:
+        u8[h,w,3] if the options need no alpha channel, else u8[h,w,4]. A backdrop makes the result opaque.
 
     Raises:
-        InvalidOption: the backdrop is to be the caller's picture and there is none.
+        InvalidInput: the options need a background image and ``backdrop`` is None.
     """
-    ground = _ground(front.shape[1], front.shape[0], image, matte, options, backdrop)
+    background = _background(subject.shape[1], subject.shape[0], image, matte, options, backdrop)
     if options.backdrop == "overlay":
-        out = ground  # the subject is in the picture already
+        out = background  # it already contains the subject
     else:
         if options.shadow:
-            dark = np.zeros_like(front)
-            dark[:, :, 3] = contact_shadow(np.ascontiguousarray(front[:, :, 3]), options.shadow)
-            ground = blend.alpha_over(dark, ground)
-        out = blend.alpha_over(front, ground)
+            shadow = np.zeros_like(subject)
+            shadow[:, :, 3] = contact_shadow(np.ascontiguousarray(subject[:, :, 3]), options.shadow)
+            background = blend.alpha_over(shadow, background)
+        out = blend.alpha_over(subject, background)
     return np.asarray(cv2.cvtColor(out, cv2.COLOR_RGBA2RGB), np.uint8) if options.opaque else out
 
 
-def _ground(
+def _background(
     width: int, height: int, image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None
 ) -> U8:
-    """What lies at the very back, u8[h,w,4]."""
-    colour = options.background or (WHITE if options.opaque else (0, 0, 0, 0))
+    """Return the background without shadow, u8[h,w,4]."""
+    color = options.background or (WHITE if options.opaque else (0, 0, 0, 0))
     if options.opaque:
-        colour = blend.on_white(colour)
+        color = blend.over_white(color)
     match options.backdrop:
         case "image":
             if backdrop is None:
-                raise InvalidOption("bg_image", "an image file, because background_type is image")
-            picture = backdrops.scale_to_cover(backdrop, width, height)
+                raise InvalidInput("background", "an image file, because the backdrop is image")
+            rgb = backdrops.scale_to_cover(backdrop, width, height)
         case "blur":
-            picture = _framed(backdrops.blur_background(image.rgb, matte), image, matte, options)
+            rgb = _laid_out(backdrops.blur_background(image.rgb, matte), image, matte, options)
         case "overlay":
-            picture = _framed(backdrops.overlay(image.rgb, matte.alpha), image, matte, options)
+            rgb = _laid_out(backdrops.overlay(image.rgb, matte.alpha), image, matte, options)
         case "none":
             flat = np.empty((height, width, 4), np.uint8)
-            flat[:] = colour
+            flat[:] = color
             return flat
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
-def _framed(picture: U8, image: DecodedImage, matte: Matte, options: RemoveOptions) -> U8:
-    """A backdrop made of the picture itself, laid out as the picture is; the subject alone may be moved or scaled."""
+def _laid_out(rgb: U8, image: DecodedImage, matte: Matte, options: RemoveOptions) -> U8:
+    """Lay out a backdrop made from the image like the image itself; scale and position apply to the subject alone."""
     layout = plan_layout(image.width, image.height, matte.box, replace(options, scale=None, position=None))
-    shown = crop_pixels(picture, layout.source)
+    shown = crop_pixels(rgb, layout.source)
     if layout.scales:
         shown = blend.resize(shown, layout.target.width, layout.target.height)
-    return place(shown, layout, WHITE[:3])
+    return place_on_canvas(shown, layout, WHITE[:3])

@@ -1,1 +1,1 @@
-"""Container formats: signatures, header limits, metadata and writers."""
+"""Image formats: one definition a format, listed in ``registry``, and the readers and writers that they use."""

@@ -1,4 +1,4 @@
-"""The one check on what a picture may cost that all three container walkers share."""
+"""The size limits that every reader checks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from clearcut.imaging.types import ProbeLimits
 
 
 def check_dimensions(width: int, height: int, limits: ProbeLimits) -> None:
-    """Refuse a size that the header claims, before anything is allocated for it.
+    """Check the size in a header, before anything is allocated for it.
 
     Raises:
         CorruptImage: a side is zero.
-        TooManyPixels: a side or the area is above its limit; the text names both.
+        TooManyPixels: a side or the area is above its limit; the text has both numbers.
     """
     if width <= 0 or height <= 0:
-        raise CorruptImage(f"The image header says {width} x {height} pixels")
+        raise CorruptImage(f"The image header has a size of {width} x {height} pixels")
     if max(width, height) > limits.max_side:
         raise TooManyPixels(
             f"The image is {width} x {height} pixels; the longest side accepted is {limits.max_side} pixels"

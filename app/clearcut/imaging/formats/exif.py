@@ -1,4 +1,4 @@
-"""The orientation tag out of an EXIF block, and nothing else of it (TIFF 6.0, EXIF 2.32 section 4.6)."""
+"""Reader of the orientation tag in an EXIF block (TIFF 6.0, EXIF 2.32 section 4.6). No other tag is read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import struct
 _ORIENTATION = 0x0112
 _SHORT = 3
 _MAX_ENTRIES = 512
-"""Of the first directory. Cameras write a dozen or two."""
+"""Maximum entries of the first directory that are read. Cameras write up to about 24."""
 
 
 def orientation(tiff: memoryview) -> int:
-    """1..8 from a TIFF-structured block; 1 when it is absent, out of range or the block is broken.
+    """Return the orientation 1..8; 1 if the tag is absent or out of range, or the block is damaged.
 
-    ``tiff`` starts at the byte order mark; a leading ``Exif\\0\\0`` is skipped, as some writers of WebP and PNG put
-    it there too. Never raises and never reads outside of the block: a picture is not refused over its metadata.
+    Never raises and never reads outside the block: damaged metadata does not make an image invalid.
+
+    Args:
+        tiff: the block from its byte order mark on. A leading ``Exif\\0\\0``, which some WebP and PNG encoders
+            write, is skipped.
     """
     if bytes(tiff[:6]) == b"Exif\x00\x00":
         tiff = tiff[6:]

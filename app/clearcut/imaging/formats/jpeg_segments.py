@@ -1,4 +1,4 @@
-"""The marker segments of a JPEG file (ITU-T T.81 annex B), walked without decoding a coefficient."""
+"""Reader of the marker segments of a JPEG file (ITU-T T.81 annex B). Coefficients are not decoded."""
 
 from __future__ import annotations
 
@@ -17,43 +17,47 @@ SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 APP1, APP2 = 0xE1, 0xE2
 _ADOBE = 0xEE
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_ADOBE}
-"""APPn and comments, but for the one that says how colour is coded."""
-_HONEST_SCANS = 16
+"""APPn segments and comments, except Adobe's, which defines the color transform."""
+_USUAL_SCANS = 16
+"""Number of scans that any image may have. Encoders write about ten."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Sequential and progressive DCT, Huffman or arithmetic; not lossless, not hierarchical."""
 
 _MAX_GAP = 1 << 16
-"""Bytes between two segments of the header that decoders would skip. Cameras that pad there use a few kilobytes."""
+"""Maximum bytes of padding between two header segments, which decoders skip. Cameras write a few kilobytes."""
 
 _FIRST_WINDOW, _LAST_WINDOW = 1 << 12, 1 << 18
+"""Bytes that the search for a marker reads at a time: at first, and at most."""
 
 
 class Segment(NamedTuple):
+    """One marker segment of the file."""
+
     marker: int
     start: int
-    """First byte of the payload, behind the length."""
+    """Offset of the payload, after the length field."""
     end: int
+    """Offset of the first byte after the payload."""
 
 
 def segments(view: memoryview) -> Iterator[Segment]:
-    """Every segment from SOI up to and including the first EOI (empty payload), lazily.
+    """Yield every segment after SOI, up to and including the first EOI (empty payload).
 
-    Walking from scan to scan, rather than counting 0xFFDA in the file, is what makes the count exact: a thumbnail in
-    an APPn segment, a second picture after EOI (MPO) or marker bytes hidden in a comment between two scans do not
-    count. The file is read once, whatever it holds.
+    Following the segments, instead of searching for 0xFFDA, makes the number of scans exact. A thumbnail in an APPn
+    segment, a second image after EOI (MPO) and marker bytes inside a comment do not count. The file is read once.
 
     Raises:
-        CorruptImage: a segment leaves the file, a marker has no business here, or there is no EOI.
-        SuspiciousStructure: much filling between the segments of the header.
+        CorruptImage: a segment extends past the file, a marker is invalid at its position, or EOI is missing.
+        SuspiciousStructure: long padding between header segments.
     """
     data = np.frombuffer(view, np.uint8)
     at, scanning = 2, False
     while True:
-        behind, at = at, _next_marker(data, at)
+        previous, at = at, _next_marker(data, at)
         if at < 0:
             raise CorruptImage("The JPEG is truncated: it ends before its end-of-image marker")
-        if at - behind > _MAX_GAP and not scanning:
+        if at - previous > _MAX_GAP and not scanning:
             raise SuspiciousStructure("The JPEG has a gap between its segments")
         marker = view[at + 1]
         if marker == EOI:
@@ -72,11 +76,13 @@ def segments(view: memoryview) -> Iterator[Segment]:
         at = end
 
 
-def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
-    """The header of a JPEG.
+def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+    """Read the header of a JPEG.
 
     Raises:
-        CorruptImage, UnsupportedFormat (12-bit, lossless or hierarchical), TooManyPixels.
+        CorruptImage: the file is truncated or contradicts itself.
+        UnsupportedFormat: the JPEG is 12-bit, lossless or hierarchical.
+        TooManyPixels: the size is above ``limits``.
         SuspiciousStructure: more scans or segments than ``limits`` allow, or several frame headers.
     """
     size: tuple[int, int] | None = None
@@ -98,29 +104,33 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         elif segment.marker in _FRAMES:
             if size is not None:
                 raise SuspiciousStructure("The JPEG has several frame headers")
-            size = _frame(segment, view)
+            size = _frame_size(segment, view)
             check_dimensions(*size, limits)
         elif scans:
             continue
-        elif segment.marker == APP1 and orientation is None and _starts(view, segment, b"Exif\x00\x00"):
+        elif segment.marker == APP1 and orientation is None and _starts_with(view, segment, b"Exif\x00\x00"):
             orientation = exif.orientation(view[segment.start : segment.end])
-        elif segment.marker == APP2 and _starts(view, segment, b"MPF\x00"):
+        elif segment.marker == APP2 and _starts_with(view, segment, b"MPF\x00"):
             frames = 2
     if size is None or not scans:
         raise CorruptImage("The JPEG contains no image")
-    if size[0] * size[1] > 64 * 8 * len(view):  # every 8 x 8 block of a first scan takes a bit at least (T.81, F.1.2)
-        raise CorruptImage(f"The JPEG claims {size[0]} x {size[1]} pixels and contains too little data for them")
+    if size[0] * size[1] > 64 * 8 * len(view):  # a first scan needs at least one bit per 8 x 8 block (T.81, F.1.2)
+        raise CorruptImage(f"The JPEG has a size of {size[0]} x {size[1]} pixels and too little data for it")
     return ImageHeader("jpeg", *size, orientation=orientation or 1, frames=frames)
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
-    """The embedded profile, joined from its APP2 parts (ICC.1:2022 annex B.4), or None if absent or broken."""
+    """Join the ICC profile from its APP2 parts (ICC.1:2022 annex B.4); None if it is absent, damaged or too large."""
     parts: dict[int, memoryview] = {}
     total = 0
     for segment in segments(view):
         if segment.marker in (SOS, EOI):
             break
-        if segment.marker == APP2 and _starts(view, segment, b"ICC_PROFILE\x00") and segment.end - segment.start > 14:
+        if (
+            segment.marker == APP2
+            and _starts_with(view, segment, b"ICC_PROFILE\x00")
+            and segment.end - segment.start > 14
+        ):
             number, total = view[segment.start + 12], view[segment.start + 13]
             parts[number] = view[segment.start + 14 : segment.end]
     if not parts or sorted(parts) != list(range(1, total + 1)) or sum(map(len, parts.values())) > max_bytes:
@@ -129,7 +139,7 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
 
 
 def pixels_only(view: memoryview) -> bytes:
-    """The same picture without metadata: what a decoder does not get it cannot misread."""
+    """Return the file without metadata, so that the decoder does not parse any."""
     parts: list[bytes | memoryview] = [b"\xff\xd8"]
     for segment in segments(view):
         whole = slice(segment.start - 4, segment.end)
@@ -141,8 +151,8 @@ def pixels_only(view: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _frame(segment: Segment, view: memoryview) -> tuple[int, int]:
-    """(width, height) from a frame header (T.81 B.2.2)."""
+def _frame_size(segment: Segment, view: memoryview) -> tuple[int, int]:
+    """Return (width, height) from a frame header (T.81 B.2.2)."""
     body = view[segment.start : segment.end]
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise CorruptImage("The JPEG has an incomplete frame header")
@@ -151,33 +161,33 @@ def _frame(segment: Segment, view: memoryview) -> tuple[int, int]:
     if body[0] != 8:
         raise UnsupportedFormat(f"{body[0]}-bit JPEG")
     if body[5] not in (1, 3, 4):
-        raise CorruptImage(f"The JPEG has {body[5]} colour components")
+        raise CorruptImage(f"The JPEG has {body[5]} color components")
     return int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
 
 
 def components(view: memoryview) -> int:
-    """Colour components of a JPEG that ``walk`` has passed: 1 grey, 3 colour, 4 CMYK or YCCK."""
+    """Return the number of components of a JPEG that ``read_header`` accepts: 1 gray, 3 color, 4 CMYK or YCCK."""
     for segment in segments(view):
         if segment.marker in _FRAMES and segment.end - segment.start >= 6:
             return view[segment.start + 5]
     raise CorruptImage("The JPEG contains no image")
 
 
-def _starts(view: memoryview, segment: Segment, prefix: bytes) -> bool:
+def _starts_with(view: memoryview, segment: Segment, prefix: bytes) -> bool:
     return bytes(view[segment.start : min(segment.end, segment.start + len(prefix))]) == prefix
 
 
 def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> int:
-    """Where the next marker's 0xFF is, at or after ``at``; -1 when there is none.
+    """Return the offset of the next marker at or after ``at``, or -1.
 
-    Looked for in windows that grow, so that a segment right here costs nothing and entropy-coded data is read at
-    memory speed with a small, fixed amount of memory, whatever is in it.
+    The search window grows: a marker close by is found at once, and entropy-coded data is read at memory speed with a
+    small, fixed amount of memory.
     """
     window = _FIRST_WINDOW
     while at + 1 < data.size:
         block = data[at : at + window + 1]
         code = block[1:]
-        # stuffing 00, TEM 01, restarts D0..D7 and fill FF stand for themselves; decoders walk over them too
+        # Stuffing 00, TEM 01, restarts D0..D7 and fill FF are not segments; decoders skip them too.
         hits = (block[:-1] == 0xFF) & (code > 0x01) & (code != 0xFF) & ((code & 0xF8) != 0xD0)
         first = int(hits.argmax())
         if hits[first]:
@@ -188,5 +198,5 @@ def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> i
 
 
 def _scans_allowed(pixels: int, limits: ProbeLimits) -> int:
-    """Each scan costs a pass over the picture: a large one may have fewer. Encoders write about ten."""
-    return min(limits.max_scans, max(_HONEST_SCANS, _HONEST_SCANS * limits.max_pixels // max(1, pixels)))
+    """Return the maximum number of scans: each scan is a pass over the image, so a large image may have fewer."""
+    return min(limits.max_scans, max(_USUAL_SCANS, _USUAL_SCANS * limits.max_pixels // max(1, pixels)))

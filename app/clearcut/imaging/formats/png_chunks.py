@@ -1,4 +1,4 @@
-"""The chunks of a PNG file (W3C PNG, third edition, sections 5 and 11), walked without inflating pixels."""
+"""Reader of the chunks of a PNG file (W3C PNG, third edition, sections 5 and 11). Pixels are not inflated."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _DATA = frozenset({b"IDAT", b"fdAT", b"fcTL"})
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-_HONEST_DATA_CHUNK = 1024
-"""Bytes of an image data chunk below which, on average over a long file, no encoder in use goes (libpng: 8192)."""
+_LEAST_DATA_CHUNK = 1024
+"""Minimum average size of image data chunks over a long file, in bytes. libpng writes 8192."""
 _DEFLATE_BEST = 1032
-"""Most bytes that one deflated byte can stand for (RFC 1951: 258 for two bits)."""
+"""Maximum compression ratio of deflate (RFC 1951: 258 bytes in two bits)."""
 
 
 class Chunk(NamedTuple):
+    """One chunk of the file."""
+
     kind: bytes
     start: int
-    """First byte of the payload."""
+    """Offset of the payload."""
     end: int
+    """Offset of the first byte after the payload."""
 
 
 class Ihdr(NamedTuple):
+    """Fields of the header chunk."""
+
     width: int
     height: int
     depth: int
-    colour_type: int
+    color_type: int
     interlaced: bool
 
 
 def chunks(view: memoryview) -> Iterator[Chunk]:
-    """Every chunk up to and including IEND, lazily. Checksums are left to the decoder.
+    """Yield every chunk up to and including IEND. The decoder verifies checksums.
 
     Raises:
-        CorruptImage: a chunk leaves the file, or there is no IEND.
+        CorruptImage: a chunk extends past the file, or IEND is missing.
     """
     at = 8
     while True:
@@ -60,10 +65,11 @@ def chunks(view: memoryview) -> Iterator[Chunk]:
 
 
 def read_ihdr(view: memoryview) -> Ihdr:
-    """The header chunk.
+    """Read the header chunk.
 
     Raises:
-        CorruptImage: it is missing, its checksum is wrong, or its fields contradict the specification.
+        CorruptImage: the chunk is missing, its checksum is wrong, or its fields contradict the specification.
+        UnsupportedFormat: the file is Apple's private variant.
     """
     first = next(chunks(view))
     if first.kind == b"CgBI":
@@ -72,25 +78,26 @@ def read_ihdr(view: memoryview) -> Ihdr:
         raise CorruptImage("The PNG does not start with a header chunk")
     if zlib.crc32(view[first.start - 4 : first.end]) != struct.unpack_from(">I", view, first.end)[0]:
         raise CorruptImage("The PNG's header has an invalid checksum")
-    width, height, depth, colour_type, compression, filtering, interlace = struct.unpack_from(
+    width, height, depth, color_type, compression, filtering, interlace = struct.unpack_from(
         ">IIBBBBB", view, first.start
     )
-    if depth not in _DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
+    if depth not in _DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
         raise CorruptImage("The PNG's header is not valid")
-    return Ihdr(width, height, depth, colour_type, bool(interlace))
+    return Ihdr(width, height, depth, color_type, bool(interlace))
 
 
-def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
-    """The header of a PNG. Animated: the frames that it claims.
+def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
+    """Read the header of a PNG; the number of frames of an animation is the one in its acTL chunk.
 
     Raises:
-        CorruptImage: also when the compressed data cannot possibly unfold to the size claimed.
-        SuspiciousStructure: more chunks than ``limits`` allow, or image data in splinters.
-        TooManyPixels, UnsupportedFormat.
+        CorruptImage: the file is truncated, contradicts itself, or has too little data for its size.
+        SuspiciousStructure: more chunks than ``limits`` allow, or image data in very small chunks.
+        TooManyPixels: the size is above ``limits``.
+        UnsupportedFormat: the file is Apple's private variant.
     """
     ihdr = read_ihdr(view)
     check_dimensions(ihdr.width, ihdr.height, limits)
-    has_alpha = ihdr.colour_type in (4, 6)
+    has_alpha = ihdr.color_type in (4, 6)
     orientation = frames = 1
     others = data_chunks = data_bytes = idat_bytes = 0
     for chunk in chunks(view):
@@ -99,7 +106,7 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             data_chunks += 1
             data_bytes += size
             idat_bytes += size if chunk.kind == b"IDAT" else 0
-            if data_chunks > limits.max_segments + data_bytes // _HONEST_DATA_CHUNK:
+            if data_chunks > limits.max_segments + data_bytes // _LEAST_DATA_CHUNK:
                 raise SuspiciousStructure("The PNG's image data has too many chunks")
             continue
         others += 1
@@ -113,17 +120,17 @@ def walk(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             frames = max(1, min(struct.unpack_from(">I", view, chunk.start)[0], limits.max_segments))
     if not idat_bytes:
         raise CorruptImage("The PNG contains no image")
-    unfolded = ihdr.width * ihdr.height * ihdr.depth * _CHANNELS[ihdr.colour_type] // 8
-    if unfolded > idat_bytes * _DEFLATE_BEST:
+    inflated = ihdr.width * ihdr.height * ihdr.depth * _CHANNELS[ihdr.color_type] // 8
+    if inflated > idat_bytes * _DEFLATE_BEST:
         raise CorruptImage("The PNG contains too little data for the size in its header")
     return ImageHeader("png", ihdr.width, ihdr.height, orientation=orientation, has_alpha=has_alpha, frames=frames)
 
 
 def pixels_only(view: memoryview) -> memoryview:
-    """The same picture without any chunk but those that its pixels need; ``view`` itself if it has no others.
+    """Return the file with only the chunks that the pixels need; ``view`` itself if it has no others.
 
-    libpng inflates every compressed text chunk, up to 8 MB each: a flood of them within all our limits costs it half
-    a minute. What is not handed to a decoder cannot hurt it. Of an APNG the default image remains.
+    libpng inflates every compressed text chunk, up to 8 MB each: a flood of them within all limits takes it half a
+    minute. Of an animation, the default image remains.
     """
     spans: list[list[int]] = [[0, 8]]
     for chunk in chunks(view):

@@ -1,4 +1,4 @@
-"""What a PNG's side chunks say about its pixels: colour space and grey transparency (W3C PNG section 11.3)."""
+"""Ancillary PNG chunks that change pixels: color space and gray transparency (W3C PNG section 11.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import png_chunks
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
-    """The inflated iCCP profile; None if it is absent, broken or larger than ``max_bytes`` (never inflated further)."""
+    """Inflate the iCCP profile; None if it is absent, damaged or larger than ``max_bytes``."""
     body = _find(view, b"iCCP")
     if body is None:
         return None
@@ -30,9 +30,9 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
 
 
 def sample_table(view: memoryview, depth: int) -> U8 | None:
-    """u8[256] or u8[65536] from decoded samples to sRGB when only a gAMA chunk tells the colour space, else None.
+    """Return the table u8[256] or u8[65536] from samples to sRGB if only a gAMA chunk defines the color space.
 
-    cICP, iCCP and sRGB chunks win over gAMA, in that order. cHRM (primaries without a profile) is not applied.
+    cICP, iCCP and sRGB chunks have precedence over gAMA: the result is None then. cHRM is not applied.
     """
     body = _find(view, b"gAMA")
     if body is None or len(body) != 4 or any(_find(view, kind) is not None for kind in (b"cICP", b"iCCP", b"sRGB")):
@@ -41,10 +41,11 @@ def sample_table(view: memoryview, depth: int) -> U8 | None:
     return color.gamma_table(scaled / 100_000, 16 if depth == 16 else 8)
 
 
-def grey_transparency(view: memoryview, grey: np.ndarray, depth: int) -> U8 | None:
-    """u8[H,W], 0 where a greyscale picture has the one grey that its tRNS chunk calls transparent; else None.
+def gray_transparency(view: memoryview, gray: np.ndarray, depth: int) -> U8 | None:
+    """Return the alpha u8[H,W] of a gray image with a tRNS chunk, which makes one level transparent; else None.
 
-    ``grey`` u8 or u16 [H,W] as OpenCV decodes it: fewer than 8 bits are spread to 0..255.
+    Args:
+        gray: u8 or u16 [H,W] as OpenCV decodes it; depths below 8 bits are scaled to 0..255.
     """
     body = _find(view, b"tRNS")
     if body is None or len(body) != 2:
@@ -53,11 +54,11 @@ def grey_transparency(view: memoryview, grey: np.ndarray, depth: int) -> U8 | No
     level &= (1 << depth) - 1
     if depth < 8:
         level *= 255 // ((1 << depth) - 1)
-    return np.where(grey == level, 0, 255).astype(np.uint8)
+    return np.where(gray == level, 0, 255).astype(np.uint8)
 
 
 def _find(view: memoryview, kind: bytes) -> memoryview | None:
-    """The payload of the first chunk of a kind that must stand before the image data."""
+    """Return the payload of the first chunk of this kind before the image data."""
     for chunk in png_chunks.chunks(view):
         if chunk.kind == b"IDAT":
             return None

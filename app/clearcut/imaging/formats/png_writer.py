@@ -1,7 +1,7 @@
-"""A PNG writer for one purpose: cut-outs, fast (W3C PNG, third edition).
+"""A fast PNG writer for cutouts (W3C PNG, third edition).
 
-Row filter Up on every row and deflate at level 1: measured on photographs with a matte, this is several times faster
-than the libraries at equal or smaller size, since choosing a filter row by row costs more than it saves.
+Every row uses the filter Up, and deflate runs at level 1. On photos with a matte this is several times faster than
+libpng at equal or smaller size (``benchmarks/codecs.py``).
 """
 
 from __future__ import annotations
@@ -17,34 +17,38 @@ from clearcut.imaging.types import U8
 _isal: Any
 try:
     from isal import isal_zlib as _isal
-except ImportError:  # no wheel for this platform: files as good, four times slower
+except ImportError:  # no wheel for this platform: zlib takes four times as long
     _isal = None
 _deflate = _isal if _isal is not None else zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
+_COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 _UP = 2
 _STRIP_BYTES = 1 << 20
+"""Bytes of rows that are filtered at a time."""
 _PERCEPTUAL = b"\x00"
 _MAX_CHUNK = 2**31 - 1
 
 
 def encode_png(pixels: U8) -> bytearray:
-    """u8[h,w,1|3|4] (grey, RGB, straight RGBA) as a PNG file marked sRGB and with no other metadata.
+    """Encode u8[h,w,1|3|4] (gray, RGB, straight RGBA) as a PNG file with an sRGB chunk and no other metadata.
 
-    Filtered strip by strip through a buffer of about 1 MiB; the heavy steps release the GIL.
+    Filtering uses a buffer of about 1 MiB. The expensive steps release the GIL.
+
+    Raises:
+        ValueError: the compressed data exceeds the size limit of a chunk.
     """
     height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)
     out = bytearray(_SIGNATURE)
-    out += _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0))
+    out += _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0))
     out += _chunk(b"sRGB", _PERCEPTUAL)
     start = len(out)
     out += b"\x00\x00\x00\x00IDAT"
     _deflate_rows(rows, out)
     length = len(out) - start - 8
     if length > _MAX_CHUNK:
-        raise ValueError("picture too large for one PNG chunk")
+        raise ValueError("the image is too large for one PNG chunk")
     struct.pack_into(">I", out, start, length)
     with memoryview(out) as view:
         checksum = _deflate.crc32(view[start + 4 :])
@@ -54,7 +58,7 @@ def encode_png(pixels: U8) -> bytearray:
 
 
 def _deflate_rows(rows: U8, out: bytearray) -> None:
-    """Append the zlib stream of the filtered rows (PNG 9.2: each byte less the one above it)."""
+    """Append the zlib stream of the filtered rows: each byte minus the byte above it (PNG 9.2)."""
     height, stride = rows.shape
     step = max(1, min(height, _STRIP_BYTES // (stride + 1)))
     filtered = np.empty((step, stride + 1), np.uint8)
@@ -65,7 +69,7 @@ def _deflate_rows(rows: U8, out: bytearray) -> None:
         body = filtered[:count, 1:]
         if top:
             np.subtract(rows[top : top + count], rows[top - 1 : top + count - 1], out=body)
-        else:  # above the first row there are zeros
+        else:  # the row above the first one counts as zeros
             body[0] = rows[0]
             np.subtract(rows[1:count], rows[: count - 1], out=body[1:])
         out += deflater.compress(filtered[:count])

@@ -1,1 +1,1 @@
-"""From the network's matte to alpha and foreground color at the image's size."""
+"""Matting: from the network's output to alpha and foreground color."""

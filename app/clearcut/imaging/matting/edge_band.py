@@ -1,8 +1,8 @@
-"""Which parts of the picture the expensive steps have to look at.
+"""The parts of an image that contain the edge of its matte.
 
-The edge of a matte is thin: at 12 megapixels a few per cent of the picture. Both finishing steps cut the frame into
-strips of some rows and find the columns in each that hold work, so that their cost follows the length of the edge. Runs
-of such columns with little between them are worked on as one, since every call has a cost of its own.
+The edge is thin: a few percent of the image at 12 megapixels. Upsampling and foreground estimation divide the image
+into strips of some rows, and process in each strip only the columns with undecided pixels. Their cost follows the
+length of the edge. Nearby columns are joined into one span, because each call has a fixed cost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Span(NamedTuple):
-    """A rectangle of a grid, ends exclusive."""
+    """A rectangle on a grid; ``bottom`` and ``right`` are exclusive."""
 
     top: int
     bottom: int
@@ -28,31 +28,33 @@ class Span(NamedTuple):
 
     @property
     def area(self) -> tuple[slice, slice]:
+        """The rectangle as an index of an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def grown(self, by: int, height: int, width: int) -> Span:
-        """Larger by ``by`` on every side, cut at a frame of ``height`` x ``width``."""
+    def grown(self, margin: int, height: int, width: int) -> Span:
+        """Return the rectangle enlarged by ``margin`` on every side, clipped to ``height`` x ``width``."""
         return Span(
-            max(self.top - by, 0),
-            min(self.bottom + by, height),
-            max(self.left - by, 0),
-            min(self.right + by, width),
+            max(self.top - margin, 0),
+            min(self.bottom + margin, height),
+            max(self.left - margin, 0),
+            min(self.right + margin, width),
         )
 
     def shifted(self, down: int, right: int) -> Span:
+        """Return the rectangle moved by ``down`` and ``right``."""
         return Span(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
-    def snapped(self, to: int, height: int, width: int) -> Span:
-        """Larger, so that its sides lie on multiples of ``to`` or on a frame of ``height`` x ``width``."""
+    def snapped(self, multiple: int, height: int, width: int) -> Span:
+        """Return the rectangle enlarged so that its sides are multiples of ``multiple``, or the frame's sides."""
         return Span(
-            self.top - self.top % to,
-            min(self.bottom + -self.bottom % to, height),
-            self.left - self.left % to,
-            min(self.right + -self.right % to, width),
+            self.top - self.top % multiple,
+            min(self.bottom + -self.bottom % multiple, height),
+            self.left - self.left % multiple,
+            min(self.right + -self.right % multiple, width),
         )
 
     def scaled(self, step: int, height: int, width: int) -> Span:
-        """The same rectangle on a grid ``step`` times finer, cut at a frame of ``height`` x ``width``."""
+        """Return the rectangle on a grid that is ``step`` times finer, clipped to ``height`` x ``width``."""
         return Span(
             min(self.top * step, height),
             min(self.bottom * step, height),
@@ -62,71 +64,75 @@ class Span(NamedTuple):
 
 
 class Strips(NamedTuple):
-    """Of strips of ``rows`` rows of a matte, in each column: the highest alpha, u8[strips,w]."""
+    """The maximum alpha of each column in strips of ``rows`` rows."""
 
     rows: int
-    most: U8
+    highest: U8
+    """u8[strips,w]."""
 
 
 def strips_of(alpha: U8, rows: int) -> Strips:
-    """The strips of ``alpha`` (u8[h,w]), the last of which may be lower."""
-    return Strips(rows, over_strips(np.maximum, alpha, rows))
+    """Divide ``alpha`` (u8[h,w]) into strips of ``rows`` rows; the last strip may have fewer."""
+    return Strips(rows, reduce_strips(np.maximum, alpha, rows))
 
 
-def occupied(mask: U8, high: int) -> Mask:
-    """bool[ceil(h / high), w]: in which columns a strip of ``high`` rows of ``mask`` (u8[h,w]) holds anything but 0."""
-    return np.asarray(over_strips(np.maximum, mask, high) > 0)
+def any_in_strips(mask: U8, rows: int) -> Mask:
+    """Return where a column of a strip of ``mask`` (u8[h,w]) has a nonzero value, bool[ceil(h / rows), w]."""
+    return np.asarray(reduce_strips(np.maximum, mask, rows) > 0)
 
 
-def over_strips(reducing: np.ufunc, plane: U8, high: int) -> U8:
-    """u8[ceil(h / high), w]: the columns of strips of ``high`` rows of ``plane`` (u8[h,w]), each reduced to a value."""
+def reduce_strips(ufunc: np.ufunc, plane: U8, rows: int) -> U8:
+    """Reduce each column of each strip of ``plane`` (u8[h,w]) to one value, u8[ceil(h / rows), w]."""
     height, width = plane.shape
-    whole = height // high
-    found = reducing.reduce(plane[: whole * high].reshape(whole, high, width), axis=1)
-    if height % high:
-        found = np.concatenate([found, reducing.reduce(plane[whole * high :], axis=0, keepdims=True)])
-    return np.asarray(found, np.uint8)
+    whole = height // rows
+    reduced = ufunc.reduce(plane[: whole * rows].reshape(whole, rows, width), axis=1)
+    if height % rows:
+        reduced = np.concatenate([reduced, ufunc.reduce(plane[whole * rows :], axis=0, keepdims=True)])
+    return np.asarray(reduced, np.uint8)
 
 
-def undecided(some: Mask, full: Mask, reach: int) -> U8:
-    """u8[h,w]: 0 where no cell up to ``reach`` away is in ``some``, or all are in ``full`` (bool[h,w] both); else 1."""
+def undecided(nonzero: Mask, full: Mask, reach: int) -> U8:
+    """Return 0 where no cell within ``reach`` is nonzero, or all are full, and else 1: u8[h,w] of two bool[h,w]."""
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    outer = np.asarray(cv2.dilate(some.astype(np.uint8), window), np.uint8)
+    outer = np.asarray(cv2.dilate(nonzero.astype(np.uint8), window), np.uint8)
     return outer - np.asarray(cv2.erode(full.astype(np.uint8), window), np.uint8)
 
 
-def find_spans(strips: Mask, high: int, height: int, gap: int = 0) -> list[Span]:
-    """The True columns of strips of ``high`` rows, in the coordinates of a frame of ``height``.
+def find_spans(strips: Mask, rows: int, height: int, gap: int = 0) -> list[Span]:
+    """Return the True columns of strips of ``rows`` rows as rectangles in a frame of ``height`` rows.
 
-    Neighbours are joined to one run, and so are those that ``gap`` columns at most lie between.
+    Columns of a strip with at most ``gap`` columns between them are joined.
     """
     count, width = strips.shape
-    # With an empty column at the end of each, strips can be looked at as one: each start has its own strip's end.
+    # An empty column after each strip lets all strips be searched as one line: every span ends within its strip.
     line = np.zeros((count, width + 1), np.bool_)
     line[:, :width] = strips
     line = line.reshape(-1)
     changes = np.flatnonzero(line[1:] != line[:-1]) + 1
-    places = [0, *changes.tolist()] if line[:1].any() else changes.tolist()
-    found: list[Span] = []
-    for start, end in zip(places[::2], places[1::2], strict=True):
-        row, left = divmod(start, width + 1)
+    bounds = [0, *changes.tolist()] if line[:1].any() else changes.tolist()
+    spans: list[Span] = []
+    for start, end in zip(bounds[::2], bounds[1::2], strict=True):
+        strip, left = divmod(start, width + 1)
         right = left + end - start
-        if found and found[-1].top == row * high and left - found[-1].right <= gap:
-            left = found.pop().left
-        found.append(Span(row * high, min((row + 1) * high, height), left, right))
-    return found
+        if spans and spans[-1].top == strip * rows and left - spans[-1].right <= gap:
+            left = spans.pop().left
+        spans.append(Span(strip * rows, min((strip + 1) * rows, height), left, right))
+    return spans
 
 
 def strip_height(step: int) -> int:
-    """Rows of cells that are worked on at once: some 64 pixels, but six at least, as a strip costs two more.
+    """Return the height of a strip in cells: about 64 pixels, at least six cells.
 
-    Between 32 and 96 pixels it makes no difference.
+    Each strip needs two more rows of cells. Heights of 32 to 96 pixels take equal time
+    (``benchmarks/finishing_cost.py``).
     """
     return max(6, 64 // step)
 
 
-def gap_width(step: int) -> int:
-    """Columns of cells between two runs of a strip up to which these are worked on as one: what 24 pixels have. With 96
-    it took a sixteenth longer at a megapixel, with 16 or none as long.
+def max_gap(step: int) -> int:
+    """Return the largest gap, in cells, between two columns that are joined: 24 pixels.
+
+    96 pixels took a sixteenth longer at one megapixel, fewer pixels made no difference
+    (``benchmarks/finishing_cost.py``).
     """
     return 24 // step

@@ -1,16 +1,13 @@
-"""The subject's own colour in the soft edge, where the photo shows a mixture with the old background.
+"""Estimation of the foreground color in soft edges, where a photo shows a mixture with the old background.
 
-After M. Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021 (blur fusion): the means of the
-subject's and of the background's colours around a pixel are a first guess, what they leave unexplained of the
-pixel's own colour corrects the subject's, and a second pass does it again. The paper weights the means by alpha; here
-the weights fall steeply with alpha, so that the first guess comes from the purest pixels there are. The means are
-taken on a grid of cells, the last correction on every pixel.
+The method follows M. Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021 (blur fusion). The mean colors
+of subject and background around a pixel are a first estimate. The part of the pixel's color that they do not explain
+corrects the subject's color, and a second pass repeats this. The paper weights the means by alpha. Here the weights
+fall steeply with alpha, so the purest pixels dominate the first estimate. The means are computed on a grid of cells,
+the last correction on every pixel.
 
-Compared on composites of keyed cut-outs at 640 x 512, mean error over 0 < alpha < 1 as a share of that of the photo's
-own colour, edges of about two / about twenty pixels: blur fusion as published (windows of 90 and 6 pixels) 42 / 63 %,
-with windows of 11 and 5 pixels 29 / 80 %; multi-level estimation (Germer et al., 2020) 27 / 45 %, some twenty times
-slower; steep weights without the second pass 25 / 57 %; with it, and a far window for the background too, 22 / 54 %.
-What is done now: see ``_FAR_SHARE``.
+``benchmarks/finishing_colour.py`` measures the error, ``models/training/HISTORY.md`` lists the variants that were
+compared.
 """
 
 from __future__ import annotations
@@ -22,176 +19,176 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8
 
-from .edge_band import Mask, Span, Strips, find_spans, gap_width, over_strips, strip_height, strips_of
+from .edge_band import Mask, Span, Strips, find_spans, max_gap, reduce_strips, strip_height, strips_of
 from .grid import cell_centers, grid_step
 from .tiles import TileSet
 
 _STEEPNESS = 8
-_FLOOR, _LEAST = 1e-6, 1e-9
-"""Weight of a cell is alpha ** _STEEPNESS + _FLOOR * alpha + _LEAST: where nothing near is pure, the purest counts, and
-where there is nothing at all of a thing thinner than a cell, what the picture shows. In the far window, where it is
-rounded to 255ths, nothing below an alpha of .46 has any.
-"""
+_LINEAR_WEIGHT, _LEAST_WEIGHT = 1e-6, 1e-9
+"""The weight of a cell is alpha ** _STEEPNESS + _LINEAR_WEIGHT * alpha + _LEAST_WEIGHT. Without a pure pixel nearby the
+purest one dominates, and without any, the color of the image. Weights of the far window are rounded to 1/255, so alpha
+below 0.46 has none."""
 _NEAR_FAR_PIXELS, _NEAR_FAR_CELLS = (5, 21), (3, 11)
-"""Sides of the windows, in cells; a cell of a single pixel is small beside an edge and wants more of them."""
+"""Sides of the near and the far window in cells, for cells of one pixel and for larger cells."""
 _COARSER = 2
-"""Cells along the side of a block of which the far window sees the mean only. Of single cells the colours would depend
-on which ones these are, by up to 17 levels.
-"""
+"""Side, in cells, of the blocks that the far window averages. With single cells, colors would depend on the alignment
+of the grid by up to 17 levels."""
 _HALO = 12
-"""Cells around a run that its colours depend on, at most: the far window of blocks, and an interpolation between them;
-where a cell is a pixel, the wider one.
-"""
+"""Cells around a span that its colors depend on, at most: the far window of blocks and an interpolation between them,
+or the far window of pixels."""
 _FAR_SHARE = 0.04
-"""Weight of the far window: it speaks where the near one holds nothing of the subject that is pure. The background has
-none. With one for both and a weight of .01 the error is 6 % smaller with true mattes, as large on edges of twenty
-pixels and 3 % larger with a network's mattes, which call pure things mixed; it takes a fortieth of the finishing.
-"""
+"""Weight of the far window, which matters where the near one has no pure pixel of the subject; the background has no
+far window (``benchmarks/finishing_colour.py``)."""
 _PIXEL_BYTES = 52
-"""Of four times three floats a pixel and what they are made of."""
+"""Working memory per pixel of a tile: four times three floats and their sources."""
 
 
 def estimate_foreground(rgb: U8, alpha: U8) -> U8:
-    """``rgb`` (u8[H,W,3]) with the background's share taken out wherever 0 < ``alpha`` < 255 (u8[H,W]).
+    """Remove the background's share from ``rgb`` (u8[H,W,3]) where 0 < ``alpha`` < 255 (u8[H,W]).
 
-    A new array, bit-equal to ``rgb`` wherever alpha is 0 or 255.
+    Returns:
+        A new array, bit-equal to ``rgb`` where alpha is 0 or 255.
     """
-    found = rgb.copy()
-    estimate_foreground_inplace(found, alpha, foreground_strips(alpha))
-    return found
+    foreground = rgb.copy()
+    estimate_foreground_inplace(foreground, alpha, foreground_strips(alpha))
+    return foreground
 
 
 def foreground_strips(alpha: U8) -> Strips:
-    """The strips of ``alpha`` (u8[H,W]) that its colours are worked on in."""
+    """Return the strips of ``alpha`` (u8[H,W]) that ``estimate_foreground_inplace`` needs."""
     step = grid_step(*alpha.shape)
     return strips_of(alpha, strip_height(step) * step)
 
 
 def estimate_foreground_inplace(rgb: U8, alpha: U8, strips: Strips) -> None:
-    """``estimate_foreground`` in ``rgb`` itself: all colours are worked out before the first is written.
+    """Run ``estimate_foreground`` in place. All colors are computed before the first one is written.
 
-    ``strips``: the ``foreground_strips`` of ``alpha``, and no others.
+    Args:
+        strips: the ``foreground_strips`` of ``alpha``.
     """
     step = grid_step(*alpha.shape)
     grid = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
-    parts = find_spans(_soft(alpha, strips, step), strips.rows // step, grid[0], gap_width(step))
-    if not parts:
+    spans = find_spans(_soft_columns(alpha, strips, step), strips.rows // step, grid[0], max_gap(step))
+    if not spans:
         return
-    atlas = TileSet(parts, step, alpha.shape)
-    part = _hull(parts).grown(_HALO, *grid).snapped(_COARSER, *grid)
+    tiles = TileSet(spans, step, alpha.shape)
+    part = _bounding_span(spans).grown(_HALO, *grid).snapped(_COARSER, *grid)
     area = part.scaled(step, *alpha.shape).area
-    subject, excess = _colours(
-        cell_centers(rgb[area], step), cell_centers(alpha[area], step), atlas, step, (part.top, part.left)
+    subject, excess = _estimate_colors(
+        cell_centers(rgb[area], step), cell_centers(alpha[area], step), tiles, step, (part.top, part.left)
     )
-    for page in atlas.pages(_PIXEL_BYTES):
-        here = page.gather(alpha)
-        page.scatter(_corrected(page.gather(rgb), here, page.zoom(subject), page.zoom(excess)), rgb)
+    for tile in tiles.tiles(_PIXEL_BYTES):
+        corrected = _correct(tile.gather(rgb), tile.gather(alpha), tile.zoom(subject), tile.zoom(excess))
+        tile.scatter(corrected, rgb)
 
 
-def _soft(alpha: U8, strips: Strips, step: int) -> Mask:
-    """bool[strips,w]: in which columns of cells a strip is neither empty nor opaque."""
-    soft = (strips.most > 0) & (over_strips(np.minimum, alpha, strips.rows) < 255)
-    found = np.zeros((len(soft), -(-alpha.shape[1] // step)), np.bool_)
-    for offset in range(step):  # a reduction over so few at a time takes four times as long
+def _soft_columns(alpha: U8, strips: Strips, step: int) -> Mask:
+    """Return the columns of cells in which a strip is neither empty nor opaque, bool[strips,w]."""
+    soft = (strips.highest > 0) & (reduce_strips(np.minimum, alpha, strips.rows) < 255)
+    columns = np.zeros((len(soft), -(-alpha.shape[1] // step)), np.bool_)
+    for offset in range(step):  # a reduction over so few values takes four times as long
         part = soft[:, offset::step]
-        found[:, : part.shape[1]] |= part
-    return found
+        columns[:, : part.shape[1]] |= part
+    return columns
 
 
-def _hull(parts: list[Span]) -> Span:
-    """The smallest run that holds all of ``parts``, which are in the order of their strips."""
-    return Span(parts[0].top, parts[-1].bottom, min(each.left for each in parts), max(each.right for each in parts))
+def _bounding_span(spans: list[Span]) -> Span:
+    """Return the smallest span that contains ``spans``, which are in the order of their strips."""
+    return Span(spans[0].top, spans[-1].bottom, min(each.left for each in spans), max(each.right for each in spans))
 
 
-def _colours(rgb: U8, alpha: U8, atlas: TileSet, step: int, origin: tuple[int, int]) -> tuple[F32, F32]:
-    """The subject's colour and what it has more than the background's, sheets f32[h,w,3] of cells each.
+def _estimate_colors(rgb: U8, alpha: U8, tiles: TileSet, step: int, origin: tuple[int, int]) -> tuple[F32, F32]:
+    """Return the subject's color and its difference from the background's, sheets f32[h,w,3] of cells each.
 
-    ``rgb`` and ``alpha`` are of a part of the grid with the cell ``origin`` as its first.
+    Args:
+        rgb: a part of the grid, like ``alpha``.
+        origin: row and column of its first cell.
     """
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
-    around = near // 2 * 2 + 1  # two windows and an interpolation
-    # All in four channels, which OpenCV works on faster than on three; the last one counts the weights.
+    border = near // 2 * 2 + 1  # two windows and an interpolation
+    # OpenCV is faster with four channels than with three. The last channel counts the weights.
     rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-    colour, cover, sums = atlas.cells(around, rgba, alpha, _far_sums(rgba, alpha, far), origin=origin)
-    own = colour.astype(np.float32)
-    ground_weight, subject_weight = (np.asarray(cv2.LUT(cover, table), np.float32) for table in _weights())
-    subject = _mean_colour(own, subject_weight, near, sums)
-    del sums  # a quarter of the picture's own size where it is soft all over
-    ground = _mean_colour(own, ground_weight, near)
-    # Once more from what the first guess makes of the cells themselves: an edge wider than a window holds no pure cell.
+    color, cover, far_sums = tiles.cells(border, rgba, alpha, _far_sums(rgba, alpha, far), origin=origin)
+    own = color.astype(np.float32)
+    background_weight, subject_weight = (np.asarray(cv2.LUT(cover, table), np.float32) for table in _weights())
+    subject = _mean_color(own, subject_weight, near, far_sums)
+    del far_sums  # as large as a quarter of the image if it is soft everywhere
+    background = _mean_color(own, background_weight, near)
+    # The second pass uses the first estimate of each cell, because an edge wider than a window has no pure cell.
     share = cover.astype(np.float32) * np.float32(1 / 255)
-    four = cv2.merge([share, share, share, share])
-    # own - ground - share (subject - ground), in as few new arrays as can be.
-    own -= ground
-    difference = np.subtract(subject, ground)
-    difference *= four
+    share4 = cv2.merge([share, share, share, share])
+    # subject + share * (own - background - share * (subject - background)), with few new arrays.
+    own -= background
+    difference = np.subtract(subject, background)
+    difference *= share4
     own -= difference
-    own *= four
+    own *= share4
     own += subject
-    subject = _mean_colour(own, share * share + np.float32(_LEAST), near)
-    excess = np.subtract(subject, ground, out=ground)
-    three = [cv2.cvtColor(each, cv2.COLOR_RGBA2RGB) for each in atlas.trimmed(around, subject, excess)]
-    return np.asarray(three[0], np.float32), np.asarray(three[1], np.float32)
+    subject = _mean_color(own, share * share + np.float32(_LEAST_WEIGHT), near)
+    excess = np.subtract(subject, background, out=background)
+    sheets = [cv2.cvtColor(each, cv2.COLOR_RGBA2RGB) for each in tiles.trimmed(border, subject, excess)]
+    return np.asarray(sheets[0], np.float32), np.asarray(sheets[1], np.float32)
 
 
 @functools.cache
 def _weights() -> tuple[F32, F32]:
-    """Weight of a cell by its alpha 0..255, as the background's and as the subject's."""
+    """Return the weights of a cell by its alpha 0..255: as background and as subject."""
     share = np.arange(256) / 255
-    weights = np.asarray(share**_STEEPNESS + _FLOOR * share + _LEAST, np.float32)
+    weights = np.asarray(share**_STEEPNESS + _LINEAR_WEIGHT * share + _LEAST_WEIGHT, np.float32)
     return weights[::-1].copy(), weights
 
 
 @functools.cache
 def _far_weights() -> U8:
-    """The subject's in 255ths, for the far window."""
+    """Return the subject's weights for the far window, in 1/255."""
     return np.asarray(_weights()[1] * 255 + np.float32(0.5)).astype(np.uint8)
 
 
 def _far_sums(rgba: U8, alpha: U8, far: int) -> F32:
-    """f32[h,w,4]: 255 times the weighted mean colours of the subject over the far window and, in the last channel, 255
-    squared times the mean weight.
+    """Return weighted sums of the subject's colors over the far window, f32[h,w,4].
+
+    Colors are 255 times the weighted means. The last channel is 255 squared times the mean weight.
     """
     height, width = alpha.shape
-    edges = 0, -height % _COARSER, 0, -width % _COARSER
-    rgba = np.asarray(cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_REPLICATE), np.uint8)
-    alpha = np.asarray(cv2.copyMakeBorder(alpha, *edges, cv2.BORDER_REPLICATE), np.uint8)
+    padding = 0, -height % _COARSER, 0, -width % _COARSER
+    rgba = np.asarray(cv2.copyMakeBorder(rgba, *padding, cv2.BORDER_REPLICATE), np.uint8)
+    alpha = np.asarray(cv2.copyMakeBorder(alpha, *padding, cv2.BORDER_REPLICATE), np.uint8)
     size = alpha.shape[1], alpha.shape[0]
     side = far // _COARSER | 1
     weight = cv2.LUT(alpha, _far_weights())
-    # In 16 bits, which hold all of it and are half as much to read.
-    sums = np.multiply(rgba, cv2.merge([weight, weight, weight, weight]), dtype=np.uint16)
-    few = cv2.resize(sums, (size[0] // _COARSER, size[1] // _COARSER), interpolation=cv2.INTER_AREA)
-    wide = cv2.boxFilter(few, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR)[:height, :width], np.float32)
+    # 16 bits hold every product and need half the memory bandwidth of floats.
+    products = np.multiply(rgba, cv2.merge([weight, weight, weight, weight]), dtype=np.uint16)
+    blocks = cv2.resize(products, (size[0] // _COARSER, size[1] // _COARSER), interpolation=cv2.INTER_AREA)
+    means = cv2.boxFilter(blocks, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR)[:height, :width], np.float32)
 
 
-def _weighted(colour: F32, weight: F32) -> F32:
-    four = cv2.merge([weight, weight, weight, weight])
-    return np.asarray(cv2.multiply(colour, four, dst=four), np.float32)
+def _weighted(color: F32, weight: F32) -> F32:
+    weight4 = cv2.merge([weight, weight, weight, weight])
+    return np.asarray(cv2.multiply(color, weight4, dst=weight4), np.float32)
 
 
-def _mean_colour(colour: F32, weight: F32, near: int, far: F32 | None = None) -> F32:
-    """Weighted means of ``colour`` (f32[h,w,4], the last 255) around every cell, and some of ``_far_sums`` if given."""
+def _mean_color(color: F32, weight: F32, near: int, far_sums: F32 | None = None) -> F32:
+    """Return weighted means of ``color`` (f32[h,w,4], last channel 255) in windows, plus a share of ``far_sums``."""
     kernel = np.full(near, 1 / near, np.float32)
-    close = cv2.sepFilter2D(_weighted(colour, weight), -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
-    if far is not None:
-        cv2.addWeighted(close, 1, far, _FAR_SHARE / 255, 0, dst=close)
-    scale = np.float32(255) / np.asarray(cv2.extractChannel(close, 3), np.float32)
-    return np.asarray(cv2.multiply(close, cv2.merge([scale, scale, scale, scale]), dst=close), np.float32)
+    sums = cv2.sepFilter2D(_weighted(color, weight), -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+    if far_sums is not None:
+        cv2.addWeighted(sums, 1, far_sums, _FAR_SHARE / 255, 0, dst=sums)
+    scale = np.float32(255) / np.asarray(cv2.extractChannel(sums, 3), np.float32)
+    return np.asarray(cv2.multiply(sums, cv2.merge([scale, scale, scale, scale]), dst=sums), np.float32)
 
 
-def _corrected(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
-    """subject + alpha (rgb - alpha subject - (1 - alpha) ground), where ground = subject - excess.
+def _correct(rgb: U8, alpha: U8, subject: F32, excess: F32) -> U8:
+    """Return subject + alpha * (rgb - alpha * subject - (1 - alpha) * background), where excess = subject - background.
 
-    Which is ``rgb`` and subject + alpha excess, mixed by alpha; ``rgb`` alone where alpha is 0 or 255. Writes into
-    ``subject`` and ``excess``.
+    This equals ``rgb`` and subject + alpha * excess, mixed by alpha. Where alpha is 0 or 255 the result is ``rgb``.
+    Overwrites ``subject`` and ``excess``.
     """
-    # Where nothing of the subject shows the picture stays as it is.
-    shown = alpha | np.negative((alpha == 0).view(np.uint8))
-    share = np.asarray(cv2.cvtColor(np.multiply(shown, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
-    other = cv2.accumulateProduct(excess, share, subject)
-    difference = np.subtract(rgb.astype(np.float32), other, out=excess)
-    mixed = cv2.accumulateProduct(difference, share, other)
+    # Alpha 0 becomes 255, so that the image stays unchanged where the subject is invisible.
+    visible = alpha | np.negative((alpha == 0).view(np.uint8))
+    share = np.asarray(cv2.cvtColor(np.multiply(visible, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB), np.float32)
+    estimate = cv2.accumulateProduct(excess, share, subject)
+    difference = np.subtract(rgb.astype(np.float32), estimate, out=excess)
+    mixed = cv2.accumulateProduct(difference, share, estimate)
     cv2.threshold(mixed, 0, 0, cv2.THRESH_TOZERO, dst=mixed)
     return np.asarray(cv2.convertScaleAbs(mixed), np.uint8)

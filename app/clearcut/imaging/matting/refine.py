@@ -1,4 +1,4 @@
-"""refine: the network's small square becomes the matte of the whole picture, with the colour to show under it."""
+"""refine: upsample the network's output to the matte of the whole image, with the foreground color."""
 
 from __future__ import annotations
 
@@ -12,58 +12,62 @@ from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
 
 _BOX_LEVEL = 10
-"""Alpha from which a pixel counts as subject for the bounding box."""
-_STRIP = 64
-"""Rows that are looked at together for the bounding box, if nobody says."""
+"""Lowest alpha of a pixel inside the bounding box."""
+_BOX_ROWS = 64
+"""Rows of a strip in the search for the bounding box, unless the caller has strips."""
 _MIN_PEAK = 0.5
 _MIN_AREA = 3e-4
-"""Less than this share of the square at 0.5 or more is noise and not a subject."""
+"""Share of the values that must reach ``_MIN_PEAK`` for a subject; less is noise."""
 _AMBIGUOUS = (26, 229)
-"""0.1 and 0.9 of 255."""
+"""Levels between 0.1 and 0.9 of 255."""
 
 
-def refine(raw: RawMatte, image: DecodedImage, edges: EdgeModel | None = None, *, colour: bool = True) -> Matte:
-    """The matte at the picture's size.
+def refine(raw: RawMatte, image: DecodedImage, edge_model: EdgeModel | None = None, *, despill: bool = True) -> Matte:
+    """Return the matte at the size of the image.
 
-    ``raw.values`` is f32[h,w] in 0..1 of any size, stretched over the whole picture. Without a subject alpha is 0
-    everywhere, ``box`` None and ``confidence`` 0: nothing is stretched. See ``finish_matte`` for the picture's own
-    transparency and for ``colour``, ``upsample`` for ``edges``.
+    Without a subject, alpha is 0 everywhere, ``box`` is None and ``confidence`` is 0; the matte is not rescaled to
+    0..1.
+
+    Args:
+        raw: the network's output for the whole image, f32[h,w] in 0..1 of any size.
+        edge_model: corrects the edges of the matte.
+        despill: remove the background's color from soft edges.
     """
     if not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    decided = confidence(raw.values)  # here, where the values are in the cache still: a hundredth of a megapixel's time
-    # The copy that will become the foreground is read in place of the picture from here on: it was written just now and
-    # lies in the processor's cache, which takes a twelfth off a megapixel's time.
-    own = image.rgb.copy() if colour else image.rgb
-    alpha = upsample(raw.values, own, edges)
-    return finish_matte(alpha, image, decided, own, colour=colour)
+    certainty = confidence(raw.values)  # computed first, while the values are in the CPU cache
+    # The copy that becomes the foreground also replaces the image as the guide: it is in the CPU cache.
+    rgb = image.rgb.copy() if despill else image.rgb
+    alpha = upsample(raw.values, rgb, edge_model)
+    return finish_matte(alpha, image, certainty, rgb, despill=despill)
 
 
 def finish_matte(
-    alpha: U8, image: DecodedImage, confidence: float, own: U8 | None = None, *, colour: bool = True
+    alpha: U8, image: DecodedImage, confidence: float, rgb: U8 | None = None, *, despill: bool = True
 ) -> Matte:
-    """A matte from an ``alpha`` (u8[H,W]) that has the picture's size already, the network's or the caller's own.
+    """Complete a matte from an ``alpha`` (u8[H,W]) of the image's size, from the network or from the caller.
 
-    Where the picture is transparent itself the smaller of the two alphas holds: both describe the same edge, and a
-    cut-out put through again must not fade. For the same reason its colour is left alone there: it is straight
-    already. Elsewhere ``colour`` takes the old background's share out of the soft edge. ``own``: a copy of the picture
-    to do so in, if there is one already.
+    For transparent input the lower of both alphas is used, so repeated processing does not fade edges. Its colors are
+    kept where it is transparent, because they are straight already.
+
+    Args:
+        rgb: a copy of the image's pixels, which becomes the foreground; None makes one.
+        despill: remove the background's color from soft edges.
     """
     if image.alpha is not None:
         alpha = np.asarray(cv2.min(alpha, image.alpha), np.uint8)
     strips = foreground_strips(alpha)
     box = subject_box(alpha, strips)
     foreground = image.rgb
-    if colour and box is not None:
-        foreground = image.rgb.copy() if own is None else own
+    if despill and box is not None:
+        foreground = image.rgb.copy() if rgb is None else rgb
         estimate_foreground_inplace(foreground, alpha, strips)
         if image.alpha is not None:
             cv2.copyTo(image.rgb, cv2.inRange(image.alpha, 0, 254), foreground)
     ambiguous = 0
-    if box is not None:  # beyond it nothing reaches 0.1
-        inside = alpha[box.top : box.bottom, box.left : box.right]
-        ambiguous = int(cv2.countNonZero(cv2.inRange(inside, *_AMBIGUOUS)))
+    if box is not None:  # outside the box no alpha reaches 0.1
+        ambiguous = ambiguous_pixels(alpha[box.top : box.bottom, box.left : box.right])
     return Matte(
         alpha=alpha if box is not None else np.zeros_like(alpha),
         foreground=foreground,
@@ -74,22 +78,26 @@ def finish_matte(
 
 
 def has_subject(values: F32) -> bool:
-    """Whether anything in ``values`` (f32[h,w] in 0..1) is decided enough, and large enough, to be a subject."""
+    """Return whether enough of ``values`` (f32[h,w] in 0..1) is high enough to be a subject."""
     if float(values.max(initial=0.0)) < _MIN_PEAK:
         return False
     return int(np.count_nonzero(values >= _MIN_PEAK)) >= _MIN_AREA * values.size
 
 
 def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
-    """The bounding box of alpha >= 10, or None; ``strips`` of ``alpha``, if they are known already."""
-    # Down the columns of strips first; then along the rows of the outermost strips alone.
-    rows, most = strips or strips_of(alpha, _STRIP)
-    held = most >= _BOX_LEVEL
-    columns, some = np.flatnonzero(held.any(axis=0)), np.flatnonzero(held.any(axis=1))
-    if not some.size:
+    """Return the bounding box of alpha >= 10, or None.
+
+    Args:
+        strips: strips of ``alpha`` (u8[H,W]) of any height, if the caller has them.
+    """
+    # The columns of all strips are searched first, then the rows of the outermost strips.
+    rows, highest = strips or strips_of(alpha, _BOX_ROWS)
+    inside = highest >= _BOX_LEVEL
+    columns, occupied = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
+    if not occupied.size:
         return None
     left, right = int(columns[0]), int(columns[-1])
-    first, last = (int(each) * rows for each in some[[0, -1]])
+    first, last = (int(each) * rows for each in occupied[[0, -1]])
     top, bottom = (
         begin + int(np.flatnonzero(alpha[begin : begin + rows].max(axis=1) >= _BOX_LEVEL)[which])
         for begin, which in ((first, 0), (last, -1))
@@ -97,10 +105,15 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
     return Box(left, top, right - left + 1, bottom - top + 1)
 
 
-def confidence(values: F32) -> float:
-    """0..1: how far from undecided the network is, on average over what it calls subject or may be subject.
+def ambiguous_pixels(alpha: U8) -> int:
+    """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
+    return int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
 
-    The mean of |2p - 1| weighted by p, so that a large empty background does not make a hazy subject look decided.
+
+def confidence(values: F32) -> float:
+    """Return the mean certainty of the network, 0..1, for ``values`` f32[h,w] in 0..1.
+
+    This is the mean of |2p - 1| weighted by p, so that a large empty background does not hide an uncertain subject.
     """
     weight = cv2.sumElems(values)[0]
     distance = np.abs(values - np.float32(0.5))

@@ -1,4 +1,4 @@
-"""What a shop wants to know of a product photo: how much the subject fills, what it touches, what is behind it."""
+"""Properties of a product photo: coverage by the subject, borders that it touches, and a white background."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ import numpy as np
 from clearcut.imaging.types import DecodedImage, Matte
 
 _OPAQUE = 128
+"""Lowest alpha at which the subject touches a border."""
 _WHITE = 250
-"""Least level of every channel of a background that counts as white."""
-_MOST = 0.99
-"""Share of the background that must be white."""
+"""Lowest level of every channel of a white pixel."""
+_WHITE_SHARE = 0.99
+"""Share of background pixels that must be white."""
 _SAMPLES = 256
-"""Rows and columns looked at; facts about areas need no more."""
+"""Maximum rows and columns that are sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectFacts:
+    """Properties of a subject and its background."""
+
     fill: float
-    """0..1: share of the frame covered, translucent pixels in part."""
+    """Share of the frame that the subject covers, 0..1; translucent pixels count in part."""
     touches: tuple[str, ...]
-    """Borders of the frame that the subject reaches: top, right, bottom, left."""
+    """Borders of the frame that the subject touches: top, right, bottom, left."""
     white_background: bool
-    """Whether what is not subject is white already, as marketplaces ask for."""
+    """Whether the background is already white, as marketplaces require."""
 
     def header(self) -> str:
-        """As one structured header value (RFC 9651, dictionary)."""
+        """Return the properties as a structured header value (RFC 9651, dictionary)."""
         touches = " ".join(f'"{border}"' for border in self.touches)
         return f"fill={self.fill:.3f}, touches=({touches}), white-background=?{int(self.white_background)}"
 
 
 def subject_facts(image: DecodedImage, matte: Matte) -> SubjectFacts:
-    """The facts of a picture and its matte at the picture's size."""
+    """Compute the properties from an image and its matte."""
     alpha = matte.alpha
     borders = {"top": alpha[0], "right": alpha[:, -1], "bottom": alpha[-1], "left": alpha[:, 0]}
     size = min(image.width, _SAMPLES), min(image.height, _SAMPLES)
-    seen = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    ground = cv2.inRange(seen, 0, 0)
+    sampled = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    background = cv2.inRange(sampled, 0, 0)
     white = cv2.inRange(cv2.resize(image.rgb, size, interpolation=cv2.INTER_NEAREST), (_WHITE,) * 3, (255,) * 3)
-    bare = cv2.countNonZero(ground)
+    area = cv2.countNonZero(background)
     return SubjectFacts(
-        fill=float(cv2.mean(seen)[0]) / 255,
+        fill=float(cv2.mean(sampled)[0]) / 255,
         touches=tuple(name for name, line in borders.items() if int(line.max()) >= _OPAQUE),
-        white_background=bare > 0 and cv2.countNonZero(cv2.bitwise_and(ground, white)) >= _MOST * bare,
+        white_background=area > 0 and cv2.countNonZero(cv2.bitwise_and(background, white)) >= _WHITE_SHARE * area,
     )

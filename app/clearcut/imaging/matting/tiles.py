@@ -1,8 +1,8 @@
-"""Parts of a picture side by side, so that one call works on many of them.
+"""Spans of an image copied side by side, so that one call processes many of them.
 
-The edge of a matte is worked on in strips of cells, in runs of some columns; every call has a cost of its own, however
-short the run is. An atlas lays the runs beside each other on sheets: one of cells, with as many around each run as a
-step looks at, and pages of pixels that fit the processor's cache.
+The edge of a matte is processed in spans of strips, and every call has a fixed cost however short the span is. A tile
+set copies the cells of all spans into one sheet, each with a border of neighboring cells, and their pixels into tiles
+that fit the CPU cache.
 """
 
 from __future__ import annotations
@@ -17,108 +17,121 @@ from clearcut.imaging.types import F32, U8
 
 from .edge_band import Span
 
-_BYTES = 2 << 20
-"""That the work on a page may take, unless a single run takes more. With twice as much a megapixel took a thirtieth
-longer, with half of it a fiftieth.
-"""
-_LONGEST, _NARROWEST = 1 << 17, 8
-"""Pixels of a run beyond which it is cut into several, of so many columns of cells at least."""
+_TILE_BYTES = 2 << 20
+"""Working memory of a tile, unless one span needs more. Twice as much took a thirtieth longer at one megapixel, half
+as much a fiftieth (``benchmarks/finishing_cost.py``)."""
+_MAX_SPAN_PIXELS = 1 << 17
+"""Pixels of a span above which it is divided."""
+_LEAST_COLUMNS = 8
+"""Minimum columns of cells of a divided span."""
 
 
 class TileSet:
-    """Runs of the strips of a grid, one at least; the last strip may be lower than others and hang over the frame."""
+    """Spans of strips of a grid; at least one. The last strip may be lower and extend past the frame."""
 
-    def __init__(self, runs: list[Span], step: int, pixels: tuple[int, int]) -> None:
-        """``step`` pixels are the side of a cell, ``pixels`` are the picture's height and width."""
-        self._step, self._pixels = step, pixels
-        self._high = max(run.bottom - run.top for run in runs)
-        width = max(_NARROWEST, _LONGEST // (self._high * step**2))
-        self._runs = runs
-        if max(run.right - run.left for run in runs) > width:
-            self._runs = [
-                run._replace(left=left, right=min(left + width, run.right))
-                for run in runs
-                for left in range(run.left, run.right, width)
+    def __init__(self, spans: list[Span], step: int, size: tuple[int, int]) -> None:
+        """
+        Args:
+            step: side of a cell in pixels.
+            size: height and width of the image in pixels.
+        """
+        self._step, self._size = step, size
+        self._rows = max(span.bottom - span.top for span in spans)
+        columns = max(_LEAST_COLUMNS, _MAX_SPAN_PIXELS // (self._rows * step**2))
+        self._spans = spans
+        if max(span.right - span.left for span in spans) > columns:
+            self._spans = [
+                span._replace(left=left, right=min(left + columns, span.right))
+                for span in spans
+                for left in range(span.left, span.right, columns)
             ]
 
-    def cells(self, around: int, *planes: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Iterator[np.ndarray]:
-        """The sheets of ``planes``, [h,w] or [h,w,c] of a grid: every run with ``around`` cells on each side of it.
+    def cells(self, border: int, *planes: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Iterator[np.ndarray]:
+        """Yield the sheet of each plane, [h,w] or [h,w,c] of cells: every span with ``border`` cells on each side.
 
-        Beyond the planes their outermost cells are repeated. ``origin``: their first cell in a larger grid.
+        Outside the planes, their outermost cells are repeated.
+
+        Args:
+            origin: row and column of the planes' first cell on the grid.
         """
-        high, wider = self._high + 2 * around, 2 * around
-        above, before = origin
-        below = max(0, max(run.top for run in self._runs) - above + self._high - planes[0].shape[0])
-        places = [
-            (slice(top - above, top - above + high), slice(left - before, right - before + wider))
-            for top, _, left, right in self._runs
+        rows, columns = self._rows + 2 * border, 2 * border
+        top_row, left_column = origin
+        below = max(0, max(span.top for span in self._spans) - top_row + self._rows - planes[0].shape[0])
+        areas = [
+            (slice(top - top_row, top - top_row + rows), slice(left - left_column, right - left_column + columns))
+            for top, _, left, right in self._spans
         ]
         for plane in planes:
-            larger = cv2.copyMakeBorder(plane, around, around + below, around, around, cv2.BORDER_REPLICATE)
-            yield np.concatenate([larger[place] for place in places], axis=1)
+            padded = cv2.copyMakeBorder(plane, border, border + below, border, border, cv2.BORDER_REPLICATE)
+            yield np.concatenate([padded[area] for area in areas], axis=1)
 
-    def trimmed(self, around: int, *sheets: F32) -> Iterator[F32]:
-        """Sheets of cells with a single cell around each run, of such with ``around``."""
-        less, start = around - 1, 0
-        places = []
-        for _, _, left, right in self._runs:
-            end = start + right - left + 2 * around
-            places.append(slice(start + less, end - less))
+    def trimmed(self, border: int, *sheets: F32) -> Iterator[F32]:
+        """Yield the sheets with a border of one cell instead of ``border`` cells around each span."""
+        excess, start = border - 1, 0
+        columns = []
+        for _, _, left, right in self._spans:
+            end = start + right - left + 2 * border
+            columns.append(slice(start + excess, end - excess))
             start = end
         for sheet in sheets:
-            inner = sheet[less : sheet.shape[0] - less]
-            yield np.concatenate([inner[:, place] for place in places], axis=1)
+            inner = sheet[excess : sheet.shape[0] - excess]
+            yield np.concatenate([inner[:, each] for each in columns], axis=1)
 
-    def pages(self, pixel_bytes: int) -> Iterator[Tile]:
-        """All runs in their order; ``pixel_bytes``: what the work on a page takes for each of its pixels."""
-        room = _BYTES // (pixel_bytes * self._high * self._step**2)
+    def tiles(self, pixel_bytes: int) -> Iterator[Tile]:
+        """Yield all spans in order, grouped into tiles.
+
+        Args:
+            pixel_bytes: working memory per pixel of a tile.
+        """
+        max_columns = _TILE_BYTES // (pixel_bytes * self._rows * self._step**2)
         first = start = end = 0
-        for number, run in enumerate(self._runs):
-            columns = run.right - run.left + 2
-            if number > first and end - start + columns > room:
-                yield self._page(first, number, start, end)
+        for number, span in enumerate(self._spans):
+            columns = span.right - span.left + 2
+            if number > first and end - start + columns > max_columns:
+                yield self._tile(first, number, start, end)
                 first, start = number, end
             end += columns
-        yield self._page(first, len(self._runs), start, end)
+        yield self._tile(first, len(self._spans), start, end)
 
-    def _page(self, first: int, last: int, start: int, end: int) -> Tile:
-        step, (height, width) = self._step, self._pixels
-        places, at = [], step
-        for cells in self._runs[first:last]:
+    def _tile(self, first: int, last: int, start: int, end: int) -> Tile:
+        step, (height, width) = self._step, self._size
+        areas, column = [], step
+        for cells in self._spans[first:last]:
             top, bottom, left, right = (side * step for side in cells)
-            below, beyond = min(bottom, height), min(right, width)
-            there = slice(top, below), slice(left, beyond)
-            places.append((there, (slice(below - top), slice(at, at + beyond - left))))
-            at += right - left + 2 * step
-        return Tile(places, slice(start, end), self._high, step)
+            bottom_row, right_column = min(bottom, height), min(right, width)
+            source = slice(top, bottom_row), slice(left, right_column)
+            areas.append((source, (slice(bottom_row - top), slice(column, column + right_column - left))))
+            column += right - left + 2 * step
+        return Tile(areas, slice(start, end), self._rows, step)
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A sheet of pixels with a place for each of some runs, and something meaningless between them."""
+    """The pixels of some spans, side by side; the pixels between the spans are undefined."""
 
-    _places: list[tuple[tuple[slice, slice], tuple[slice, slice]]]
-    """Of every run: in the picture and on the page."""
-    _cells: slice
-    """The page's columns on a sheet of cells with one around each run."""
-    _high: int
+    _areas: list[tuple[tuple[slice, slice], tuple[slice, slice]]]
+    """(area in the image, area in the tile) of every span."""
+    _columns: slice
+    """Columns of the tile on a sheet of cells with a border of one cell around each span."""
+    _rows: int
+    """Height of the tile in cells."""
     _step: int
 
     def zoom(self, sheet: F32) -> F32:
-        """The page's pixels of a sheet of cells with one around each run: linear between the cells' centres."""
-        size = (self._cells.stop - self._cells.start) * self._step, (self._high + 2) * self._step
-        zoomed = cv2.resize(sheet[:, self._cells], size, interpolation=cv2.INTER_LINEAR)
+        """Interpolate a sheet with a border of one cell to the tile's pixels: linear between cell centers."""
+        size = (self._columns.stop - self._columns.start) * self._step, (self._rows + 2) * self._step
+        zoomed = cv2.resize(sheet[:, self._columns], size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(zoomed[self._step : size[1] - self._step], np.float32)
 
-    def gather(self, picture: U8) -> U8:
-        """The page's pixels of a picture, u8[H,W] or u8[H,W,c]."""
-        size = self._high * self._step, (self._cells.stop - self._cells.start) * self._step
-        page = np.empty((*size, *picture.shape[2:]), np.uint8)
-        for there, here in self._places:
-            page[here] = picture[there]
-        return page
+    def gather(self, image: U8) -> U8:
+        """Copy the tile's pixels from an image, u8[H,W] or u8[H,W,c]."""
+        size = self._rows * self._step, (self._columns.stop - self._columns.start) * self._step
+        pixels = np.empty((*size, *image.shape[2:]), np.uint8)
+        for source, target in self._areas:
+            pixels[target] = image[source]
+        return pixels
 
-    def scatter(self, page: U8, picture: U8) -> None:
-        """Writes the runs of a page into the picture."""
-        for there, here in self._places:
-            picture[there] = page[here]
+    def scatter(self, pixels: U8, image: U8) -> None:
+        """Copy the pixels of the spans back into an image."""
+        for source, target in self._areas:
+            image[source] = pixels[target]

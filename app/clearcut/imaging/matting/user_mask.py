@@ -1,4 +1,4 @@
-"""The caller's own matte instead of the network's: read, brought to the picture's size, and finished like any other."""
+"""A matte from the caller instead of the network: resized to the image and finished like any other."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from .grid import grid_step
 from .guided_filter import upsample
 from .refine import confidence, finish_matte
 
-_FINE = 0.45
-"""Pixels of a mask along the side of a cell, at least, for it to be interpolated: with one, of the benchmark's masks
-made smaller, that leaves half of the error that the way along the picture's edges has, with .3 a quarter more.
-"""
+_PIXELS_PER_CELL = 0.45
+"""Minimum mask pixels along the side of a cell for plain interpolation. Masks with fewer are upsampled along the edges
+of the image. Interpolation has half the error of upsampling at 1.0, and a quarter more at 0.3."""
 
 
-def user_matte(mask: DecodedImage, image: DecodedImage, *, colour: bool = True) -> Matte:
-    """The matte that ``mask`` shows: its transparency if it has any, else its brightness.
+def user_matte(mask: DecodedImage, image: DecodedImage, *, despill: bool = True) -> Matte:
+    """Return the matte of a mask: its transparency if it has any, else its brightness.
 
-    It is stretched over the whole picture, as the network's answer is. One of the picture's size is taken to the
-    letter, sides that are longer are brought down by area means, and shorter ones up by cubic interpolation. If one of
-    them has much fewer pixels than the grid has cells, both are brought up along the picture's edges and without haze,
-    as the network's answer is without the edge model.
+    The mask covers the whole image. A mask of the image's size is used unchanged. Longer sides are reduced by area
+    means, shorter sides are enlarged by cubic interpolation. A mask with far fewer pixels than the grid has cells is
+    upsampled like the network's output, without the edge model.
+
+    Args:
+        despill: remove the background's color from soft edges.
     """
-    level = mask.alpha if mask.alpha is not None else np.asarray(cv2.cvtColor(mask.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    height, width = min(level.shape[0], image.height), min(level.shape[1], image.width)
-    if level.shape != (height, width):
-        level = np.asarray(cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    values: F32 = level.astype(np.float32) * np.float32(1 / 255)
-    alpha = level
-    if level.shape != (image.height, image.width):
-        if grid_step(image.height, image.width) * min(height / image.height, width / image.width) >= _FINE:
+    alpha = mask.alpha if mask.alpha is not None else np.asarray(cv2.cvtColor(mask.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    height, width = min(alpha.shape[0], image.height), min(alpha.shape[1], image.width)
+    if alpha.shape != (height, width):
+        alpha = np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    values: F32 = alpha.astype(np.float32) * np.float32(1 / 255)
+    if alpha.shape != (image.height, image.width):
+        scale = min(height / image.height, width / image.width)
+        if grid_step(image.height, image.width) * scale >= _PIXELS_PER_CELL:
             size = image.width, image.height
-            alpha = np.asarray(cv2.resize(level, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+            alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         else:
             alpha = upsample(values, image.rgb)
-    return finish_matte(alpha, image, confidence(values), colour=colour)
+    return finish_matte(alpha, image, confidence(values), despill=despill)

@@ -1,1 +1,1 @@
-"""Loading a model: choice of precision, autotuning, self-test and the cache of earlier measurements."""
+"""Loading of the model at start: choice of file, device and plan, and the self-test."""

@@ -1,7 +1,7 @@
-"""What a start's measurements chose, kept for the next start: by the model's files, the CPU and the runtime.
+"""The execution plan of an earlier start, stored by model files, settings, CPU and runtime version.
 
-Only the choice is kept (precision, sessions, threads, batch sizes). It is warmed, timed and self-tested at every start
-all the same, and made anew after a month, so that one unlucky measurement does not last.
+Only the choice is stored: precision, sessions, threads and batch sizes. Each start still warms, measures and tests it.
+A plan expires after a month, so that one bad measurement does not last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from clearcut.inference.manifest import ModelEntry
 from clearcut.inference.model_files import locate
-from clearcut.inference.providers import runtime_version
+from clearcut.inference.runtime import runtime_version
 from clearcut.system import cpu_quota
 
 MAX_AGE_S = 30 * 86_400
@@ -28,6 +28,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class CachedPlan:
+    """The stored choice; ``ExecutionPlan`` describes the fields."""
+
     precision: str
     lanes: int
     intra_op_threads: int
@@ -35,32 +37,39 @@ class CachedPlan:
 
 
 class PlanCache:
-    """One small JSON file a situation, in ``folder``. A file that cannot be read, written or believed is no error."""
+    """One small JSON file for each key. A file that cannot be read or written, or is invalid, is ignored."""
 
     def __init__(self, folder: Path | None, clock: Any = time.time) -> None:
+        """
+        Args:
+            folder: created when needed; None disables the cache.
+            clock: returns Unix time.
+        """
         self._folder = folder
         self._clock = clock
 
     def get(self, key: str) -> CachedPlan | None:
+        """Return the stored plan, or None if there is none, or if it is too old or invalid."""
         if self._folder is None:
             return None
         try:
-            kept = json.loads((self._folder / f"{key}.json").read_text())
-            if not 0 <= self._clock() - kept["at"] < MAX_AGE_S:
+            content = json.loads((self._folder / f"{key}.json").read_text())
+            if not 0 <= self._clock() - content["at"] < MAX_AGE_S:
                 return None
-            choice = CachedPlan(**{**kept["choice"], "buckets": tuple(kept["choice"]["buckets"])})
+            plan = CachedPlan(**{**content["choice"], "buckets": tuple(content["choice"]["buckets"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        numbers = (choice.lanes, choice.intra_op_threads, *choice.buckets)
-        return choice if choice.buckets and all(type(each) is int and each > 0 for each in numbers) else None
+        numbers = (plan.lanes, plan.intra_op_threads, *plan.buckets)
+        return plan if plan.buckets and all(type(each) is int and each > 0 for each in numbers) else None
 
-    def put(self, key: str, choice: CachedPlan) -> None:
+    def put(self, key: str, plan: CachedPlan) -> None:
+        """Store a plan."""
         if self._folder is None:
             return
         part = self._folder / f"{key}.{os.getpid()}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"at": self._clock(), "choice": asdict(choice)}))
+            part.write_text(json.dumps({"at": self._clock(), "choice": asdict(plan)}))
             part.replace(self._folder / f"{key}.json")
         except OSError:
             with contextlib.suppress(OSError):
@@ -68,22 +77,28 @@ class PlanCache:
 
 
 def available_variants(entry: ModelEntry, folders: Sequence[Path]) -> dict[str, int]:
-    """Which variants are there, with the time of each file: one that is made later, or anew, is a new situation."""
+    """Return the precisions of the existing variant files, with the modification time of each file in nanoseconds."""
     found = {each.precision: locate(each, list(folders)) for each in entry.variants.values()}
     return {precision: path.stat().st_mtime_ns for precision, path in found.items() if path is not None}
 
 
-def cache_key(entry: ModelEntry, asked: Mapping[str, object], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """A key that changes with whatever may change the choice; ``asked`` is what the settings say of it."""
-    facts = {
+def cache_key(entry: ModelEntry, requested: Mapping[str, object], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return a key that changes with everything that may change the plan.
+
+    Args:
+        entry: of the model.
+        requested: settings and files that determine the plan.
+        cpuinfo: describes the CPU.
+    """
+    inputs = {
         "format": _FORMAT,
         "files": sorted(str(each.sha256 or each.md5) for each in (entry, *entry.variants.values())),
-        "asked": dict(asked),
+        "asked": dict(requested),
         "cpu": _cpu(cpuinfo),
         "cpus": cpu_quota(),
         "runtime": runtime_version(),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _cpu(cpuinfo: Path) -> str:
@@ -91,5 +106,5 @@ def _cpu(cpuinfo: Path) -> str:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    telling = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(telling)}))
+    relevant = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(relevant)}))

@@ -1,8 +1,8 @@
-"""Which of a model's files runs here: 32-bit floats, or a variant of fewer bits where the device is good at that.
+"""Selection of the model file: 32-bit floats, or a variant with fewer bits if the device runs it well.
 
-A GPU takes the fp16 variant. A CPU takes the int8 variant if it has VNNI (dot products of bytes: without them int8 is
-no quicker than floats), if a paired measurement says that a run takes at most ``at_most`` times fp32's time, and if its
-golden answer is right. Else it is fp32, and the plan's notes say why.
+A GPU uses the fp16 variant. A CPU uses the int8 variant if it has VNNI (dot products of bytes; without them int8 is not
+faster than fp32), if a paired measurement shows that a run takes at most ``at_most`` of the time of fp32, and if the
+variant passes the self-test. Otherwise fp32 is used, and the notes of the plan state why.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .autotune import EngineMaker, LoadedEngines, load_engines
 from .self_test import golden_input
 
 ROUNDS = 7
-"""Pairs of runs that decide; with the default network some 0.15 s."""
+"""Number of paired runs; 0.15 s in total with the default model."""
 _VNNI = {"avx512_vnni", "avx_vnni", "avx10", "asimddp", "i8mm"}
-"""Flags of /proc/cpuinfo, x86's and Arm's; sources: the kernel's cpufeatures.h and arm64's elf_hwcaps documentation."""
+"""Flags of /proc/cpuinfo on x86 and Arm. Sources: cpufeatures.h and the arm64 elf_hwcaps documentation of Linux."""
 
 
 def load_best(
     name: str,
-    wanted: Literal["auto", "fp32", "fp16", "int8"],
+    requested: Literal["auto", "fp32", "fp16", "int8"],
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = "auto",
     *,
     models_dir: Path | None = None,
@@ -41,22 +41,29 @@ def load_best(
     make_engine: EngineMaker = OnnxEngine,
     **options: Any,
 ) -> tuple[ModelFile, LoadedEngines]:
-    """The model and its engines, ready to serve.
+    """Load a model in its best precision, measured, warmed and tested.
 
     Args:
-        wanted: a precision by name is taken or refused; ``auto`` chooses.
-        options: passed on to ``load_engines``.
+        name: of the model.
+        requested: ``auto`` selects a precision. Any other value is used or refused.
+        device: as for ``load_engines``.
+        models_dir: as for ``load_model``.
+        extra_dir: as for ``load_model``.
+        cpuinfo: describes the CPU.
+        make_engine: as for ``load_engines``.
+        options: further arguments of ``load_engines``.
 
     Raises:
-        StartupError: as ``load_model`` and ``load_engines``; in ``auto`` a variant's failed self-test is only noted.
+        StartupError: as for ``load_model`` and ``load_engines``. With ``auto``, a failed self-test of a variant only
+            causes a note.
     """
 
     def load(precision: Precision, notes: tuple[str, ...] = ()) -> tuple[ModelFile, LoadedEngines]:
         model = load_model(name, models_dir, extra_dir, precision)
         return model, load_engines(model, device, make_engine=make_engine, notes=notes, **options)
 
-    if wanted != "auto":
-        return load(wanted)
+    if requested != "auto":
+        return load(requested)
     folder = models_dir or models_folder()
     entry = find_entry(read_manifest(folder / MANIFEST), name)
     folders = [folder] if extra_dir is None else [folder, extra_dir]
@@ -65,7 +72,7 @@ def load_best(
     for variant in _candidates(entry, chosen, folders):
         model = load_model(name, models_dir, extra_dir, variant.precision)
         try:
-            if chosen == "cpu" and (reason := _not_worth_it(model, load_model(name, models_dir, extra_dir), cpuinfo)):
+            if chosen == "cpu" and (reason := _slow_reason(model, load_model(name, models_dir, extra_dir), cpuinfo)):
                 notes.append(f"{variant.precision} is not used: {reason}")
                 continue
             loaded = load_engines(model, device, make_engine=make_engine, **options)
@@ -79,7 +86,7 @@ def load_best(
 
 
 def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU multiplies and adds bytes in one instruction; False where that cannot be found out."""
+    """Return whether the CPU multiplies and adds bytes in one instruction; False if that is unknown."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
@@ -88,39 +95,41 @@ def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def _candidates(entry: ModelEntry, device: Device, folders: list[Path]) -> Iterator[ModelEntry]:
-    """The variants meant for the device, except for those that are made locally and have not been."""
+    """Yield the variant for the device, unless it is made locally and does not exist."""
     variant = entry.variants.get("int8" if device == "cpu" else "fp16")
     if variant is not None and (locate(variant, folders) is not None or not variant.recipe):
         yield variant
 
 
-def _not_worth_it(variant: ModelFile, plain: ModelFile, cpuinfo: Path) -> str | None:
-    """Why fp32 is the better choice on this CPU, or None."""
+def _slow_reason(variant: ModelFile, fp32: ModelFile, cpuinfo: Path) -> str | None:
+    """Return why fp32 is the better choice on this CPU, or None."""
     if not has_vnni(cpuinfo):
         return "this CPU has no VNNI"
-    ratio = paired_ratio(variant, plain)
+    ratio = paired_ratio(variant, fp32)
     if ratio > variant.entry.at_most:
-        return f"a run takes {ratio:.2f} of fp32's time here, at most {variant.entry.at_most:g} is worth it"
+        return f"a run takes {ratio:.2f} of the time of fp32, and the maximum is {variant.entry.at_most:g}"
     return None
 
 
-def paired_ratio(variant: ModelFile, plain: ModelFile, rounds: int = ROUNDS) -> float:
-    """A run's time on one thread over the other's: the median of pairs, so that a busy moment hits both.
+def paired_ratio(variant: ModelFile, reference: ModelFile, rounds: int = ROUNDS) -> float:
+    """Return the time of a run of ``variant`` on one thread, divided by that of ``reference``.
+
+    The result is the median of paired runs, because other load then affects both models equally.
 
     Raises:
-        StartupError: one of them cannot be loaded.
+        StartupError: one of the models cannot be loaded or run.
     """
-    engines = [OnnxEngine(model, "cpu", 1) for model in (variant, plain)]
-    picture = np.repeat(golden_input(plain.entry.input)[None], plain.entry.batch_min, axis=0)
+    engines = [OnnxEngine(model, "cpu", 1) for model in (variant, reference)]
+    batch = np.repeat(golden_input(reference.entry.input)[None], reference.entry.batch_min, axis=0)
     try:
         for engine in engines:
-            engine.warm(picture)
-        return statistics.median(_seconds(engines[0], picture) / _seconds(engines[1], picture) for _ in range(rounds))
+            engine.warm(batch)
+        return statistics.median(_seconds(engines[0], batch) / _seconds(engines[1], batch) for _ in range(rounds))
     except Exception as exc:
-        raise StartupError(f"Model '{plain.entry.name}' fails its first run: {exc}") from exc
+        raise StartupError(f"Model '{reference.entry.name}' fails its first run: {exc}") from exc
 
 
-def _seconds(engine: OnnxEngine, picture: np.ndarray[Any, np.dtype[np.float32]]) -> float:
+def _seconds(engine: OnnxEngine, batch: np.ndarray[Any, np.dtype[np.float32]]) -> float:
     begun = time.perf_counter()
-    engine.run(picture)
+    engine.run(batch)
     return time.perf_counter() - begun

@@ -1,1 +1,1 @@
-"""One module for each API (dialect)."""
+"""The APIs (dialects), one module each. ``base`` describes the interface; ``clearcut.web.app`` lists the modules."""

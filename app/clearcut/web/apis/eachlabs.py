@@ -8,50 +8,48 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption, MissingImage
+from clearcut.errors import InvalidField, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job
+from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, register
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import json_response
 from clearcut.web.request.body import Body
-from clearcut.web.request.json_body import object_member, read_object, text_member
+from clearcut.web.request.json_body import object_member, read_json, text_member
 
-from .base import Dialect, plain_status
-from .job_openapi import CREATE_STATUSES, READ_STATUSES, operation
+from .base import Dialect, ErrorReport
+from .job_openapi import create_operation, read_operation
 
 if TYPE_CHECKING:
     from clearcut.jobs.models import JobView
 
 NAME = "eachlabs"
 MODEL = "eachlabs-bg-remover-v1"
-FIELD = "input.image_url"
+IMAGE_FIELD = "input.image_url"
 STATES = {"queued": "processing", "processing": "processing", "completed": "success", "failed": "error"}
 
 
 def routes(service: Service) -> list[Route]:
     async def read(request: Request, body: Body) -> JobRequest:
-        given = await read_object(service, request, body, pictures=False)
-        if text_member(given, "model") != MODEL:
-            raise InvalidOption("model", MODEL)
-        url = text_member(object_member(given, "input"), "image_url", "input.")
+        members = await read_json(service, request, body, with_images=False)
+        if text_member(members, "model") != MODEL:
+            raise InvalidField("model", MODEL)
+        url = text_member(object_member(members, "input"), "image_url", "input.")
         if url is None:
-            raise MissingImage(f"Send the URL of the image in '{FIELD}'")
-        return JobRequest(RemoveOptions(), FIELD, url=url, webhook=text_member(given, "webhook_url"), model=MODEL)
+            raise MissingImage(f"Send the URL of the image in '{IMAGE_FIELD}'")
+        webhook = text_member(members, "webhook_url")
+        return JobRequest(RemoveOptions(), IMAGE_FIELD, url=url, webhook=webhook, model=MODEL)
 
     settings = service.settings
-    desk = JobHandler(NAME, read, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
-    if service.jobs is not None:
-        service.jobs.payloads[NAME] = webhook_body
+    handler = JobHandler(NAME, read, webhook_body, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
+    register(service, handler)
 
     async def create(request: Request) -> Response:
-        job = await accept_job(service, request, desk)
-        said = {"status": "success", "message": "Prediction created successfully", "predictionID": job.id}
-        return JSONResponse(said)
+        job = await accept_job(service, request, handler)
+        return JSONResponse({"status": "success", "message": "Prediction created successfully", "predictionID": job.id})
 
     async def show(request: Request) -> Response:
-        job = await find_job(service, request, NAME)
-        return JSONResponse(body(job, service.jobs.link(job) if service.jobs is not None else None))
+        return JSONResponse(job_body(*await find_job(service, request, NAME)))
 
     return [
         Route("/v1/prediction/", create, methods=["POST"]),
@@ -60,12 +58,12 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def body(job: JobView, url: str | None) -> dict[str, Any]:
-    """The job as ``GET /v1/prediction/{id}`` has it."""
+def job_body(job: JobView, url: str | None) -> dict[str, Any]:
+    """Return the body of ``GET /v1/prediction/{id}``; ``url`` is the URL of the output."""
     outcome = job.outcome
     seconds = round(outcome.seconds, 3) if outcome is not None else 0
-    said = {"status": STATES[job.state], "predictionID": job.id, "output": url, "metrics": {"predict_time": seconds}}
-    return said | ({"error": outcome.message} if outcome is not None and not outcome.ok else {})
+    body = {"status": STATES[job.state], "predictionID": job.id, "output": url, "metrics": {"predict_time": seconds}}
+    return body | ({"error": outcome.message} if outcome is not None and not outcome.ok else {})
 
 
 def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
@@ -78,24 +76,32 @@ def webhook_body(job: JobView, url: str | None) -> dict[str, Any]:
     }
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """The request id is in the header alone, as the original has none."""
-    return {"status": "error", "message": error.message, "details": error.details or error.message}
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the error body of each::labs, which has no request id; the header has it."""
+    return {"status": "error", "message": report.error.message, "details": report.text}
 
 
-_ERROR = object_schema(status={"const": "error"}, message=TEXT, details=TEXT)
-DIALECT = Dialect("eachlabs", "/v1/prediction", error_body, _ERROR, plain_status)
+DIALECT = Dialect(
+    name="eachlabs",
+    prefix="/v1/prediction",
+    write_error=write_error,
+    error_schema=object_schema(status={"const": "error"}, message=TEXT, details=TEXT),
+    field_names={"image": IMAGE_FIELD, "webhook": "webhook_url"},
+)
 
 
-def paths() -> dict[str, Any]:
-    """For the OpenAPI document."""
-    order = object_schema(model={"const": MODEL}, input=object_schema(image_url=TEXT))
-    order["properties"]["webhook_url"] = TEXT
-    created = json_response("The prediction is accepted", object_schema(status={"const": "success"}, predictionID=TEXT))
-    shown = object_schema(
-        status={"enum": ["processing", "success", "error"]}, predictionID=TEXT, metrics={"type": "object"}
+def openapi_paths() -> dict[str, Any]:
+    body = object_schema(model={"const": MODEL}, input=object_schema(image_url=TEXT))
+    body["properties"]["webhook_url"] = TEXT
+    accepted = json_response(
+        "The prediction is accepted", object_schema(status={"const": "success"}, predictionID=TEXT)
     )
-    tag, kinds = "each::labs", {"application/json": order}
-    create = operation("post", "Remove a background later", tag, {"200": created}, DIALECT, CREATE_STATUSES, kinds)
-    read = operation("get", "How far a prediction is", tag, {"200": json_response("It", shown)}, DIALECT, READ_STATUSES)
+    prediction = json_response(
+        "The prediction",
+        object_schema(
+            status={"enum": ["processing", "success", "error"]}, predictionID=TEXT, metrics={"type": "object"}
+        ),
+    )
+    create = create_operation("each::labs", DIALECT, {"200": accepted}, {"application/json": body})
+    read = read_operation("each::labs", DIALECT, prediction)
     return {"/v1/prediction/": create, "/v1/prediction": create, "/v1/prediction/{id}": read}

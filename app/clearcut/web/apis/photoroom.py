@@ -8,52 +8,55 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption
+from clearcut.cutout import CutoutRequest
+from clearcut.errors import InvalidField
+from clearcut.imaging.formats.registry import IMAGE_MEDIA_TYPES, IMAGE_WRITERS
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
-from clearcut.web.openapi import IMAGES, cutout_response, post_operation
+from clearcut.web.openapi import cutout_response, post_operation
 from clearcut.web.request import fields
-from clearcut.web.request.fields import Field
-from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema
+from clearcut.web.request.fields import Field, parse_fields
+from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
-INTAKE = UploadSchema(
-    roles={"image_file": "image"}, encoded={"image_file_b64": "image"}, addresses={"image_url": "image"}
-)  # fmt: skip
+UPLOAD = UploadSchema(
+    file_fields={"image_file": "image"},
+    base64_fields={"image_file_b64": "image"},
+    url_fields={"image_url": "image"},
+)
 
 FIELDS: dict[str, Field] = {
-    "format": fields.choice("Of the file.", ("png", "jpg", "webp"), "format", "png"),
-    "channels": fields.choice("`alpha`: the matte alone, grey.", ("rgba", "alpha"), "channels", "rgba"),
-    "bg_color": fields.color("Behind the subject, in every format."),
+    "format": fields.choice("Output format.", IMAGE_WRITERS, "format", "png"),
+    "channels": fields.choice("`alpha`: the matte alone, as a grayscale image.", ("rgba", "alpha"), "channels", "rgba"),
+    "bg_color": fields.color("Background color, in all formats."),
     "size": fields.choice(
-        "Pixels of the output at most: 0.25, 1.5, 4 or 36 megapixels. Never enlarges.",
+        "Maximum size of the output: 0.25, 1.5, 4 or 36 megapixels. Never enlarges.",
         {
             "preview": {"max_pixels": 250_000}, "medium": {"max_pixels": 1_500_000},
             "hd": {"max_pixels": 4_000_000}, "full": {"max_pixels": 36_000_000},
         },
         default="full",
     ),
-    "crop": fields.boolean("To the box of the subject.", "crop", False),
-    "despill": fields.boolean("Accepted; the old background's colour is always taken out of the edge."),
+    "crop": fields.boolean("Crop to the box of the subject.", "crop", False),
+    "despill": fields.boolean("Accepted and ignored; the old background's color is always removed from edges."),
 }  # fmt: skip
 
 
 def routes(service: Service) -> list[Route]:
-    async def respond(done: FinishedCutout) -> Response:
-        answer = done.answer
-        headers = result_headers(done.exchange, done.result, done.ignored)
-        headers["x-uncertainty-score"] = f"{1 - answer.confidence:.4f}"
-        if "application/json" not in done.accept:
-            return file_response(answer, headers)
-        body = await service.on_pool(lambda: base64_json(answer, "base64img", {}, (b"", b"")))
+    async def respond(cutout: FinishedCutout) -> Response:
+        output = cutout.output
+        headers = result_headers(cutout.context, cutout.result, cutout.ignored)
+        headers["x-uncertainty-score"] = f"{1 - output.confidence:.4f}"
+        if "application/json" not in cutout.accept:
+            return file_response(output, headers)
+        body = await service.on_pool(lambda: base64_json(output, "base64img", {}, b"", b""))
         return Response(body, media_type="application/json", headers=headers)
 
-    operation = SyncOperation(INTAKE, read_job, respond)
+    operation = SyncOperation(UPLOAD, parse_request, respond)
 
     async def segment(request: Request) -> Response:
         return await handle_cutout(service, request, operation)
@@ -61,33 +64,42 @@ def routes(service: Service) -> list[Route]:
     return [Route("/v1/segment", segment, methods=["POST"])]
 
 
-def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
-    """(what is asked for, names of the fields that mean nothing here)."""
+def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
+    """Return (request, fields without an effect).
+
+    Raises:
+        InvalidField: a field is invalid.
+    """
     if "image_url" in upload.fields:
-        raise InvalidOption("image_url", NO_ADDRESS)
-    parsed, unknown = fields.read_fields({"size": "full"} | upload.fields, FIELDS)
-    return CutoutRequest(upload.image, (RemoveOptions(**parsed),)), unknown
+        raise InvalidField("image_url", URLS_DISABLED)
+    parsed = parse_fields({"size": "full"} | upload.fields, FIELDS)
+    upload.name_options(parsed.names)
+    return CutoutRequest(upload.image, (RemoveOptions(**parsed.options),)), parsed.unknown
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
+def write_error(report: ErrorReport) -> dict[str, Any]:
     return {
-        "detail": error.details or error.message,
-        "status_code": plain_status(error),
-        "type": error.code,
-        "request_id": request_id,
+        "detail": report.text,
+        "status_code": plain_status(report.error),
+        "type": report.error.code,
+        "request_id": report.request_id,
     }
 
 
-_SCHEMA = object_schema(detail=TEXT, status_code=INTEGER, type=TEXT, request_id=TEXT)
-DIALECT = Dialect("photoroom", "/v1/segment", error_body, _SCHEMA)
+DIALECT = Dialect(
+    name="photoroom",
+    prefix="/v1/segment",
+    write_error=write_error,
+    error_schema=object_schema(detail=TEXT, status_code=INTEGER, type=TEXT, request_id=TEXT),
+    field_names={"image": "image_file"},
+)
 
 
-def paths() -> dict[str, Any]:
-    """For the OpenAPI document."""
-    answer = cutout_response(
-        IMAGES,
+def openapi_paths() -> dict[str, Any]:
+    response = cutout_response(
+        IMAGE_MEDIA_TYPES,
         {"X-Credits-Charged": INTEGER, "x-uncertainty-score": {"type": "number", "minimum": 0, "maximum": 1}},
         json=object_schema(base64img=TEXT),
     )
     summary = "Remove the background, as Photoroom does"
-    return {"/v1/segment": post_operation(summary, "Photoroom", DIALECT, INTAKE, FIELDS, answer)}
+    return {"/v1/segment": post_operation(summary, "Photoroom", DIALECT, UPLOAD, FIELDS, response)}

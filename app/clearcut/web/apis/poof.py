@@ -1,4 +1,4 @@
-"""The Poof dialect, the service's own: ``POST /v1/remove`` and ``GET /v1/me``."""
+"""The Poof dialect, which is the service's own API: ``POST /v1/remove`` and ``GET /v1/me``."""
 
 from __future__ import annotations
 
@@ -8,49 +8,59 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError
-from clearcut.pipeline import CutoutRequest
+from clearcut.cutout import CutoutRequest
+from clearcut.errors import InvalidField
+from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
-from clearcut.web.auth import UNLIMITED, identify
+from clearcut.web.auth import UNLIMITED, authenticate
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
-from clearcut.web.multi_response import bundle
-from clearcut.web.openapi import CUTOUT_HEADERS, IMAGES, cutout_response, get_operation, json_response, post_operation
-from clearcut.web.request.upload import POOF, Upload
+from clearcut.web.multi_response import multi_response
+from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, get_operation, json_response, post_operation
+from clearcut.web.request.upload import Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect
-from .poof_options import FIELDS, VARIANTS, remove_options, variants
+from .base import Dialect, ErrorReport
+from .poof_options import FIELDS, VARIANTS, remove_options, variant_options
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
-"""The documented one, and two that callers use all the same."""
+"""The documented path and two aliases that clients use."""
+
+UPLOAD = UploadSchema(
+    file_fields={
+        "image_file": "image", "file": "image", "image": "image",
+        "bg_image": "background", "bg_image_file": "background",
+        "mask": "mask", "mask_file": "mask",
+    },
+    url_fields={"url": "image", "image_url": "image", "bg_image_url": "background"},
+)  # fmt: skip
 
 
 def routes(service: Service) -> list[Route]:
-    async def respond(done: FinishedCutout) -> Response:
-        headers = result_headers(done.exchange, done.result, done.ignored)
-        if "variants" in done.upload.fields:
-            return await service.on_pool(lambda: bundle(done.result, headers, done.accept))
-        return file_response(done.answer, headers)
+    async def respond(cutout: FinishedCutout) -> Response:
+        headers = result_headers(cutout.context, cutout.result, cutout.ignored)
+        if "variants" in cutout.upload.fields:
+            return await service.on_pool(lambda: multi_response(cutout.result, headers, cutout.accept))
+        return file_response(cutout.output, headers)
 
-    operation = SyncOperation(POOF, read_job, respond)
+    operation = SyncOperation(UPLOAD, parse_request, respond)
 
     async def remove(request: Request) -> Response:
         return await handle_cutout(service, request, operation)
 
     async def me(request: Request) -> Response:
-        """The caller's account; without one an unlimited plan, and what this process has served since it started."""
-        account = await identify(service, request)
-        organization, plan, most, used = "self-hosted", "self-hosted", UNLIMITED, service.cutouts
+        """Return the account; for anonymous callers, an unlimited plan and the cut-outs since the start."""
+        account = await authenticate(service, request)
+        organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, service.cutout_count
         if account is not None:
-            usage = await service.access.usage(account)
+            usage = await service.accounts.usage(account)
             organization, plan, used = account.id, usage.account.plan, usage.used
-            most = UNLIMITED if usage.left is None else usage.account.credits
+            max_credits = UNLIMITED if usage.left is None else usage.account.credits
         return JSONResponse(
             {
                 "organizationId": organization,
                 "plan": plan,
-                "maxCredits": most,
+                "maxCredits": max_credits,
                 "usedCredits": used,
                 "autoRechargeThreshold": None,
             }
@@ -59,37 +69,51 @@ def routes(service: Service) -> list[Route]:
     return [*(Route(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """The flat error object of the Poof contract."""
-    body = {"code": error.code, "message": error.message, "request_id": request_id}
-    if error.details:
-        body["details"] = error.details
+def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
+    """Return (request, fields without an effect).
+
+    Raises:
+        InvalidField: a field is invalid.
+    """
+    fields, background = upload.fields, upload.files.get("background")
+    if background is not None and "background_type" not in fields:
+        fields = fields | {"background_type": "image"}
+    if "variants" in fields:
+        variants, ignored = variant_options(fields)
+    else:
+        options, parsed = remove_options(fields)
+        variants, ignored = [options], parsed.unknown
+        upload.name_options(parsed.names)
+    if background is None and any(options.backdrop == "image" for options in variants):
+        raise InvalidField("bg_image", "an image file, because background_type is image")
+    return CutoutRequest(upload.image, tuple(variants), background, upload.files.get("mask")), ignored
+
+
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the flat error object of the Poof contract."""
+    body = {"code": report.error.code, "message": report.error.message, "request_id": report.request_id}
+    if report.details:
+        body["details"] = report.details
     return body
 
 
-_SCHEMA = object_schema(code=TEXT, message=TEXT, request_id=TEXT)
-DIALECT = Dialect("poof", "", error_body, _SCHEMA, lambda error: error.status)
-"""Also of every path that is no dialect's."""
+DIALECT = Dialect(
+    name="poof",
+    prefix="",
+    write_error=write_error,
+    error_schema=object_schema(code=TEXT, message=TEXT, request_id=TEXT),
+    status=lambda error: error.status,
+    field_names={"image": "image_file", "background": "bg_image", "mask": "mask"},
+)
+"""The dialect of all paths that no other dialect owns."""
 
 
-def paths() -> dict[str, Any]:
-    """For the OpenAPI document."""
-    answer = cutout_response([*IMAGES, "application/zip", "multipart/mixed"], CUTOUT_HEADERS)
+def openapi_paths() -> dict[str, Any]:
+    cutout = cutout_response([*OUTPUT_MEDIA_TYPES, "multipart/mixed"], CUTOUT_HEADERS)
     table = {**FIELDS, "variants": VARIANTS}
-    every = {path: post_operation("Remove the background", "Poof", DIALECT, POOF, table, answer) for path in PATHS}
     account = object_schema(organizationId=TEXT, plan=TEXT, maxCredits=INTEGER, usedCredits=INTEGER)
-    answers = {"200": json_response("The account", account)}
-    return {**every, "/v1/me": get_operation("The caller's account", "Poof", DIALECT, answers, keyed=True)}
-
-
-def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
-    """(what is asked for, names of the fields that mean nothing here)."""
-    fields = upload.fields
-    if "bg_image" in upload.files and "background_type" not in fields:
-        fields = fields | {"background_type": "image"}
-    if "variants" in fields:
-        every, ignored = variants(fields)
-    else:
-        options, ignored = remove_options(fields)
-        every = [options]
-    return CutoutRequest(upload.image, tuple(every), upload.files.get("bg_image"), upload.files.get("mask")), ignored
+    responses = {"200": json_response("The account", account)}
+    return {
+        **{path: post_operation("Remove the background", "Poof", DIALECT, UPLOAD, table, cutout) for path in PATHS},
+        "/v1/me": get_operation("Get the caller's account", "Poof", DIALECT, responses, keyed=True),
+    }

@@ -9,118 +9,121 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.errors import ClearcutError, InvalidOption, MissingImage
+from clearcut.cutout import CutoutRequest
+from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage
 from clearcut.imaging.options import RemoveOptions
-from clearcut.pipeline import CutoutRequest
 from clearcut.service import Service
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, post_operation
 from clearcut.web.request import fields, parsers
-from clearcut.web.request.fields import Field, Parsed
-from clearcut.web.request.upload import NO_ADDRESS, Upload, UploadSchema
+from clearcut.web.request.fields import Field, Options, parse_fields
+from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
-INTAKE = UploadSchema(roles={"file": "image"}, addresses={"url": "image"})
+UPLOAD = UploadSchema(file_fields={"file": "image"}, url_fields={"url": "image"})
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRUE, _FALSE = ("true", "1", "yes", "on", "y", "t"), ("false", "0", "no", "off", "n", "f")
 
 
-def _model(name: str, value: str) -> Parsed:
+def _model(name: str, value: str) -> Options:
     if not _MODEL.fullmatch(value):
-        raise InvalidOption(name, "a model's name")
+        raise InvalidField(name, "a model's name")
     return {}
 
 
-def _color(name: str, value: str) -> Parsed:
+def _color(name: str, value: str) -> Options:
     parts = [part.strip() for part in value.split(",")]
     if len(parts) not in (3, 4) or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
-        raise InvalidOption(name, "red, green, blue and alpha from 0 to 255, such as 255,255,255,255")
+        raise InvalidField(name, "red, green, blue and alpha from 0 to 255, such as 255,255,255,255")
     levels = [parsers.integer(name, part, 0, 255, "whole numbers") for part in parts]
     red, green, blue, alpha = [*levels, 255][:4]
     return {"background": (red, green, blue, alpha)}
 
 
-def _flag(about: str, **meaning: Any) -> Field:
-    """A boolean as rembg's framework takes them: many words."""
-    return fields.choice(about, {**dict.fromkeys(_TRUE, meaning), **{word: {} for word in _FALSE}}, default="false")
-
-
-def _ignored(about: str, *examples: str) -> Field:
-    return fields.text(about, lambda name, value: {}, examples)
+def _flag(description: str, **options: Any) -> Field:
+    """Make a boolean field with the words that rembg's framework accepts; ``options`` apply if it is true."""
+    words = {**dict.fromkeys(_TRUE, options), **{word: {} for word in _FALSE}}
+    return fields.choice(description, words, default="false")
 
 
 FIELDS: dict[str, Field] = {
-    "model": fields.text("Accepted; the model that is served is the one in `/v1/info`.", _model, ["u2net"]),
-    "a": _flag("Alpha matting. Accepted; edges are always soft."),
-    "af": fields.integer("Accepted.", 0, 255, what="a whole number"),
-    "ab": fields.integer("Accepted.", 0, 255, what="a whole number"),
-    "ae": fields.integer("Accepted.", 0, 255, what="a whole number"),
-    "om": _flag("The mask alone, as a grey picture.", channels="alpha"),
-    "ppm": _flag("A hard mask without soft edges.", threshold=0.5),
-    "dc": _flag("Accepted; the old background's colour is always taken out of the edge."),
-    "vm": _flag("Accepted."),
-    "bgc": fields.text("Background: red, green, blue, alpha.", _color, ["255,255,255,255"]),
-    "extras": _ignored("Accepted.", "{}"),
+    "model": fields.text("Accepted and ignored; `/v1/info` names the model.", _model, ["u2net"]),
+    "a": _flag("Alpha matting. Accepted and ignored; edges are always soft."),
+    "af": fields.integer("Accepted and ignored.", 0, 255, noun="a whole number"),
+    "ab": fields.integer("Accepted and ignored.", 0, 255, noun="a whole number"),
+    "ae": fields.integer("Accepted and ignored.", 0, 255, noun="a whole number"),
+    "om": _flag("Return the mask alone, as a grayscale image.", channels="alpha"),
+    "ppm": _flag("Return a hard mask without soft edges.", threshold=0.5),
+    "dc": _flag("Accepted and ignored; the old background's color is always removed from edges."),
+    "vm": _flag("Accepted and ignored."),
+    "bgc": fields.text("Background color: red, green, blue, alpha.", _color, ["255,255,255,255"]),
+    "extras": fields.unused("Accepted and ignored.", "{}"),
 }
-MEANINGLESS = ("model", "a", "af", "ab", "ae", "dc", "vm", "extras")
-"""Checked where they have a grammar, and without an effect: named in ``X-Ignored-Fields``."""
+IGNORED = ("model", "a", "af", "ab", "ae", "dc", "vm", "extras")
+"""Fields that are checked and have no effect; `X-Ignored-Fields` names them."""
 
 
 def routes(service: Service) -> list[Route]:
-    operation = SyncOperation(INTAKE, read_job, respond)
+    operation = SyncOperation(UPLOAD, parse_request, respond)
 
     async def remove(request: Request) -> Response:
         if request.method != "POST" and service.fetcher is None:
-            raise InvalidOption("url", NO_ADDRESS)
+            raise InvalidField("url", URLS_DISABLED)
         return await handle_cutout(service, request, operation)
 
     return [Route("/api/remove", remove, methods=["GET", "POST"])]
 
 
-async def respond(done: FinishedCutout) -> Response:
-    return file_response(done.answer, result_headers(done.exchange, done.result, done.ignored))
+async def respond(cutout: FinishedCutout) -> Response:
+    return file_response(cutout.output, result_headers(cutout.context, cutout.result, cutout.ignored))
 
 
-def read_job(upload: Upload) -> tuple[CutoutRequest, list[str]]:
-    """(what is asked for, names of the fields that mean nothing here)."""
-    given = upload.fields
-    if "url" in given:
-        raise InvalidOption("url", NO_ADDRESS)
-    parsed, unknown = fields.read_fields(given, FIELDS)
-    return CutoutRequest(upload.image, (RemoveOptions(**parsed),)), unknown + [
-        name for name in MEANINGLESS if name in given
-    ]
+def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
+    """Return (request, fields without an effect).
+
+    Raises:
+        InvalidField: a field is invalid.
+    """
+    if "url" in upload.fields:
+        raise InvalidField("url", URLS_DISABLED)
+    parsed = parse_fields(upload.fields, FIELDS)
+    upload.name_options(parsed.names)
+    ignored = parsed.unknown + [name for name in IGNORED if name in upload.fields]
+    return CutoutRequest(upload.image, (RemoveOptions(**parsed.options),)), ignored
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """As rembg's framework writes it, with the code and the id beside it."""
-    return {"detail": error.details or error.message, "code": error.code, "request_id": request_id}
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return the error body of rembg's framework, with the code and the request id added."""
+    return {"detail": report.text, "code": report.error.code, "request_id": report.request_id}
 
 
 def _status(error: ClearcutError) -> int:
     return 422 if isinstance(error, InvalidOption | MissingImage) else plain_status(error)
 
 
-_SCHEMA = object_schema(detail=TEXT, code=TEXT, request_id=TEXT)
-DIALECT = Dialect("rembg", "/api/", error_body, _SCHEMA, _status)
+DIALECT = Dialect(
+    name="rembg",
+    prefix="/api/",
+    write_error=write_error,
+    error_schema=object_schema(detail=TEXT, code=TEXT, request_id=TEXT),
+    status=_status,
+    field_names={"image": "file"},
+)
 
-_SUMMARY = "Remove the background, as rembg's server does"
 
-
-def paths() -> dict[str, Any]:
-    """For the OpenAPI document."""
-    answer = cutout_response(["image/png"], CUTOUT_HEADERS)
-    posted = post_operation(_SUMMARY, "rembg", DIALECT, INTAKE, FIELDS, answer)
-    address = {"name": "url", "in": "query", "description": "Of the picture.", "schema": TEXT}
-    asked = {
-        **posted["post"],
-        "summary": "The same of a picture by its address, where CLEARCUT_FETCH is on",
+def openapi_paths() -> dict[str, Any]:
+    summary, response = "Remove the background, as rembg's server does", cutout_response(["image/png"], CUTOUT_HEADERS)
+    post = post_operation(summary, "rembg", DIALECT, UPLOAD, FIELDS, response)
+    url = {"name": "url", "in": "query", "description": "URL of the image.", "schema": TEXT}
+    get = {
+        **post["post"],
+        "summary": "Remove the background of an image at a URL, where CLEARCUT_FETCH is on",
         "description": "Options are in the query string.",
-        "parameters": [address, *posted["post"]["parameters"]],
+        "parameters": [url, *post["post"]["parameters"]],
     }
-    del asked["requestBody"]
-    return {"/api/remove": {**posted, "get": asked}}
+    del get["requestBody"]
+    return {"/api/remove": {**post, "get": get}}

@@ -1,4 +1,4 @@
-"""The error bodies and statuses of the remove.bg dialect."""
+"""Error bodies and statuses of the remove.bg dialect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clearcut.errors import (
 )
 from clearcut.web.json_schema import TEXT, object_schema
 
-from .base import Dialect, plain_status
+from .base import Dialect, ErrorReport, plain_status
 
 _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (RegionOutside, "roi_exceeds_bounds", "ROI exceeds the image bounds"),
@@ -41,21 +41,22 @@ _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (PermissionDenied, "auth_failed", "API Key invalid"),
     (PaymentRequired, "insufficient_credits", "Insufficient credits"),
 )
-"""(class, code, title); the first that fits counts."""
+"""(class, code, title); the first matching class applies."""
 
 
-def error_body(error: ClearcutError, request_id: str) -> dict[str, Any]:
-    """A list of one error; the request id is in the header alone, as the original has it."""
-    code, title = next(((code, title) for kind, code, title in _CODES if isinstance(error, kind)), (None, None))
+def write_error(report: ErrorReport) -> dict[str, Any]:
+    """Return a list of one error, as remove.bg does; the request id is in the header alone."""
+    error = report.error
+    code, title = next(((code, title) for cls, code, title in _CODES if isinstance(error, cls)), (None, None))
     if isinstance(error, FetchFailed):
-        backdrop = error.field == "bg_image_url"
-        code = "failed_bg_download" if backdrop else "failed_image_download"
-        title = "Failed to download background image" if backdrop else "Failed to download image"
+        background = error.role == "background"
+        code = "failed_bg_download" if background else "failed_image_download"
+        title = "Failed to download background image" if background else "Failed to download image"
     elif code is None and isinstance(error, InvalidOption):
-        code, title = f"invalid_{error.field}", f"Invalid {error.field} given"
+        code, title = f"invalid_{report.field}", f"Invalid {report.field} given"
     body = {"title": title or error.message, "code": code or error.code}
-    if error.details:
-        body["detail"] = error.details
+    if report.details:
+        body["detail"] = report.details
     return {"errors": [body]}
 
 
@@ -65,4 +66,12 @@ def _status(error: ClearcutError) -> int:
 
 _ERROR = object_schema(title=TEXT, code=TEXT)
 _SCHEMA = object_schema(errors={"type": "array", "minItems": 1, "maxItems": 1, "items": _ERROR})
-DIALECT = Dialect("remove.bg", "/v1.0/", error_body, _SCHEMA, _status, older_rate_headers=True)
+DIALECT = Dialect(
+    name="remove.bg",
+    prefix="/v1.0/",
+    write_error=write_error,
+    error_schema=_SCHEMA,
+    status=_status,
+    field_names={"image": "image_file", "background": "bg_image_file"},
+    older_rate_headers=True,
+)

@@ -65,7 +65,7 @@ def routes(service: Service) -> list[Route]:
     return [Route("/", index, methods=["GET"]), *(_asset_route(name, kind) for name, kind in _ASSETS.items())]
 
 
-def paths() -> dict[str, Any]:
+def openapi_paths() -> dict[str, Any]:
     """Return the routes for the OpenAPI document."""
     unchanged = {"304": {"description": "Not modified"}}
     page = {"description": "The page", "content": {"text/html": {"schema": TEXT}}}

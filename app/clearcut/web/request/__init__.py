@@ -1,1 +1,1 @@
-"""Reading requests: bodies, forms, JSON, fields."""
+"""Reading requests: bodies, forms, JSON and option fields."""

@@ -1,55 +1,61 @@
-"""A request body as chunks: bytes counted, pauses and the whole time bounded."""
+"""A request body as chunks: bytes are counted; pauses and the total time are limited."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from clearcut.errors import ClientGone, UploadTimeout
+from clearcut.errors import ClientGone, TooManyBytes, UploadTimeout
 
 SLOW_BYTES_PER_S = 16 * 1024
 SLOW_AFTER_S = 0.25
-SLOW_MOST_BYTES = 256 * 1024
-"""More than this much of a body is not held for an upload without a slot."""
+SLOW_MAX_BYTES = 256 * 1024
+"""Bytes of a body that may be in memory without a request slot."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Body:
-    """The request body as chunks: bytes counted, pauses and the whole time bounded."""
+    """The body of one request.
+
+    Args:
+        receive: the ASGI callable.
+        stall_s: longest pause between chunks in seconds.
+        remaining: returns the seconds until the request's deadline.
+    """
 
     def __init__(self, receive: Receive, stall_s: float, remaining: Callable[[], float]) -> None:
         self._receive = receive
         self._stall_s = stall_s
         self._remaining = remaining
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self.received = 0
         self.complete = False
         self.before_growth: Callable[[], None] | None = None
-        """As ``clearcut.admission.limits.BodyProgress`` has it."""
+        """See ``clearcut.admission.slots.BodyProgress``."""
 
     @property
     def slow(self) -> bool:
-        """Whether it has come at less than 16 KiB/s for a quarter of a second or more, and is not complete."""
-        age = time.monotonic() - self._begun
+        """Whether the incomplete body has arrived at less than 16 KiB/s for at least 0.25 s."""
+        age = time.monotonic() - self._started
         return not self.complete and age >= SLOW_AFTER_S and self.received < SLOW_BYTES_PER_S * age
 
     async def chunk(self) -> bytes:
-        """The next piece; empty only at the end, when ``complete`` is set.
+        """Return the next bytes; empty at the end of the body, when ``complete`` is set.
 
         Raises:
-            UploadTimeout: nothing came for ``stall_s`` seconds, or the request's deadline passed.
-            Overloaded: it has become large, and its slot was lent when it was slow.
+            UploadTimeout: no chunk arrived for ``stall_s`` seconds, or the request's deadline passed.
+            Overloaded: the body was slow, lost its slot, and has become large.
             ClientGone: the connection closed before the body was complete.
         """
         while not self.complete:
-            patience = min(self._stall_s, self._remaining())
+            timeout_s = min(self._stall_s, self._remaining())
             try:
-                if patience <= 0:  # a timeout alone never strikes while chunks come without a pause
+                if timeout_s <= 0:  # asyncio.timeout does not fire while chunks arrive without a pause
                     raise TimeoutError
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(timeout_s):
                     message = await self._receive()
             except TimeoutError:
                 raise UploadTimeout(f"The upload stopped or was too slow after {self.received} bytes") from None
@@ -58,30 +64,58 @@ class Body:
             data: bytes = message.get("body", b"")
             self.received += len(data)
             self.complete = not message.get("more_body", False)
-            if self.received > SLOW_MOST_BYTES and self.before_growth is not None:
+            if self.received > SLOW_MAX_BYTES and self.before_growth is not None:
                 self.before_growth()
             if data:
                 return data
         return b""
 
-    async def disconnected(self) -> None:
-        """Return when the peer has closed the connection; to be awaited only once the body is complete."""
+    async def read(self, max_bytes: int, reported_limit: int) -> bytearray:
+        """Return the rest of the body.
+
+        Args:
+            max_bytes: of the body.
+            reported_limit: the limit in bytes that the error names: of one file.
+
+        Raises:
+            TooManyBytes: the body is larger than ``max_bytes``. Otherwise as ``chunk``.
+        """
+        data = bytearray()
+        while chunk := await self.chunk():
+            if self.received > max_bytes:
+                raise TooManyBytes(reported_limit)
+            data += chunk
+        return data
+
+    async def wait_disconnect(self) -> None:
+        """Return when the client closes the connection. The body must be complete."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def gone(self) -> bool:
-        """Whether the peer has closed the connection already; to be asked only once the body is complete."""
-        watcher = asyncio.create_task(self.disconnected())
+    async def is_disconnected(self) -> bool:
+        """Return whether the client has closed the connection. The body must be complete."""
+        watcher = asyncio.create_task(self.wait_disconnect())
         await asyncio.sleep(0)
         if not watcher.done():
             watcher.cancel()
         return watcher.done()
 
-    async def discard(self, at_most: int, seconds: float) -> None:
-        """Read on without keeping, so that a client that sends its whole body first can still read our refusal."""
+    async def discard(self, max_bytes: int, seconds: float) -> None:
+        """Read and drop the rest, so that a client that first sends its whole body can read the error."""
         try:
             async with asyncio.timeout(seconds):
-                while not self.complete and self.received < at_most:
+                while not self.complete and self.received < max_bytes:
                     await self.chunk()
         except (TimeoutError, UploadTimeout, ClientGone):
             self.complete = True
+
+
+def require_length(headers: Mapping[str, str], max_bytes: int, reported_limit: int) -> None:
+    """Refuse a body by its Content-Length; the HTTP parser refuses malformed values.
+
+    Raises:
+        TooManyBytes: it is larger than ``max_bytes``; the error names ``reported_limit``.
+    """
+    value = headers.get("content-length", "")
+    if value.isascii() and value.isdigit() and int(value) > max_bytes:
+        raise TooManyBytes(reported_limit)

@@ -1,47 +1,44 @@
-"""Bodies that carry a file as text: urlencoded forms, JSON objects, base64. To be called on a thread of the pool."""
+"""Fields and files in text bodies: urlencoded forms, JSON objects, base64. The functions block for large bodies."""
 
 from __future__ import annotations
 
 import binascii
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from urllib.parse import unquote_plus
 
-from clearcut.errors import InvalidOption, MalformedBody, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
 
-from .multipart import MAX_FIELD_BYTES, MAX_PARTS
+from .json_body import parse_object, scalar_text
+from .limits import MAX_FIELD_BYTES, MAX_FIELDS
 
-_MOST_MARKS = 4096
 _ESCAPES = (
     (b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"%0D", b"\r"), (b"%0A", b"\n"), (b"%20", b" "), (b"%3A", b":"),
     (b"%3B", b";"), (b"%2C", b","),
 )  # fmt: skip
-_WRAPPING = b"\r\n"  # what command line tools put into long base64
+_LINE_ENDS = b"\r\n"
 
 
-def encoded_bytes(max_bytes: int) -> int:
-    """The most that a file of ``max_bytes`` takes in a body as base64, percent signs and JSON escapes counted."""
-    return max_bytes * 3 // 2
+def urlencoded_fields(data: bytearray, file_fields: Collection[str] = ()) -> dict[str, str]:
+    """Parse an application/x-www-form-urlencoded body; empty fields are absent.
 
-
-def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
-    """The fields of an application/x-www-form-urlencoded body; empty ones are absent.
+    Args:
+        file_fields: fields that hold a file in base64; only these may be longer than ``MAX_FIELD_BYTES``.
 
     Raises:
-        MalformedBody, InvalidOption: too many fields, not UTF-8, or a field that is there twice or is too long and not
-            in ``large``.
+        MalformedBody: the body has too many fields or is not UTF-8.
+        InvalidField: a field is repeated or too long.
     """
-    if data.count(b"&") >= MAX_PARTS:
-        raise MalformedBody(f"The urlencoded body has more than {MAX_PARTS} fields")
+    if data.count(b"&") >= MAX_FIELDS:
+        raise MalformedBody(f"The urlencoded body has more than {MAX_FIELDS} fields")
     fields: dict[str, str] = {}
     for pair in bytes(data).split(b"&"):
         raw_name, _, raw_value = pair.partition(b"=")
         try:
             name = unquote_plus(raw_name[: 3 * MAX_FIELD_BYTES].decode("ascii"), errors="strict")
-            if name in large:
-                value = _unescaped(raw_value).decode("ascii")
+            if name in file_fields:
+                value = _unquote_base64(raw_value).decode("ascii")
             elif len(raw_value) > 3 * MAX_FIELD_BYTES:
-                raise InvalidOption(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
+                raise InvalidField(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
             else:
                 value = unquote_plus(raw_value.decode("ascii"), errors="strict")
         except UnicodeDecodeError:
@@ -49,60 +46,46 @@ def urlencoded(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
         if not value:
             continue
         if name in fields:
-            raise InvalidOption(name, "one value; the field was sent more than once")
+            raise InvalidField(name, "one value; the field was sent more than once")
         fields[name] = value
-    return _checked(fields, large)
+    return _checked(fields, file_fields)
 
 
-def _unescaped(value: bytes) -> bytes:
-    """A large field without its percent signs, as far as base64 and a ``data:`` prefix need any.
-
-    A whole-body unquote makes an object of every escape: 30 MB of them took gigabytes. What stays escaped here is no
-    base64 and is refused as such.
-    """
-    value = value.replace(b"+", b" ")
-    for escape, plain in _ESCAPES:
-        value = value.replace(escape, plain).replace(escape.lower(), plain)
-    return value
-
-
-def json_object(data: bytearray, large: Mapping[str, str]) -> dict[str, str]:
-    """The members of a JSON object as text fields: booleans as ``true`` and ``false``; null and "" are absent.
+def json_fields(data: bytearray, file_fields: Collection[str] = ()) -> dict[str, str]:
+    """Parse a JSON object as text fields: ``true`` for true; null and "" are absent. Args as ``urlencoded_fields``.
 
     Raises:
-        MalformedBody, InvalidOption: it is no JSON object of at most 64 texts, numbers and booleans.
+        MalformedBody: the body is not a JSON object of at most 64 texts, numbers and booleans.
+        InvalidField: a field is too long or not Unicode text.
     """
-    # Base64 has none of these: a body with many is no object of a few fields, and parsing it first would cost as much
-    # as it likes.
-    if sum(data.count(mark) for mark in b",:[{") > _MOST_MARKS:
-        raise MalformedBody(f"The JSON body is not an object of at most {MAX_PARTS} members")
-    try:
-        members = json.loads(data)
-    except (ValueError, RecursionError):
-        raise MalformedBody("The request body is not valid JSON") from None
-    if not isinstance(members, dict) or len(members) > MAX_PARTS:
-        raise MalformedBody(f"The JSON body is not an object of at most {MAX_PARTS} members")
+    members = parse_object(data)
+    if len(members) > MAX_FIELDS:
+        raise MalformedBody(f"The JSON body has more than {MAX_FIELDS} members")
     fields: dict[str, str] = {}
     for name, value in members.items():
-        match value:
-            case bool():
-                fields[name] = "true" if value else "false"
-            case int() | float():
-                fields[name] = repr(value)
-            case str():
-                fields[name] = value
-            case None:
-                continue
-            case _:
-                raise MalformedBody("A member of the JSON body is neither text, number nor boolean")
-    return _checked(fields, large)
+        try:
+            text = scalar_text(value)
+        except ValueError:
+            if isinstance(value, str):
+                raise InvalidField(name[:64], "UTF-8 text") from None
+            raise MalformedBody("A member of the JSON body is neither text, number nor boolean") from None
+        if text is not None:
+            fields[name] = text
+    return _checked(fields, file_fields)
 
 
-def base64_file(name: str, text: str | bytearray, max_bytes: int) -> bytearray:
-    """The file that ``text`` holds in base64 (RFC 4648, with padding); a ``data:`` prefix and line ends are let go.
+TEXT_PARSERS: dict[bytes, Callable[[bytearray, Collection[str]], dict[str, str]]] = {
+    b"application/x-www-form-urlencoded": urlencoded_fields,
+    b"application/json": json_fields,
+}
+"""Parsers of text bodies by media type."""
+
+
+def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
+    """Decode a file in base64 (RFC 4648, with padding); a ``data:`` prefix and line ends are ignored.
 
     Raises:
-        InvalidOption: it is not base64.
+        InvalidField: the text is not base64.
         TooManyBytes: the file is larger than ``max_bytes``.
     """
     expected = "a file in base64 (RFC 4648), percent-encoded in an urlencoded form"
@@ -110,25 +93,34 @@ def base64_file(name: str, text: str | bytearray, max_bytes: int) -> bytearray:
         data = text.encode("ascii") if isinstance(text, str) else bytes(text)
         if data[:5].lower() == b"data:":
             data = data.partition(b",")[2]
-        if any(end in data for end in _WRAPPING):
-            data = data.translate(None, _WRAPPING)
-        found = binascii.a2b_base64(data.strip(), strict_mode=True)
+        if any(end in data for end in _LINE_ENDS):
+            data = data.translate(None, _LINE_ENDS)
+        file = binascii.a2b_base64(data.strip(), strict_mode=True)
     except (ValueError, UnicodeEncodeError):
-        raise InvalidOption(name, expected) from None
-    if len(found) > max_bytes:
-        raise TooManyBytes.of(max_bytes)
-    return bytearray(found)
+        raise InvalidField(field, expected) from None
+    if len(file) > max_bytes:
+        raise TooManyBytes(max_bytes)
+    return bytearray(file)
 
 
-def _checked(fields: dict[str, str], large: Mapping[str, str]) -> dict[str, str]:
+def _unquote_base64(value: bytes) -> bytes:
+    """Replace the percent escapes that base64 and a ``data:`` prefix need.
+
+    ``unquote_plus`` makes an object of each escape: 30 MB of escapes take gigabytes. Other escapes remain, and the
+    base64 decoder refuses them.
+    """
+    value = value.replace(b"+", b" ")
+    for escape, plain in _ESCAPES:
+        value = value.replace(escape, plain).replace(escape.lower(), plain)
+    return value
+
+
+def _checked(fields: dict[str, str], file_fields: Collection[str]) -> dict[str, str]:
+    """Check lengths and strip white space."""
     checked = {}
     for name, value in fields.items():
-        if name not in large and len(value) > MAX_FIELD_BYTES:
-            raise InvalidOption(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # a lone surrogate out of a JSON escape
-            raise InvalidOption(name[:64], "UTF-8 text") from None
+        if name not in file_fields and len(value) > MAX_FIELD_BYTES:
+            raise InvalidField(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
         if stripped := value.strip():
             checked[name] = stripped
     return checked

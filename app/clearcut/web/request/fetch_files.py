@@ -1,4 +1,4 @@
-"""Files that a request names by address: fetched before anything else is done with it."""
+"""Files that a request gives by URL."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from clearcut.fetch.client import FetchClient
 
 
-async def fetch_files(fetcher: FetchClient, upload: Upload, trace: RequestTiming) -> None:
-    """Put the files behind the upload's addresses beside the others.
+async def fetch_files(client: FetchClient, upload: Upload, timing: RequestTiming) -> None:
+    """Fetch the files of ``upload.urls`` into ``upload.files``.
 
     Raises:
-        AddressRefused, FetchFailed, TooManyBytes: one of them cannot be had; names its field.
-        DeadlineExceeded: the request's time is over.
+        UrlRefused, FetchFailed, TooManyBytes: a file cannot be fetched.
+        DeadlineExceeded: the request's deadline passed.
     """
-    with trace.stage("fetch"):
+    with timing.stage("fetch"):
         try:
-            async with asyncio.timeout(trace.remaining()):
-                for role, (name, url) in upload.addresses.items():
-                    upload.files[role] = (await fetcher.get(url, field=name)).data
+            async with asyncio.timeout(timing.remaining()):
+                for role, (_, url) in upload.urls.items():
+                    upload.files[role] = (await client.get(url, role=role)).data
         except TimeoutError:
             raise DeadlineExceeded("fetch") from None

@@ -1,114 +1,161 @@
-"""A dialect's fields as a table: how each is read, and the same knowledge as a JSON schema for the OpenAPI document.
+"""The fields of a dialect as a table: each entry has the parser of a field and its JSON schema for OpenAPI.
 
-The choices, bounds and grammars are written once, in the call that makes the field; nothing is described twice.
+Each function below makes an entry from one description of choices and bounds, so parser and schema agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import parsers
+from clearcut.errors import InvalidField
 
-Parsed = dict[str, Any]
-"""Arguments of ``RemoveOptions``, or nothing for a field that is only checked."""
+from . import parsers
+from .json_body import scalar_text
+
+Options = dict[str, Any]
+"""Arguments of ``RemoveOptions``; empty for a field that is only checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    read: Callable[[str, str], Parsed]
-    """(name, text) to arguments; raises InvalidOption."""
+    parse: Callable[[str, str], Options]
+    """(field name, text) to options; raises InvalidField."""
     schema: Mapping[str, Any]
-    """Of the text, as JSON Schema 2020-12 has it."""
-    about: str
+    """JSON Schema 2020-12 of the text."""
+    description: str
 
 
-Table = Mapping[str, Field]
+FieldTable = Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFields:
+    options: Options
+    unknown: list[str]
+    """Fields that the table does not have."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The field that set each option; for error bodies."""
+
+
+def parse_fields(
+    values: Mapping[str, object], table: FieldTable, *, last: Sequence[str] = (), prefix: str = ""
+) -> ParsedFields:
+    """Parse the fields that the table has.
+
+    Args:
+        values: texts of a form, or JSON scalars. null and the empty string are the same as an absent field.
+        last: fields that override others.
+        prefix: path of the fields in a JSON body; errors put it before the field's name.
+
+    Raises:
+        InvalidField: a value is outside its grammar or range.
+    """
+    parsed = ParsedFields({}, [name for name in values if name not in table])
+    for name in sorted(values, key=lambda name: name in last):
+        if name not in table:
+            continue
+        try:
+            text = scalar_text(values[name])
+        except ValueError:
+            raise InvalidField(prefix + name, "text, a number or a boolean") from None
+        if text is None:
+            continue
+        options = table[name].parse(prefix + name, text)
+        parsed.options.update(options)
+        parsed.names.update(dict.fromkeys(options, prefix + name))
+    return parsed
 
 
 def choice(
-    about: str, meanings: Mapping[str, Parsed] | Sequence[str], option: str | None = None, default: str | None = None
+    description: str,
+    meanings: Mapping[str, Options] | Sequence[str],
+    option: str | None = None,
+    default: str | None = None,
 ) -> Field:
-    """One of a few words, in any case: each with its meaning, or itself the value of ``option``."""
+    """Make a field for one of a few words, in any case.
+
+    Args:
+        meanings: the options of each word, or the words themselves as values of ``option``.
+    """
     words = tuple(meanings)
 
-    def read(name: str, value: str) -> Parsed:
-        word = parsers.one_of(name, value, words)
+    def parse(name: str, text: str) -> Options:
+        word = parsers.one_of(name, text, words)
         if isinstance(meanings, Mapping):
             return dict(meanings[word])
         return {option: word} if option else {}
 
-    return Field(read, _schema({"type": "string", "enum": list(words)}, default), about)
+    return Field(parse, _schema({"type": "string", "enum": list(words)}, default), description)
 
 
-def boolean(about: str, option: str | None = None, default: bool | None = None) -> Field:
-    def read(name: str, value: str) -> Parsed:
-        given = parsers.boolean(name, value)
-        return {option: given} if option else {}
+def boolean(description: str, option: str | None = None, default: bool | None = None) -> Field:
+    def parse(name: str, text: str) -> Options:
+        value = parsers.boolean(name, text)
+        return {option: value} if option else {}
 
-    text = None if default is None else str(default).lower()
-    return Field(read, _schema({"type": "string", "enum": ["true", "false"]}, text), about)
+    default_text = None if default is None else str(default).lower()
+    return Field(parse, _schema({"type": "string", "enum": ["true", "false"]}, default_text), description)
 
 
 def integer(
-    about: str, low: int, high: int, option: str | None = None, what: str = "a whole number of pixels"
+    description: str, low: int, high: int, option: str | None = None, noun: str = "a whole number of pixels"
 ) -> Field:
-    def read(name: str, value: str) -> Parsed:
-        given = parsers.integer(name, value, low, high, what)
-        return {option: given} if option else {}
+    def parse(name: str, text: str) -> Options:
+        value = parsers.integer(name, text, low, high, noun)
+        return {option: value} if option else {}
 
-    return Field(read, {"type": "integer", "minimum": low, "maximum": high}, about)
+    return Field(parse, {"type": "integer", "minimum": low, "maximum": high}, description)
 
 
-def number(about: str, low: float, high: float, option: str, default: float | None = None) -> Field:
+def number(description: str, low: float, high: float, option: str, default: float | None = None) -> Field:
     return Field(
-        lambda name, value: {option: parsers.number(name, value, low, high)},
+        lambda name, text: {option: parsers.number(name, text, low, high)},
         _schema({"type": "number", "minimum": low, "maximum": high}, default),
-        about,
+        description,
     )
 
 
 def text(
-    about: str, read: Callable[[str, str], Parsed], examples: Sequence[str], default: str | None = None, **schema: Any
+    description: str,
+    parse: Callable[[str, str], Options],
+    examples: Sequence[str],
+    default: str | None = None,
+    **schema: Any,
 ) -> Field:
-    """A grammar of its own: ``read`` is its reader, ``examples`` show it."""
-    return Field(read, _schema({"type": "string", "examples": list(examples), **schema}, default), about)
+    """Make a field with its own grammar."""
+    return Field(parse, _schema({"type": "string", "examples": list(examples), **schema}, default), description)
 
 
-def color(about: str, default: str | None = None) -> Field:
+def unused(description: str, *examples: str) -> Field:
+    """Make a field that is accepted and has no effect."""
+    return text(description, lambda name, text: {}, examples)
+
+
+def color(description: str, default: str | None = None) -> Field:
     return text(
-        about, lambda name, value: {"background": parsers.color(name, value)}, ["#fff", "81d4fa77", "red"], default
+        description, lambda name, text: {"background": parsers.color(name, text)}, ["#fff", "81d4fa77", "red"], default
     )
 
 
-def region(about: str) -> Field:
+def region(description: str) -> Field:
     return text(
-        about, lambda name, value: {"roi": parsers.roi(name, value)}, ["10% 0% 90% 100%", "20px 40px 600px 400px"]
+        description, lambda name, text: {"roi": parsers.roi(name, text)}, ["10% 0% 90% 100%", "20px 40px 600px 400px"]
     )
 
 
-def scale(about: str) -> Field:
-    return text(about, lambda name, value: {"scale": parsers.scale(name, value)}, ["80%"], "original")
+def scale(description: str) -> Field:
+    return text(description, lambda name, text: {"scale": parsers.scale(name, text)}, ["80%"], "original")
 
 
-def position(about: str) -> Field:
+def position(description: str) -> Field:
     return text(
-        about, lambda name, value: {"position": parsers.position(name, value)}, ["center", "50% 100%"], "original"
+        description,
+        lambda name, text: {"position": parsers.position(name, text)},
+        ["center", "50% 100%"],
+        "original",
     )
-
-
-def read_fields(fields: Mapping[str, str], table: Table, last: Sequence[str] = ()) -> tuple[Parsed, list[str]]:
-    """(what the fields of the table say together, names of the other fields); those in ``last`` have the last word.
-
-    Raises:
-        InvalidOption: a value is outside its grammar or range.
-    """
-    given: Parsed = {}
-    for name in sorted(fields, key=lambda name: name in last):
-        if name in table:
-            given |= table[name].read(name, fields[name])
-    return given, [name for name in fields if name not in table]
 
 
 def _schema(schema: dict[str, Any], default: str | float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Headers with parameters, such as Content-Type and Content-Disposition, under caps."""
+"""Headers with parameters, such as Content-Type and Content-Disposition, within limits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAX_PARAMETERS = 64
 
 
 def parse_content_type(value: str | None) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return (media type in lower case, parameters) of a Content-Type header; empty if there is none.
+    """Return (media type in lower case, parameters) of a Content-Type header; empty without a header.
 
     Raises:
-        MalformedBody: it is longer than 1,024 bytes, or has more than 64 parameters.
+        MalformedBody: the header is longer than 1,024 bytes or has more than 64 parameters.
     """
     if value is not None and len(value) > MAX_CONTENT_TYPE_BYTES:
         raise MalformedBody(f"The Content-Type header is longer than {MAX_CONTENT_TYPE_BYTES} bytes")
@@ -22,10 +22,10 @@ def parse_content_type(value: str | None) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 def parse_parameters(value: str | bytes, header: str) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return (value in lower case, parameters). The time grows with the number of parameters, so that is limited.
+    """Return (value in lower case, parameters). Parsing time grows with the number of parameters, so it is limited.
 
     Raises:
-        MalformedBody: there are more than 64 parameters.
+        MalformedBody: the header has more than 64 parameters.
     """
     data = value.encode("latin-1") if isinstance(value, str) else value
     if data.count(b";") > MAX_PARAMETERS:

@@ -1,4 +1,4 @@
-"""The JSON body of an order, and its members."""
+"""JSON bodies: one reader with one limit, and access to members."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from typing import Any
 
 from starlette.requests import Request
 
-from clearcut.errors import InvalidOption, MalformedBody, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody
 from clearcut.service import Service
 
-from .body import Body
-from .encoded import encoded_bytes
-from .fields import Table
+from .body import Body, require_length
 from .header_params import parse_content_type
-from .upload import declared_length
+from .limits import ENVELOPE_BYTES, base64_bytes
 
-MAX_JSON_BYTES = 64 * 1024
-_MOST_MARKS = 1024
+_MAX_STRUCTURE = 4096
+"""Separators and brackets in a JSON body. Base64 has none; parsing time and memory grow with their number."""
 
 
-async def read_object(service: Service, request: Request, body: Body, *, pictures: bool) -> dict[str, Any]:
-    """The JSON object in a request's body.
+async def read_json(service: Service, request: Request, body: Body, *, with_images: bool) -> dict[str, Any]:
+    """Read a request body that is a JSON object.
 
     Args:
-        pictures: whether a picture may be inside, in base64.
+        with_images: whether the object may contain an image in base64.
 
     Raises:
-        MalformedBody, TooManyBytes: it is none, or too large.
+        MalformedBody: the Content-Type or the body is not JSON, or the body is not an object.
+        TooManyBytes: the body is too large.
     """
-    kind, _ = parse_content_type(request.headers.get("content-type"))
-    if kind != b"application/json":
+    media_type, _ = parse_content_type(request.headers.get("content-type"))
+    if media_type != b"application/json":
         raise MalformedBody("Send a JSON object with Content-Type: application/json")
-    most = service.settings.max_bytes
-    cap = MAX_JSON_BYTES + (encoded_bytes(most) if pictures else 0)
-    data = bytearray()
-    if (declared_length(request.headers) or 0) > cap:
-        raise TooManyBytes.of(most if pictures else cap)
-    while chunk := await body.chunk():
-        data += chunk
-        if len(data) > cap:
-            raise TooManyBytes.of(most if pictures else cap)
-    return await service.on_pool(partial(_object, data))
+    max_file = service.settings.max_bytes
+    max_bytes = ENVELOPE_BYTES + (base64_bytes(max_file) if with_images else 0)
+    reported_limit = max_file if with_images else max_bytes
+    require_length(request.headers, max_bytes, reported_limit)
+    data = await body.read(max_bytes, reported_limit)
+    return await service.on_pool(partial(parse_object, data))
 
 
-def _object(data: bytearray) -> dict[str, Any]:
-    # An order is a handful of members; what has many marks would cost as much as it likes to parse.
-    if sum(data.count(mark) for mark in b",:[{") > _MOST_MARKS:
+def parse_object(data: bytearray) -> dict[str, Any]:
+    """Parse a JSON object and empty ``data``, so that the text is in memory once. Blocks for large bodies.
+
+    Raises:
+        MalformedBody: it is not valid JSON, not an object, or has too many members.
+    """
+    if sum(data.count(mark) for mark in b",:[{") > _MAX_STRUCTURE:
         raise MalformedBody("The JSON body has too many members")
     try:
         found = json.loads(data)
-        data.clear()  # the text is held once
+        data.clear()
     except (ValueError, RecursionError):
         raise MalformedBody("The request body is not valid JSON") from None
     if not isinstance(found, dict):
@@ -60,59 +59,56 @@ def _object(data: bytearray) -> dict[str, Any]:
     return found
 
 
-def text_member(body: Mapping[str, Any], name: str, path: str = "") -> str | None:
-    """A member that is text; null and the empty string are absent.
+def scalar_text(value: object) -> str | None:
+    """Return a JSON scalar as the text of a form field: ``true``, ``0.5``; None for null and the empty string.
 
     Raises:
-        InvalidOption: it is something else.
+        ValueError: the value is an array, an object or not Unicode text.
+    """
+    match value:
+        case None | "":
+            return None
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str() if _is_unicode(value):
+            return value
+    raise ValueError
+
+
+def text_member(body: Mapping[str, Any], name: str, prefix: str = "") -> str | None:
+    """Return a text member; None for null, the empty string or an absent member.
+
+    Raises:
+        InvalidField: the member is not text.
     """
     value = body.get(name)
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not _is_unicode(value):
-        raise InvalidOption(path + name, "text")
+        raise InvalidField(prefix + name, "text")
     return value
 
 
 def object_member(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A member that is an object; one that is not there is empty.
+    """Return an object member; empty for null or an absent member.
 
     Raises:
-        InvalidOption: it is something else.
+        InvalidField: the member is not an object.
     """
     value = body.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidOption(name, "an object")
+        raise InvalidField(name, "an object")
     return value
 
 
-def read_members(body: Mapping[str, Any], table: Table, path: str) -> dict[str, Any]:
-    """What the members that the table knows say together; the others mean nothing here.
-
-    Raises:
-        InvalidOption: one is outside its grammar or range; named with ``path`` before it.
-    """
-    parsed: dict[str, Any] = {}
-    for name, field in table.items():
-        value = body.get(name)
-        if value is None or value == "":
-            continue
-        if isinstance(value, bool):
-            value = "true" if value else "false"
-        if not isinstance(value, str | int | float):
-            raise InvalidOption(path + name, "text, a number or a boolean")
-        try:
-            parsed |= field.read(name, str(value))
-        except InvalidOption as exc:
-            raise InvalidOption(path + name, exc.expected) from None
-    return parsed
-
-
 def _is_unicode(text: str) -> bool:
+    """Return False for text with a lone surrogate, which a JSON escape can make."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate out of a JSON escape
+    except UnicodeEncodeError:
         return False
     return True

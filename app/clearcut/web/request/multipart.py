@@ -1,51 +1,84 @@
-"""multipart/form-data, parsed as it arrives: each file grows one bytearray, text parts are small and counted.
+"""multipart/form-data, parsed as it arrives: each file grows one bytearray; text parts are small and counted.
 
-The parsing itself is python-multipart's (RFC 7578, RFC 2046); this module decides what is kept and how much of it.
+python-multipart parses (RFC 7578, RFC 2046); this module decides which parts are stored and limits them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Mapping
 
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from clearcut.errors import InvalidOption, MalformedBody, MultipleImages, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooManyBytes
 
+from .body import Body
 from .header_params import parse_parameters
+from .limits import MAX_FIELD_BYTES, MAX_FIELDS, MAX_NAME_CHARS, base64_bytes
 
-MAX_PARTS = 64
-MAX_FIELD_BYTES = 8 * 1024
-MAX_NAME_CHARS = 64
+
+async def read_multipart(
+    parameters: Mapping[bytes, bytes],
+    body: Body,
+    file_fields: Mapping[str, str],
+    max_file_bytes: int,
+    max_bytes: int,
+    base64_fields: Collection[str] = (),
+) -> FormReader:
+    """Read a multipart/form-data body.
+
+    Args:
+        parameters: of the Content-Type header.
+        max_bytes: of the body. Other arguments as ``FormReader``.
+
+    Raises:
+        MalformedBody, MultipleImages, InvalidField, TooManyBytes: the body is invalid.
+        UploadTimeout, ClientGone: the body stopped arriving.
+    """
+    boundary = parameters.get(b"boundary", b"")
+    if not boundary:
+        raise MalformedBody("multipart/form-data without a boundary; let your HTTP client write the Content-Type")
+    try:
+        form = FormReader(boundary, file_fields, max_file_bytes, base64_fields)
+        while chunk := await body.chunk():
+            if body.received > max_bytes:
+                raise TooManyBytes(max_file_bytes)
+            form.feed(chunk)
+        form.finish()
+    except FormParserError:
+        raise MalformedBody("The multipart body is malformed") from None
+    return form
 
 
 class FormReader:
-    """Feed it chunks, then ``finish``; read ``files``, ``fields`` and ``other_files``.
+    """Call ``feed`` for each chunk, then ``finish``.
 
     Args:
-        roles: what the file in each field is for; several fields may name one role, and each role is filled once.
-        max_file_bytes: of any one file.
-        large: text fields that hold a file in base64; their caps are of ``max_text_bytes``.
+        file_fields: role by file field; several fields may have one role, which only one of them may fill.
+        max_file_bytes: of one file.
+        base64_fields: text fields that hold a file in base64.
     """
 
     def __init__(
         self,
         boundary: bytes,
-        roles: Mapping[str, str],
+        file_fields: Mapping[str, str],
         max_file_bytes: int,
-        large: Mapping[str, str] = MappingProxyType({}),
-        max_text_bytes: int = MAX_FIELD_BYTES,
+        base64_fields: Collection[str] = (),
     ) -> None:
         self.files: dict[str, bytearray] = {}
-        """By role."""
+        """Files by role."""
+        self.field_names: dict[str, str] = {}
+        """The field of each file by role."""
         self.fields: dict[str, str] = {}
-        self.other_files: list[str] = []
-        """Fields with a file that has no role here."""
-        self.texts: dict[str, bytearray] = {}
-        """The fields of ``large``, as they came."""
-        self._roles = roles
-        self._large = large
-        self._max_text_bytes = max_text_bytes
+        """Text fields; empty ones are absent."""
+        self.base64_texts: dict[str, bytearray] = {}
+        """Undecoded texts of ``base64_fields``."""
+        self.unknown_files: list[str] = []
+        """Fields with a file that are not in ``file_fields``."""
+        self._file_fields = file_fields
+        self._base64_fields = base64_fields
+        self._max_base64_bytes = base64_bytes(max_file_bytes)
         self._max_file_bytes = max_file_bytes
         self._parts = 0
         self._ended = False
@@ -74,21 +107,21 @@ class FormReader:
         """Parse the next chunk.
 
         Raises:
-            python_multipart.exceptions.FormParserError: the syntax is broken.
-            MalformedBody, InvalidOption, TooManyBytes: a cap or a rule of ours is broken.
+            python_multipart.exceptions.FormParserError: the syntax is invalid.
+            MalformedBody, MultipleImages, InvalidField, TooManyBytes: the form exceeds a limit or breaks a rule.
         """
         self._parser.write(data)
 
     def finish(self) -> None:
-        """To be called at the end of the body; raises MalformedBody when the closing boundary never came."""
+        """Check that the body is complete; raise MalformedBody without a closing boundary."""
         self._parser.finalize()
         if not self._ended:
             raise MalformedBody("The multipart body ends before its closing boundary")
 
     def _part_begin(self) -> None:
         self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise MalformedBody(f"More than {MAX_PARTS} parts in the multipart body")
+        if self._parts > MAX_FIELDS:
+            raise MalformedBody(f"More than {MAX_FIELDS} parts in the multipart body")
         self._disposition = b""
         self._target = None
 
@@ -113,14 +146,15 @@ class FormReader:
             raise MalformedBody(
                 f"The field name '{self._name[:20]}…' in the multipart body is longer than {MAX_NAME_CHARS} characters"
             )
-        role = self._roles.get(self._name)
+        role = self._file_fields.get(self._name)
         self._is_file = role is not None
         if role is not None:
             if role in self.files:
-                raise MultipleImages(role, [name for name, other in self._roles.items() if other == role])
+                raise MultipleImages(role, [name for name, other in self._file_fields.items() if other == role])
             self.files[role] = self._target = bytearray()
+            self.field_names[role] = self._name
         elif b"filename" in options or b"filename*" in options:
-            self.other_files.append(self._name)  # its bytes are counted with the body and not kept
+            self.unknown_files.append(self._name)  # its bytes count as part of the body and are dropped
         else:
             self._target = bytearray()
 
@@ -129,31 +163,31 @@ class FormReader:
         if target is None:
             return
         if self._is_file:
-            cap = self._max_file_bytes
+            limit = self._max_file_bytes
         else:
-            cap = self._max_text_bytes if self._name in self._large else MAX_FIELD_BYTES
-        if len(target) + end - start > cap:
-            if self._is_file or self._name in self._large:
-                raise TooManyBytes.of(self._max_file_bytes)
-            raise InvalidOption(self._name, f"at most {MAX_FIELD_BYTES} bytes")
+            limit = self._max_base64_bytes if self._name in self._base64_fields else MAX_FIELD_BYTES
+        if len(target) + end - start > limit:
+            if self._is_file or self._name in self._base64_fields:
+                raise TooManyBytes(self._max_file_bytes)
+            raise InvalidField(self._name, f"at most {MAX_FIELD_BYTES} bytes")
         target += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
         if self._target is None or self._is_file:
             return
-        if self._name in self._large:
-            if self._name in self.texts:
-                raise InvalidOption(self._name, "one value; the field was sent more than once")
+        if self._name in self._base64_fields:
+            if self._name in self.base64_texts:
+                raise InvalidField(self._name, "one value; the field was sent more than once")
             if self._target:
-                self.texts[self._name] = self._target
+                self.base64_texts[self._name] = self._target
             return
         try:
             value = self._target.decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise InvalidOption(self._name, "UTF-8 text") from None
+            raise InvalidField(self._name, "UTF-8 text") from None
         if self._name in self.fields:
-            raise InvalidOption(self._name, "one value; the field was sent more than once")
-        if value:  # an empty string is the same as an absent field
+            raise InvalidField(self._name, "one value; the field was sent more than once")
+        if value:
             self.fields[self._name] = value
 
     def _end(self) -> None:

@@ -1,6 +1,7 @@
-"""How options are written: the small grammars that the dialects share.
+"""Parsers of option texts that several dialects share.
 
-Each function takes a field's name and text and returns the value; every refusal names the field and what is accepted.
+Each function takes the name and the text of a field and returns the value. It raises InvalidField, which names
+the field and the accepted values.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from clearcut.errors import InvalidOption
+from clearcut.errors import InvalidField
 from clearcut.imaging.css_color import GRAMMAR, parse_color
 from clearcut.imaging.options import Length, Padding, Roi
 from clearcut.imaging.types import Color
@@ -18,13 +19,13 @@ _LENGTH = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)(px|%)?")
 _NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?|\.\d{1,6}")
 _PADDING = "one, two or four lengths such as 10%, 0.1 or 30px; at most 100% or 2000px a side"
 _ROI = "four lengths, left top right bottom, such as '10% 0% 90% 100%' or '20px 40px 600px 400px'"
-_POSITION = "original, center, one share such as 50%, or two, across and down, such as '50% 100%'"
+_POSITION = "original, center, one percentage such as 50%, or two, horizontal and vertical, such as '50% 100%'"
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:
     lowered = value.lower()
     if lowered not in choices:
-        raise InvalidOption(name, ", ".join(choices))
+        raise InvalidField(name, ", ".join(choices))
     return lowered
 
 
@@ -36,50 +37,51 @@ def color(name: str, value: str) -> Color:
     try:
         return parse_color(value)
     except ValueError:
-        raise InvalidOption(name, GRAMMAR) from None
+        raise InvalidField(name, GRAMMAR) from None
 
 
-def integer(name: str, value: str, low: int, high: int, what: str = "a whole number of pixels") -> int:
+def integer(name: str, value: str, low: int, high: int, noun: str = "a whole number of pixels") -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 9 and low <= int(value) <= high):
-        raise InvalidOption(name, f"{what} from {low} to {high}")
+        raise InvalidField(name, f"{noun} from {low} to {high}")
     return int(value)
 
 
 def number(name: str, value: str, low: float, high: float) -> float:
     if not (value.isascii() and _NUMBER.fullmatch(value) and low <= float(value) <= high):
-        raise InvalidOption(name, f"a number from {low:g} to {high:g}")
+        raise InvalidField(name, f"a number from {low:g} to {high:g}")
     return float(value)
 
 
 def crop(name: str, value: str) -> tuple[bool, tuple[int, int] | None]:
-    """(whether to crop, ratio to grow the crop to)."""
+    """Return (whether to crop, aspect ratio of the crop)."""
     lowered = value.lower()
     if lowered in ("true", "false"):
         return lowered == "true", None
     if value.isascii() and (match := _RATIO.fullmatch(value)):
         return True, (int(match[1]), int(match[2]))
-    raise InvalidOption(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
+    raise InvalidField(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
 
 
-def padding(
-    name: str, value: str, most_share: float = 1, most_pixels: float = 2000, expected: str = _PADDING
-) -> Padding:
-    """1, 2 (vertical, horizontal) or 4 (top, right, bottom, left) lengths: ``10%``, ``0.1`` (a share) or ``30px``."""
-    parts = [_length(name, part, expected, most_share, most_pixels) for part in _words(value)]
+def padding(name: str, value: str, max_share: float = 1, max_pixels: float = 2000, expected: str = _PADDING) -> Padding:
+    """Parse one, two (vertical, horizontal) or four (top, right, bottom, left) lengths.
+
+    A length is ``10%``, ``0.1`` (a share of the subject) or ``30px``.
+    """
+    parts = [_length(name, part, expected, max_share, max_pixels) for part in _words(value)]
     match parts:
-        case [every]:
-            return Padding(every, every, every, every)
+        case [side]:
+            return Padding(side, side, side, side)
         case [vertical, horizontal]:
             return Padding(vertical, horizontal, vertical, horizontal)
         case [top, right, bottom, left]:
             return Padding(top, right, bottom, left)
-    raise InvalidOption(name, expected)
+    raise InvalidField(name, expected)
 
 
 def roi(name: str, value: str) -> Roi:
     parts = [_length(name, part, _ROI, 1, 99_999) for part in _words(value)]
     if len(parts) != 4:
-        raise InvalidOption(name, _ROI)
+        raise InvalidField(name, _ROI)
     return Roi(*parts)
 
 
@@ -91,21 +93,21 @@ def position(name: str, value: str) -> tuple[float, float] | None:
         return 0.5, 0.5
     parts = [percent(name, part, 0, 100, _POSITION) for part in _words(value)]
     if len(parts) not in (1, 2):
-        raise InvalidOption(name, _POSITION)
+        raise InvalidField(name, _POSITION)
     return parts[0], parts[-1]
 
 
 def scale(name: str, value: str) -> float | None:
     if value.lower() == "original":
         return None
-    return percent(name, value, 10, 100, "original, or a share of the canvas from 10% to 100%")
+    return percent(name, value, 10, 100, "original, or a percentage of the canvas from 10% to 100%")
 
 
 def percent(name: str, value: str, low: float, high: float, expected: str) -> float:
-    """``25%`` as 0.25, within ``low`` .. ``high`` percent."""
+    """Parse ``25%`` as 0.25; ``low`` and ``high`` are percentages."""
     digits = value.removesuffix("%")
     if digits == value or not digits.isascii() or not _NUMBER.fullmatch(digits) or not low <= float(digits) <= high:
-        raise InvalidOption(name, expected)
+        raise InvalidField(name, expected)
     return float(digits) / 100
 
 
@@ -113,12 +115,12 @@ def _words(value: str) -> list[str]:
     return re.split(r"[,\s]+", value.strip())
 
 
-def _length(name: str, text: str, expected: str, most_share: float, most_pixels: float) -> Length:
+def _length(name: str, text: str, expected: str, max_share: float, max_pixels: float) -> Length:
     match = _LENGTH.fullmatch(text) if text.isascii() else None
     if match is None:
-        raise InvalidOption(name, expected)
+        raise InvalidField(name, expected)
     value, unit = float(match[1]), match[2]
     length = Length(value / 100 if unit == "%" else value, relative=unit != "px")
-    if length.value > (most_share if length.relative else most_pixels):
-        raise InvalidOption(name, expected)
+    if length.value > (max_share if length.relative else max_pixels):
+        raise InvalidField(name, expected)
     return length

@@ -1,88 +1,78 @@
-"""A request body becomes a few files in memory and a handful of text fields, under caps, while it arrives.
+"""Uploads: a request body becomes a few files in memory and a few text fields, within limits, while it arrives.
 
-The body is never spooled to disk and never held twice: multipart is parsed as chunks come in and each file grows one
-bytearray. What a body may cost is bounded before it is read (Content-Length) and while it is read (bytes, parts,
-field sizes, pauses).
+The body is never written to disk and is in memory once: each file of a multipart body grows one bytearray. Limits apply
+before reading (Content-Length) and while reading (bytes, parts, field sizes, pauses).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
-from python_multipart.exceptions import FormParserError
+from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages
 
-from clearcut.errors import InvalidOption, MalformedBody, MissingImage, MultipleImages, TooManyBytes
-
-from .body import Body
-from .encoded import base64_file, encoded_bytes, json_object, urlencoded
+from .body import Body, require_length
+from .encoded import TEXT_PARSERS, base64_file
 from .header_params import parse_content_type
-from .multipart import FormReader
+from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_bytes
+from .multipart import read_multipart
 
 T = TypeVar("T")
 
-NO_ADDRESS = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
+URLS_DISABLED = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
 
 
 class RunOnPool(Protocol):
-    """Runs work on a thread and waits for what it returns."""
+    """Runs work on a pool thread and returns its result."""
 
     async def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
 class UploadSchema:
-    """What a dialect takes in."""
+    """The fields of a dialect that hold or name a file. Each mapping gives the role by field."""
 
-    roles: Mapping[str, str]
-    """Which field's file is what."""
-    encoded: Mapping[str, str] = field(default_factory=dict)
-    """Which field's base64 text is what. Only a dialect with such fields takes urlencoded forms and JSON."""
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """Which field's address is of what, where addresses are taken."""
+    file_fields: Mapping[str, str]
+    """Files of a multipart form. The first field is the one that errors and documents name."""
+    base64_fields: Mapping[str, str] = field(default_factory=dict)
+    """Files in base64 text. Only a dialect with such fields always accepts urlencoded forms and JSON."""
+    url_fields: Mapping[str, str] = field(default_factory=dict)
+    """URLs of files, where fetching is enabled."""
 
     @property
-    def main(self) -> str:
-        """The field to name when there is no picture."""
-        return next(iter(self.roles))
+    def main_field(self) -> str:
+        return next(iter(self.file_fields))
 
-    def names(self, role: str) -> list[str]:
-        """Every field that can hold it, whatever its form."""
-        every = {**self.roles, **self.encoded, **self.addresses}
-        return [name for name, other in every.items() if other == role]
-
-
-POOF = UploadSchema(
-    {
-        "image_file": "image", "file": "image", "image": "image",
-        "bg_image": "bg_image", "bg_image_file": "bg_image",
-        "mask": "mask", "mask_file": "mask",
-    },
-    addresses={"url": "image", "image_url": "image", "bg_image_url": "bg_image"},
-)  # fmt: skip
-ENVELOPE_BYTES = 64 * 1024  # boundaries, part headers and text fields around the image
-
-_TEXT_KINDS = {b"application/x-www-form-urlencoded": urlencoded, b"application/json": json_object}
+    def fields_of(self, role: str) -> list[str]:
+        """Return all fields for a role."""
+        fields = {**self.file_fields, **self.base64_fields, **self.url_fields}
+        return [name for name, field_role in fields.items() if field_role == role]
 
 
 @dataclass(slots=True)
 class Upload:
     files: dict[str, bytearray]
-    """By role; what ``read_upload`` returns has an ``image`` here or in ``addresses``."""
+    """Files by role. After ``read_upload`` the role ``image`` is here or in ``urls``."""
     fields: dict[str, str] = field(default_factory=dict)
     """Text fields of the form and of the query string; empty ones are absent."""
-    others: list[str] = field(default_factory=list)
-    """Fields with a file that has no role here."""
-    addresses: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By role: the field and the address that a file is still to be fetched from."""
+    unknown_files: list[str] = field(default_factory=list)
+    """Fields with a file that the schema does not have."""
+    urls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By role: the field and the URL of a file that is not fetched yet."""
+    field_names: dict[str, str] = field(default_factory=dict)
+    """The fields that the request uses, by role or option; for error bodies."""
 
     @property
     def image(self) -> bytearray:
         return self.files["image"]
+
+    def name_options(self, names: Mapping[str, str]) -> None:
+        """Add the fields of options; an input with the same name has priority."""
+        self.field_names |= {option: name for option, name in names.items() if option not in self.field_names}
 
 
 async def read_upload(
@@ -90,160 +80,129 @@ async def read_upload(
     query: bytes,
     body: Body,
     max_bytes: int,
-    intake: UploadSchema = POOF,
+    schema: UploadSchema,
     on_pool: RunOnPool = asyncio.to_thread,
     *,
     fetching: bool = False,
 ) -> Upload:
     """Read one image and its options.
 
-    Accepts multipart/form-data with the files in the fields of the intake's ``roles``, or the image itself as the body
-    (``image/*``, ``application/octet-stream`` or no Content-Type) with the options in the query string; urlencoded
-    forms and JSON objects with the file in base64 or with its address, where the dialect has such fields.
+    The body is multipart/form-data, or the image itself (``image/*``, ``application/octet-stream`` or no Content-Type)
+    with the options in the query string. Urlencoded forms and JSON objects are accepted if the schema has base64
+    fields, or URL fields while fetching is enabled.
 
     Args:
-        headers: lower-cased names.
+        headers: with lower-case names.
         query: the raw query string.
-        on_pool: runs what would hold the event loop up: bodies of text are taken apart there.
-        fetching: whether addresses are taken; they come back in ``addresses``, not fetched yet.
+        max_bytes: of one file.
+        on_pool: parses text bodies and decodes base64 off the event loop.
+        fetching: whether URLs are accepted. They are returned in ``urls`` and not fetched.
 
     Raises:
-        MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidOption: the request is at fault.
+        MissingImage, MultipleImages, MalformedBody, TooManyBytes, InvalidField: the request is invalid.
         UploadTimeout, ClientGone: the body stopped arriving.
     """
-    fields = parse_query(query)
-    kind, parameters = parse_content_type(headers.get("content-type"))
-    declared = declared_length(headers)
-    raw = kind.startswith(b"image/") or kind in (b"application/octet-stream", b"")
-    cap = max_bytes if raw else ENVELOPE_BYTES + (encoded_bytes(max_bytes) if intake.encoded else max_bytes)
-    if declared is not None and declared > cap:
-        raise TooManyBytes.of(max_bytes)
-    if kind == b"multipart/form-data":
-        upload, texts = await _read_form(parameters, body, max_bytes, cap, intake)
-        _one_value(upload.fields, fields)
+    query_fields = parse_query(query)
+    media_type, parameters = parse_content_type(headers.get("content-type"))
+    raw = media_type.startswith(b"image/") or media_type in (b"application/octet-stream", b"")
+    file_bytes = base64_bytes(max_bytes) if schema.base64_fields else max_bytes
+    max_body = max_bytes if raw else ENVELOPE_BYTES + file_bytes
+    require_length(headers, max_body, max_bytes)
+    texts: dict[str, str | bytearray] = {}
+    if media_type == b"multipart/form-data":
+        form = await read_multipart(parameters, body, schema.file_fields, max_bytes, max_body, schema.base64_fields)
+        files = {role: data for role, data in form.files.items() if data or role == "image"}
+        upload = Upload(files, form.fields, form.unknown_files, field_names=form.field_names)
+        texts.update(form.base64_texts)
     elif raw:
-        upload, texts = Upload({"image": await _read_all(body, cap, max_bytes)}, fields), {}
-    elif (intake.encoded or (fetching and intake.addresses)) and kind in _TEXT_KINDS:
-        data = await _read_all(body, cap, max_bytes)
-        members = await on_pool(partial(_parse_text, _TEXT_KINDS[kind], data, intake.encoded))
-        texts = {name: members.pop(name) for name in intake.encoded if name in members}
-        upload = Upload({}, members)
-        _one_value(upload.fields, fields)
+        upload = Upload({"image": await body.read(max_body, max_bytes)})
+    elif (schema.base64_fields or (fetching and schema.url_fields)) and media_type in TEXT_PARSERS:
+        data = await body.read(max_body, max_bytes)
+        fields = await on_pool(partial(_parse_text, TEXT_PARSERS[media_type], data, schema.base64_fields))
+        texts.update({name: fields.pop(name) for name in schema.base64_fields if name in fields})
+        upload = Upload({}, fields)
     else:
-        raise MissingImage(_wrong_type(kind.decode("latin-1"), intake.main))
+        raise MissingImage(_unsupported_type(media_type.decode("latin-1"), schema.main_field))
+    _add_query(upload.fields, query_fields)
     for name in list(texts):
-        role = intake.encoded[name]
+        role = schema.base64_fields[name]
         if upload.files.get(role):
-            raise MultipleImages(role, intake.names(role))
+            raise MultipleImages(role, schema.fields_of(role))
+        upload.field_names[role] = name
         upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes))
     if fetching:
-        _take_addresses(upload, intake)
-    if not upload.files.get("image") and "image" not in upload.addresses:
-        _no_image(upload, intake, raw)
+        _take_urls(upload, schema)
+    if not upload.files.get("image") and "image" not in upload.urls:
+        _raise_missing_image(upload, schema, raw)
     return upload
 
 
-def _parse_text(
-    parse: Callable[[bytearray, Mapping[str, str]], dict[str, str]], data: bytearray, large: Mapping[str, str]
-) -> dict[str, str]:
-    """Parse a body and free it: a request that waits for a thread holds its text once."""
-    members = parse(data, large)
-    data.clear()
-    return members
-
-
-def _take_addresses(upload: Upload, intake: UploadSchema) -> None:
-    """Move addresses out of the fields."""
-    for name, role in intake.addresses.items():
-        if name not in upload.fields:
-            continue
-        if upload.files.get(role) or role in upload.addresses:
-            raise MultipleImages(role, intake.names(role))
-        upload.files.pop(role, None)  # an empty body or an empty file beside the address
-        upload.addresses[role] = (name, upload.fields.pop(name))
-
-
-def _one_value(ours: dict[str, str], query: Mapping[str, str]) -> None:
-    """Add the query's fields to the body's."""
-    for name, value in query.items():
-        if name in ours:
-            raise InvalidOption(name, "one value; the field is in the query string and in the form")
-        ours[name] = value
-
-
-def _no_image(upload: Upload, intake: UploadSchema, raw: bool) -> NoReturn:
-    for name in intake.addresses:
-        if name in upload.fields:
-            raise InvalidOption(name, NO_ADDRESS)
-    if raw:
-        raise MissingImage("The request body is empty")
-    if "image" in upload.files:
-        raise MissingImage(f"The file in field '{intake.main}' is empty")
-    seen = ", ".join(f"'{name}'" for name in upload.others)
-    if seen:
-        raise MissingImage(f"The file is in field {seen}; send it as '{intake.main}'")
-    raise MissingImage(None if intake.main == "image_file" else f"Send the image in field '{intake.main}'")
-
-
-def declared_length(headers: Mapping[str, str]) -> int | None:
-    """Content-Length as a number, None when the header is absent (the HTTP parser refuses malformed ones)."""
-    value = headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
 def parse_query(query: bytes) -> dict[str, str]:
-    """Text options of a query string; empty values are absent.
+    """Parse a query string into text fields; empty values are absent.
 
     Raises:
-        MalformedBody: more than 64 of them, or not UTF-8.
-        InvalidOption: one is there twice.
+        MalformedBody: it has more than 64 fields or is not UTF-8.
+        InvalidField: a field is repeated.
     """
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=False, errors="strict", max_num_fields=64)
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=False, errors="strict", max_num_fields=MAX_FIELDS)
     except UnicodeDecodeError:
         raise MalformedBody("The query string is not UTF-8 text; percent-encode it") from None
     except ValueError:
-        raise MalformedBody("The query string has more than 64 options") from None
+        raise MalformedBody(f"The query string has more than {MAX_FIELDS} options") from None
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidOption(name, "one value; the field was sent more than once")
+            raise InvalidField(name, "one value; the field was sent more than once")
         fields[name] = value
     return fields
 
 
-async def _read_all(body: Body, cap: int, max_bytes: int) -> bytearray:
-    data = bytearray()
-    while chunk := await body.chunk():
-        if body.received > cap:
-            raise TooManyBytes.of(max_bytes)
-        data += chunk
-    return data
+def _parse_text(
+    parse: Callable[[bytearray, Collection[str]], dict[str, str]], data: bytearray, base64_fields: Collection[str]
+) -> dict[str, str]:
+    """Parse a body and empty it: its text must not stay in memory twice while the request waits for a thread."""
+    fields = parse(data, base64_fields)
+    data.clear()
+    return fields
 
 
-async def _read_form(
-    parameters: Mapping[bytes, bytes], body: Body, max_bytes: int, cap: int, intake: UploadSchema
-) -> tuple[Upload, dict[str, str | bytearray]]:
-    """(files and fields, base64 texts by field)."""
-    boundary = parameters.get(b"boundary", b"")
-    if not boundary:
-        raise MalformedBody("multipart/form-data without a boundary; let your HTTP client write the Content-Type")
-    try:
-        form = FormReader(boundary, intake.roles, max_bytes, intake.encoded, encoded_bytes(max_bytes))
-        while data := await body.chunk():
-            if body.received > cap:
-                raise TooManyBytes.of(max_bytes)
-            form.feed(data)
-        form.finish()
-    except FormParserError:
-        raise MalformedBody("The multipart body is malformed") from None
-    files = {role: data for role, data in form.files.items() if data or role == "image"}
-    return Upload(files, form.fields, form.other_files), dict(form.texts)
+def _take_urls(upload: Upload, schema: UploadSchema) -> None:
+    """Move URLs from ``fields`` to ``urls``."""
+    for name, role in schema.url_fields.items():
+        if name not in upload.fields:
+            continue
+        if upload.files.get(role) or role in upload.urls:
+            raise MultipleImages(role, schema.fields_of(role))
+        upload.files.pop(role, None)  # an empty body or an empty file beside the URL
+        upload.urls[role] = (name, upload.fields.pop(name))
+        upload.field_names[role] = name
 
 
-def _wrong_type(kind: str, main: str) -> str:
-    shown = kind if len(kind) <= 100 and kind.isprintable() else "not readable"
+def _add_query(fields: dict[str, str], query_fields: Mapping[str, str]) -> None:
+    for name, value in query_fields.items():
+        if name in fields:
+            raise InvalidField(name, "one value; the field is in the query string and in the form")
+        fields[name] = value
+
+
+def _raise_missing_image(upload: Upload, schema: UploadSchema, raw: bool) -> NoReturn:
+    for name in schema.url_fields:
+        if name in upload.fields:
+            raise InvalidField(name, URLS_DISABLED)
+    if raw:
+        raise MissingImage("The request body is empty")
+    if "image" in upload.files:
+        raise MissingImage(f"The file in field '{upload.field_names.get('image', schema.main_field)}' is empty")
+    names = ", ".join(f"'{name}'" for name in upload.unknown_files)
+    if names:
+        raise MissingImage(f"The file is in field {names}; send it as '{schema.main_field}'")
+    raise MissingImage
+
+
+def _unsupported_type(media_type: str, main_field: str) -> str:
+    shown = media_type if len(media_type) <= 100 and media_type.isprintable() else "not readable"
     return (
-        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main}', "
+        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main_field}', "
         "or the image itself with Content-Type: image/* (curl: --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
     )

@@ -15,11 +15,11 @@ from clearcut.imaging.formats.png_writer import encode_png
 from tests.support import samples
 
 
-def pictures() -> dict[str, np.ndarray]:
+def images() -> dict[str, np.ndarray]:
     photo = samples.photo("astronaut")
     alpha = samples.disc(*photo.shape[:2])
     noise = np.random.default_rng(1).integers(0, 256, (700, 900, 4), np.uint8)
-    cases = {"photo": photo, "rgba": np.dstack([photo, alpha]), "grey": alpha[:, :, None], "noise": noise}
+    cases = {"photo": photo, "rgba": np.dstack([photo, alpha]), "gray": alpha[:, :, None], "noise": noise}
     for channels in (1, 3, 4):
         for width, height in ((1, 1), (16_384, 1), (1, 16_384), (5, 3)):
             cases[f"{width}x{height}x{channels}"] = noise.reshape(-1)[: width * height * channels].reshape(
@@ -28,7 +28,7 @@ def pictures() -> dict[str, np.ndarray]:
     return cases
 
 
-PICTURES = pictures()
+IMAGES = images()
 
 
 @pytest.fixture(params=["isal", "zlib"])
@@ -40,9 +40,9 @@ def deflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_round_trip_through_two_other_decoders(name: str, deflate: str) -> None:
-    pixels = PICTURES[name]
+@pytest.mark.parametrize("name", IMAGES)
+def test_round_trip_through_other_decoders(name: str, deflate: str) -> None:
+    pixels = IMAGES[name]
     data = encode_png(pixels)
     with Image.open(BytesIO(data), formats=["PNG"]) as opened:
         opened.load()
@@ -56,8 +56,8 @@ def test_round_trip_through_two_other_decoders(name: str, deflate: str) -> None:
     np.testing.assert_array_equal(by_opencv.reshape(pixels.shape), pixels)
 
 
-def test_the_file_holds_these_chunks_with_right_checksums_and_nothing_else() -> None:
-    view = memoryview(encode_png(PICTURES["rgba"]))
+def test_file_has_exactly_the_required_chunks() -> None:
+    view = memoryview(encode_png(IMAGES["rgba"]))
     found = list(chunks(view))
     assert [chunk.kind for chunk in found] == [b"IHDR", b"sRGB", b"IDAT", b"IEND"]
     assert found[-1].end + 4 == len(view)
@@ -66,13 +66,13 @@ def test_the_file_holds_these_chunks_with_right_checksums_and_nothing_else() -> 
         assert checksum == zlib.crc32(view[chunk.start - 4 : chunk.end])
 
 
-def test_smaller_than_a_library_at_the_same_effort() -> None:
-    pixels = PICTURES["rgba"].copy()
+def test_smaller_than_pillow_at_equal_effort() -> None:
+    pixels = IMAGES["rgba"].copy()
     pixels[pixels[:, :, 3] == 0] = 0
     assert len(encode_png(pixels)) < 1.1 * len(samples.png(pixels))
 
 
-def test_other_threads_run_meanwhile() -> None:
+def test_encoding_releases_the_gil() -> None:
     pixels = np.dstack([samples.photo("astronaut", 2400, 2400), np.full((2400, 2400), 255, np.uint8)])
     turns = 0
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""The edge model that comes along, on composites of photographs and with the default network's own mattes."""
+"""The packaged edge model, on composites of photos with mattes of the default network."""
 
 import itertools
 
@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.matting_metrics import matting_errors
 from clearcut.imaging.matting.guided_filter import upsample
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import DecodedImage
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.inference.model_files import load_model
 from clearcut.inference.session import OnnxEngine
+from models.scoring.matting import matting_errors
 from tests.support.samples import PHOTOS, photo
 
 
@@ -34,7 +34,7 @@ def subject(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(480, 640), (960, 1280)])
-def test_gradient_error_falls_and_sad_stays(size: tuple[int, int]) -> None:
+def test_gradient_error_falls_without_sad_loss(size: tuple[int, int]) -> None:
     edges = load_edge_model()
     model = load_model("clearcut-s")
     engine = OnnxEngine(model, "cpu", 1)
@@ -72,7 +72,7 @@ def test_odd_sizes(size: tuple[int, int], level: float | None) -> None:
 
 @pytest.mark.parametrize("degrees", [7, 30, 63])
 @pytest.mark.parametrize("side", [640, 2000])
-def test_a_straight_edge_that_colours_tell_stays_straight(side: int, degrees: int) -> None:
+def test_straight_edge_stays_straight(side: int, degrees: int) -> None:
     y, x = np.mgrid[:side, :side].astype(np.float32) - np.float32(side / 2)
     turn = np.deg2rad(degrees)
     share = np.clip(x * np.cos(turn) + y * np.sin(turn) + 0.5, 0, 1)[..., None]
@@ -81,5 +81,5 @@ def test_a_straight_edge_that_colours_tell_stays_straight(side: int, degrees: in
     small = cv2.resize(share[..., 0].astype(np.float32), (320, 320), interpolation=cv2.INTER_AREA)
     found = upsample(cv2.GaussianBlur(small, (0, 0), 1.5), rgb, load_edge_model())
     rows = (found / 255 - share[..., 0]).sum(0 if degrees > 45 else 1)[side // 8 : -side // 8]
-    # Pixels by which the edge is off in a row: with a model that has its whole say up to 1.7.
+    # Pixels by which the edge is off in a row: up to 1.7 with full weight of the model.
     assert np.abs(rows).max() < 0.25

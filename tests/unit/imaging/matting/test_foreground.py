@@ -1,4 +1,4 @@
-"""The colour in the soft edge: the old background goes, everything else stays bit for bit."""
+"""Foreground colors: the old background is removed from soft edges, all other pixels are bit-equal."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from clearcut.imaging.matting import foreground as foreground_
 from clearcut.imaging.matting.foreground import estimate_foreground
 
-SUBJECT, GROUND = np.array([30, 160, 60]), np.array([240, 240, 250])
+SUBJECT, BACKGROUND = np.array([30, 160, 60]), np.array([240, 240, 250])
 
 
 def composite(height: int, width: int, softness: float) -> tuple[np.ndarray, np.ndarray]:
@@ -18,12 +18,12 @@ def composite(height: int, width: int, softness: float) -> tuple[np.ndarray, np.
     share = np.clip((min(height, width) / 3 - reach) / softness + 0.5, 0, 1)
     alpha = (share * 255 + 0.5).astype(np.uint8)
     share = (alpha / 255.0)[..., None]
-    return (share * SUBJECT + (1 - share) * GROUND + 0.5).astype(np.uint8), alpha
+    return (share * SUBJECT + (1 - share) * BACKGROUND + 0.5).astype(np.uint8), alpha
 
 
 @pytest.mark.parametrize(("softness", "left"), [(2, 0.05), (5, 0.25), (12, 0.35)])
 @pytest.mark.parametrize(("height", "width"), [(200, 260), (901, 1300), (2000, 3000)])
-def test_the_background_goes(softness: float, left: float, height: int, width: int) -> None:
+def test_background_color_is_removed(softness: float, left: float, height: int, width: int) -> None:
     softness *= max(1, width / 640)
     rgb, alpha = composite(height, width, softness)
     found = estimate_foreground(rgb, alpha)
@@ -33,7 +33,7 @@ def test_the_background_goes(softness: float, left: float, height: int, width: i
     assert after < left * before
 
 
-def test_opaque_and_empty_pixels_are_kept() -> None:
+def test_opaque_and_empty_pixels_are_unchanged() -> None:
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (300, 410, 3), dtype=np.uint8)
     _, alpha = composite(300, 410, 9)
@@ -43,7 +43,7 @@ def test_opaque_and_empty_pixels_are_kept() -> None:
     assert found is not rgb
 
 
-def test_darker_than_any_mixture_is_black() -> None:
+def test_negative_colors_become_black() -> None:
     _, alpha = composite(400, 500, 9)
     rgb = np.repeat(255 - alpha[..., None], 3, axis=2)  # a black subject before white
     strands = (alpha > 60) & (alpha < 200) & (np.indices(alpha.shape).sum(0) % 7 == 0)
@@ -53,7 +53,7 @@ def test_darker_than_any_mixture_is_black() -> None:
 
 
 @pytest.mark.parametrize("size", [(190, 210), (700, 900), (1500, 1130), (2300, 3100)])
-def test_what_is_far_from_the_soft_edge_does_not_count(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distant_pixels_have_no_effect(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     alpha = np.zeros(size, np.uint8)
@@ -75,7 +75,7 @@ def whiskers(height: int, width: int) -> np.ndarray:
 
 
 def specks(height: int, width: int) -> np.ndarray:
-    """And pinholes."""
+    """A body with hairs and pinholes of one pixel."""
     rng = np.random.default_rng(1)
     _, alpha = composite(height, width, 3)
     places = rng.random((height, width))
@@ -85,14 +85,14 @@ def specks(height: int, width: int) -> np.ndarray:
 
 
 def saved(height: int, width: int) -> np.ndarray:
-    """A mask that went through a JPEG."""
+    """A mask that was saved as JPEG."""
     data = cv2.imencode(".jpg", whiskers(height, width), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
     return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
 
 
 @pytest.mark.parametrize("mask", [whiskers, specks, saved])
 @pytest.mark.parametrize(("height", "width"), [(200, 260), (600, 800), (1100, 1440), (1700, 1500), (3000, 4000)])
-def test_where_picture_and_colour_are_one_nothing_changes(mask, height: int, width: int) -> None:
+def test_pure_colors_are_unchanged(mask, height: int, width: int) -> None:
     rgb = np.full((height, width, 3), (200, 180, 160), np.uint8)
     found = estimate_foreground(rgb, mask(height, width))
     assert int(cv2.absdiff(found, rgb).max()) <= 1
@@ -111,7 +111,7 @@ def test_any_alpha(height: int, width: int, seed: int) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (16384, 2), (2, 16384), (3, 3)])
 @pytest.mark.parametrize("level", [1, 128, 254])
-def test_nothing_but_soft(shape: tuple[int, int], level: int) -> None:
+def test_entirely_soft_matte(shape: tuple[int, int], level: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert estimate_foreground(rgb, np.full(shape, level, np.uint8)).shape == rgb.shape
 
@@ -119,11 +119,11 @@ def test_nothing_but_soft(shape: tuple[int, int], level: int) -> None:
 @pytest.mark.parametrize(("down", "across"), [(36, 52), (38, 54), (2, 0), (36, 2)])
 @pytest.mark.parametrize("shape", [(400, 500), (402, 494)])
 def test_tiles_leave_no_seams(shape: tuple[int, int], down: int, across: int) -> None:
-    """A picture shifted by cells, of two pixels here, but not by whole strips has the same colours."""
+    """An image shifted by cells of two pixels, but not by whole strips, gets equal colors."""
     rgb, alpha = composite(*shape, 8)
     rgb = cv2.add(rgb, np.random.default_rng(2).integers(0, 12, rgb.shape, dtype=np.uint8))
     wide = cv2.copyMakeBorder(rgb, down, 0, across, 0, cv2.BORDER_REPLICATE)
     wide_alpha = cv2.copyMakeBorder(alpha, down, 0, across, 0, cv2.BORDER_CONSTANT, value=0)
-    here, there = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[down:, across:]
+    original, shifted = estimate_foreground(rgb, alpha), estimate_foreground(wide, wide_alpha)[down:, across:]
     core = (slice(60, -60), slice(60, -60))
-    assert int(cv2.absdiff(here[core], np.ascontiguousarray(there[core])).max()) <= 1
+    assert int(cv2.absdiff(original[core], np.ascontiguousarray(shifted[core])).max()) <= 1

@@ -1,4 +1,4 @@
-"""Cells, and how a matte is read on them."""
+"""The grid of cells, and sampling on it."""
 
 import cv2
 import numpy as np
@@ -23,21 +23,19 @@ from clearcut.imaging.matting.grid import grid_step, sample_at_cells
         (5, 5, 320, 1),
     ],
 )
-def test_cells_follow_the_longer_side_but_are_no_taller_than_a_long_picture_bears(
-    height: int, width: int, values: int, step: int
-) -> None:
+def test_grid_step_of_image_sizes(height: int, width: int, values: int, step: int) -> None:
     assert grid_step(height, width, values) == step
 
 
 def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
-    """f64[cells,side]: what each cell along a picture's side takes of the values along it.
+    """f64[cells,side]: weights of the values along a side in each cell.
 
-    Linear between the two next to its centre; the mean of those it covers where each covers two or more.
+    Linear between the two next to its center; the mean of those it covers where each covers two or more.
     """
     scale = step * side / pixels
     if scale < 2:
-        centres = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, side - 1)
-        return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(side)))
+        centers = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, side - 1)
+        return np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(side)))
     begin = (np.arange(cells) * scale)[:, None]
     shared = np.minimum(begin + scale, np.arange(1, side + 1)) - np.maximum(begin, np.arange(side))
     return np.maximum(0, shared) / scale
@@ -47,8 +45,8 @@ def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
     ("height", "width"),
     [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7), (1, 300), (300, 1), (64, 900)],
 )
-def test_the_matte_is_read_at_the_centres_of_the_cells(height: int, width: int) -> None:
-    """Of all cells, those excepted that hang over the frame: of these some repeat their neighbours."""
+def test_matte_is_sampled_at_cell_centers(height: int, width: int) -> None:
+    """Cells that extend past the frame are excluded: some repeat their neighbors."""
     values = cv2.GaussianBlur(np.random.default_rng(3).random((320, 300), np.float32), (0, 0), 2)
     step = grid_step(height, width)
     found = sample_at_cells(values, step, height, width)

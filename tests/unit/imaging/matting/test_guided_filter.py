@@ -1,4 +1,4 @@
-"""Guided upsampling: the edge goes where the picture's is, and nowhere else does anything happen."""
+"""Guided upsampling: the edge follows the image, and certain areas do not change."""
 
 import itertools
 
@@ -12,12 +12,12 @@ from clearcut.imaging.matting.guided_filter import REACH, clamp_haze, fit_coeffi
 
 
 def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
-    """A light ellipse on a dark ground, and its exact alpha."""
+    """A light ellipse on a dark background, and its exact alpha."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     reach = np.hypot((x - width * 0.52) / (width * 0.3), (y - height * 0.49) / (height * 0.31))
     alpha = np.clip((1 - reach) * min(height, width) * 0.3 + 0.5, 0, 1)[..., None]
-    colour = alpha * np.array([210, 180, 90]) + (1 - alpha) * np.array([40, 60, 90])
-    noisy = colour + np.random.default_rng(0).normal(0, noise, colour.shape)
+    color = alpha * np.array([210, 180, 90]) + (1 - alpha) * np.array([40, 60, 90])
+    noisy = color + np.random.default_rng(0).normal(0, noise, color.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8), (alpha[..., 0] * 255).astype(np.uint8)
 
 
@@ -31,7 +31,7 @@ def sad(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("height", "width"), [(320, 320), (480, 640), (601, 997), (1500, 1111), (2400, 3200)])
-def test_the_edge_goes_where_the_pictures_is(height: int, width: int) -> None:
+def test_edge_follows_the_image(height: int, width: int) -> None:
     rgb, alpha = scene(height, width)
     raw = soft_answer(alpha)
     plain = np.clip(cv2.resize(raw, (width, height)) * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -39,7 +39,7 @@ def test_the_edge_goes_where_the_pictures_is(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(320, 320), (601, 997), (2400, 3200)])
-def test_inside_is_solid_and_outside_empty(height: int, width: int) -> None:
+def test_certain_areas_are_exactly_0_and_255(height: int, width: int) -> None:
     rgb, alpha = scene(height, width, noise=30)
     found = upsample(soft_answer(alpha), rgb)
     far = 2 * (max(height, width) // 30) + 1
@@ -48,7 +48,7 @@ def test_inside_is_solid_and_outside_empty(height: int, width: int) -> None:
     assert (found[cv2.dilate(alpha, window) == 0] == 0).all()
 
 
-def test_haze_and_pinholes_of_the_network_are_squashed() -> None:
+def test_haze_and_pinholes_are_removed() -> None:
     rgb, alpha = scene(600, 800, noise=30)
     raw = 0.03 + 0.94 * soft_answer(alpha)
     found = upsample(raw.astype(np.float32), rgb)
@@ -56,7 +56,7 @@ def test_haze_and_pinholes_of_the_network_are_squashed() -> None:
     assert (found == 255).mean() > 0.2
 
 
-def test_a_thin_strap_survives() -> None:
+def test_thin_strap_is_kept() -> None:
     alpha = np.zeros((900, 1200), np.uint8)
     cv2.circle(alpha, (600, 600), 200, 255, -1, cv2.LINE_AA)
     cv2.line(alpha, (600, 400), (640, 20), 255, 9, cv2.LINE_AA)
@@ -68,7 +68,7 @@ def test_a_thin_strap_survives() -> None:
     assert (found[strap > 0] > 128).mean() > 0.95
 
 
-def test_a_flat_picture_gives_the_matte_itself() -> None:
+def test_flat_image_gives_upsampled_matte() -> None:
     raw = soft_answer(scene(320, 320)[1])
     found = upsample(raw, np.full((320, 320, 3), 127, np.uint8))
     assert abs(float(found.mean()) / 255 - float(raw.mean())) < 0.01
@@ -84,8 +84,8 @@ def test_odd_sizes(side: int, height: int, width: int) -> None:
     assert found.dtype == np.uint8
 
 
-def test_mirrored_in_mirrored_out() -> None:
-    """Whole cells, so that the grid mirrors onto itself."""
+def test_upsampling_is_symmetric() -> None:
+    """Whole cells, so that the mirrored grid equals the grid."""
     rgb, alpha = scene(576, 576)
     raw = soft_answer(alpha)
     straight = upsample(raw, rgb)
@@ -94,7 +94,7 @@ def test_mirrored_in_mirrored_out() -> None:
 
 
 class Pushing:
-    """An edge model that remembers what it was shown, and wants ``by`` added in a chequered pattern."""
+    """An edge model that records its inputs and adds ``by`` in a checkered pattern."""
 
     def __init__(self, by: float) -> None:
         self.by = by
@@ -106,7 +106,7 @@ class Pushing:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 50), (50, 1), (3, 3), (320, 320), (601, 997), (1500, 1111)])
-def test_the_edge_model_sees_one_grid_and_changes_the_edge_alone(height: int, width: int) -> None:
+def test_edge_model_changes_only_the_edge(height: int, width: int) -> None:
     rgb, alpha = scene(height, width, noise=30)
     raw = soft_answer(alpha)
     model = Pushing(0.8)
@@ -123,8 +123,8 @@ def test_the_edge_model_sees_one_grid_and_changes_the_edge_alone(height: int, wi
         assert (pushed != plain).any()
 
 
-def test_what_the_edge_model_adds_everywhere_changes_little() -> None:
-    """Only differences between neighbours count: a model cannot make the subject larger."""
+def test_constant_edge_correction_changes_little() -> None:
+    """Only local differences are used: a model cannot enlarge the subject."""
     rgb, alpha = scene(600, 800)
     raw = soft_answer(alpha)
     plain = upsample(raw, rgb)
@@ -132,7 +132,7 @@ def test_what_the_edge_model_adds_everywhere_changes_little() -> None:
     assert abs(float(lifted.mean()) - float(plain.mean())) < 0.01 * float(plain.mean())
 
 
-def test_a_silent_edge_model_changes_nothing() -> None:
+def test_zero_edge_correction_changes_nothing() -> None:
     rgb, alpha = scene(601, 997)
     raw = soft_answer(alpha)
     silent = upsample(raw, rgb, lambda guide, values, fitted: np.zeros_like(values))
@@ -140,43 +140,43 @@ def test_a_silent_edge_model_changes_nothing() -> None:
 
 
 def in_doubles(guide: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """slope . guide + offset as ``fit_coefficients`` means it, solved in double precision; sides even."""
+    """The coefficients of ``fit_coefficients``, solved in double precision; even sides only."""
     height, width = target.shape
-    colour, wanted = guide / 255.0, target.astype(np.float64)
+    color, values = guide / 255.0, target.astype(np.float64)
 
     def mean(plane: np.ndarray) -> np.ndarray:
         blocks = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
         return cv2.blur(blocks, (5, 5), borderType=cv2.BORDER_REFLECT)
 
-    means = np.stack([mean(colour[..., i]) for i in range(3)], -1)
+    means = np.stack([mean(color[..., i]) for i in range(3)], -1)
     covariance = np.empty((*means.shape, 3))
     for i, j in itertools.product(range(3), repeat=2):
-        covariance[..., i, j] = mean(colour[..., i] * colour[..., j]) - means[..., i] * means[..., j]
+        covariance[..., i, j] = mean(color[..., i] * color[..., j]) - means[..., i] * means[..., j]
     covariance += 1e-4 * np.eye(3)
-    together = np.stack([mean(wanted * colour[..., i]) - mean(wanted) * means[..., i] for i in range(3)], -1)
+    together = np.stack([mean(values * color[..., i]) - mean(values) * means[..., i] for i in range(3)], -1)
     slope = 1.3 * np.linalg.solve(covariance, together[..., None])[..., 0]
-    offset = 1.3 * mean(wanted) - (slope * means).sum(-1) - 0.15
+    offset = 1.3 * mean(values) - (slope * means).sum(-1) - 0.15
     four = cv2.blur(np.dstack([slope, 255 * offset]), (5, 5), borderType=cv2.BORDER_REFLECT)
     four = cv2.resize(four, (width, height), interpolation=cv2.INTER_LINEAR)
     return (four[..., :3] * guide).sum(-1) + four[..., 3]
 
 
 @pytest.mark.parametrize(
-    ("ground", "subject"),
+    ("background", "subject"),
     [((0, 0, 0), (255, 255, 255)), ((0, 0, 0), (255, 229, 178)), ((0, 0, 255), (255, 255, 0))],
-    ids=["grey", "tinted", "opposite hues"],
+    ids=["gray", "tinted", "opposite hues"],
 )
-def test_the_fit_is_exact_where_the_colours_lie_on_a_line(ground: tuple[int, ...], subject: tuple[int, ...]) -> None:
+def test_fit_is_exact_for_collinear_colors(background: tuple[int, ...], subject: tuple[int, ...]) -> None:
     y, x = np.mgrid[:160, :192]
     disc = 255.0 * (np.hypot(y - 80, x - 96) < 50)
-    guide = np.where(disc[..., None] > 0, subject, ground).astype(np.uint8)
+    guide = np.where(disc[..., None] > 0, subject, background).astype(np.uint8)
     target = cv2.GaussianBlur(disc.astype(np.float32) / np.float32(255), (0, 0), 2)
     slope, offset, _ = fit_coefficients(guide, target)
     assert np.abs((slope * guide).sum(-1) + offset - in_doubles(guide, target)).max() < 0.05
 
 
 @pytest.mark.parametrize(("top", "left"), [(24, 40), (0, 36)])
-def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
+def test_fit_is_local(top: int, left: int) -> None:
     rng = np.random.default_rng(11)
     guide = rng.integers(0, 256, (120, 140, 3), dtype=np.uint8)
     target = rng.random((120, 140), np.float32)
@@ -186,26 +186,28 @@ def test_the_fit_knows_only_what_is_near(top: int, left: int) -> None:
     for one, other in zip(whole[:2], part[:2], strict=True):
         np.testing.assert_allclose(one[top:, left:][inner], other[inner], atol=2e-3)
     inner = slice(halo // 2 if top else 0, None), slice(halo // 2, None)
-    np.testing.assert_allclose(whole.told[top // 2 :, left // 2 :][inner], part.told[inner], atol=2e-3)
+    np.testing.assert_allclose(whole.r_squared[top // 2 :, left // 2 :][inner], part.r_squared[inner], atol=2e-3)
 
 
 @pytest.mark.parametrize("shape", [(80, 90), (81, 91)])
-def test_how_much_colours_tell(shape: tuple[int, int]) -> None:
+def test_r_squared_of_known_cases(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(2)
     noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     half = np.zeros(shape, np.float32)
     half[:, shape[1] // 2 :] = 1
     two = np.where(half[..., None] > 0, np.uint8(200), np.uint8(40)).repeat(3, axis=2)
-    told, guessed, flat = (fit_coefficients(guide, half).told for guide in (two, noise, np.full_like(two, 128)))
-    assert told.shape == guessed.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
+    explained, guessed, flat = (
+        fit_coefficients(guide, half).r_squared for guide in (two, noise, np.full_like(two, 128))
+    )
+    assert explained.shape == guessed.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
     edge = np.s_[:, shape[1] // 4 - 1 : shape[1] // 4 + 1]
-    assert told[edge].min() > 0.97
+    assert explained[edge].min() > 0.97
     assert guessed[edge].mean() < 0.4
     assert np.abs(flat).max() < 1e-3
 
 
 def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """What ``upsample`` makes, worked out for the whole frame at once."""
+    """The result of ``upsample``, computed for the whole frame at once."""
     height, width = rgb.shape[:2]
     step = grid_step(height, width)
     small = clamp_haze(sample_at_cells(raw, step, height, width))
@@ -221,8 +223,8 @@ def everywhere(raw: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(300, 280), (37, 900), (600, 811), (1201, 907), (1, 400), (2600, 700)])
 @pytest.mark.parametrize("kind", ["specks", "blots", "steps", "lines"])
-def test_strips_change_nothing(shape: tuple[int, int], kind: str) -> None:
-    """No run ends where something was still to be done."""
+def test_strips_match_whole_frame(shape: tuple[int, int], kind: str) -> None:
+    """Strips and spans cover every undecided pixel."""
     rng = np.random.default_rng(len(kind) + shape[0])
     rgb = cv2.resize(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC)
     raw = np.zeros((320, 320), np.float32)
@@ -241,8 +243,8 @@ def test_strips_change_nothing(shape: tuple[int, int], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "stripes", "checks"])
-def test_fine_contrast_costs_hardly_a_pixel(kind: str) -> None:
-    """Within cells of which the fit is taken to be sure."""
+def test_fine_contrast_changes_few_pixels(kind: str) -> None:
+    """Inside cells that the fit classifies as certain."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:700, :661]
     lines = {"noise": rng.integers(0, 256, y.shape), "stripes": x % 2 * 255, "checks": (x + y) // 2 % 2 * 255}[kind]
@@ -254,7 +256,7 @@ def test_fine_contrast_costs_hardly_a_pixel(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "strap"), [(900, 1200, 5), (3000, 4000, 9), (3000, 4000, 15)])
-def test_what_is_thinner_than_a_cell_survives(height: int, width: int, strap: int) -> None:
+def test_parts_thinner_than_a_cell_are_kept(height: int, width: int, strap: int) -> None:
     """Sharp straps, of half a cell and less at twelve megapixels, over a disc."""
     alpha = np.zeros((height, width), np.uint8)
     cv2.circle(alpha, (width // 2, height * 2 // 3), height * 2 // 9, 255, -1, cv2.LINE_AA)
@@ -270,8 +272,8 @@ def test_what_is_thinner_than_a_cell_survives(height: int, width: int, strap: in
     assert found[: height * 9 // 20][core].mean() / 255 > 0.8
 
 
-def test_a_large_network_keeps_its_detail() -> None:
-    """Lines of three pixels, for which the cells of a network of 320 x 320 would be nine pixels wide."""
+def test_large_network_keeps_detail() -> None:
+    """Lines of three pixels; a network of 320 x 320 would get cells of nine pixels."""
     alpha = np.zeros((1500, 2000), np.uint8)
     for x in range(300, 1700, 40):
         cv2.line(alpha, (x, 200), (x + 90, 1300), 255, 3, cv2.LINE_AA)
@@ -283,10 +285,8 @@ def test_a_large_network_keeps_its_detail() -> None:
 
 @pytest.mark.parametrize(("height", "width", "strap", "opacity"), [(1200, 1600, 3, 0.4), (3000, 4000, 5, 0.35)])
 @pytest.mark.parametrize("turned", [False, True], ids=["upright", "lying"])
-def test_a_thin_strap_along_the_frame_survives_wherever_it_lies(
-    height: int, width: int, strap: int, opacity: float, turned: bool
-) -> None:
-    """Samples of it are at the same places in all cells."""
+def test_thin_strap_at_the_frame_is_kept(height: int, width: int, strap: int, opacity: float, turned: bool) -> None:
+    """All cells are sampled at the same places."""
     step = grid_step(height, width)
     for place in range(0, step, 3):
         alpha = np.zeros((height, width), np.uint8)
@@ -304,7 +304,7 @@ def test_a_thin_strap_along_the_frame_survives_wherever_it_lies(
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 8000), (8000, 64), (200, 9000), (100, 3000)])
-def test_a_long_picture_keeps_its_shape(height: int, width: int) -> None:
+def test_long_image_keeps_its_shape(height: int, width: int) -> None:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     distance = np.hypot((y - height / 2) / height, (x - width / 2) / width)
     alpha = np.clip((0.32 - distance) * min(height, width) / 1.5 + 0.5, 0, 1)

@@ -18,7 +18,7 @@ def box(top, bottom, left, right, height=60, width=80):
     return alpha
 
 
-def test_fill_is_the_covered_share_and_translucent_pixels_count_in_part():
+def test_fill_counts_translucent_pixels_in_part():
     assert facts(box(0, 30, 0, 80)).fill == pytest.approx(0.5)
     assert facts(box(0, 30, 0, 80) // 2).fill == pytest.approx(0.25, abs=0.01)
     assert facts(box(0, 0, 0, 0)).fill == 0
@@ -37,13 +37,13 @@ def test_touches_names_the_borders(alpha, touches):
     assert facts(alpha).touches == touches
 
 
-def test_white_background_is_about_the_background_only():
+def test_white_subject_is_not_white_background():
     assert facts(box(10, 20, 10, 20)).white_background
     assert not facts(box(10, 20, 10, 20), level=240).white_background
     assert not facts(box(0, 60, 0, 80)).white_background
 
 
-def test_header_is_one_structured_dictionary():
+def test_header_is_a_structured_dictionary():
     assert facts(box(0, 30, 0, 80)).header() == 'fill=0.500, touches=("top" "right" "left"), white-background=?1'
 
 

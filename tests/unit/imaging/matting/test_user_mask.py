@@ -1,4 +1,4 @@
-"""The caller's own matte: taken to the letter, brought to size, and never faded."""
+"""A matte from the caller: unchanged at equal size, else resized; never faded."""
 
 import cv2
 import numpy as np
@@ -17,75 +17,75 @@ def scene(height=90, width=120):
     return DecodedImage(rgb), alpha
 
 
-def grey(level):
+def gray(level):
     return DecodedImage(np.repeat(level[..., None], 3, axis=2))
 
 
-def test_a_mask_of_the_pictures_size_is_taken_to_the_letter():
+def test_mask_of_image_size_is_unchanged():
     image, alpha = scene()
-    matte = user_matte(grey(alpha), image)
+    matte = user_matte(gray(alpha), image)
     assert (matte.alpha == alpha).all()
     assert (matte.foreground[alpha == 255] == image.rgb[alpha == 255]).all()
     assert matte.confidence > 0.5
 
 
-def test_a_masks_transparency_counts_before_its_brightness():
+def test_mask_alpha_overrides_brightness():
     image, alpha = scene()
     mask = DecodedImage(np.zeros_like(image.rgb), alpha)
     assert (user_matte(mask, image).alpha == alpha).all()
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 2.0])
-def test_a_mask_of_another_size_is_brought_to_the_pictures(scale):
+def test_mask_of_other_size_is_resized(scale):
     _, alpha = scene()
     other = cv2.resize(alpha, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    matte = user_matte(grey(other), DecodedImage(cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB)))
+    matte = user_matte(gray(other), DecodedImage(cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB)))
     assert matte.alpha.shape == alpha.shape
     assert (matte.alpha[alpha == 255] > 200).mean() > 0.95
     assert (matte.alpha[cv2.dilate(alpha, np.ones((25, 25))) == 0] == 0).all()
 
 
 @pytest.mark.parametrize("scale", [0.9, 0.6])
-def test_a_mask_that_is_a_little_smaller_keeps_its_detail(scale):
-    """Lines of three pixels on noise, which the grid has no room for: cells are nine pixels wide."""
+def test_slightly_smaller_mask_keeps_detail(scale):
+    """Lines of three pixels on noise; the cells of the grid are nine pixels wide."""
     alpha = np.zeros((1500, 2000), np.uint8)
     for x in range(300, 1700, 40):
         cv2.line(alpha, (x, 200), (x + 90, 1300), 255, 3, cv2.LINE_AA)
     small = cv2.resize(alpha, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     rgb = np.random.default_rng(5).integers(0, 256, (*alpha.shape, 3), dtype=np.uint8)
-    off = cv2.absdiff(user_matte(grey(small), DecodedImage(rgb)).alpha, alpha)
+    off = cv2.absdiff(user_matte(gray(small), DecodedImage(rgb)).alpha, alpha)
     linear = cv2.absdiff(cv2.resize(small, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR), alpha)
     assert off.sum() < 0.8 * linear.sum()
 
 
 @pytest.mark.parametrize("level", [20, 40, 200])
 @pytest.mark.parametrize("side", [400, 1100])
-def test_a_mask_that_is_translucent_all_over_stays_so(side, level):
+def test_translucent_mask_stays_translucent(side, level):
     rgb = np.random.default_rng(6).integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8)
-    mask = grey(np.full((side * 27 // 40, side * 9 // 10), level, np.uint8))
+    mask = gray(np.full((side * 27 // 40, side * 9 // 10), level, np.uint8))
     assert (user_matte(mask, DecodedImage(rgb)).alpha == level).all()
 
 
 @pytest.mark.parametrize(("across", "down"), [(3.0, 0.9), (0.7, 4.0), (1.0, 0.5)])
-def test_a_mask_that_is_larger_one_way_and_smaller_the_other(across, down):
+def test_mask_larger_in_one_direction(across, down):
     image, alpha = scene(600, 800)
     tall = cv2.resize(alpha, None, fx=max(across, 1), fy=max(down, 1), interpolation=cv2.INTER_CUBIC)
     other = cv2.resize(tall, (int(800 * across), int(600 * down)), interpolation=cv2.INTER_AREA)
-    off = cv2.absdiff(user_matte(grey(other), image).alpha, alpha)
+    off = cv2.absdiff(user_matte(gray(other), image).alpha, alpha)
     assert off.mean() < 0.1
 
 
-def test_an_empty_mask_has_no_subject():
+def test_empty_mask_has_no_subject():
     image, alpha = scene()
-    matte = user_matte(grey(np.zeros_like(alpha)), image)
+    matte = user_matte(gray(np.zeros_like(alpha)), image)
     assert matte.box is None
     assert matte.confidence == 0
     assert not matte.alpha.any()
 
 
-def test_a_cut_out_put_through_again_with_its_own_alpha_changes_nothing():
+def test_reprocessing_with_own_alpha_changes_nothing():
     image, alpha = scene()
-    first = compose(image, user_matte(grey(alpha), image), RemoveOptions()).pixels
+    first = compose(image, user_matte(gray(alpha), image), RemoveOptions()).pixels
     again = DecodedImage(np.ascontiguousarray(first[..., :3]), np.ascontiguousarray(first[..., 3]))
-    second = compose(again, user_matte(grey(first[..., 3]), again), RemoveOptions()).pixels
+    second = compose(again, user_matte(gray(first[..., 3]), again), RemoveOptions()).pixels
     assert (second == first).all()

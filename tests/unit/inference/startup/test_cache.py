@@ -1,4 +1,4 @@
-"""What an earlier start chose is believed while model, CPU and settings are the same, and never more than that."""
+"""A cached plan is used while model, CPU and settings are the same."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.cache import MAX_AGE_S, CachedPlan, PlanCache, available_variants, cache_key
-from tests.unit.inference.conftest import ModelMaker
+from tests.support.onnx_models import ModelMaker
 
-CHOICE = CachedPlan("int8", 2, 1, (1, 2))
+PLAN = CachedPlan("int8", 2, 1, (1, 2))
 
 
-def test_a_choice_comes_back_until_it_is_old(tmp_path: Path) -> None:
+def test_plan_expires(tmp_path: Path) -> None:
     now = [1000.0]
-    cache = PlanCache(tmp_path / "made" / "when-needed", lambda: now[0])
+    cache = PlanCache(tmp_path / "created" / "when-needed", lambda: now[0])
     assert cache.get("a") is None
-    cache.put("a", CHOICE)
-    assert cache.get("a") == CHOICE
+    cache.put("a", PLAN)
+    assert cache.get("a") == PLAN
     assert cache.get("b") is None
     now[0] += MAX_AGE_S
     assert cache.get("a") is None
-    now[0] = 0.0  # a clock that was set back
+    now[0] = 0.0  # the clock was set back
     assert cache.get("a") is None
 
 
@@ -41,43 +41,43 @@ def test_a_choice_comes_back_until_it_is_old(tmp_path: Path) -> None:
         json.dumps({"at": 0, "choice": {"lanes": 1}}),
     ],
 )
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+def test_damaged_file_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     assert PlanCache(tmp_path, lambda: 1.0).get("a") is None
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+def test_unwritable_folder_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = PlanCache(tmp_path / "file")
-    cache.put("a", CHOICE)
+    cache.put("a", PLAN)
     assert cache.get("a") is None
 
 
-def test_the_key_follows_model_settings_and_cpu(models: ModelMaker, tmp_path: Path) -> None:
+def test_key_depends_on_model_settings_and_cpu(models: ModelMaker, tmp_path: Path) -> None:
     entry = load_model("tiny", models()).entry
     cpus = [tmp_path / name for name in ("one", "other")]
     for number, path in enumerate(cpus):
         path.write_text(f"model name\t: kind {number}\nflags\t\t: sse avx\ncpu MHz\t\t: {number}\n")
-    asked = {"precision": "auto", "lanes": 0}
-    key = cache_key(entry, asked, cpus[0])
-    assert cache_key(entry, asked, cpus[0]) == key
+    requested = {"precision": "auto", "lanes": 0}
+    key = cache_key(entry, requested, cpus[0])
+    assert cache_key(entry, requested, cpus[0]) == key
     others = {
-        cache_key(entry, asked, cpus[1]),
-        cache_key(entry, asked | {"lanes": 2}, cpus[0]),
-        cache_key(replace(entry, sha256="0" * 64), asked, cpus[0]),
+        cache_key(entry, requested, cpus[1]),
+        cache_key(entry, requested | {"lanes": 2}, cpus[0]),
+        cache_key(replace(entry, sha256="0" * 64), requested, cpus[0]),
     }
     assert key not in others
     assert len(others) == 3
 
 
-def test_a_variant_that_is_made_later_is_seen(models: ModelMaker, tmp_path: Path) -> None:
+def test_new_variant_file_is_found(models: ModelMaker, tmp_path: Path) -> None:
     entry = load_model("tiny", models()).entry
-    made = replace(entry, file="tiny.int8.onnx", sha256=None, precision="int8", recipe="make it")
-    entry = replace(entry, variants={"int8": made})
+    variant = replace(entry, file="tiny.int8.onnx", sha256=None, precision="int8", recipe="make it")
+    entry = replace(entry, variants={"int8": variant})
     folders = [tmp_path / "nowhere", tmp_path]
     assert available_variants(entry, folders) == {}
-    (tmp_path / made.file).write_bytes(b"one")
+    (tmp_path / variant.file).write_bytes(b"one")
     first = available_variants(entry, folders)
     assert set(first) == {"int8"}
-    os.utime(tmp_path / made.file, (1, 1))
+    os.utime(tmp_path / variant.file, (1, 1))
     assert available_variants(entry, folders) not in ({}, first)

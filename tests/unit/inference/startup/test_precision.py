@@ -1,4 +1,4 @@
-"""Which file of a model runs: by device, by what the CPU can, by measurement, and never one that answers wrongly."""
+"""Selection of the model file by device, CPU features, measurement and self-test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from clearcut.inference.model_files import load_model
 from clearcut.inference.session import OnnxEngine
 from clearcut.inference.startup import precision
 from clearcut.inference.startup.precision import has_vnni, load_best
-from clearcut.inference.startup.self_test import golden_table
-from tests.unit.inference.conftest import MEAN, ModelMaker, build
+from tests.support.onnx_models import MEAN, ModelMaker, build, golden_table
 
 VARIANT = """
 [models.tiny.variants.{precision}]
@@ -24,7 +23,7 @@ at_most = {at_most}
 [models.tiny.variants.{precision}.parity]
 iou = 0.99
 mae = 0.01
-pictures = "of a test"
+measured_on = "a test"
 """
 WRONG = (
     "[models.tiny.variants.int8.golden]\ntolerance = 0.02\ngrid = ["
@@ -35,7 +34,7 @@ WRONG = (
 
 @pytest.fixture
 def folder(models: ModelMaker) -> Path:
-    """A sound model with a sound int8 and a sound fp16 variant (to the choice they are only files)."""
+    """A model with correct int8 and fp16 variants."""
     return with_variants(models)
 
 
@@ -46,7 +45,7 @@ def with_variants(models: ModelMaker, at_most: float = 10, golden: str = "") -> 
     with (folder / "manifest.toml").open("a") as manifest:
         manifest.write(golden_of_tiny)
         for precision in ("int8", "fp16"):
-            other = data + b"\x12\x00" * (1 + (precision == "fp16"))  # an empty field of ONNX's: another hash
+            other = data + b"\x12\x00" * (1 + (precision == "fp16"))  # an empty protobuf field changes the hash
             (folder / f"tiny.{precision}.onnx").write_bytes(other)
             sha256 = hashlib.sha256(other).hexdigest()
             manifest.write(VARIANT.format(precision=precision, sha256=sha256, at_most=at_most))
@@ -74,29 +73,29 @@ def vnni(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("", False),
     ],
 )
-def test_what_the_cpu_can(tmp_path: Path, text: str, has: bool) -> None:
+def test_vnni_flags(tmp_path: Path, text: str, has: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}\n")
     assert has_vnni(tmp_path / "cpuinfo") is has
 
 
-def test_a_machine_without_cpuinfo_has_none(tmp_path: Path) -> None:
+def test_no_vnni_without_cpuinfo(tmp_path: Path) -> None:
     assert not has_vnni(tmp_path / "cpuinfo")
 
 
-def test_int8_on_a_cpu_that_is_good_at_it(folder: Path, vnni: Path) -> None:
+def test_int8_on_cpu_with_vnni(folder: Path, vnni: Path) -> None:
     model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
     assert (model.entry.precision, model.entry.file) == ("int8", "tiny.int8.onnx")
     assert loaded.plan.notes == ()
 
 
-def test_fp32_on_a_cpu_without_vnni(folder: Path, tmp_path: Path) -> None:
+def test_fp32_on_cpu_without_vnni(folder: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "cpuinfo"
     model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=nowhere, lanes=1, buckets=(1,))
     assert model.entry.precision == "fp32"
     assert loaded.plan.notes == ("int8 is not used: this CPU has no VNNI",)
 
 
-def test_fp32_where_int8_is_slow(models: ModelMaker, vnni: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp32_if_int8_is_slow(models: ModelMaker, vnni: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = with_variants(models, at_most=0.8)
     seconds = {"tiny.int8.onnx": 0.9, "tiny.onnx": 1.0}
     monkeypatch.setattr(precision, "_seconds", lambda engine, _: seconds[engine.file])
@@ -109,13 +108,13 @@ def test_fp32_where_int8_is_slow(models: ModelMaker, vnni: Path, monkeypatch: py
     monkeypatch.setattr(precision, "OnnxEngine", Named)
     model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
     assert model.entry.precision == "fp32"
-    assert "takes 0.90 of fp32's time here, at most 0.8" in loaded.plan.notes[0]
+    assert "takes 0.90 of the time of fp32, and the maximum is 0.8" in loaded.plan.notes[0]
     seconds["tiny.int8.onnx"] = 0.7
     model, _ = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
     assert model.entry.precision == "int8"
 
 
-def test_fp32_where_int8_answers_wrongly(models: ModelMaker, vnni: Path) -> None:
+def test_fp32_if_int8_fails_self_test(models: ModelMaker, vnni: Path) -> None:
     folder = with_variants(models, golden=WRONG)
     model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
     assert model.entry.precision == "fp32"
@@ -124,19 +123,19 @@ def test_fp32_where_int8_answers_wrongly(models: ModelMaker, vnni: Path) -> None
         load_best("tiny", "int8", "cpu", models_dir=folder, lanes=1, buckets=(1,))
 
 
-def test_a_damaged_variant_refuses_to_start(folder: Path, vnni: Path) -> None:
+def test_damaged_variant_is_refused(folder: Path, vnni: Path) -> None:
     (folder / "tiny.int8.onnx").write_bytes(b"tampered")
     with pytest.raises(StartupError, match=r"tiny\.int8\.onnx has sha256"):
         load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_precision_by_name_is_taken(folder: Path, tmp_path: Path, precision) -> None:
+def test_requested_precision_is_used(folder: Path, tmp_path: Path, precision) -> None:
     model, _ = load_best("tiny", precision, "cpu", models_dir=folder, cpuinfo=tmp_path, lanes=1, buckets=(1,))
     assert model.entry.precision == precision
 
 
-def test_a_precision_that_the_model_has_not(models: ModelMaker) -> None:
+def test_missing_precision_is_refused(models: ModelMaker) -> None:
     with pytest.raises(StartupError, match=r"'tiny' has no int8 variant\. It has: fp32"):
         load_best("tiny", "int8", "cpu", models_dir=models())
 
@@ -154,7 +153,7 @@ def test_fp16_on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (model.entry.precision, loaded.plan.device) == ("fp16", "cuda")
 
 
-def test_no_fp16_where_the_gpu_cannot_be_had_after_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp32_if_gpu_session_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "choose_device", lambda _: "cuda")
     monkeypatch.setattr("clearcut.inference.startup.autotune.choose_device", lambda _: "cuda")
 
@@ -168,8 +167,8 @@ def test_no_fp16_where_the_gpu_cannot_be_had_after_all(folder: Path, monkeypatch
     assert any("fp16 is not used" in note and "too old" in note for note in loaded.plan.notes)
 
 
-def test_a_variant_that_everyone_makes_for_himself(folder: Path, vnni: Path) -> None:
-    """Absent it is passed over; there without a pin it is refused; pinned it runs."""
+def test_locally_made_variant_needs_a_pin(folder: Path, vnni: Path) -> None:
+    """A missing file is skipped, a file without a pin is refused, and a pinned file runs."""
     manifest = folder / "manifest.toml"
     text = manifest.read_text()
     sha256 = hashlib.sha256((folder / "tiny.int8.onnx").read_bytes()).hexdigest()
@@ -186,17 +185,17 @@ def test_a_variant_that_everyone_makes_for_himself(folder: Path, vnni: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("find", "put", "told"),
+    ("old", "new", "field"),
     [
-        ("variants.int8]", "variants.int4]", "models.tiny.variants.int4: expected one of fp16, int8"),
+        ("variants.int8]", "variants.int4]", "models.tiny.variants.int4: Input should be 'int8' or 'fp16'"),
         ('file = "tiny.int8.onnx"', 'file = "../a.onnx"', "models.tiny.variants.int8.file"),
         ("iou = 0.99", "iou = 99", "models.tiny.variants.int8.parity.iou"),
         ("views = 1", "views = 3", "models.tiny.variants.int8.views"),
     ],
 )
-def test_a_variant_s_fault_is_told_with_its_place(folder: Path, find: str, put: str, told: str) -> None:
+def test_invalid_variant_names_the_field(folder: Path, old: str, new: str, field: str) -> None:
     manifest = folder / "manifest.toml"
-    manifest.write_text(manifest.read_text().replace(find, put, 1))
+    manifest.write_text(manifest.read_text().replace(old, new, 1))
     with pytest.raises(StartupError) as caught:
         load_model("tiny", folder)
-    assert told in str(caught.value)
+    assert field in str(caught.value)

@@ -9,7 +9,7 @@ def options(**fields):
     return remove_options(fields)[0]
 
 
-def test_no_fields_are_the_documented_defaults():
+def test_defaults_are_documented_ones():
     assert options() == RemoveOptions()
 
 
@@ -32,7 +32,7 @@ def test_size(size, side, pixels):
         ({"bg_color": "00f", "format": "webp"}, None),
     ],
 )
-def test_bg_color_is_for_opaque_output_only(fields, expected):
+def test_bg_color_applies_to_opaque_output_only(fields, expected):
     assert remove_options(fields)[0].background == expected
 
 
@@ -45,7 +45,7 @@ def test_crop(crop, expected):
     assert (got.crop, got.crop_ratio) == expected
 
 
-def test_padding_takes_one_two_or_four_lengths():
+def test_padding_accepts_one_two_or_four_lengths():
     one = options(padding="10%").padding
     assert one.top == one.left == Length(0.1, relative=True)
     two = options(padding="0.1,30px").padding
@@ -69,7 +69,7 @@ def test_padding_takes_one_two_or_four_lengths():
         ("url", "https://example.com/a.jpg"), ("image_url", "https://example.com/a.jpg"),
     ],
 )  # fmt: skip
-def test_a_bad_value_names_its_field_and_what_is_accepted(field, value):
+def test_invalid_value_names_field_and_accepted_values(field, value):
     with pytest.raises(InvalidOption) as caught:
         remove_options({field: value})
     assert caught.value.field == field
@@ -77,8 +77,8 @@ def test_a_bad_value_names_its_field_and_what_is_accepted(field, value):
     assert "Expected: " in caught.value.details
 
 
-def test_unknown_fields_are_named_not_refused():
-    assert remove_options({"bgcolor": "red", "size": "small"})[1] == ["bgcolor"]
+def test_unknown_fields_are_reported_not_refused():
+    assert remove_options({"bgcolor": "red", "size": "small"})[1].unknown == ["bgcolor"]
 
 
 def test_scale_position_and_roi():
@@ -92,14 +92,14 @@ def test_scale_position_and_roi():
     assert options(position="25%").position == (0.25, 0.25)
 
 
-def test_background_type_decides_last_whatever_the_order():
+def test_background_type_overrides_in_any_order():
     first = remove_options({"background_type": "white", "bg_color": "red"})[0]
     second = remove_options({"bg_color": "red", "background_type": "white"})[0]
     assert first == second
     assert first.background == (255, 255, 255, 255)
 
 
-def test_padding_and_its_other_name_exclude_each_other():
+def test_padding_and_crop_margin_exclude_each_other():
     assert options(crop_margin="30px") == options(padding="30px")
     with pytest.raises(InvalidOption):
         remove_options({"padding": "1px", "crop_margin": "1px"})

@@ -5,48 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearcut.errors import ClientGone, InvalidOption, MalformedBody, MissingImage, TooManyBytes, UploadTimeout
+from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.request.body import Body
-from clearcut.web.request.multipart import MAX_FIELD_BYTES, MAX_PARTS
-from clearcut.web.request.upload import ENVELOPE_BYTES, parse_query, read_upload
-
-MAX = 100_000
-FORM = {"content-type": "multipart/form-data; boundary=XX"}
-
-
-def part(name, value, filename=None, extra=b""):
-    disposition = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
-    return b"--XX\r\nContent-Disposition: " + disposition.encode() + b"\r\n" + extra + b"\r\n" + value + b"\r\n"
-
-
-def form(*parts):
-    return b"".join(parts) + b"--XX--\r\n"
-
-
-def feed(chunks, *, end=True):
-    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-    messages.append({"type": "http.request", "body": b"", "more_body": False} if end else {"type": "http.disconnect"})
-    messages.reverse()
-
-    async def receive():
-        return messages.pop()
-
-    return receive
-
-
-def read(content, headers=FORM, query=b"", *, step=1000, end=True):
-    chunks = [content[at : at + step] for at in range(0, len(content), step)]
-    body = Body(feed(chunks, end=end), 1.0, lambda: 1.0)
-    return asyncio.run(read_upload(headers, query, body, MAX))
+from clearcut.web.request.limits import ENVELOPE_BYTES, MAX_FIELD_BYTES, MAX_FIELDS
+from clearcut.web.request.upload import parse_query, read_upload
+from tests.support.upload_bodies import FORM, MAX, form, part, read
 
 
 @pytest.mark.parametrize("name", ["image_file", "file", "image"])
-def test_form_with_options_on_either_side_of_the_file(name):
+def test_form_options_may_surround_file(name):
     got = read(form(part("size", b"small"), part(name, b"\x00\r\n--X", "a.jpg"), part("crop", b"true")))
     assert bytes(got.image) == b"\x00\r\n--X"
     assert got.fields == {"size": "small", "crop": "true"}
 
 
-def test_the_image_needs_no_file_name():
+def test_image_part_needs_no_file_name():
     assert bytes(read(form(part("image_file", b"abc"))).image) == b"abc"
 
 
@@ -55,13 +28,13 @@ def test_empty_fields_are_absent():
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", ""])
-def test_raw_body_takes_its_options_from_the_query(kind):
+def test_raw_body_has_options_in_query(kind):
     got = read(b"abc", {"content-type": kind} if kind else {}, b"size=small&crop=")
     assert bytes(got.image) == b"abc"
     assert got.fields == {"size": "small"}
 
 
-def test_form_takes_options_from_the_query_too_but_not_twice():
+def test_option_in_form_and_query_is_refused():
     content = form(part("file", b"a", "x"), part("size", b"small"))
     assert read(content, query=b"crop=true").fields == {"size": "small", "crop": "true"}
     with pytest.raises(InvalidOption) as caught:
@@ -82,7 +55,7 @@ def test_form_takes_options_from_the_query_too_but_not_twice():
         (form(part("size", b"\xff\xfe"), part("file", b"a", "x")), InvalidOption),
         (form(part("size", b"s" * (MAX_FIELD_BYTES + 1))), InvalidOption),
         (form(part("n" * 65, b"a")), MalformedBody),
-        (form(*[part(f"f{i}", b"a") for i in range(MAX_PARTS + 1)]), MalformedBody),
+        (form(*[part(f"f{i}", b"a") for i in range(MAX_FIELDS + 1)]), MalformedBody),
         (part("image_file", b"abc", "x"), MalformedBody),  # no closing boundary
         (b"--XX\r\n\r\nno headers\r\n--XX--\r\n", MalformedBody),
         (b"--YY\r\nContent-Disposition: form-data; name=file\r\n\r\na\r\n--YY--\r\n", MalformedBody),
@@ -90,41 +63,41 @@ def test_form_takes_options_from_the_query_too_but_not_twice():
         (b"", MalformedBody),
     ],
 )
-def test_what_a_form_is_refused_for(content, error):
+def test_invalid_form_is_refused(content, error):
     with pytest.raises(error):
         read(content)
 
 
-def test_the_hint_names_the_field_that_the_file_came_in():
+def test_missing_image_names_field_of_unknown_file():
     with pytest.raises(MissingImage, match="'photo'"):
         read(form(part("photo", b"a", "a.jpg")))
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "text/plain"])
-def test_other_content_types_are_told_what_to_send(kind):
+def test_unsupported_content_type_gets_hint(kind):
     with pytest.raises(MissingImage, match=kind) as caught:
         read(b"{}", {"content-type": kind})
     assert "image_file" in caught.value.details
 
 
-def test_a_boundary_is_needed():
+def test_multipart_needs_boundary():
     with pytest.raises(MalformedBody, match="boundary"):
         read(b"x", {"content-type": "multipart/form-data"})
 
 
 @pytest.mark.parametrize(("kind", "allowance"), [("image/png", 0), (FORM["content-type"], ENVELOPE_BYTES)])
-def test_too_long_by_its_own_word_is_refused_unread(kind, allowance):
+def test_declared_length_is_refused_unread(kind, allowance):
     async def receive():
         pytest.fail("the body was read")
 
     headers = {"content-type": kind, "content-length": str(MAX + allowance + 1)}
     body = Body(receive, 1.0, lambda: 1.0)
     with pytest.raises(TooManyBytes, match="Maximum file size"):
-        asyncio.run(read_upload(headers, b"", body, MAX))
+        asyncio.run(read_upload(headers, b"", body, MAX, UPLOAD))
 
 
 @pytest.mark.parametrize("headers", [FORM, {"content-type": "image/png"}])
-def test_too_long_is_refused_while_it_arrives(headers):
+def test_long_body_is_refused_while_it_arrives(headers):
     taken = 0
 
     async def receive():
@@ -134,49 +107,49 @@ def test_too_long_is_refused_while_it_arrives(headers):
         return {"type": "http.request", "body": first + b"a" * 10_000, "more_body": True}
 
     with pytest.raises(TooManyBytes):
-        asyncio.run(read_upload(headers, b"", Body(receive, 1.0, lambda: 1.0), MAX))
+        asyncio.run(read_upload(headers, b"", Body(receive, 1.0, lambda: 1.0), MAX, UPLOAD))
     assert taken <= (MAX + ENVELOPE_BYTES) // 10_000 + 1
 
 
-def test_a_file_in_an_unknown_field_is_counted_and_not_kept():
+def test_unknown_file_is_counted_and_dropped():
     got = read(form(part("other", b"x" * 50_000, "b.bin"), part("file", b"a", "x")))
     assert bytes(got.image) == b"a"
     assert got.fields == {}
 
 
-def test_a_body_that_ends_in_a_disconnect():
+def test_disconnect_during_upload():
     with pytest.raises(ClientGone):
         read(part("file", b"abc", "x"), end=False)
 
 
-def test_a_body_that_stalls():
+def test_stalled_body_times_out():
     async def receive():
         await asyncio.Event().wait()
 
     with pytest.raises(UploadTimeout):
-        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 0.01, lambda: 1.0), MAX))
+        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 0.01, lambda: 1.0), MAX, UPLOAD))
 
 
-def test_a_body_that_trickles_past_the_deadline():
+def test_slow_body_times_out_at_deadline():
     async def receive():
         return {"type": "http.request", "body": b"a", "more_body": True}
 
     left = iter([1.0, 1.0, -0.5])
     with pytest.raises(UploadTimeout):
-        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 5, lambda: next(left)), MAX))
+        asyncio.run(read_upload({"content-type": "image/png"}, b"", Body(receive, 5, lambda: next(left)), MAX, UPLOAD))
 
 
 @pytest.mark.parametrize(
     "query", [b"size=%ff%fe", b"a=1&" * 65 + b"a=1", "größe=1".encode("latin-1"), b"size=a&size=b"]
 )
-def test_odd_queries_are_refused(query):
+def test_invalid_query_is_refused(query):
     with pytest.raises((MalformedBody, InvalidOption)):
         parse_query(query)
 
 
 @settings(max_examples=60, deadline=None)
 @given(content=st.binary(min_size=1, max_size=300), step=st.integers(1, 40))
-def test_the_way_a_body_is_cut_into_chunks_does_not_matter(content, step):
+def test_chunk_boundaries_do_not_matter(content, step):
     whole = form(part("size", b"small"), part("file", content, "x"), part("crop", b"true"))
     if b"\r\n--XX" in b"\r\n" + content:
         return

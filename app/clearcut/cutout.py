@@ -1,0 +1,231 @@
+"""One cut-out: the request, its result and the steps that run on pool threads.
+
+``pipeline`` calls the steps in order. Each step records its time under its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from clearcut.errors import ImageError, ModerationRefused
+from clearcut.imaging.compose import compose
+from clearcut.imaging.decode import decode
+from clearcut.imaging.edit import edit
+from clearcut.imaging.encode import encode
+from clearcut.imaging.matting.refine import refine
+from clearcut.imaging.matting.subject_facts import SubjectFacts, subject_facts
+from clearcut.imaging.matting.user_mask import user_matte
+from clearcut.imaging.options import WHITE, RemoveOptions
+from clearcut.imaging.output_size import expected_pixels, known_pixels, output_pixels
+from clearcut.imaging.prepare import over_background, prepare
+from clearcut.imaging.probe import probe
+from clearcut.imaging.reduced_decode import decode_reduction, pin_output_size, scale_box_up
+from clearcut.imaging.types import (
+    U8,
+    Box,
+    Buffer,
+    Cutout,
+    DecodedImage,
+    EdgeModel,
+    EncodedImage,
+    ImageHeader,
+    InputSpec,
+    Matte,
+    ModelInput,
+    ProbeLimits,
+    RawMatte,
+    Refined,
+)
+from clearcut.inference.moderation import Moderator
+from clearcut.observability.timing import RequestTiming
+
+ImageHeaders = dict[str, ImageHeader]
+"""Headers by role: ``image``, ``background`` or ``mask``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutRequest:
+    image: Buffer
+    variants: tuple[RemoveOptions, ...]
+    """The options of each output."""
+    background: Buffer | None = None
+    """An image for the backdrop ``image``."""
+    mask: Buffer | None = None
+    """A matte from the caller; it replaces the model's."""
+    moderate: bool = False
+    """Whether the moderation model, if there is one, checks the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutOutput:
+    """One output and its properties."""
+
+    image: EncodedImage
+    box: Box | None
+    """Bounding box of the subject in the upright input; None without a subject."""
+    confidence: float
+    ambiguous_ratio: float
+    subject_facts: SubjectFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutResult:
+    outputs: tuple[CutoutOutput, ...]
+    """One output for each variant of the request, in the same order."""
+    original_width: int
+    """Width of the upright input in pixels."""
+    original_height: int
+    """Height of the upright input in pixels."""
+    model: str | None
+    """Name of the model that made the matte; None if the request has a mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutEngine:
+    """The model and the limits for the steps of all requests."""
+
+    model: str
+    """Name of the model."""
+    spec: InputSpec
+    """The model's input."""
+    limits: ProbeLimits
+    edge_model: EdgeModel | None = None
+    """Corrects the model's mattes at edges; not used for masks of the caller."""
+    moderator: Moderator | None = None
+
+
+class CutoutSteps:
+    """The steps of one request. All methods block and run on pool threads, except ``input_pixels`` and its siblings."""
+
+    def __init__(self, request: CutoutRequest, timing: RequestTiming, engine: CutoutEngine) -> None:
+        self.request = request
+        self.timing = timing
+        self.engine = engine
+        self.headers: ImageHeaders = {}
+
+    # Sizes in pixels, known after ``probe``
+
+    @property
+    def input_pixels(self) -> int:
+        """Pixels of all inputs together."""
+        return sum(header.pixels for header in self.headers.values())
+
+    @property
+    def known_pixels(self) -> int:
+        """Pixels of all inputs, or of the outputs with a size that does not depend on the subject, if that is more."""
+        known = known_pixels(self.headers["image"], self.request.variants, self.engine.limits.max_pixels)
+        return max(self.input_pixels, known)
+
+    def planned_pixels(self) -> int:
+        """Return the pixels of all outputs or of the image, whichever is more.
+
+        Raises:
+            InvalidOption: the outputs exceed their limit for any subject.
+        """
+        limit = self.engine.limits.max_pixels
+        expected = expected_pixels(self.headers, self.request.variants, limit, self._reduction)
+        return max(expected, self.headers["image"].pixels)
+
+    # Steps
+
+    def probe(self) -> None:
+        """Read the headers of all inputs."""
+        with self.timing.stage("probe"):
+            inputs = (
+                ("image", self.request.image),
+                ("background", self.request.background),
+                ("mask", self.request.mask),
+            )
+            for role, data in inputs:
+                if data is not None:
+                    with _errors_about(role):
+                        self.headers[role] = probe(data, self.engine.limits)
+
+    def decode(self) -> DecodedImage:
+        """Decode the image and apply moderation.
+
+        Raises:
+            ModerationRefused
+        """
+        with self.timing.stage("decode"):
+            image = decode(self.request.image, self.headers["image"], self._reduction)
+        moderator = self.engine.moderator
+        if self.request.moderate and moderator is not None:
+            with self.timing.stage("moderation"):
+                label = moderator.refusal(prepare(image, moderator.input).tensor)
+            if label is not None:
+                raise ModerationRefused(label)
+        return image
+
+    def prepare(self, image: DecodedImage) -> ModelInput:
+        with self.timing.stage("prepare"):
+            return prepare(image, self.engine.spec)
+
+    def refine(self, image: DecodedImage, raw: RawMatte | None) -> Refined:
+        """Make the mattes and the exact size of the outputs.
+
+        Args:
+            raw: the model's output; None if the request has a mask.
+        """
+        background, mask = self._decode_background(), self._decode_mask()
+        variants = self.request.variants
+        mattes = {}
+        with self.timing.stage("refine"):
+            for despill in {options.despill for options in variants}:
+                if mask is not None:
+                    mattes[despill] = user_matte(mask, image, despill=despill)
+                elif raw is not None:
+                    mattes[despill] = refine(raw, image, self.engine.edge_model, despill=despill)
+            crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in variants]
+        pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
+        return Refined(image, mattes, background, pixels)
+
+    def compose(self, refined: Refined, options: RemoveOptions) -> tuple[Cutout, Matte]:
+        """Make the pixels of one output and the matte edited by its options."""
+        if self._reduction > 1:
+            options = pin_output_size(options, self.headers["image"])
+        with self.timing.stage("compose"):
+            matte = edit(refined.mattes[options.despill], refined.image, options)
+            return compose(refined.image, matte, options, refined.backdrop), matte
+
+    def encode(self, cutout: Cutout, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:
+        with self.timing.stage("encode"):
+            encoded = encode(cutout, options.format, options.quality)
+        box = scale_box_up(matte.box, self._reduction, self.headers["image"])
+        return CutoutOutput(encoded, box, matte.confidence, matte.ambiguous_ratio, subject_facts(refined.image, matte))
+
+    def result(self, outputs: Sequence[CutoutOutput]) -> CutoutResult:
+        model = None if self.request.mask is not None else self.engine.model
+        return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model)
+
+    @property
+    def _reduction(self) -> int:
+        """The factor by which decoding reduces the image; 1 if the request has a mask."""
+        if self.request.mask is not None:
+            return 1
+        return decode_reduction(self.headers["image"], self.request.variants, self.engine.spec.side)
+
+    def _decode_background(self) -> U8 | None:
+        """Return u8[H,W,3]; None without a background image."""
+        if self.request.background is None:
+            return None
+        with self.timing.stage("decode"), _errors_about("background"):
+            return over_background(decode(self.request.background, self.headers["background"]), WHITE)
+
+    def _decode_mask(self) -> DecodedImage | None:
+        if self.request.mask is None:
+            return None
+        with self.timing.stage("decode"), _errors_about("mask"):
+            return decode(self.request.mask, self.headers["mask"])
+
+
+@contextmanager
+def _errors_about(role: str) -> Iterator[None]:
+    """Set the role of image errors."""
+    try:
+        yield
+    except ImageError as exc:
+        exc.role = role
+        raise

@@ -1,0 +1,1 @@
+"""Scores of mattes and models, shared by ``benchmarks`` and ``models.training``. Needs no torch and no server."""
