@@ -42,7 +42,8 @@ summary code{background:none;font-size:14px;font-weight:600}
 .verb{display:inline-block;min-width:3.2rem;font-weight:700;font-size:13px}.get{color:var(--get)}.post{color:var(--post)}
 table{border-collapse:collapse;width:100%;margin:.8rem 0;font-size:14px}
 th{font-weight:600;color:var(--muted)}
-td:first-child code{white-space:nowrap}
+@media(min-width:48rem){td:first-child code{white-space:nowrap}}
+@media(max-width:48rem){td{overflow-wrap:anywhere}}
 th,td{text-align:left;vertical-align:top;padding:.45rem .8rem .45rem 0;border-bottom:1px solid var(--line)}
 """
 
