@@ -9,7 +9,7 @@ BYTES_PER_PIXEL = 29
 
 Measured with the most expensive inputs, large lossy WebP and CMYK JPEG with PNG output. A plain JPEG needs a third.
 """
-_IMAGES_SHARE = 4
+_IMAGES_DIVISOR = 4
 """By default images use at most one part in so many of the memory limit."""
 
 
@@ -22,4 +22,4 @@ def pixel_capacity(settings: Settings, limit: int) -> int:
     """
     if settings.inflight_megapixels:
         return int(settings.inflight_megapixels * 1e6)
-    return max(int(settings.max_megapixels * 1e6), limit // _IMAGES_SHARE // BYTES_PER_PIXEL)
+    return max(int(settings.max_megapixels * 1e6), limit // _IMAGES_DIVISOR // BYTES_PER_PIXEL)

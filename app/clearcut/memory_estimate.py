@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clearcut.admission.transfers import TRANSFERS_SHARE
+from clearcut.admission.transfers import TRANSFERS_DIVISOR
 from clearcut.memory_budget import BYTES_PER_PIXEL, pixel_capacity
 from clearcut.settings import MIB, Settings
 from clearcut.web.request.limits import parsing_bytes, request_bytes
@@ -56,6 +56,6 @@ def estimate_memory(settings: Settings, base: int, limit: int, workers: int) -> 
         # A request that runs alone may use the pixels of two of the largest images: its input and its output.
         images=max(pixel_capacity(settings, limit) * BYTES_PER_PIXEL, 2 * largest_image),
         uploads=uploads,
-        responses=limit // TRANSFERS_SHARE,
+        responses=limit // TRANSFERS_DIVISOR,
         replays=settings.replay_mb * MIB,
     )

@@ -16,9 +16,9 @@ from clearcut.accounts.service import AccountService
 from clearcut.admission.fetch_shares import FetchShares
 from clearcut.admission.pixel_budget import PixelBudget
 from clearcut.admission.slots import Slots
-from clearcut.admission.transfers import TRANSFERS_SHARE, Transfers
+from clearcut.admission.transfers import TRANSFERS_DIVISOR, Transfers
 from clearcut.fetch.policy import fetch_policy
-from clearcut.imaging.libraries import disable_opencv_threads, silence_codec_stderr
+from clearcut.imaging.library_setup import disable_opencv_threads, silence_codec_stderr
 from clearcut.imaging.types import ProbeLimits
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.edge_model import load_edge_model
@@ -60,7 +60,7 @@ class Service:
         self.lifecycle = Lifecycle(self._state_changed)
         self.slots = Slots(settings.slots)
         self.fetch_shares = FetchShares(settings.slots, self.slots.rate)
-        self.transfers = Transfers(memory_limit() // TRANSFERS_SHARE)
+        self.transfers = Transfers(memory_limit() // TRANSFERS_DIVISOR)
         self.pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
         self.accounts = AccountService(settings, self._charge_closed)
         self.idempotency_cache = IdempotencyCache(settings.replay_mb * MIB)

@@ -9,7 +9,7 @@ import pytest
 
 from clearcut.storage.local import FolderBlobs
 from clearcut.storage.signed_urls import OutputLinks, sign_url
-from clearcut.web.outputs import byte_range
+from clearcut.web.output_files import byte_range
 from tests.support.fakes import Stage, on_stage
 
 SECRETS = (b"a secret of at least sixteen",)

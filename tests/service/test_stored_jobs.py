@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from clearcut.jobs.models import outcome_from_json, outcome_to_json, spec_from_json, spec_to_json
+from clearcut.jobs.types import outcome_from_json, outcome_to_json, spec_from_json, spec_to_json
 from tests.support.callback_server import PHOTO, CallbackServer, callback_server
 from tests.support.fakes import Stage, on_stage, until
 

@@ -8,6 +8,8 @@ from .keys import Account
 def request_price(account: Account | None) -> int:
     """Return the price of one request.
 
+    The price is needed before the image is read: credits are checked before the body.
+
     Args:
         account: the account that pays; None for a caller without an account.
 

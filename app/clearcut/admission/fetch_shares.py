@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from clearcut.errors import Overloaded
 from clearcut.fair_share import exceeds_share
 
-from .drain_rate import DrainRate
+from .completion_rate import DrainRate
 
 
 class FetchShares:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from clearcut.errors import Overloaded
 
-from .drain_rate import DrainRate
+from .completion_rate import DrainRate
 
 MAX_SLOW_UPLOADS = 32
 """Maximum number of slow uploads without a slot, for each slot of the service."""

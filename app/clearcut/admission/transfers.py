@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from clearcut.errors import ClientGone
 
-TRANSFERS_SHARE = 16
-"""Responses that are being sent use at most memory / ``TRANSFERS_SHARE``, except in their first ``GRACE_S``."""
+TRANSFERS_DIVISOR = 16
+"""Responses that are being sent use at most memory / ``TRANSFERS_DIVISOR``, except in their first ``GRACE_S``."""
 GRACE_S = 2.0
 """Seconds. A response is not cut off earlier, because its rate is not known yet."""
 

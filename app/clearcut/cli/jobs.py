@@ -23,8 +23,8 @@ from clearcut.jobs.dbos_rows import (
     job_view,
     webhook_workflow_id,
 )
-from clearcut.jobs.models import JobView, input_key, is_job_id, partition_of
 from clearcut.jobs.nodes import queue_url
+from clearcut.jobs.types import JobView, input_key, is_job_id, partition_of
 from clearcut.jobs.webhook import account_secret
 from clearcut.settings import Settings
 from clearcut.storage.factory import blob_store

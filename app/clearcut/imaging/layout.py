@@ -12,7 +12,7 @@ from clearcut.errors import InvalidOption
 from .options import Padding, RemoveOptions
 from .types import U8, Box
 
-MAX_CANVAS = 50_000_000
+MAX_CANVAS_PIXELS = 50_000_000
 """Maximum pixels of an output that is larger than its image, through padding, a crop ratio or an exact size."""
 
 
@@ -38,7 +38,7 @@ class Layout:
 
 
 def plan_layout(
-    width: int, height: int, subject: Box | None, options: RemoveOptions, max_canvas: int = MAX_CANVAS
+    width: int, height: int, subject: Box | None, options: RemoveOptions, max_canvas: int = MAX_CANVAS_PIXELS
 ) -> Layout:
     """Plan the layout of an image of ``width`` x ``height`` pixels with its subject in the box ``subject``.
 

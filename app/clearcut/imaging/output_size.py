@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clearcut.errors import InvalidOption
 
-from .layout import MAX_CANVAS, enlarging_option, plan_layout
+from .layout import MAX_CANVAS_PIXELS, enlarging_option, plan_layout
 from .options import RemoveOptions
 from .types import Box, ImageHeader
 
@@ -23,7 +23,7 @@ def expected_pixels(
 
     Args:
         headers: of the request's files, by role: ``image``, ``background``, ``mask``.
-        max_pixels: of the largest accepted image; a canvas is limited to this number and to ``MAX_CANVAS``.
+        max_pixels: of the largest accepted image; a canvas is limited to this number and to ``MAX_CANVAS_PIXELS``.
         reduction: factor by which the decoder reduces the image.
 
     Raises:
@@ -54,7 +54,7 @@ def output_pixels(
 
 
 def _exact(width: int, height: int, subject: Box | None, options: RemoveOptions, max_pixels: int) -> int:
-    layout = plan_layout(width, height, subject, options, min(MAX_CANVAS, max_pixels))
+    layout = plan_layout(width, height, subject, options, min(MAX_CANVAS_PIXELS, max_pixels))
     return layout.width * layout.height
 
 
@@ -69,7 +69,7 @@ def _estimate(width: int, height: int, options: RemoveOptions, max_pixels: int) 
         pixels = options.height * max(1, options.height * width // height)
     else:
         pixels = min(pixels, (options.max_side or width + height) ** 2, options.max_pixels or pixels)
-    return min(factor * pixels, max(min(MAX_CANVAS, max_pixels), width * height))
+    return min(factor * pixels, max(min(MAX_CANVAS_PIXELS, max_pixels), width * height))
 
 
 def _checked_sum(

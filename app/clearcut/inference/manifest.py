@@ -10,7 +10,7 @@ from typing import Literal
 from clearcut.errors import StartupError
 from clearcut.imaging.types import InputSpec
 
-from .manifest_schema import Golden, ModelsFile, ModelTable, OutputKind, Parity, VariantTable, read_toml
+from .manifest_schema import Golden, ManifestModels, ModelTable, OutputKind, Parity, VariantTable, read_toml
 
 Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> dict[str, ModelEntry]:
     Raises:
         StartupError: the manifest is missing or invalid. The text names the file, the model and the field.
     """
-    models = read_toml(path, "Model manifest", ModelsFile).models
+    models = read_toml(path, "Model manifest", ManifestModels).models
     return {name: _entry(name, table) for name, table in models.items()}
 
 

@@ -127,7 +127,7 @@ class ModelTable(Table):
         return self
 
 
-class ModelsFile(Table):
+class ManifestModels(Table):
     """The models of a manifest."""
 
     models: dict[str, ModelTable] = Field(min_length=1)

@@ -25,7 +25,9 @@ from clearcut.settings import Settings
 from clearcut.storage.base import BlobStore
 
 from .dbos_queue import DbosQueue
-from .models import (
+from .nodes import JobCounts
+from .steps import LEASE_S
+from .types import (
     ANONYMOUS,
     JobSpec,
     JobView,
@@ -37,8 +39,6 @@ from .models import (
     owner_tag,
     partition_of,
 )
-from .nodes import JobCounts
-from .steps import LEASE_S
 
 log = logging.getLogger("clearcut")
 

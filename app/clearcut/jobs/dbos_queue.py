@@ -27,8 +27,8 @@ from .dbos_rows import (
     job_view,
     webhook_workflow_id,
 )
-from .models import JobSpec, JobView, partition_of, spec_to_json
 from .nodes import JobCounts, NodeRegistry
+from .types import JobSpec, JobView, partition_of, spec_to_json
 from .workflows import Steps, Workflows
 
 log = logging.getLogger("clearcut")

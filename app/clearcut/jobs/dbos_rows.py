@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from .models import JobSpec, JobView, Outcome, State, WebhookState, outcome_from_json, spec_from_json
+from .types import JobSpec, JobView, Outcome, State, WebhookState, outcome_from_json, spec_from_json
 
 if TYPE_CHECKING:
     from dbos import WorkflowStatus

@@ -24,10 +24,10 @@ from clearcut.storage.signed_urls import OutputLinks, sign_url
 from . import webhook
 from .acceptance import Backlog, JobAcceptance
 from .dbos_queue import DbosQueue, dbos_installed
-from .models import JobView
 from .nodes import MultiNode, NodeRegistry, SingleNode, queue_url
 from .steps import JobSteps, WebhookBody
 from .throttle import JobThrottle
+from .types import JobView
 
 log = logging.getLogger("clearcut")
 

@@ -31,7 +31,8 @@ from clearcut.storage.base import BlobStore
 from . import webhook
 from .fair_limiter import FairLimiter
 from .interruptible import JITTER, RETRY_TIMEOUT_S, InterruptibleSteps
-from .models import (
+from .throttle import JobThrottle
+from .types import (
     JobSpec,
     JobView,
     Moderation,
@@ -43,7 +44,6 @@ from .models import (
     output_key,
     partition_of,
 )
-from .throttle import JobThrottle
 from .workflows import StepResult
 
 log = logging.getLogger("clearcut")

@@ -21,9 +21,12 @@ log = logging.getLogger("clearcut")
 PREFIX = "whsec_"
 TIMEOUT_S = 30.0
 """Timeout of one delivery attempt in seconds."""
-RETRY_DELAYS = (5, 20, 80, 320, 1280, 3600, 3600, 3600, 3600)
-"""Seconds before each further attempt: ten attempts in about five hours."""
-RETRY_JITTER = 0.2
+WEBHOOK_RETRY_DELAYS = (5, 20, 80, 320, 1280, 3600, 3600, 3600, 3600)
+"""Seconds before each further attempt: ten attempts in about five hours.
+
+``docs/jobs.md`` lists them. A shorter list also ends deliveries in progress earlier.
+"""
+WEBHOOK_RETRY_JITTER = 0.2
 """Each delay is up to this fraction longer, at random."""
 
 
@@ -152,7 +155,7 @@ async def deliver(
 
 
 def retry_delays(rng: random.Random | None = None) -> Iterator[float]:
-    """Yield the seconds to wait before each further attempt: ``RETRY_DELAYS`` with jitter."""
+    """Yield the seconds to wait before each further attempt: ``WEBHOOK_RETRY_DELAYS`` with jitter."""
     jitter = rng or random.Random()  # nosec B311 # noqa: S311 - spreads load, no secret
-    for delay in RETRY_DELAYS:
-        yield delay * (1 + RETRY_JITTER * jitter.random())
+    for delay in WEBHOOK_RETRY_DELAYS:
+        yield delay * (1 + WEBHOOK_RETRY_JITTER * jitter.random())

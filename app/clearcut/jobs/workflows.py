@@ -25,7 +25,7 @@ from .dbos_rows import (
     dbos_user,
     webhook_workflow_id,
 )
-from .models import JobSpec, Outcome, outcome_from_json, spec_from_json
+from .types import JobSpec, Outcome, outcome_from_json, spec_from_json
 
 log = logging.getLogger("clearcut")
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from clearcut.service import Service
 
-from . import api_docs, health, outputs, playground, responses
+from . import api_docs, health, output_files, playground, responses
 from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removedo
 from .apis.base import DialectModule, RouteModule
 from .middleware import RequestMiddleware
@@ -24,7 +24,7 @@ DIALECT_MODULES: tuple[DialectModule, ...] = (
 )
 
 DIALECTS = tuple(module.DIALECT for module in DIALECT_MODULES)
-ROUTE_MODULES: tuple[RouteModule, ...] = (*DIALECT_MODULES, outputs, health, playground)
+ROUTE_MODULES: tuple[RouteModule, ...] = (*DIALECT_MODULES, output_files, health, playground)
 
 
 def create_app(service: Service) -> ASGIApp:

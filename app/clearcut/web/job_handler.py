@@ -25,7 +25,7 @@ from .idempotency import idempotency_key
 
 if TYPE_CHECKING:
     from clearcut.jobs.manager import JobManager
-    from clearcut.jobs.models import JobSpec, JobView
+    from clearcut.jobs.types import JobSpec, JobView
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
@@ -105,7 +105,7 @@ async def find_job(service: Service, request: Request, dialect: str) -> tuple[Jo
     Raises:
         JobNotFound: the caller has no such job in this dialect.
     """
-    from clearcut.jobs.models import is_job_id
+    from clearcut.jobs.types import is_job_id
 
     jobs = _require_jobs(service)
     account = await authenticate(service, request)
@@ -148,7 +148,7 @@ def _require_jobs(service: Service) -> JobManager:
 async def _job_spec(
     service: Service, request: Request, handler: JobHandler, job_request: JobRequest, account_id: str | None
 ) -> JobSpec:
-    from clearcut.jobs.models import JobSpec  # jobs are an optional part
+    from clearcut.jobs.types import JobSpec  # jobs are an optional part
 
     return JobSpec(
         dialect=handler.name,

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clearcut.errors import InvalidOption
-from clearcut.imaging.layout import MAX_CANVAS, Layout, plan_layout
+from clearcut.imaging.layout import MAX_CANVAS_PIXELS, Layout, plan_layout
 from clearcut.imaging.options import Length, Padding, RemoveOptions
 from clearcut.imaging.types import Box
 
@@ -125,7 +125,7 @@ def test_huge_window_at_small_size_is_accepted() -> None:
 
 def test_image_above_canvas_limit_keeps_its_size() -> None:
     layout = laid((10_000, 10_000))
-    assert layout.width * layout.height > MAX_CANVAS
+    assert layout.width * layout.height > MAX_CANVAS_PIXELS
 
 
 sides = st.integers(1, 400)
@@ -171,7 +171,7 @@ def test_layout_stays_within_frame_and_canvas(
     if layout is None:  # a side of 400 or a crop ratio can be too large for a long image
         assert getattr(options, refused)
         oversized = plan_layout(width, height, subject, options, 10**12)
-        assert oversized.width * oversized.height > MAX_CANVAS
+        assert oversized.width * oversized.height > MAX_CANVAS_PIXELS
         return
     assert layout.source.left >= 0
     assert layout.source.top >= 0

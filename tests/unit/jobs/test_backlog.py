@@ -6,8 +6,8 @@ import pytest
 
 from clearcut.errors import Overloaded, RateLimited
 from clearcut.jobs.acceptance import Backlog
-from clearcut.jobs.models import ANONYMOUS
 from clearcut.jobs.nodes import JobCounts
+from clearcut.jobs.types import ANONYMOUS
 
 
 def accept(backlog, account):

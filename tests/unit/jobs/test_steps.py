@@ -13,9 +13,9 @@ from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
 from clearcut.jobs import steps
-from clearcut.jobs.models import JobSpec, Outcome, input_key
 from clearcut.jobs.steps import JobSteps
 from clearcut.jobs.throttle import JobThrottle
+from clearcut.jobs.types import JobSpec, Outcome, input_key
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.local import FolderBlobs
 from tests.support.clock import FakeClock

@@ -15,7 +15,7 @@ from clearcut.errors import FetchFailed, StartupError
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.policy import FetchPolicy, HostRule
 from clearcut.jobs.webhook import (
-    RETRY_DELAYS,
+    WEBHOOK_RETRY_DELAYS,
     account_secret,
     deliver,
     retry_delays,
@@ -165,6 +165,6 @@ def test_internal_error_is_a_failed_attempt():
 
 def test_retry_delays_grow_to_an_hour():
     delays = list(retry_delays(random.Random(1)))
-    assert list(RETRY_DELAYS) == [min(5 * 4**number, 3600) for number in range(9)]
-    assert all(base <= delay <= base * 1.2 for base, delay in zip(RETRY_DELAYS, delays, strict=True))
+    assert list(WEBHOOK_RETRY_DELAYS) == [min(5 * 4**number, 3600) for number in range(9)]
+    assert all(base <= delay <= base * 1.2 for base, delay in zip(WEBHOOK_RETRY_DELAYS, delays, strict=True))
     assert 4 * 3600 < sum(delays) < 6 * 3600

@@ -15,7 +15,7 @@ from clearcut.imaging.types import U8, ImageHeader
 
 from . import jpeg_segments
 from .base import ImageFormat, Pixels, Reader, Writer
-from .opencv import MAX_PROFILE, TO_RGB, check_memory, damaged, imdecode
+from .opencv import MAX_PROFILE, TO_RGB, damaged, imdecode, raise_if_out_of_memory
 
 _REDUCTION_FLAGS = {
     1: 0,
@@ -65,7 +65,7 @@ def _decode_cmyk(view: memoryview, header: ImageHeader, profile: bytes | None) -
             image.load()
             return color.cmyk_to_srgb(image, profile)
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error) as exc:  # as Image.open expects
-        check_memory(header)
+        raise_if_out_of_memory(header)
         raise damaged(header) from exc
 
 

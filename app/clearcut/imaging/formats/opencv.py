@@ -31,12 +31,12 @@ def imdecode(view: memoryview, header: ImageHeader, flags: int) -> U8:
             raise
         raise damaged(header) from exc
     if pixels is None:
-        check_memory(header)
+        raise_if_out_of_memory(header)
         raise damaged(header)
     return pixels  # type: ignore[return-value]  # u16 for a 16-bit PNG; split_alpha reduces it
 
 
-def check_memory(header: ImageHeader) -> None:
+def raise_if_out_of_memory(header: ImageHeader) -> None:
     """Raise MemoryError if the decoded image does not fit into memory, so that the file is not reported as damaged."""
     np.empty((header.height, header.width, 8), np.uint8)  # the largest decoded form: four 16-bit channels
 

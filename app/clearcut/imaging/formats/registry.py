@@ -1,6 +1,8 @@
 """The list of image formats. To add a format, write one module and add its definition to ``FORMATS``.
 
-``/v1/info``, the OpenAPI document, the option ``format``, media types and file name extensions derive from this list.
+``/v1/info``, the OpenAPI document, the option ``format``, media types and file name extensions derive from this list, and
+so do the formats of the remove.bg and Photoroom dialects. The Apiframe dialect and the page at ``/`` have lists of their
+own.
 """
 
 from __future__ import annotations

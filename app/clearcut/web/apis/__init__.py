@@ -1,1 +1,1 @@
-"""The APIs (dialects), one module each. ``base`` describes the interface; ``clearcut.web.app`` lists the modules."""
+"""One module for each dialect. ``poof`` is the service's own API: ``/v1/remove`` and ``/v1/me``."""

@@ -25,7 +25,7 @@ from .job_openapi import create_operation, read_operation
 from .poof_options import BACKGROUND_TYPES
 
 if TYPE_CHECKING:
-    from clearcut.jobs.models import JobView
+    from clearcut.jobs.types import JobView
 
 NAME = "apiframe"
 LAB851, BRIA = "851-bg-remove", "bria-bg-remove"

@@ -21,7 +21,7 @@ from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
 
 if TYPE_CHECKING:
-    from clearcut.jobs.models import JobView
+    from clearcut.jobs.types import JobView
 
 NAME = "eachlabs"
 MODEL = "eachlabs-bg-remover-v1"

@@ -21,7 +21,7 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport
-from .poof_options import FIELDS, VARIANTS, remove_options, variant_options
+from .poof_options import FIELDS, VARIANTS, parse_options, parse_variants
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 """The documented path and two aliases that clients use."""
@@ -79,9 +79,9 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     if background is not None and "background_type" not in fields:
         fields = fields | {"background_type": "image"}
     if "variants" in fields:
-        variants, ignored = variant_options(fields)
+        variants, ignored = parse_variants(fields)
     else:
-        options, parsed = remove_options(fields)
+        options, parsed = parse_options(fields)
         variants, ignored = [options], parsed.unknown
         upload.name_options(parsed.names)
     if background is None and any(options.backdrop == "image" for options in variants):

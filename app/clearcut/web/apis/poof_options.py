@@ -16,7 +16,7 @@ from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fiel
 from clearcut.web.request.json_body import scalar_text
 from clearcut.web.request.upload import URLS_DISABLED
 
-MAX_CANVAS = 6000
+MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""
 MAX_VARIANTS = 16
 URL_FIELDS = ("url", "image_url", "bg_image_url")
@@ -89,9 +89,9 @@ FIELDS: dict[str, Field] = {
     "padding": _margin("Margin around the crop: one, two or four shares of the subject or numbers of pixels."),
     "crop_margin": _margin("The same as `padding`."),
     "width": fields.integer(
-        "Exact width; overrides `size`. Without `height`, the height follows.", 1, MAX_CANVAS, "width"
+        "Exact width; overrides `size`. Without `height`, the height follows.", 1, MAX_CANVAS_SIDE, "width"
     ),
-    "height": fields.integer("Exact height; overrides `size`.", 1, MAX_CANVAS, "height"),
+    "height": fields.integer("Exact height; overrides `size`.", 1, MAX_CANVAS_SIDE, "height"),
     "fit": fields.choice("How the image fills `width` x `height`.", get_args(Fit), "fit", "contain"),
     "scale": fields.scale("Size of the subject as a share of the canvas, 10% to 100%."),
     "position": fields.position("Position of the subject on the canvas."),
@@ -112,10 +112,10 @@ VARIANTS = fields.unused(
     "or as a ZIP archive with `Accept: application/zip`.",
     '[{}, {"size": "preview"}]',
 )
-"""For OpenAPI; ``variant_options`` parses the field."""
+"""For OpenAPI; ``parse_variants`` parses the field."""
 
 
-def remove_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedFields]:
+def parse_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedFields]:
     """Parse the option fields. ``bg_color`` is always checked and only applies to opaque output, as in Poof.
 
     Raises:
@@ -138,7 +138,7 @@ def remove_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedFiel
     return options, replace(parsed, unknown=[name for name in parsed.unknown if name != "variants"])
 
 
-def variant_options(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
+def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:
     """Parse ``variants``, a JSON list of option sets that are merged over the other fields.
 
     Returns:
@@ -163,7 +163,7 @@ def variant_options(values: Mapping[str, str]) -> tuple[list[RemoveOptions], lis
             raise InvalidField(path, 'an object of options, such as {"size": "preview"}')
         texts = _texts(members, path)
         try:
-            options, parsed = remove_options(common | texts)
+            options, parsed = parse_options(common | texts)
         except InvalidField as exc:
             raise InvalidField(f"{path}.{exc.field}", exc.expected) from None
         variants.append(options)

@@ -25,7 +25,7 @@ from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
 
 if TYPE_CHECKING:
-    from clearcut.jobs.models import JobView
+    from clearcut.jobs.types import JobView
 
 NAME = "removedo"
 STATES = {"queued": "processing", "processing": "processing", "completed": "completed", "failed": "failed"}

@@ -2,11 +2,11 @@ import pytest
 
 from clearcut.errors import InvalidOption
 from clearcut.imaging.options import Length, RemoveOptions
-from clearcut.web.apis.poof_options import remove_options
+from clearcut.web.apis.poof_options import parse_options
 
 
 def options(**fields):
-    return remove_options(fields)[0]
+    return parse_options(fields)[0]
 
 
 def test_defaults_are_documented_ones():
@@ -33,7 +33,7 @@ def test_size(size, side, pixels):
     ],
 )
 def test_bg_color_applies_to_opaque_output_only(fields, expected):
-    assert remove_options(fields)[0].background == expected
+    assert parse_options(fields)[0].background == expected
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_padding_accepts_one_two_or_four_lengths():
 )  # fmt: skip
 def test_invalid_value_names_field_and_accepted_values(field, value):
     with pytest.raises(InvalidOption) as caught:
-        remove_options({field: value})
+        parse_options({field: value})
     assert caught.value.field == field
     assert f"'{field}'" in caught.value.details
     assert "Expected: " in caught.value.details
 
 
 def test_unknown_fields_are_reported_not_refused():
-    assert remove_options({"bgcolor": "red", "size": "small"})[1].unknown == ["bgcolor"]
+    assert parse_options({"bgcolor": "red", "size": "small"})[1].unknown == ["bgcolor"]
 
 
 def test_scale_position_and_roi():
@@ -93,8 +93,8 @@ def test_scale_position_and_roi():
 
 
 def test_background_type_overrides_in_any_order():
-    first = remove_options({"background_type": "white", "bg_color": "red"})[0]
-    second = remove_options({"bg_color": "red", "background_type": "white"})[0]
+    first = parse_options({"background_type": "white", "bg_color": "red"})[0]
+    second = parse_options({"bg_color": "red", "background_type": "white"})[0]
     assert first == second
     assert first.background == (255, 255, 255, 255)
 
@@ -102,4 +102,4 @@ def test_background_type_overrides_in_any_order():
 def test_padding_and_crop_margin_exclude_each_other():
     assert options(crop_margin="30px") == options(padding="30px")
     with pytest.raises(InvalidOption):
-        remove_options({"padding": "1px", "crop_margin": "1px"})
+        parse_options({"padding": "1px", "crop_margin": "1px"})

@@ -1,4 +1,4 @@
-from clearcut.admission.drain_rate import RETRY_AFTER_MAX, DrainRate
+from clearcut.admission.completion_rate import RETRY_AFTER_MAX, DrainRate
 from tests.support.clock import FakeClock
 
 

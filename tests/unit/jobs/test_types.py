@@ -8,7 +8,7 @@ import pytest
 
 from clearcut.accounts.types import JOB_PREFIX
 from clearcut.imaging.options import Length, Padding, RemoveOptions, Roi
-from clearcut.jobs.models import (
+from clearcut.jobs.types import (
     JobSpec,
     Outcome,
     idempotent_job_id,
