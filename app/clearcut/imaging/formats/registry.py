@@ -1,8 +1,7 @@
 """The list of image formats. To add a format, write one module and add its definition to ``FORMATS``.
 
-``/v1/info``, the OpenAPI document, the option ``format``, media types and file name extensions derive from this list, and
-so do the formats of the remove.bg and Photoroom dialects. The Apiframe dialect and the page at ``/`` have lists of their
-own.
+``/v1/info``, the OpenAPI document, the option ``format``, media types, file name extensions and the formats of the
+remove.bg and Photoroom dialects derive from this list. The Apiframe dialect and the page at ``/`` have their own lists.
 """
 
 from __future__ import annotations
