@@ -7,7 +7,10 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
-PORT ?= 8080
+# Port of `make serve`. PORT= on the command line wins over the environment variable CLEARCUT_PORT.
+PORT = $(or $(CLEARCUT_PORT),8080)
+# Optional packages of pyproject.toml for `make serve`, such as EXTRAS=jobs,s3.
+EXTRAS ?=
 export PYTHONPATH := $(CURDIR)/app:$(CURDIR)
 # Training and quality: DATA contains train/ and bench/, WEIGHTS contains u2netp.onnx, CONFIG describes the training run.
 DATA ?= ../shared/data
@@ -37,14 +40,23 @@ $(VENV)/.serve: requirements.txt requirements-build.txt pyproject.toml | $(VENV)
 	$(call INSTALL,requirements.txt)
 	@touch $@
 
+# One stamp for each value of EXTRAS. The versions are those of the container image. pip cannot check hashes of an
+# editable installation, so the pins have none.
+comma := ,
+EXTRAS_STAMP = $(VENV)/.serve$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
+$(VENV)/.serve-%: $(VENV)/.serve deploy/requirements.txt
+	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
+	$(PIP) install --no-build-isolation --constraint $(VENV)/.pins --editable '.[$(EXTRAS)]'
+	@touch $@
+
 $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
 	$(call INSTALL,requirements-dev.txt)
 	@touch $@ $(VENV)/.serve
 
 setup: $(VENV)/.dev ## install the development tools into .venv
 
-serve: $(VENV)/.serve ## install the runtime packages and serve on http://127.0.0.1:8080 (reads CLEARCUT_* variables)
-	CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
+serve: $(EXTRAS_STAMP) ## install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3; reads CLEARCUT_*)
+	CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
 
 tensorrt-cache: $(VENV)/.serve ## build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
 	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m clearcut check

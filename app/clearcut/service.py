@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 0.5
 JOBS_NICE = 19
 """Niceness of the threads that process the images of jobs. Threads of synchronous requests run first."""
-NO_FETCH_CLIENT = "CLEARCUT_FETCH needs an HTTP client: pip install '.[jobs]'"
-NO_TRACER = "CLEARCUT_OTEL_ENDPOINT: install the 'otel' extra for traces"
+NO_FETCH_CLIENT = "CLEARCUT_FETCH: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
+NO_TRACER = "CLEARCUT_OTEL_ENDPOINT: the 'otel' extra is not installed; run `make serve EXTRAS=otel`"
 
 
 class Service:

@@ -252,7 +252,9 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
     from clearcut.jobs.nodes import postgres_url
 
     if not dbos_installed():
-        raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
+        raise StartupError(
+            f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
+        )
     if settings.jobs == "sqlite":
         yield Finding("ok", "jobs", f"stored in {settings.data_dir}, for one process")
     else:

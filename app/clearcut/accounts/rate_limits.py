@@ -86,4 +86,6 @@ def _storage(url: str) -> Storage:
             socket_connect_timeout=STORE_TIMEOUT_S,
         )
     except ConfigurationError:
-        raise StartupError("CLEARCUT_LIMITS_URL: install the 'redis' extra for Redis and Valkey") from None
+        raise StartupError(
+            "CLEARCUT_LIMITS_URL: the 'redis' extra is not installed; run `make serve EXTRAS=redis`"
+        ) from None

@@ -168,7 +168,9 @@ def _engine(url: str, threads: int) -> Engine:
     except (ArgumentError, NoSuchModuleError):
         raise StartupError("CLEARCUT_DATABASE_URL: expected a URL such as sqlite:///clearcut.db") from None
     except ModuleNotFoundError:
-        raise StartupError("CLEARCUT_DATABASE_URL: install the 'postgres' extra for PostgreSQL") from None
+        raise StartupError(
+            "CLEARCUT_DATABASE_URL: the 'postgres' extra is not installed; run `make serve EXTRAS=postgres`"
+        ) from None
     return engine
 
 

@@ -72,7 +72,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if settings.jobs == "off":
         raise StartupError("jobs are disabled: set CLEARCUT_JOBS=sqlite or postgresql, and CLEARCUT_DATA_DIR")
     if not dbos_installed():
-        raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
+        raise StartupError(
+            f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
+        )
     from dbos import DBOSClient, DBOSPortableJSONSerializer
 
     try:

@@ -80,7 +80,9 @@ class JobManager:
         """
         settings = self._settings
         if not dbos_installed():
-            raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: install the 'jobs' extra")
+            raise StartupError(
+                f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
+            )
         fetcher = FetchClient(fetch_policy(settings), on_result=self._metrics.fetch_ended)
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
         shared = settings.webhook_shared_signature

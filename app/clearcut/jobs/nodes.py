@@ -148,7 +148,9 @@ class MultiNode:
         try:
             import psycopg
         except ModuleNotFoundError:
-            raise StartupError("CLEARCUT_JOBS=postgresql: install the 'jobs' extra") from None
+            raise StartupError(
+                "CLEARCUT_JOBS=postgresql: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
+            ) from None
         self._driver = psycopg
         self.name = "node-" + secrets.token_hex(8)
         self._psycopg_url = "postgresql://" + url.partition("://")[2]

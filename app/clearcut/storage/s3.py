@@ -179,7 +179,7 @@ def bucket_blobs(url: str, quota_bytes: int) -> BucketBlobs:
     try:
         import s3fs
     except ImportError:
-        raise StartupError("CLEARCUT_BLOBS needs s3fs: pip install '.[s3]'") from None
+        raise StartupError("CLEARCUT_BLOBS: the 's3' extra is not installed; run `make serve EXTRAS=s3`") from None
     files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
     root = url.removeprefix("s3://").rstrip("/")
     bucket, _, prefix = root.partition("/")
