@@ -23,18 +23,17 @@ class Settings(BaseModel):
     # listening sockets
     host: str = Field(
         "127.0.0.1",
-        description="Address to listen on. A public address needs API keys (`CLEARCUT_DATABASE_URL`) or "
-        "`CLEARCUT_ALLOW_ANONYMOUS=true`.",
+        description="IP address to listen on. Addresses that other machines can reach need API keys "
+        "(`CLEARCUT_DATABASE_URL`) or `CLEARCUT_ALLOW_ANONYMOUS=true`.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0 selects a free port and logs it.")
     allow_anonymous: bool = Field(
-        False,
-        description="Serve requests without an API key, on a public address or together with requests that have a key.",
+        False, description="`true`: serve requests without an API key. With accounts these requests are free."
     )
     cors_origins: str = Field(
         "", description="Comma-separated browser origins that may call the API, or `*`. Empty: CORS is off."
     )
-    playground: bool = Field(True, description="Serve a page for browsers at `/`. See [Page](playground.md).")
+    playground: bool = Field(True, description="Serve the [page for browsers](playground.md) at `/`.")
 
     metrics_port: int | None = Field(
         None,
@@ -43,17 +42,18 @@ class Settings(BaseModel):
         description="Serve `/metrics` on this port instead of the main port. 0 selects a free port and logs it.",
     )
     metrics_host: str = Field(
-        "127.0.0.1", description="Address for `CLEARCUT_METRICS_PORT`. Requests to it need no API key."
+        "127.0.0.1", description="IP address for `CLEARCUT_METRICS_PORT`. Requests to this port need no API key."
     )
 
     # accounts and rate limits
     database_url: str = Field(
-        "",
-        description="Database of API keys and credits: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no "
-        "accounts.",
+        "", description="Database of accounts: `sqlite:///clearcut.db` or `postgresql://…`. Empty: no accounts."
     )
     key_cache_s: float = Field(
-        5, ge=0, le=300, description="API-key cache TTL, seconds. Revocations take effect within this time."
+        5,
+        ge=0,
+        le=300,
+        description="Time for which API keys are cached, seconds. Revocations take effect within this time.",
     )
     requests_per_minute: int = Field(
         0, ge=0, description="Maximum requests per minute for each key; further requests get 429. 0: no limit."
@@ -65,20 +65,21 @@ class Settings(BaseModel):
         0, ge=0, description="Maximum concurrent requests for each key; further requests get 429. 0: no limit."
     )
     limits_url: str = Field(
-        "",
-        description="`redis://…` or `valkey://…`: store of rate limits that several nodes share. Empty: each node"
-        " counts alone.",
+        "", description="`redis://…` or `valkey://…`: limits per minute for all nodes. Empty: each node counts alone."
     )
     replay_mb: int = Field(
-        64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, MiB."
+        64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, in MiB."
     )
 
     # model
     model: str = Field("clearcut-m", description="Name of the model in the manifest.")
-    model_dir: Path | None = Field(None, description="Second folder to search for the model file, after `models/`.")
+    model_dir: Path | None = Field(
+        None, description="Second folder that is searched for the model file, after `models/`."
+    )
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
         "auto",
-        description="Execution provider. With any value but `auto` the service does not start if the provider is "
+        description="Device that runs the model: `cpu`, `cuda`, `tensorrt` or `auto`. `auto` uses a GPU if its ONNX "
+        "Runtime provider works, else the CPU. With any other value the service does not start if the provider is "
         "missing.",
     )
 
@@ -87,47 +88,45 @@ class Settings(BaseModel):
     )
     tensorrt_cache: Path | None = Field(
         None,
-        description="Folder for TensorRT engines (`make tensorrt-cache`). Empty: engines are built at each start,"
-        " which takes minutes.",
+        description="Folder for TensorRT engines (`make tensorrt-cache`). Empty: built at each start, which takes "
+        "minutes.",
     )
     plan_cache: Path | None = Field(
-        None,
-        description="Folder that stores the results of the start-up measurement for a month. Empty: measured at "
-        "each start.",
+        None, description="Folder that stores the measurement at start for one month. Empty: measured at each start."
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
-        description="Model file to run. `auto` uses 16-bit floats on a GPU, 8-bit integers on a CPU with VNNI if "
-        "they are fast there, and 32-bit floats otherwise. With any other value the service does not "
-        "start if the model has no such file.",
+        description="Number format of the model file: `fp32`, `fp16`, `int8` or `auto`. `auto` selects fp16 on a GPU,"
+        " int8 on a CPU with VNNI if int8 is fast there, and fp32 otherwise. With any other value the service does "
+        "not start if the model has no such file.",
     )
     model_mirror: str = Field(
         "",
-        description="Base URL from which `python -m clearcut models pull` downloads model files by name, instead of "
-        "their publishers' URLs. The service itself downloads nothing.",
+        description="Base URL from which `.venv/bin/clearcut models pull` downloads model files. Empty: it uses the "
+        "publishers' URLs. The service itself downloads no models.",
     )
 
     # input limits, checked before the work they limit
-    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Maximum size of an uploaded image, bytes.")
+    max_bytes: int = Field(20 * MIB, ge=1024, le=1024 * MIB, description="Maximum size of an uploaded image, in bytes.")
     max_megapixels: float = Field(
         50,
         gt=0,
         le=500,
-        description="Maximum input size, megapixels, read from the image header. An output larger than its input "
-        "is limited to the same value, and to 50.",
+        description="Maximum size of an input image, megapixels. An output larger than its input has the same limit, "
+        "but never more than 50.",
     )
-    max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, pixels.")
+    max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, in pixels.")
     max_scans: int = Field(
         64,
         ge=1,
         le=10_000,
-        description="Maximum number of scans in a progressive JPEG. Each scan needs another pass over the image.",
+        description="Maximum number of scans in a progressive JPEG. Each scan is a pass over the image.",
     )
     max_segments: int = Field(
         1_000,
         ge=16,
         le=1_000_000,
-        description="Maximum number of chunks or segments in a file. Large numbers of them cost seconds of parsing.",
+        description="Maximum number of PNG or WebP chunks or JPEG segments in a file. Many take seconds to parse.",
     )
 
     # concurrency and timeouts
@@ -137,8 +136,7 @@ class Settings(BaseModel):
     inflight_megapixels: float = Field(
         0,
         ge=0,
-        description="Maximum decoded megapixels in memory at once; further requests wait. 0: a quarter of the "
-        "memory limit.",
+        description="Maximum decoded megapixels in memory; further requests wait. 0: a quarter of the memory limit.",
     )
     deadline_s: float = Field(
         60,
@@ -150,40 +148,40 @@ class Settings(BaseModel):
         10,
         gt=0,
         le=600,
-        description="Maximum pause within a request body, seconds; then 408. Clients must also read responses at "
-        "8 KiB/s or more, averaged over this time.",
+        description="Maximum pause in a request body, in seconds. After this time the request gets 408. The service "
+        "also disconnects clients that read a response at less than 8 KiB/s, averaged over this time.",
     )
 
     # URLs in requests
     fetch: bool = Field(
         False,
-        description="Accept image URLs (`image_url`, `url`, `bg_image_url`) on the synchronous routes. Jobs "
-        "always accept URLs.",
+        description="`true`: synchronous requests may contain URLs of images (`image_url`, `url`, `bg_image_url`). "
+        "Jobs accept URLs with either value.",
     )
     fetch_allow: str = Field(
         "",
-        description="Comma-separated hosts, `host:port`, `.domain` or networks that may be private and may use "
-        "http. An entry with a port allows that port.",
+        description="Comma-separated list of hosts, `host:port`, `.domain` or networks. They may have private IP "
+        "addresses and `http://` URLs. An entry with a port also allows that port.",
     )
     fetch_deny: str = Field(
         "",
-        description="Comma-separated hosts, `host:port`, `.domain` or networks that are never connected to. `*` "
-        "denies everything that `CLEARCUT_FETCH_ALLOW` does not name.",
+        description="Comma-separated list of hosts, `host:port`, `.domain` or networks that the service never "
+        "connects to. `*` denies all hosts that `CLEARCUT_FETCH_ALLOW` does not name.",
     )
-    fetch_http: bool = Field(False, description="Also allow plain `http://` URLs for images and webhooks.")
+    fetch_http: bool = Field(False, description="`true`: allow `http://` URLs of images and webhooks.")
     fetch_timeout_s: float = Field(
-        15, gt=0, le=300, description="Timeout of one download, from the name lookup to the last byte, seconds."
+        15, gt=0, le=300, description="Timeout of one download, in seconds. It includes the DNS lookup."
     )
     webhook_secret: SecretStr | None = Field(
         None,
-        description="`whsec_…`, base64 of 24 to 64 bytes: signs webhooks (Standard Webhooks). Each account has a "
-        "secret derived from it (`python -m clearcut jobs webhook-secret`). Empty: webhooks are not "
-        "signed.",
+        description="Secret that signs webhooks (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Each "
+        "account has its own secret, derived from this one; `.venv/bin/clearcut jobs webhook-secret` prints it. "
+        "Empty: webhooks are not signed.",
     )
     webhook_shared_signature: bool = Field(
         True,
-        description="Add a second signature, made with `CLEARCUT_WEBHOOK_SECRET` itself, to the webhooks of "
-        "accounts. Set to `false` once all receivers use their account's secret.",
+        description="`true`: webhooks of accounts have a second signature, made with `CLEARCUT_WEBHOOK_SECRET` "
+        "itself. Set it to `false` when all receivers use the secret of their account.",
     )
 
     # stored inputs and outputs
@@ -191,19 +189,21 @@ class Settings(BaseModel):
         Path("clearcut-data"), description="Folder for stored inputs, outputs and jobs. Created when needed."
     )
     blobs: str = Field(
-        "", description="`s3://bucket/prefix`: store inputs and outputs there. Empty: in `CLEARCUT_DATA_DIR`."
+        "",
+        description="`s3://bucket/prefix`: bucket for stored inputs and outputs. Empty: they are stored in "
+        "`CLEARCUT_DATA_DIR`.",
     )
-    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="Lifetime of stored outputs, seconds.")
+    blob_ttl_s: float = Field(86_400, ge=60, le=30 * 86_400, description="Lifetime of stored outputs, in seconds.")
     blob_quota_mb: int = Field(
         10_240,
         ge=1,
-        description="Maximum size of all stored inputs and outputs, MiB; then new jobs get 503 with Retry-After.",
+        description="Maximum size of all stored inputs and outputs, in MiB; further jobs get 503 with Retry-After.",
     )
     signing_secret: SecretStr | None = Field(
         None,
-        description="Signs the URLs of outputs. Use the same value on all nodes. In a comma-separated list the "
-        "first secret signs and all secrets verify. Empty: a random secret, stored in "
-        "`CLEARCUT_DATA_DIR`.",
+        description="Secret that signs the URLs of outputs. Use the same value on all nodes. It can be a comma-"
+        "separated list: the first secret signs, and URLs signed with any of them are valid. Empty: a random secret, "
+        "stored in `CLEARCUT_DATA_DIR`.",
     )
     public_url: str = Field(
         "", description="Base URL of this service in the URLs of outputs. Empty: taken from each request."
@@ -212,8 +212,8 @@ class Settings(BaseModel):
     # jobs (asynchronous APIs)
     jobs: Literal["off", "sqlite", "postgresql"] = Field(
         "off",
-        description="Enables the asynchronous APIs and selects the queue. `sqlite`: a file in "
-        "`CLEARCUT_DATA_DIR`, for one process. `postgresql`: for several processes.",
+        description="Enables the asynchronous APIs. `sqlite`: the queue is a file in `CLEARCUT_DATA_DIR`, for one "
+        "process. `postgresql`: for several processes.",
     )
     jobs_url: str = Field(
         "", description="`postgresql://…` for `CLEARCUT_JOBS=postgresql`. Empty: the value of `CLEARCUT_DATABASE_URL`."
@@ -222,52 +222,49 @@ class Settings(BaseModel):
         10_000, ge=1, description="Maximum number of waiting jobs; further jobs get 503 with Retry-After."
     )
     eachlabs_per_minute: int = Field(
-        100, ge=0, description="each::labs API: maximum predictions per minute for each key; then 429. 0: no limit."
+        100, ge=0, description="each::labs API: maximum predictions per minute for each key, then 429. 0: no limit."
     )
     eachlabs_concurrent: int = Field(
-        10, ge=0, description="each::labs API: maximum unfinished predictions for each key; then 429. 0: no limit."
+        10, ge=0, description="each::labs API: maximum unfinished predictions for each key, then 429. 0: no limit."
     )
 
     # inference
     workers: int = Field(
-        0, ge=0, le=256, description="Threads for decoding and encoding. 0: one for each CPU of the quota."
-    )
-    lanes: int = Field(
         0,
         ge=0,
-        le=64,
-        description="Number of parallel model sessions. 0: measured at start on a CPU, 1 on a GPU.",
+        le=256,
+        description="Threads that decode and encode images. 0: one for each CPU that the process may use.",
+    )
+    lanes: int = Field(
+        0, ge=0, le=64, description="Number of parallel model sessions. 0: measured at start on a CPU, 1 on a GPU."
     )
     intra_op_threads: int = Field(
-        0, ge=0, le=256, description="Threads of one model session. 0: measured together with `CLEARCUT_LANES`."
+        0, ge=0, le=256, description="Threads of one model session. 0: measured at start with `CLEARCUT_LANES`."
     )
     buckets: str = Field(
         "",
         pattern=r"^([1-9]\d{0,2}(,[1-9]\d{0,2})*)?$",
-        description="Batch sizes to prepare, such as `1,2,4,8`. Empty: measured at start.",
+        description="Batch sizes that the service prepares, such as `1,2,4,8`. Empty: measured at start.",
     )
     max_delay_ms: float = Field(
-        5,
-        ge=0,
-        le=1000,
-        description="Maximum time that a batch waits for requests that are being received, milliseconds.",
+        5, ge=0, le=1000, description="Maximum time that a batch waits for uploads in progress, milliseconds."
     )
     watchdog_s: float = Field(
-        60,
-        gt=0,
-        le=3600,
-        description="Maximum duration of one model run, seconds. After that the process exits with code 1.",
+        60, gt=0, le=3600, description="Maximum duration of one model run, seconds. Then the process exits with code 1."
     )
 
     # traces
     otel_endpoint: str = Field(
         "",
         pattern=r"^(https?://[^@\s]+)?$",
-        description="`http://collector:4318`: send traces there as OTLP over HTTP, with the headers in "
-        "`OTEL_EXPORTER_OTLP_HEADERS`. Empty: no traces.",
+        description="URL of an OpenTelemetry collector, such as `http://collector:4318`. Traces go there as OTLP over"
+        " HTTP, with the headers in `OTEL_EXPORTER_OTLP_HEADERS`. Empty: no traces.",
     )
     otel_sample: float = Field(
-        1, ge=0, le=1, description="Share of requests to trace, unless the `traceparent` of the request decides."
+        1,
+        ge=0,
+        le=1,
+        description="Share of requests that are traced, 0 to 1. The `traceparent` of a request overrides it.",
     )
 
     # shutdown
@@ -275,14 +272,17 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=120,
-        description="Time after SIGTERM in which `/readyz` returns 503 and requests are still accepted, seconds.",
+        description="Time after SIGTERM while `/readyz` returns 503 but requests are accepted, seconds.",
     )
     drain_timeout_s: float = Field(
-        65, gt=0, le=900, description="Maximum time after that delay for accepted requests to finish, seconds."
+        65,
+        gt=0,
+        le=900,
+        description="Maximum time for accepted requests to finish after `CLEARCUT_DRAIN_DELAY_S`, seconds.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Minimum severity of log lines."
+        "info", description="Minimum level of log lines: `debug`, `info`, `warning` or `error`."
     )
 
     @property
