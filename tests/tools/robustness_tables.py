@@ -27,7 +27,7 @@ def hostile_table() -> str:
     result = _result("hostile")
     cost, honest = result["cost"]["families"], result.get("honest", {})
     rows = [
-        "| Kind | Inputs | Responses | Highest CPU time | p95 of other clients, without and with | Ratio |",
+        "| Input or attack | Inputs | Responses | Highest CPU time | p95 of others: without, with | Median ratio |",
         "|---|---|---|---|---|---|",
     ]
     for name in [*cost, *(name for name in honest if name not in cost)]:
@@ -60,7 +60,7 @@ def expensive_inputs_table() -> str:
 def option_costs_table() -> str:
     """Return the options with the highest CPU time of one request of at most 9 megapixels."""
     rows = [
-        "| Option, with its most expensive matte | CPU time | Memory, share of the reserved | Wait of another client |",
+        "| Option, with its most expensive matte | CPU time | Share of the reserved memory | Wait of another client |",
         "|---|---|---|---|",
     ]
     worst = sorted(_result("hostile")["options"]["worst_of_option"].items(), key=lambda each: -each[1]["cpu_s"])
@@ -85,23 +85,25 @@ def soak_table() -> str:
     low, middle, high = refusals["retry_after_over_that"]
     return "\n".join(
         [
-            "| | First third | Second | Last | Last / first |",
+            "| | First third of the run | Second third | Last third | Ratio of last to first |",
             "|---|---|---|---|---|",
             f"| Resident memory, median, MiB | {course('rss_mib', '{:.0f}')} |",
             f"| File descriptors without connections, median | {course('descriptors')} |",
             f"| Threads | {course('threads')} |",
-            f"| Successful responses a second | {course('good_per_s', '{:.2f}')} |",
-            f"| Successful responses a second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
+            f"| Successful responses per second | {course('good_per_s', '{:.2f}')} |",
+            f"| Successful responses per second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
             f"| Time of a 503, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
             "",
-            f"The run took {result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests a second, 1.5 "
-            f"times the capacity measured just before ({result['saturation_per_s']:g}). The responses were "
+            f"The run took {result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests per second. "
+            f"This is 1.5 times the capacity measured just before ({result['saturation_per_s']:g} requests per second). "
+            "The responses were "
             + ", ".join(f"{count:,} x {status}" for status, count in result["answers"].items())
-            + f" and nothing else. `Retry-After` was {middle:g} times the time that the earlier requests needed (5th "
-            f"and 95th percentile: {low:g} and {high:g}). Idle, before and after: {rest['descriptors'][0]} and "
-            f"{rest['descriptors'][1]} descriptors, {rest['threads'][0]} and {rest['threads'][1]} threads. Clients and "
-            "server shared the machine with other work. Successful responses a second therefore fall with the CPU time "
-            "that was left.",
+            + f" and nothing else. The median `Retry-After` was {middle:g} times as long as the earlier requests "
+            f"needed (5th percentile {low:g}, 95th percentile {high:g}). The idle process had "
+            f"{rest['descriptors'][0]} file descriptors before the run and {rest['descriptors'][1]} after it, "
+            f"{rest['threads'][0]} threads before and {rest['threads'][1]} after it. Clients, server and other work "
+            "shared the machine. The number of successful responses per second therefore depends on the CPU time "
+            "that was left for the server.",
         ]
     )
 
