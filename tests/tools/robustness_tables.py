@@ -95,8 +95,8 @@ def soak_table() -> str:
             f"| Time of a 503, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
             "",
             f"The run took {result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests per second. "
-            f"This is 1.5 times the capacity measured just before ({result['saturation_per_s']:g} requests per second). "
-            "The responses were "
+            f"This is 1.5 times the capacity measured just before ({result['saturation_per_s']:g} requests per "
+            "second). The responses were "
             + ", ".join(f"{count:,} x {status}" for status, count in result["answers"].items())
             + f" and nothing else. The median `Retry-After` was {middle:g} times as long as the earlier requests "
             f"needed (5th percentile {low:g}, 95th percentile {high:g}). The idle process had "
