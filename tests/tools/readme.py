@@ -111,8 +111,12 @@ def quality_summary() -> str:
     rows = {
         "IoU, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["iou"]),
         "Boundary F, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["bf"]),
-        "Drawn images without a subject that give a cut-out": lambda each: f"{each['subject_free_cut']:.1%}",
-        "Time on one core, relative to u2netp": lambda each: _figure(each["one_core_time_over_u2netp"]),
+        "Drawn images without a subject where the model finds one (lower is better)": lambda each: (
+            f"{each['subject_free_cut']:.1%}"
+        ),
+        "Time on one core, relative to u2netp (lower is better)": lambda each: _figure(
+            each["one_core_time_over_u2netp"]
+        ),
     }
     lines = [f"| | {' | '.join(models)} |", f"|---|{'---|' * len(models)}"]
     return "\n".join(
