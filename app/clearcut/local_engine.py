@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import CancelledError
 
 from pydantic import ValidationError
 
@@ -30,6 +31,7 @@ from .thread_pool import ThreadPool
 
 QUEUE_CAPACITY = 1_000_000
 """Maximum number of waiting images. Each one has a blocked caller, so there is no other limit."""
+_CLOSED = "the remover is closed"
 CLOSE_S = 5.0
 """Timeout for running images when an engine is closed, seconds."""
 
@@ -96,6 +98,7 @@ class LocalEngine:
         self._batcher.start()
         pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
         self._pipeline = Pipeline(self._batcher, engine, pixels, self._pool)
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="clearcut", daemon=True)
         self._thread.start()
@@ -105,25 +108,41 @@ class LocalEngine:
 
         Raises:
             ClearcutError: as for ``Pipeline.remove``.
+            RuntimeError: the engine is closed.
         """
+        if self._closed:
+            raise RuntimeError(_CLOSED)
         future = asyncio.run_coroutine_threadsafe(self._pipeline.remove(request, timing), self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise RuntimeError(_CLOSED) from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """Fail the waiting images, finish the running ones and end all threads."""
+        """End all threads. Calls in progress fail."""
+        if self._closed:
+            return
+        self._closed = True
         self._batcher.close(drain=False, timeout=CLOSE_S)
         self._pool.shutdown()
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_S)
 
     def _run_loop(self) -> None:
         try:
             self._loop.run_forever()
+            self._loop.run_until_complete(_cancel_tasks())
         finally:
             self._loop.close()
+
+
+async def _cancel_tasks() -> None:
+    """Cancel all other tasks of the event loop and wait for their end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

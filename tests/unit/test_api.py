@@ -12,7 +12,7 @@ from PIL import Image
 
 import clearcut
 from clearcut import Remover
-from clearcut.errors import InputError, StartupError
+from clearcut.errors import ClearcutError, InputError, StartupError
 from tests.support.live_server import environment
 from tests.support.samples import jpeg, photo, png
 
@@ -210,3 +210,16 @@ remove("photo.png")
 print([name for name in ("sqlalchemy", "starlette", "uvicorn", "limits") if name in sys.modules])
 """
     assert python(code, tmp_path) == "[]"
+
+
+def test_close_ends_calls_in_progress():
+    remover = Remover(model="clearcut-s")
+    remover.load()
+    large = photo("astronaut", 3000, 3000)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(remover.remove, large) for _ in range(8)]
+        while not any(call.running() for call in calls):
+            pass
+        remover.close()
+        errors = [call.exception(timeout=60) for call in calls]
+    assert all(error is None or isinstance(error, RuntimeError | ClearcutError) for error in errors)

@@ -96,6 +96,7 @@ def normalize_arguments(arguments: Sequence[str]) -> list[str]:
     """
     options: list[str] = []
     positionals: list[str] = []
+    incomplete: list[str] = []
     remaining = list(arguments)
     while remaining:
         argument = remaining.pop(0)
@@ -106,11 +107,13 @@ def normalize_arguments(arguments: Sequence[str]) -> list[str]:
         elif argument in _FLAGS:
             has_value = bool(remaining) and _is_value(_FLAGS[argument], remaining[0])
             options.append(f"{argument}={remaining.pop(0) if has_value else 'true'}")
-        elif argument in _SWITCHES or "=" in argument or not remaining or remaining[0].startswith("--"):
+        elif argument in _SWITCHES or "=" in argument:
             options.append(argument)
+        elif not remaining or remaining[0].startswith("--"):
+            incomplete.append(argument)  # last, so that no positional argument becomes its value
         else:
             options.append(f"{argument}={remaining.pop(0)}")
-    return [*options, *positionals]
+    return [*options, *positionals, *incomplete]
 
 
 def _is_value(name: str, text: str) -> bool:

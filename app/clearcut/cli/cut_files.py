@@ -71,8 +71,8 @@ def plan_files(inputs: Sequence[str], out: str, extension: str, suffix: str) -> 
     if STANDARD_STREAM in inputs:
         raise UsageError("the input '-' needs a file or '-' as OUT")
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"OUT {out} is a file without the extension of an output format")
+    if file := next((each for each in (folder, *folder.parents) if each.is_file()), None):
+        raise UsageError(f"OUT is {out}, but {file} is a file and no folder")
     files = []
     for source, relative in _sources(inputs, folder, suffix):
         name = relative.with_name(f"{relative.stem}{suffix}.{extension}")
