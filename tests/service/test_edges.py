@@ -1,4 +1,4 @@
-"""The edge model corrects the mattes of the models that say so, and of no other."""
+"""The edge model corrects mattes of the models whose manifest entry enables it."""
 
 import asyncio
 from dataclasses import replace
@@ -22,13 +22,13 @@ def service_with(edges: bool):
 
 
 @pytest.mark.parametrize("edges", [True, False])
-def test_only_where_the_model_says_so(edges: bool) -> None:
+def test_edge_model_is_used_if_manifest_enables_it(edges: bool) -> None:
     async def run() -> None:
         service = service_with(edges)
         await service.start()
         try:
-            assert isinstance(service.pipeline.edges, OnnxEdgeModel) is edges
-            assert service.pipeline.moderator is None
+            assert isinstance(service.pipeline.engine.edge_model, OnnxEdgeModel) is edges
+            assert service.pipeline.engine.moderator is None
             assert service.model.labels["edges"] == ("yes" if edges else "no")
         finally:
             await service.stop()
@@ -36,7 +36,7 @@ def test_only_where_the_model_says_so(edges: bool) -> None:
     asyncio.run(run())
 
 
-def test_a_damaged_file_is_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_edge_model_prevents_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged() -> OnnxEdgeModel:
         raise StartupError("Edge model: damaged")
 

@@ -93,7 +93,7 @@ def bench(tmp_path: Path) -> Path:
 
 @pytest.mark.live
 def test_benchmark_of_own_result_is_perfect(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "empty_pictures", lambda: [quality._png(np.full((64, 64, 3), 127, np.uint8))])
+    monkeypatch.setattr(quality, "empty_images", lambda: [quality._png(np.full((64, 64, 3), 127, np.uint8))])
     monkeypatch.setattr(quality, "texture_crops", lambda: [cv2.imencode(".png", photos.astronaut())[1].tobytes()])
     found = measure("clearcut-s:fp32", bench, list(quality.bench_photos(bench)), [])
     assert found.groups["mean"] == found.groups["comp_white_ikea"]

@@ -80,7 +80,7 @@ def test_memory_finding(limit, severity, text):
 def test_database_check_writes_nothing(tmp_path):
     path = tmp_path / "clearcut.db"
     url = f"sqlite:///{path}"
-    assert "made at the first start" in check_database(url)
+    assert "created at the first start" in check_database(url)
     assert not path.exists()
     Ledger(open_engine(url, 1), 60).close()
     before = path.read_bytes()

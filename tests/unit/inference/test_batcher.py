@@ -15,6 +15,7 @@ import pytest
 from clearcut.errors import DeadlineExceeded, Draining, Failed, InternalError, Overloaded
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.types import F32, Engine, FatalEngineError, Inference
+from tests.support.clock import FakeClock
 
 SIDE = 4
 
@@ -56,19 +57,6 @@ class Observer:
 
     def entry_dropped(self, reason: str) -> None:
         self.dropped.append(reason)
-
-
-class Clock:
-    """Does not advance by itself. ``looked`` is released each time a worker reads it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.looked = threading.Semaphore(0)
-
-    def __call__(self) -> float:
-        if threading.current_thread().name.startswith("inference"):
-            self.looked.release()
-        return self.now
 
 
 class HoldableBatcher(Batcher):
@@ -184,7 +172,7 @@ def test_requests_over_capacity_are_rejected() -> None:
 
 def test_single_request_never_waits() -> None:
     async def main() -> None:
-        clock = Clock()  # does not advance: a wait for max_delay would never end
+        clock = FakeClock()  # does not advance: a wait for max_delay would never end
         with serving(EchoEngine(), clock=clock) as batcher, batcher.announce() as arrival:
             result = await batcher.infer(image(5), None, arrival)
             assert result.batch_size == 1
@@ -194,10 +182,10 @@ def test_single_request_never_waits() -> None:
 
 def test_waits_for_announced_request() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock) as batcher, batcher.announce() as late, batcher.announce() as early:
             first = asyncio.create_task(batcher.infer(image(1), None, early))
-            await acquire(clock.looked)  # the worker has read the queue
+            await acquire(clock.read_by_worker)  # the worker has read the queue
             assert batcher._queue.announced == 1
             second = await batcher.infer(image(2), None, late)
             assert (await first).batch_size == second.batch_size == 2
@@ -209,11 +197,11 @@ def test_waits_for_announced_request() -> None:
 
 def test_withdrawn_announcement_ends_the_wait() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock) as batcher:
             with batcher.announce():
                 first = asyncio.create_task(batcher.infer(image(1)))
-                await acquire(clock.looked)
+                await acquire(clock.read_by_worker)
                 assert not first.done()
             assert (await first).batch_size == 1
         assert batcher._queue.announced == 0
@@ -223,11 +211,11 @@ def test_withdrawn_announcement_ends_the_wait() -> None:
 
 def test_max_delay_ends_the_wait() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock, max_delay_s=0.005) as batcher, batcher.announce():
             first = asyncio.create_task(batcher.infer(image(1)))
-            await acquire(clock.looked)
-            await acquire(clock.looked)  # real time has passed, but not on this clock
+            await acquire(clock.read_by_worker)
+            await acquire(clock.read_by_worker)  # real time has passed, but not on this clock
             assert not first.done()
             clock.now += 0.006
             assert (await first).batch_size == 1
@@ -237,7 +225,7 @@ def test_max_delay_ends_the_wait() -> None:
 
 def test_full_batch_does_not_wait() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock, buckets=(1, 2)) as batcher, batcher.announce():
             results = await asyncio.gather(*tasks_for(batcher, [1, 2]))
             assert [result.batch_size for result in results] == [2, 2]
@@ -247,7 +235,7 @@ def test_full_batch_does_not_wait() -> None:
 
 def test_does_not_wait_while_another_worker_is_idle() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), EchoEngine(), clock=clock) as batcher, batcher.announce():
             await until(lambda: batcher._queue.idle_workers == 2)
             assert (await batcher.infer(image(1))).batch_size == 1
@@ -350,7 +338,7 @@ def test_too_short_deadline_fails_at_once() -> None:
     observer = Observer()
 
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock, cost_s={1: 10.0}, buckets=(1,), observer=observer) as batcher:
             with pytest.raises(DeadlineExceeded) as caught:
                 await batcher.infer(image(1), clock.now + 9)
@@ -416,7 +404,7 @@ def test_splits_if_padding_is_slower() -> None:
 
 def test_batch_shrinks_to_meet_deadline() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine()
+        clock, engine = FakeClock(), EchoEngine()
         with serving(engine, clock=clock, buckets=(1, 2, 4), cost_s={1: 1.0, 2: 1.5, 4: 2.0}) as batcher:
             with batcher.hold():
                 tasks = [asyncio.create_task(batcher.infer(image(1), clock.now + 1.7))]
@@ -529,7 +517,7 @@ def test_dead_worker_fails_everything(error: BaseException) -> None:
 
 def test_watchdog_fails_a_hanging_run() -> None:
     async def main() -> None:
-        clock, engine, causes = Clock(), EchoEngine(gated=True), list[BaseException]()
+        clock, engine, causes = FakeClock(), EchoEngine(gated=True), list[BaseException]()
         with serving(engine, clock=clock, on_fatal=causes.append) as batcher:
             assert batcher.busy_since is None
             tasks = tasks_for(batcher, [1])
@@ -567,10 +555,10 @@ def test_close_finishes_accepted_requests() -> None:
 
 def test_close_does_not_wait_for_announcements() -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         with serving(EchoEngine(), clock=clock) as batcher, batcher.announce():
             task = asyncio.create_task(batcher.infer(image(1)))
-            await acquire(clock.looked)
+            await acquire(clock.read_by_worker)
             assert await asyncio.to_thread(batcher.close, True, 20)
             assert (await task).batch_size == 1
 
@@ -737,7 +725,7 @@ def test_failing_observer_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_predicted_wait() -> None:
     async def main() -> None:
-        clock, engine = Clock(), EchoEngine(gated=True)
+        clock, engine = FakeClock(), EchoEngine(gated=True)
         assert engine.gate is not None
         with serving(engine, clock=clock, buckets=(1, 4), cost_s={1: 1.0, 4: 2.0}) as batcher:
             assert batcher.predicted_wait() == 1.0
@@ -801,7 +789,7 @@ def test_low_priority_does_not_use_capacity() -> None:
 
 
 def test_low_priority_waits_for_announced_requests() -> None:
-    engine, clock = EchoEngine(), Clock()
+    engine, clock = EchoEngine(), FakeClock()
 
     async def main() -> None:
         with serving(engine, clock=clock) as batcher:

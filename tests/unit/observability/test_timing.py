@@ -2,17 +2,11 @@ import pytest
 
 from clearcut.errors import ClientGone, DeadlineExceeded
 from clearcut.observability.timing import RequestTiming, TraceParent, parse_traceparent
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import FakeClock
 
 
 def test_server_timing_header():
-    clock = Clock()
+    clock = FakeClock()
     timing = RequestTiming(30, clock)
     with timing.stage("decode"):
         clock.now += 0.0125
@@ -22,7 +16,7 @@ def test_server_timing_header():
 
 
 def test_stage_after_deadline_fails():
-    clock = Clock()
+    clock = FakeClock()
     timing = RequestTiming(1, clock)
     clock.now += 1.5
     with pytest.raises(DeadlineExceeded) as caught, timing.stage("decode"):
@@ -70,7 +64,7 @@ def test_invalid_traceparent_is_ignored(headers):
 
 
 def test_intervals_have_start_times():
-    clock = Clock()
+    clock = FakeClock()
     timing = RequestTiming(30, clock)
     clock.now += 1
     with timing.stage("encode"):
