@@ -1,29 +1,14 @@
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from clearcut.__main__ import main
+from tests.support.cut_command import Finished, Run
 from tests.support.live_server import Server, served
 from tests.support.samples import jpeg, photo
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished command."""
-
-    code: int
-    errors: str
-    """Standard error."""
-
-
-Run = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -57,12 +42,3 @@ def cut(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 def server() -> Iterator[Server]:
     with served() as running:
         yield running
-
-
-def pixels(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
-
-
-def outputs(folder: Path) -> list[str]:
-    """Return all files of a folder, hidden ones too."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

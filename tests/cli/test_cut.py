@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.cli.conftest import outputs, pixels
+from tests.support.cut_command import outputs, pixels
 from tests.support.live_server import environment, served
 from tests.support.samples import jpeg, photo
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it."""
 MIN_CONFIDENCE = 0.8
+TUNE_FILES = 200
+"""Number of files from which the start-up measurement of the model, which takes about two seconds, pays off."""
 _PREFIX = "option_"
 """Of the attributes of the option flags."""
 _FLAGS = {
@@ -197,7 +199,7 @@ def _process(
         review = Review(arguments.review, minimum)
     reports: list[FileReport] = []
     try:
-        backend = _backend(arguments, fields, many=len(files) > 1)
+        backend = _backend(arguments, fields, tune=len(files) >= TUNE_FILES)
         run = Run(backend, review, progress=sys.stderr.isatty() and len(files) > 1)
         reports = run.reports
         run.process(files)
@@ -206,7 +208,7 @@ def _process(
     return reports
 
 
-def _backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, many: bool) -> Backend:
+def _backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: bool) -> Backend:
     files = {}
     for name in FILE_OPTIONS:
         path = getattr(arguments, name)
@@ -218,7 +220,7 @@ def _backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, many: 
     if arguments.server is not None:
         return ServerBackend(arguments.server, arguments.key, fields, files, arguments.workers)
     workers = arguments.workers or None
-    remover = Remover(arguments.model, arguments.device, workers=workers, tune=many)
+    remover = Remover(arguments.model, arguments.device, workers=workers, tune=tune)
     return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())
 
 
