@@ -33,7 +33,7 @@ QUEUE_CAPACITY = 1_000_000
 """Maximum number of waiting images. Each one has a blocked caller, so there is no other limit."""
 _CLOSED = "the remover is closed"
 CLOSE_S = 5.0
-"""Timeout for running images when an engine is closed, seconds."""
+"""Timeout for each part when an engine is closed, seconds."""
 
 
 def local_settings(**overrides: object) -> Settings:
@@ -131,6 +131,7 @@ class LocalEngine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_S)
+        self._pool.join(CLOSE_S)
 
     def _run_loop(self) -> None:
         try:

@@ -243,10 +243,17 @@ def test_interrupt_leaves_no_partial_file(folder):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "interrupted" in errors
     written = outputs(folder / "out")
     assert 1 <= len(written) < 63
     assert all(name.endswith(".png") and pixels((folder / "out" / name).read_bytes()).shape[2] == 4 for name in written)
-    assert {row["status"] for row in rows(folder / "report.csv")} == {"ok"}
+    assert [row["status"] for row in rows(folder / "report.csv")] == ["ok"] * len(written)
+
+
+def test_terminal_shows_progress(cut, folder, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    result = cut("in", "out", "--workers", "1")
+    assert "3/3  " in result.errors
+    assert "images/s  0:00 left" in result.errors

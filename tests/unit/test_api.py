@@ -14,7 +14,7 @@ import clearcut
 from clearcut import Remover
 from clearcut.errors import ClearcutError, InputError, StartupError
 from tests.support.live_server import environment
-from tests.support.samples import jpeg, photo, png
+from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png
 
 PHOTO = photo("astronaut", 320, 320)
 
@@ -223,3 +223,10 @@ def test_close_ends_calls_in_progress():
         remover.close()
         errors = [call.exception(timeout=60) for call in calls]
     assert all(error is None or isinstance(error, RuntimeError | ClearcutError) for error in errors)
+
+
+def test_pillow_image_of_a_cmyk_file_equals_its_path(remover, tmp_path):
+    path = tmp_path / "inks.jpg"
+    inks = np.dstack([255 - PHOTO, np.zeros((320, 320), np.uint8)])
+    path.write_bytes(jpeg_cmyk(inks, icc_profile=icc_cmyk()))
+    assert np.array_equal(np.asarray(remover.remove(Image.open(path))), np.asarray(remover.remove(path)))

@@ -15,7 +15,7 @@ from clearcut.system import cpu_quota
 from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
 
 from .cut_backends import Backend, LocalBackend, ServerBackend
-from .cut_files import STANDARD_STREAM, CutFile, UsageError, format_for_output, plan_files
+from .cut_files import OUTPUT_EXTENSIONS, STANDARD_STREAM, CutFile, UsageError, format_for_output, plan_files
 from .cut_run import FileReport, Review, Run, summary, write_report
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _FLAGS = {
     if "true" in (*field.schema.get("enum", ()), *field.schema.get("examples", ()))
 }
 """Flags that mean ``true`` without a value, with their option."""
+_EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
 _SWITCHES = ("-h", "--help", "--overwrite")
 """Flags without a value."""
 DESCRIPTION = """\
@@ -58,7 +59,7 @@ def add_commands(commands: Commands) -> None:
         allow_abbrev=False,
     )
     cut.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or - for standard input")
-    cut.add_argument("out", metavar="OUT", help="a file, a folder, or - for standard output")
+    cut.add_argument("out", metavar="OUT", help=f"a file ({_EXTENSIONS}), a folder, or - for standard output")
     files = cut.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--suffix", default="", metavar="TEXT", help="add this text to the names of outputs in a folder")
@@ -204,7 +205,7 @@ def _process(
         reports = run.reports
         run.process(files)
     except KeyboardInterrupt:
-        raise _Interrupted([each for each in reports if each.error != "interrupted"]) from None
+        raise _Interrupted(reports) from None
     return reports
 
 

@@ -69,9 +69,10 @@ class Run:
         """
         pool = ThreadPoolExecutor(min(self._backend.concurrency, len(files)), thread_name_prefix="cut")
         begun = time.monotonic()
+        futures: list[Future[FileReport]] = []
         try:
             shown_at = 0.0
-            futures: list[Future[FileReport]] = [pool.submit(self._process_file, file) for file in files]
+            futures += [pool.submit(self._process_file, file) for file in files]
             for count, future in enumerate(as_completed(futures), 1):
                 report = future.result()
                 self.reports.append(report)
@@ -85,8 +86,18 @@ class Run:
             self._stopped.set()
             self._backend.close()
             pool.shutdown(wait=True, cancel_futures=True)
+            self._add_unreported(futures)
             if self._progress:
                 print(file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+    def _add_unreported(self, futures: Sequence[Future[FileReport]]) -> None:
+        """After an interruption, add the reports of outputs that were written and not reported yet."""
+        reported = {report.file for report in self.reports}
+        for future in futures:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                report = future.result()
+                if report.status == "ok" and report.file not in reported:
+                    self.reports.append(report)
 
     def _process_file(self, file: CutFile) -> FileReport:
         begun = time.monotonic()
@@ -94,7 +105,7 @@ class Run:
             data = sys.stdin.buffer.read() if file.source is None else file.source.read_bytes()
             output = self._backend.cut(data)
             if self._stopped.is_set():
-                return FileReport(file, "error", error="interrupted")
+                return FileReport(file, "error")
             if file.target is None:
                 sys.stdout.buffer.write(output.data)
                 sys.stdout.buffer.flush()

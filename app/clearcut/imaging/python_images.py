@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .color import cmyk_to_srgb
 from .types import Cutout, DecodedImage
 
 PilImage = Image.Image
@@ -37,15 +38,17 @@ def from_array(pixels: npt.NDArray[np.generic]) -> DecodedImage:
 def png_of(image: PilImage) -> bytes:
     """Encode a Pillow image as PNG without loss, with its color profile and EXIF orientation.
 
-    A mode that PNG does not have, such as CMYK, is converted to RGB without its profile.
+    CMYK is converted to sRGB as in JPEG files. Other modes that PNG does not have are converted to RGB.
     """
     options = {}
-    if image.mode in _PNG_MODES:
-        if profile := image.info.get("icc_profile"):
-            options["icc_profile"] = profile
-    else:
-        image = _converted(image)
     orientation = image.getexif().get(_ORIENTATION, 1)
+    if image.mode == "CMYK":
+        image = Image.fromarray(cmyk_to_srgb(image, image.info.get("icc_profile")))
+    elif image.mode not in _PNG_MODES:
+        image = image.convert("RGBA" if image.mode in ("PA", "RGBa", "La") else "RGB")
+        image.info.pop("icc_profile", None)
+    if profile := image.info.get("icc_profile"):
+        options["icc_profile"] = profile
     if orientation != 1:
         exif = Image.Exif()
         exif[_ORIENTATION] = orientation
@@ -53,12 +56,6 @@ def png_of(image: PilImage) -> bytes:
     file = BytesIO()
     image.save(file, "PNG", compress_level=1, **options)
     return file.getvalue()
-
-
-def _converted(image: PilImage) -> PilImage:
-    converted = image.convert("RGBA" if "A" in image.getbands() or "a" in image.mode else "RGB")
-    converted.info.pop("icc_profile", None)
-    return converted
 
 
 def to_pil(cutout: Cutout) -> PilImage:
