@@ -7,6 +7,7 @@ check must not load the model runtime.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from clearcut.cli.health import LIVE_TIMEOUT_S, check_health, local_url
 
 from . import __version__
 from .errors import StartupError
+
+_COMMAND_MODULES = ("cut", "keys", "models", "jobs")
+"""Commands with a module in ``clearcut.cli`` that defines their arguments."""
 
 
 def serve() -> int:
@@ -67,12 +71,10 @@ def _parser(command: str) -> argparse.ArgumentParser:
         help="instead check whether a running server is alive (without URL: the server with this environment)",
     )
     check.add_argument("--timeout", type=float, default=LIVE_TIMEOUT_S, metavar="S", help="for --live, seconds")
-    if command != "check":
-        from .cli import jobs, keys, models
-
-        keys.add_commands(commands)
-        models.add_commands(commands)
-        jobs.add_commands(commands)
+    # Each module takes part of a second to load, so only the command's own is loaded.
+    for name in _COMMAND_MODULES if command not in ("serve", "check", *_COMMAND_MODULES) else (command,):
+        if name in _COMMAND_MODULES:
+            importlib.import_module(f"clearcut.cli.{name}").add_commands(commands)
     return parser
 
 
@@ -83,7 +85,12 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; None reads those of the process.
     """
     given = sys.argv[1:] if argv is None else argv
-    arguments = _parser(given[0] if given else "").parse_args(given)
+    parser = _parser(given[0] if given else "")
+    if given[:1] == ["cut"]:
+        from .cli.cut import normalize_arguments
+
+        given = ["cut", *normalize_arguments(given[1:])]
+    arguments = parser.parse_args(given)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         code = _run(arguments)
@@ -92,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, like ``head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return 130
     except StartupError as exc:
         prefix = "refusing to start: " if arguments.command == "serve" else ""
         print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - command line output
@@ -105,6 +114,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
         runners = {"keys": keys.run, "models": models.run, "jobs": jobs.run}
         return runners[arguments.command](arguments, load_settings())
+    if arguments.command == "cut":
+        from .cli import cut
+
+        return cut.run(arguments)
     if arguments.command == "check":
         if arguments.live is not None:
             return check_live(arguments.live, arguments.timeout)

@@ -14,6 +14,8 @@ from clearcut.imaging.compose import compose
 from clearcut.imaging.decode import decode
 from clearcut.imaging.edit import edit
 from clearcut.imaging.encode import encode
+from clearcut.imaging.formats.dimensions import check_dimensions
+from clearcut.imaging.formats.registry import MEDIA_TYPES
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.matting.subject_facts import SubjectFacts, subject_facts
 from clearcut.imaging.matting.user_mask import user_matte
@@ -47,7 +49,8 @@ ImageHeaders = dict[str, ImageHeader]
 
 @dataclass(frozen=True, slots=True)
 class CutoutRequest:
-    image: Buffer
+    image: Buffer | DecodedImage
+    """A file, or pixels of a caller in the same process."""
     variants: tuple[RemoveOptions, ...]
     """The options of each output."""
     background: Buffer | None = None
@@ -56,6 +59,10 @@ class CutoutRequest:
     """A matte from the caller; it replaces the model's."""
     moderate: bool = False
     """Whether the moderation model, if there is one, checks the image."""
+    encode: bool = True
+    """Whether outputs are files. Otherwise each output has ``pixels``, and its ``image`` has no data."""
+    keep_alpha: bool = False
+    """Whether each output has ``alpha``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,10 @@ class CutoutOutput:
     confidence: float
     ambiguous_ratio: float
     subject_facts: SubjectFacts
+    pixels: Cutout | None = None
+    """The output before encoding; only for requests without ``encode``."""
+    alpha: U8 | None = None
+    """The matte at the size at which the image was decoded, u8[H,W]; only for requests with ``keep_alpha``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,7 @@ class CutoutSteps:
             for role, data in inputs:
                 if data is not None:
                     with _errors_about(role):
-                        self.headers[role] = probe(data, self.engine.limits)
+                        self.headers[role] = _header(data, self.engine.limits)
 
     def decode(self) -> DecodedImage:
         """Decode the image and apply moderation.
@@ -150,7 +161,11 @@ class CutoutSteps:
             ModerationRefused
         """
         with self.timing.stage("decode"):
-            image = decode(self.request.image, self.headers["image"], self._reduction)
+            source = self.request.image
+            if isinstance(source, DecodedImage):
+                image = source
+            else:
+                image = decode(source, self.headers["image"], self._reduction)
         moderator = self.engine.moderator
         if self.request.moderate and moderator is not None:
             with self.timing.stage("moderation"):
@@ -191,10 +206,22 @@ class CutoutSteps:
             return compose(refined.image, matte, options, refined.backdrop), matte
 
     def encode(self, cutout: Cutout, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:
-        with self.timing.stage("encode"):
-            encoded = encode(cutout, options.format, options.quality)
-        box = scale_box_up(matte.box, self._reduction, self.headers["image"])
-        return CutoutOutput(encoded, box, matte.confidence, matte.ambiguous_ratio, subject_facts(refined.image, matte))
+        request = self.request
+        if request.encode:
+            with self.timing.stage("encode"):
+                encoded = encode(cutout, options.format, options.quality)
+        else:
+            media_type = MEDIA_TYPES.get(options.format, "")
+            encoded = EncodedImage(b"", options.format, media_type, cutout.width, cutout.height)
+        return CutoutOutput(
+            encoded,
+            scale_box_up(matte.box, self._reduction, self.headers["image"]),
+            matte.confidence,
+            matte.ambiguous_ratio,
+            subject_facts(refined.image, matte),
+            None if request.encode else cutout,
+            matte.alpha if request.keep_alpha else None,
+        )
 
     def result(self, outputs: Sequence[CutoutOutput]) -> CutoutResult:
         model = None if self.request.mask is not None else self.engine.model
@@ -203,7 +230,7 @@ class CutoutSteps:
     @property
     def _reduction(self) -> int:
         """The factor by which decoding reduces the image; 1 if the request has a mask."""
-        if self.request.mask is not None:
+        if self.request.mask is not None or isinstance(self.request.image, DecodedImage):
             return 1
         return decode_reduction(self.headers["image"], self.request.variants, self.engine.spec.side)
 
@@ -219,6 +246,18 @@ class CutoutSteps:
             return None
         with self.timing.stage("decode"), _errors_about("mask"):
             return decode(self.request.mask, self.headers["mask"])
+
+
+def _header(data: Buffer | DecodedImage, limits: ProbeLimits) -> ImageHeader:
+    """Return the header of a file or of pixels.
+
+    Raises:
+        ImageError: as for ``probe``.
+    """
+    if not isinstance(data, DecodedImage):
+        return probe(data, limits)
+    check_dimensions(data.width, data.height, limits)
+    return ImageHeader("pixels", data.width, data.height, has_alpha=data.alpha is not None)
 
 
 @contextmanager

@@ -19,19 +19,17 @@ from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_DIVISOR, Transfers
 from clearcut.fetch.policy import fetch_policy
 from clearcut.imaging.library_setup import disable_opencv_threads, silence_codec_stderr
-from clearcut.imaging.types import ProbeLimits
 from clearcut.inference.batcher import Batcher
-from clearcut.inference.edge_model import load_edge_model
-from clearcut.inference.moderation import load_moderator
 from clearcut.inference.startup.load import ServedModel, load_served_model
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
-from .cutout import CutoutEngine, CutoutResult
+from .cutout import CutoutResult
 from .errors import StartupError
 from .lifecycle import Lifecycle, State
 from .memory_budget import pixel_capacity
 from .pipeline import Pipeline
+from .pipeline_parts import create_batcher, load_cutout_engine
 from .settings import MIB, Settings
 from .system import cpu_quota, memory_limit, release_free_memory
 from .thread_pool import Priority, ThreadPool
@@ -117,25 +115,9 @@ class Service:
         self.fetcher = _create_fetcher(settings, self.metrics)
         await self.accounts.start()
         model = self.model = await asyncio.to_thread(self._load)
-        self.batcher = Batcher(
-            model.engines,
-            model.plan.buckets,
-            capacity=self.slots.capacity,
-            max_delay_s=settings.max_delay_ms / 1000,
-            cost_s=model.plan.cost_s,
-            observer=self.metrics,
-            on_fatal=inference_failed,
-        )
+        self.batcher = create_batcher(settings, model, self.slots.capacity, self.metrics, inference_failed)
         self.batcher.start()
-        limits = ProbeLimits(
-            max_pixels=int(settings.max_megapixels * 1e6),
-            max_side=settings.max_side,
-            max_scans=settings.max_scans,
-            max_segments=settings.max_segments,
-        )
-        edge_model = await asyncio.to_thread(load_edge_model) if model.entry.edges else None
-        moderator = await asyncio.to_thread(load_moderator, settings.model_dir)
-        engine = CutoutEngine(model.entry.name, model.entry.input, limits, edge_model, moderator)
+        engine = await asyncio.to_thread(load_cutout_engine, settings, model.entry)
         self.pipeline = Pipeline(self.batcher, engine, self.pixels, self.pool, self.low_priority_pool)
         if self.jobs is not None:
             self.outputs = await self.jobs.start(self.pipeline)

@@ -12,6 +12,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from enum import IntEnum
@@ -46,8 +47,11 @@ class ThreadPool(Executor):
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()
         self._closed = False
-        for number in range(workers):
-            threading.Thread(target=self._run_tasks, name=f"pixels-{number}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._run_tasks, name=f"pixels-{number}", daemon=True) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` with ``Priority.PROBE``; see ``concurrent.futures.Executor``."""
@@ -81,6 +85,16 @@ class ThreadPool(Executor):
             self._changed.notify_all()
         for _, _, future, _ in waiting:
             future.cancel()
+
+    def join(self, timeout: float) -> None:
+        """Wait after ``shutdown`` until the threads end. A thread in C code at exit can abort the process.
+
+        Args:
+            timeout: seconds.
+        """
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _run_tasks(self) -> None:
         if self._nice:

@@ -1,6 +1,7 @@
 """Runs the ```bash blocks of README and docs and the README's clients unchanged against the real server."""
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from tests.support.live_server import environment
-from tests.tools.readme import PAGES, README, ROOT
+from tests.tools.readme import DOCS, PAGES, README, ROOT
 
 CURL = "curl "
 URL = "http://127.0.0.1:8080"
@@ -68,6 +69,11 @@ def test_python_client_works_as_written(server, folder):
     check_output(folder / "cutout.png")
 
 
+@pytest.mark.parametrize("code", fenced(DOCS / "cli-and-python.md", "python"))
+def test_python_api_example_works_as_written(code, folder):
+    run([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], folder)
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_node_client_works_as_written(server, folder):
     (client,) = fenced(README, "js")
@@ -84,7 +90,7 @@ def test_php_client_works_as_written(server, folder):
 
 
 def run(command: list[str], folder) -> None:
-    env = environment(PYTHONPATH=str(ROOT))
+    env = environment(PYTHONPATH=os.pathsep.join([str(ROOT / "app"), str(ROOT)]))
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -9,7 +9,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clearcut.cutout import CutoutRequest
-from clearcut.errors import InvalidField
 from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, authenticate
@@ -21,7 +20,7 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport
-from .poof_options import FIELDS, VARIANTS, parse_options, parse_variants
+from .poof_options import FIELDS, VARIANTS, add_background_type, parse_options, parse_variants, require_background
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 """The documented path and two aliases that clients use."""
@@ -75,17 +74,15 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     Raises:
         InvalidField: a field is invalid.
     """
-    fields, background = upload.fields, upload.files.get("background")
-    if background is not None and "background_type" not in fields:
-        fields = fields | {"background_type": "image"}
+    background = upload.files.get("background")
+    fields = add_background_type(upload.fields, has_background=background is not None)
     if "variants" in fields:
         variants, ignored = parse_variants(fields)
     else:
         options, parsed = parse_options(fields)
         variants, ignored = [options], parsed.unknown
         upload.name_options(parsed.names)
-    if background is None and any(options.backdrop == "image" for options in variants):
-        raise InvalidField("bg_image", "an image file, because background_type is image")
+    require_background(variants, has_background=background is not None)
     return CutoutRequest(upload.image, tuple(variants), background, upload.files.get("mask")), ignored
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -136,6 +136,19 @@ def parse_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedField
     if not (opaque or options.opaque) and options.background is not None:
         options = replace(options, background=None)
     return options, replace(parsed, unknown=[name for name in parsed.unknown if name != "variants"])
+
+
+def add_background_type(fields: dict[str, str], *, has_background: bool) -> dict[str, str]:
+    """Return the fields; a request with a background image has ``background_type=image`` unless it names another."""
+    if has_background and "background_type" not in fields:
+        return fields | {"background_type": "image"}
+    return fields
+
+
+def require_background(variants: Iterable[RemoveOptions], *, has_background: bool) -> None:
+    """Raise InvalidField if an output needs a background image and the request has none."""
+    if not has_background and any(options.backdrop == "image" for options in variants):
+        raise InvalidField("bg_image", "an image file, because background_type is image")
 
 
 def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list[str]]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from starlette.requests import Request
+from typing import TYPE_CHECKING, Any
 
 from clearcut.errors import InvalidField, MalformedBody
-from clearcut.service import Service
 
 from .body import Body, require_length
 from .header_params import parse_content_type
 from .limits import ENVELOPE_BYTES, base64_bytes
+
+if TYPE_CHECKING:  # the Python API imports the option table, and must not load the service
+    from starlette.requests import Request
+
+    from clearcut.service import Service
 
 _MAX_STRUCTURE = 4096
 """Separators and brackets in a JSON body. Base64 has none; parsing time and memory grow with their number."""

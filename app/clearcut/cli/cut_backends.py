@@ -1,0 +1,181 @@
+"""Where ``clearcut cut`` removes backgrounds: in its own process, or on a running service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import socket
+import threading
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from clearcut.api import Remover, parse_input
+from clearcut.errors import StartupError
+from clearcut.imaging.types import Box, Buffer
+
+SERVER_WORKERS = 8
+"""Default number of concurrent requests to a service."""
+REQUEST_TIMEOUT_S = 120.0
+CONNECT_TIMEOUT_S = 5.0
+ATTEMPTS = 6
+"""Attempts of a request while the service answers 429 or 503."""
+MAX_RETRY_WAIT_S = 30.0
+_FATAL_STATUSES = (401, 402, 403, 404)
+"""Statuses that every further request would get as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutput:
+    """The cut-out of one file."""
+
+    data: Buffer
+    confidence: float
+    box: Box | None
+
+
+class FileFailed(Exception):
+    """The cut-out of one file failed; the text is for the user."""
+
+
+class Backend(Protocol):
+    """Removes backgrounds of files; several threads may call it at once."""
+
+    concurrency: int
+    """Number of threads that keep it busy."""
+
+    def cut(self, data: bytes) -> FileOutput:
+        """Remove the background of a file.
+
+        Raises:
+            ClearcutError, FileFailed: this file fails.
+            StartupError: every file would fail.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalBackend:
+    """Runs the model in this process."""
+
+    def __init__(self, remover: Remover, options: Mapping[str, Any], workers: int) -> None:
+        """Load the model.
+
+        Args:
+            options: as for ``clearcut.remove``.
+            workers: threads for decoding and encoding.
+
+        Raises:
+            StartupError: the model cannot run.
+        """
+        self._remover, self._options = remover, options
+        self.concurrency = 2 * workers + 4  # some files are read and written while others wait for the model
+        remover.load()
+
+    def cut(self, data: bytes) -> FileOutput:
+        output, _ = self._remover.run(parse_input(data, self._options))
+        return FileOutput(output.image.data, output.confidence, output.box)
+
+    def close(self) -> None:
+        self._remover.close()
+
+
+class ServerBackend:
+    """Sends files to ``/v1/remove`` of a service."""
+
+    def __init__(
+        self, url: str, key: str | None, fields: Mapping[str, str], files: Mapping[str, bytes], workers: int
+    ) -> None:
+        """
+        Args:
+            url: of the service, http or https.
+            key: API key.
+            fields: option fields.
+            files: further files by field.
+            workers: number of concurrent requests; 0 selects a default.
+
+        Raises:
+            StartupError: the URL is invalid, or nothing accepts connections there.
+        """
+        self.concurrency = workers or SERVER_WORKERS
+        self._stopped = threading.Event()
+        self._fields, self._files = fields, files
+        self._headers = {"x-api-key": key} if key else {}
+        try:
+            self._url = urllib.parse.urlsplit(url)
+            port = self._url.port or (443 if self._url.scheme == "https" else 80)
+            if self._url.scheme not in ("http", "https") or not self._url.hostname:
+                raise ValueError("expected a URL such as http://127.0.0.1:8080")
+            socket.create_connection((self._url.hostname, port), CONNECT_TIMEOUT_S).close()
+        except (ValueError, OSError) as exc:
+            raise StartupError(f"{url}: {exc}") from None
+
+    def cut(self, data: bytes) -> FileOutput:
+        body, media_type = _multipart(self._fields, {"image_file": data, **self._files})
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                status, headers, answer = self._post(body, media_type)
+            except (OSError, http.client.HTTPException) as exc:
+                raise FileFailed(f"{self._url.netloc}: {exc or type(exc).__name__}") from None
+            if status == 200:
+                return FileOutput(answer, float(headers.get("X-Matte-Confidence", "nan")), _box(headers))
+            if status not in (429, 503) or attempt == ATTEMPTS:
+                break
+            if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):
+                break
+        if status in _FATAL_STATUSES:
+            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}")
+        raise FileFailed(_error_text(status, answer))
+
+    def close(self) -> None:
+        self._stopped.set()
+
+    def _post(self, body: bytes, media_type: str) -> tuple[int, Mapping[str, str], bytes]:
+        types = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        connection = types[self._url.scheme](self._url.hostname or "", self._url.port, timeout=REQUEST_TIMEOUT_S)
+        try:
+            path = self._url.path.rstrip("/") + "/v1/remove"
+            connection.request("POST", path, body, {"Content-Type": media_type, "Accept": "*/*", **self._headers})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+
+def _multipart(fields: Mapping[str, str], files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """Return (body, Content-Type) of a form (RFC 7578)."""
+    boundary = "clearcut-" + secrets.token_hex(16)
+    parts = [(f'name="{name}"', text.encode()) for name, text in fields.items()]
+    parts += [(f'name="{name}"; filename="{name}"', data) for name, data in files.items()]
+    body = bytearray()
+    for disposition, content in parts:
+        body += f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+        body += content
+        body += b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return bytes(body), f"multipart/form-data; boundary={boundary}"
+
+
+def _box(headers: Mapping[str, str]) -> Box | None:
+    if headers.get("X-Foreground-Found") != "true":
+        return None
+    left, top, width, height = (
+        int(headers.get(f"X-Foreground-{side}", "0")) for side in ("Left", "Top", "Width", "Height")
+    )
+    return Box(left, top, width, height)
+
+
+def _seconds(retry_after: str | None) -> float:
+    return float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+
+
+def _error_text(status: int, body: bytes) -> str:
+    """Return the message and the details of an error body, or the status."""
+    try:
+        error = json.loads(body)
+        return str(error.get("details") or error["message"])
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return f"the server answered with status {status}"

@@ -1,0 +1,171 @@
+"""Inputs and outputs of ``clearcut cut``: which files it reads and which files it writes."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearcut.imaging.formats.registry import FORMATS, OUTPUT_FORMATS
+
+STANDARD_STREAM = "-"
+OUTPUT_EXTENSIONS = {each.extension: each.extension for each in OUTPUT_FORMATS} | {
+    each.name: each.extension for each in OUTPUT_FORMATS
+}
+"""Value of the option ``format`` by file name extension, such as jpg for jpeg."""
+
+
+class UsageError(Exception):
+    """The command line is wrong; exit code 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutFile:
+    """One input and its output."""
+
+    source: Path | None
+    """None: standard input."""
+    target: Path | None
+    """None: standard output."""
+    relative: Path
+    """Path of the output within the output folder."""
+
+    @property
+    def name(self) -> str:
+        return STANDARD_STREAM if self.source is None else str(self.source)
+
+
+def format_for_output(out: str, requested: str | None) -> str | None:
+    """Return the output format: the requested one, or that of the extension of OUT; None for the default.
+
+    Raises:
+        UsageError: OUT has the extension of another format.
+    """
+    extension = OUTPUT_EXTENSIONS.get(Path(out).suffix.lower().lstrip("."))
+    if requested is None or extension is None or Path(out).is_dir():
+        return requested or extension
+    if OUTPUT_EXTENSIONS.get(requested.lower()) != extension:
+        raise UsageError(f"OUT is {out}, but --format is {requested}")
+    return requested
+
+
+def plan_files(inputs: Sequence[str], out: str, extension: str, suffix: str) -> list[CutFile]:
+    """Return all inputs with their outputs, sorted by path.
+
+    Args:
+        inputs: files, folders, or ``-``.
+        out: a file if it has the extension of an output format, ``-``, or a folder.
+        extension: of the outputs in a folder.
+        suffix: added to the names of the outputs in a folder.
+
+    Raises:
+        UsageError: an input does not exist, OUT does not fit the inputs, or two files have the same path.
+    """
+    is_file = Path(out).suffix.lower().lstrip(".") in OUTPUT_EXTENSIONS and not out.endswith("/")
+    if out == STANDARD_STREAM or (is_file and not Path(out).is_dir()):
+        return [_single(inputs, out, suffix)]
+    if STANDARD_STREAM in inputs:
+        raise UsageError("the input '-' needs a file or '-' as OUT")
+    folder = Path(out)
+    if file := next((each for each in (folder, *folder.parents) if each.is_file()), None):
+        raise UsageError(f"OUT is {out}, but {file} is a file and no folder")
+    files = []
+    for source, relative in _sources(inputs, folder, suffix):
+        name = relative.with_name(f"{relative.stem}{suffix}.{extension}")
+        files.append(CutFile(source, folder / name, name))
+    if not files:
+        raise UsageError("no images in the inputs")
+    _check_collisions(files)
+    return files
+
+
+def _single(inputs: Sequence[str], out: str, suffix: str) -> CutFile:
+    if len(inputs) > 1 or (inputs[0] != STANDARD_STREAM and Path(inputs[0]).is_dir()):
+        raise UsageError(f"several inputs need a folder as OUT, not {out}")
+    if suffix:
+        raise UsageError("--suffix needs a folder as OUT")
+    source = None if inputs[0] == STANDARD_STREAM else Path(inputs[0])
+    if source is not None and not source.exists():
+        raise UsageError(f"{source}: no such file or folder")
+    if out == STANDARD_STREAM:
+        return CutFile(source, None, Path("stdout"))
+    file = CutFile(source, Path(out), Path(Path(out).name))
+    _check_collisions([file])
+    return file
+
+
+def _sources(inputs: Sequence[str], out: Path, suffix: str) -> Iterator[tuple[Path, Path]]:
+    """Yield (file, path within the output folder)."""
+    for each in inputs:
+        path = Path(each)
+        if path.is_dir():
+            yield from ((found, found.relative_to(path)) for found in _images(path, out, suffix))
+        elif path.exists():
+            yield path, Path(path.name)
+        else:
+            raise UsageError(f"{path}: no such file or folder")
+
+
+def _images(folder: Path, out: Path, suffix: str) -> Iterator[Path]:
+    """Yield the images of a folder, without hidden files and without earlier outputs."""
+    resolved_out = out.resolve()
+    in_place = folder.resolve() == resolved_out
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders
+            if not name.startswith(".") and (Path(parent) / name).resolve() != resolved_out
+        )  # fmt: skip
+        for name in sorted(names):
+            path = Path(parent) / name
+            earlier_output = in_place and suffix and path.stem.endswith(suffix)
+            if not name.startswith(".") and not earlier_output and _is_image(path):
+                yield path
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether the name is that of an image. Images in a format that cannot be read count, and fail later."""
+    extension = path.suffix.lower().lstrip(".")
+    if any(extension in (each.extension, each.name) and each.reader for each in FORMATS):
+        return True
+    return (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
+
+
+def _check_collisions(files: Sequence[CutFile]) -> None:
+    """Raise UsageError if two inputs have one output, or an output would replace an input."""
+    sources = {_key(each.source): each.source for each in files if each.source is not None}
+    outputs: dict[str, CutFile] = {}
+    for each in files:
+        if each.target is None:
+            continue
+        key = _key(each.target)
+        if key in outputs:
+            raise UsageError(f"{outputs[key].name} and {each.name} have the same output {each.target}")
+        if key in sources:
+            raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; use --suffix")
+        outputs[key] = each
+
+
+def _key(path: Path) -> str:
+    """Return equal texts for paths of the same file."""
+    text = str(path.resolve())
+    return text if sys.platform.startswith("linux") else text.casefold()
+
+
+def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Write a file, with its folders. Until it is complete it has another, hidden name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".clearcut-{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

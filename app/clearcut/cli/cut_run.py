@@ -1,0 +1,163 @@
+"""The run of ``clearcut cut``: files in parallel, progress, report and copies for review."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from clearcut.errors import ClearcutError, StartupError
+from clearcut.imaging.types import Box
+
+from .cut_backends import Backend, FileFailed
+from .cut_files import CutFile, write_file
+
+PROGRESS_S = 0.2
+"""Minimum time between two updates of the progress line, seconds."""
+REPORT_COLUMNS = ("file", "status", "confidence", "box", "ms", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Where copies of doubtful outputs go."""
+
+    folder: Path
+    min_confidence: float
+    """Outputs with a lower confidence are copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """One row of the report."""
+
+    file: CutFile
+    status: Literal["ok", "skipped", "error"]
+    confidence: float | None = None
+    box: Box | None = None
+    ms: float | None = None
+    """Time from the start of reading to the end of writing, milliseconds."""
+    error: str = ""
+
+
+class Run:
+    """The processing of all files. ``reports`` has the finished ones, also after an interruption."""
+
+    def __init__(self, backend: Backend, review: Review | None, *, progress: bool) -> None:
+        """
+        Args:
+            progress: show a progress line on standard error.
+        """
+        self.reports: list[FileReport] = []
+        self._backend = backend
+        self._review = review
+        self._progress = progress
+        self._stopped = threading.Event()
+
+    def process(self, files: Sequence[CutFile]) -> None:
+        """Process files in parallel, and print the failed ones.
+
+        Raises:
+            StartupError: no file can be processed.
+            KeyboardInterrupt: after the running files have ended. None of their outputs is partial.
+        """
+        pool = ThreadPoolExecutor(min(self._backend.concurrency, len(files)), thread_name_prefix="cut")
+        begun = time.monotonic()
+        futures: list[Future[FileReport]] = []
+        try:
+            shown_at = 0.0
+            futures += [pool.submit(self._process_file, file) for file in files]
+            for count, future in enumerate(as_completed(futures), 1):
+                report = future.result()
+                self.reports.append(report)
+                if report.status == "error":
+                    self._print_line(f"clearcut: {report.file.name}: {report.error}")
+                now = time.monotonic()
+                if self._progress and (now - shown_at >= PROGRESS_S or count == len(files)):
+                    shown_at = now
+                    _show_progress(count, len(files), now - begun)
+        finally:
+            self._stopped.set()
+            self._backend.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._add_unreported(futures)
+            if self._progress:
+                print(file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+    def _add_unreported(self, futures: Sequence[Future[FileReport]]) -> None:
+        """After an interruption, add the reports of outputs that were written and not reported yet."""
+        reported = {report.file for report in self.reports}
+        for future in futures:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                report = future.result()
+                if report.status == "ok" and report.file not in reported:
+                    self.reports.append(report)
+
+    def _process_file(self, file: CutFile) -> FileReport:
+        begun = time.monotonic()
+        try:
+            data = sys.stdin.buffer.read() if file.source is None else file.source.read_bytes()
+            output = self._backend.cut(data)
+            if self._stopped.is_set():
+                return FileReport(file, "error")
+            if file.target is None:
+                sys.stdout.buffer.write(output.data)
+                sys.stdout.buffer.flush()
+            else:
+                write_file(file.target, output.data)
+            if self._review is not None and output.confidence < self._review.min_confidence:
+                write_file(self._review.folder / file.relative, output.data)
+        except StartupError:
+            raise
+        except OSError as exc:
+            return FileReport(file, "error", error=f"{exc.filename or file.name}: {exc.strerror or exc}")
+        except (ClearcutError, FileFailed) as exc:
+            return FileReport(file, "error", error=str(exc))
+        except Exception as exc:  # one file must not stop the others
+            return FileReport(file, "error", error=f"unexpected error: {exc!r}")
+        ms = round(1000 * (time.monotonic() - begun), 1)
+        return FileReport(file, "ok", round(output.confidence, 4), output.box, ms)
+
+    def _print_line(self, text: str) -> None:
+        clear_line = "\r\x1b[K" if self._progress else ""
+        print(clear_line + text, file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+
+def _show_progress(count: int, total: int, seconds: float) -> None:
+    rate = count / max(seconds, 1e-6)
+    minutes, rest = divmod(round((total - count) / rate), 60)
+    text = f"\r{count}/{total}  {rate:.1f} images/s  {minutes}:{rest:02d} left\x1b[K"
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+
+def summary(reports: Sequence[FileReport], seconds: float) -> str:
+    """Return one line with the number of files by status and the rate."""
+    written, skipped, failed = (sum(each.status == status for each in reports) for status in ("ok", "skipped", "error"))
+    parts = [f"{written} written"]
+    if skipped:
+        parts.append(f"{skipped} skipped (they exist; --overwrite replaces them)")
+    if failed:
+        parts.append(f"{failed} failed")
+    rate = f" in {seconds:.1f} s, {written / seconds:.1f} images/s" if written and seconds > 0 else ""
+    return ", ".join(parts) + rate
+
+
+def write_report(path: Path, reports: Sequence[FileReport]) -> None:
+    """Write the report as CSV, sorted by file; boxes are ``left top width height`` in pixels.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(REPORT_COLUMNS)
+    for each in sorted(reports, key=lambda report: report.file.name):
+        box = f"{each.box.left} {each.box.top} {each.box.width} {each.box.height}" if each.box else ""
+        writer.writerow((each.file.name, each.status, each.confidence, box, each.ms, each.error))
+    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,0 +1,149 @@
+"""A pipeline for callers in the same process: the Python API and the command line.
+
+The pipeline runs on an event loop in a thread of its own, so callers need no event loop and may have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+
+from pydantic import ValidationError
+
+from .admission.pixel_budget import PixelBudget
+from .cutout import CutoutRequest, CutoutResult
+from .environment import load_settings
+from .errors import StartupError
+from .imaging.library_setup import disable_opencv_threads, silence_codec_stderr
+from .inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
+from .inference.model_files import locate
+from .inference.providers import choose_device
+from .inference.startup.load import ServedModel, load_served_model
+from .inference.startup.precision import has_vnni
+from .memory_budget import pixel_capacity
+from .observability.timing import RequestTiming
+from .pipeline import Pipeline
+from .pipeline_parts import create_batcher, load_cutout_engine
+from .settings import Settings
+from .system import cpu_quota, memory_limit
+from .thread_pool import ThreadPool
+
+QUEUE_CAPACITY = 1_000_000
+"""Maximum number of waiting images. Each one has a blocked caller, so there is no other limit."""
+_CLOSED = "the remover is closed"
+CLOSE_S = 5.0
+"""Timeout for each part when an engine is closed, seconds."""
+
+
+def local_settings(**overrides: object) -> Settings:
+    """Return the settings of the environment with changes.
+
+    Args:
+        overrides: settings by name; None keeps the value of the environment.
+
+    Raises:
+        StartupError: a setting is invalid.
+    """
+    values = load_settings().model_dump() | {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        raise StartupError("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())) from None
+
+
+def load_quickly(settings: Settings) -> ServedModel:
+    """Load the model without measuring precision, sessions and batch sizes, where that is possible.
+
+    On a CPU one session uses all CPUs, with 8-bit integers if the CPU has VNNI. Values in the settings are used
+    unchanged.
+
+    Raises:
+        StartupError: the model cannot run.
+    """
+    planned = settings.lanes or settings.intra_op_threads or settings.buckets or settings.plan_cache
+    if planned or choose_device(settings.device) != "cpu":
+        return load_served_model(settings)
+    entry = find_entry(read_manifest(models_folder() / MANIFEST), settings.model)
+    plan: dict[str, object] = {"lanes": 1, "intra_op_threads": cpu_quota(), "buckets": str(entry.batch_min)}
+    folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
+    variant = entry.variants.get("int8")
+    if settings.precision == "auto" and variant is not None and has_vnni() and locate(variant, folders) is not None:
+        plan["precision"] = "int8"
+    try:
+        return load_served_model(settings.model_copy(update=plan))
+    except StartupError:
+        return load_served_model(settings)  # it can fall back to another precision, and its error names the cause
+
+
+class LocalEngine:
+    """A loaded model with its threads. All methods may be called from any thread of the process that created it."""
+
+    def __init__(self, settings: Settings, *, tune: bool) -> None:
+        """Load the model.
+
+        Args:
+            tune: measure the fastest precision, number of sessions and batch sizes, as the service does.
+
+        Raises:
+            StartupError: the model cannot run with these settings.
+        """
+        disable_opencv_threads()
+        silence_codec_stderr()
+        model = load_served_model(settings) if tune else load_quickly(settings)
+        engine = load_cutout_engine(settings, model.entry)
+        self.workers = settings.workers or cpu_quota()
+        self._pool = ThreadPool(self.workers)
+        self._batcher = create_batcher(settings, model, QUEUE_CAPACITY)
+        self._batcher.start()
+        pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
+        self._pipeline = Pipeline(self._batcher, engine, pixels, self._pool)
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="clearcut", daemon=True)
+        self._thread.start()
+
+    def remove(self, request: CutoutRequest, timing: RequestTiming) -> CutoutResult:
+        """Remove the background of one image and wait for the result.
+
+        Raises:
+            ClearcutError: as for ``Pipeline.remove``.
+            RuntimeError: the engine is closed.
+        """
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        future = asyncio.run_coroutine_threadsafe(self._pipeline.remove(request, timing), self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise RuntimeError(_CLOSED) from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End all threads. Calls in progress fail."""
+        if self._closed:
+            return
+        self._closed = True
+        self._batcher.close(drain=False, timeout=CLOSE_S)
+        self._pool.shutdown()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_S)
+        self._pool.join(CLOSE_S)
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(_cancel_tasks())
+        finally:
+            self._loop.close()
+
+
+async def _cancel_tasks() -> None:
+    """Cancel all other tasks of the event loop and wait for their end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
