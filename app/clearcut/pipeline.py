@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from clearcut.admission.active_requests import ActiveRequests
 from clearcut.admission.pixel_budget import PixelBudget, PixelHold
-from clearcut.imaging.library_setup import memory_errors
+from clearcut.imaging.codec_setup import memory_errors
 from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.batching_policy import PendingArrival

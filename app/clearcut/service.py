@@ -18,7 +18,7 @@ from clearcut.admission.pixel_budget import PixelBudget
 from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_DIVISOR, Transfers
 from clearcut.fetch.policy import fetch_policy
-from clearcut.imaging.library_setup import disable_opencv_threads, silence_codec_stderr
+from clearcut.imaging.codec_setup import disable_opencv_threads, silence_codec_stderr
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.startup.load import ServedModel, load_served_model
 from clearcut.observability.metrics import Metrics

@@ -158,7 +158,7 @@ class Sampler:
     def _composite(self, size: int, rng: Rng) -> tuple[U8, U8]:
         """One to three objects in a scene; over a photograph with a subject both count.
 
-        In a quarter of the scenes rendered furniture stands behind the objects and belongs to the background.
+        In a quarter of the scenes rendered furniture is part of the background.
         """
         alpha = np.zeros((size, size, 1), np.float32)
         objects = "object"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from clearcut.errors import OutOfMemory
-from clearcut.imaging.library_setup import memory_errors, silence_codec_stderr
+from clearcut.imaging.codec_setup import memory_errors, silence_codec_stderr
 from tests.support import samples
 
 
