@@ -40,7 +40,7 @@ def test_damaged_edge_model_prevents_start(monkeypatch: pytest.MonkeyPatch) -> N
     def damaged() -> OnnxEdgeModel:
         raise StartupError("Edge model: damaged")
 
-    monkeypatch.setattr("clearcut.service.load_edge_model", damaged)
+    monkeypatch.setattr("clearcut.pipeline_parts.load_edge_model", damaged)
 
     async def run() -> None:
         service = service_with(True)

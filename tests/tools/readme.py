@@ -111,7 +111,7 @@ def quality_summary() -> str:
     rows = {
         "IoU, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["iou"]),
         "Boundary F, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["bf"]),
-        "Drawn images without a subject where the model finds one (lower is better)": lambda each: (
+        "Drawings without a subject that still give a cut-out (lower is better)": lambda each: (
             f"{each['subject_free_cut']:.1%}"
         ),
         "Time on one core, relative to u2netp (lower is better)": lambda each: _figure(
