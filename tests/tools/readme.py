@@ -111,8 +111,8 @@ def quality_summary() -> str:
     rows = {
         "IoU, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["iou"]),
         "Boundary F, mean of groups (higher is better)": lambda each: _figure(each["groups"]["mean"]["bf"]),
-        "Drawings without a subject that still give a cut-out (lower is better)": lambda each: (
-            f"{each['subject_free_cut']:.1%}"
+        "Photos without a subject that still give a cut-out (lower is better)": lambda each: (
+            f"{each['bare_photos_cut']:.1%}"
         ),
         "Time on one core, relative to u2netp (lower is better)": lambda each: _figure(
             each["one_core_time_over_u2netp"]
