@@ -184,6 +184,14 @@ def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory):
         (["in/a.jpg", "other/a.png", "out"], "same output"),
         (["in/a.jpg", "in/a.jpg", "out"], "same output"),
         (["other", "other"], "replace the input"),
+        (["in", "out", "--format", "jpg", "--review", "in"], "--review would replace"),
+        (["in", "out", "--review", "out"], "--review would replace"),
+        (["in/a.jpg", "out.png", "--report", "in/a.jpg"], "--report would replace"),
+        (["in/a.jpg", "out.png", "--report", "out.png"], "--report would replace"),
+        (["in/a.jpg", "other/a.png", "--mask", "other/a.png", "--overwrite"], "replace the input"),
+        (["in", "out", "--suffix", "a/b"], "--suffix"),
+        (["in/a.jpg", "x" * 300 + ".png"], "File name too long"),
+        (["in/a.jpg", "out.gif"], "OUT is out.gif"),
     ],
 )
 def test_wrong_usage_exits_before_any_work(cut, folder, arguments, text):

@@ -15,7 +15,15 @@ from clearcut.system import cpu_quota
 from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
 
 from .cut_backends import Backend, LocalBackend, ServerBackend
-from .cut_files import OUTPUT_EXTENSIONS, STANDARD_STREAM, CutFile, UsageError, format_for_output, plan_files
+from .cut_files import (
+    OUTPUT_EXTENSIONS,
+    STANDARD_STREAM,
+    CutFile,
+    UsageError,
+    check_collisions,
+    format_for_output,
+    plan_files,
+)
 from .cut_run import FileReport, Review, Run, summary, write_report
 
 if TYPE_CHECKING:
@@ -150,25 +158,26 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code: 0, 1 if a file failed, 2 for wrong usage, 130 after Ctrl-C.
 
     Raises:
-        StartupError: the model or the service cannot be used.
+        StartupError: the model or the service cannot be used, or the report cannot be written.
     """
     begun = time.monotonic()
     try:
         fields, extension = _fields(arguments)
-        files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix)
+        excluded = [] if arguments.review is None else [arguments.review]
+        files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
         _check_usage(arguments, files)
+        reports = [FileReport(each, "skipped") for each in files if _finished(each, overwrite=arguments.overwrite)]
     except UsageError as exc:
         _print(f"clearcut cut: error: {exc}")
         return 2
-    reports = [FileReport(each, "skipped") for each in files if _finished(each, overwrite=arguments.overwrite)]
     skipped = {report.file for report in reports}
     pending = [each for each in files if each not in skipped]
-    interrupted = False
+    stopped: BaseException | None = None
     if pending:
         try:
             reports += _process(arguments, fields, pending, begun)
-        except _Interrupted as exc:
-            interrupted = True
+        except _Stopped as exc:
+            stopped = exc.__cause__
             reports += exc.reports
     if arguments.report is not None:
         try:
@@ -176,15 +185,18 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as exc:
             raise StartupError(f"--report {arguments.report}: {exc.strerror}") from None
     failed = any(report.status == "error" for report in reports)
-    if interrupted:
-        _print(f"interrupted: {summary(reports, 0)}, {len(files) - len(reports)} not processed")
-        return INTERRUPTED
+    if stopped is not None:
+        text = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"clearcut: {stopped}\nstopped"
+        _print(f"{text}: {summary(reports, 0)}, {len(files) - len(reports)} not processed")
+        return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
         _print(summary(reports, time.monotonic() - begun))
     return 1 if failed else 0
 
 
-class _Interrupted(Exception):
+class _Stopped(Exception):
+    """The run ended early; ``__cause__`` is the reason."""
+
     def __init__(self, reports: list[FileReport]) -> None:
         super().__init__()
         self.reports = reports
@@ -204,8 +216,10 @@ def _process(
         run = Run(backend, review, progress=sys.stderr.isatty() and len(files) > 1)
         reports = run.reports
         run.process(files)
-    except KeyboardInterrupt:
-        raise _Interrupted(reports) from None
+    except (KeyboardInterrupt, StartupError) as exc:
+        if isinstance(exc, StartupError) and not reports:
+            raise
+        raise _Stopped(reports) from exc
     return reports
 
 
@@ -264,10 +278,15 @@ def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> Non
         raise UsageError("--model and --device do not work with --server, which has its own model")
     if files[0].target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it to a file")
+    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
+    check_collisions(files, read, arguments.review, arguments.report)
 
 
 def _finished(file: CutFile, *, overwrite: bool) -> bool:
-    return not overwrite and file.target is not None and file.target.exists()
+    try:
+        return not overwrite and file.target is not None and file.target.exists()
+    except OSError as exc:
+        raise UsageError(f"{file.target}: {exc.strerror}") from None
 
 
 def _print(line: str) -> None:

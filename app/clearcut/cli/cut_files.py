@@ -53,7 +53,9 @@ def format_for_output(out: str, requested: str | None) -> str | None:
     return requested
 
 
-def plan_files(inputs: Sequence[str], out: str, extension: str, suffix: str) -> list[CutFile]:
+def plan_files(
+    inputs: Sequence[str], out: str, extension: str, suffix: str, excluded: Sequence[Path] = ()
+) -> list[CutFile]:
     """Return all inputs with their outputs, sorted by path.
 
     Args:
@@ -61,25 +63,41 @@ def plan_files(inputs: Sequence[str], out: str, extension: str, suffix: str) -> 
         out: a file if it has the extension of an output format, ``-``, or a folder.
         extension: of the outputs in a folder.
         suffix: added to the names of the outputs in a folder.
+        excluded: folders that are not searched for images, beside the output folder.
 
     Raises:
-        UsageError: an input does not exist, OUT does not fit the inputs, or two files have the same path.
+        UsageError: an input does not exist or cannot be read, OUT does not fit the inputs, or two files have the same
+            path.
     """
+    if Path(suffix).name != suffix and suffix:
+        raise UsageError(f"--suffix: expected a part of a file name, got {suffix}")
+    try:
+        return _plan_files(inputs, out, extension, suffix, excluded)
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError):
+            raise UsageError(f"{exc.filename}: {exc.strerror}") from None
+        raise UsageError(str(exc)) from None
+
+
+def _plan_files(
+    inputs: Sequence[str], out: str, extension: str, suffix: str, excluded: Sequence[Path]
+) -> list[CutFile]:
     is_file = Path(out).suffix.lower().lstrip(".") in OUTPUT_EXTENSIONS and not out.endswith("/")
     if out == STANDARD_STREAM or (is_file and not Path(out).is_dir()):
         return [_single(inputs, out, suffix)]
     if STANDARD_STREAM in inputs:
         raise UsageError("the input '-' needs a file or '-' as OUT")
     folder = Path(out)
+    if not folder.is_dir() and not out.endswith("/") and _is_image(folder):
+        raise UsageError(f"OUT is {out}: expected one of .{', .'.join(OUTPUT_EXTENSIONS)}, or a folder")
     if file := next((each for each in (folder, *folder.parents) if each.is_file()), None):
         raise UsageError(f"OUT is {out}, but {file} is a file and no folder")
     files = []
-    for source, relative in _sources(inputs, folder, suffix):
+    for source, relative in _sources(inputs, [folder, *excluded], suffix):
         name = relative.with_name(f"{relative.stem}{suffix}.{extension}")
         files.append(CutFile(source, folder / name, name))
     if not files:
         raise UsageError("no images in the inputs")
-    _check_collisions(files)
     return files
 
 
@@ -93,31 +111,33 @@ def _single(inputs: Sequence[str], out: str, suffix: str) -> CutFile:
         raise UsageError(f"{source}: no such file or folder")
     if out == STANDARD_STREAM:
         return CutFile(source, None, Path("stdout"))
-    file = CutFile(source, Path(out), Path(Path(out).name))
-    _check_collisions([file])
-    return file
+    return CutFile(source, Path(out), Path(Path(out).name))
 
 
-def _sources(inputs: Sequence[str], out: Path, suffix: str) -> Iterator[tuple[Path, Path]]:
+def _sources(inputs: Sequence[str], excluded: Sequence[Path], suffix: str) -> Iterator[tuple[Path, Path]]:
     """Yield (file, path within the output folder)."""
     for each in inputs:
         path = Path(each)
         if path.is_dir():
-            yield from ((found, found.relative_to(path)) for found in _images(path, out, suffix))
+            yield from ((found, found.relative_to(path)) for found in _images(path, excluded, suffix))
         elif path.exists():
             yield path, Path(path.name)
         else:
             raise UsageError(f"{path}: no such file or folder")
 
 
-def _images(folder: Path, out: Path, suffix: str) -> Iterator[Path]:
-    """Yield the images of a folder, without hidden files and without earlier outputs."""
-    resolved_out = out.resolve()
-    in_place = folder.resolve() == resolved_out
-    for parent, folders, names in os.walk(folder):
+def _images(folder: Path, excluded: Sequence[Path], suffix: str) -> Iterator[Path]:
+    """Yield the images of a folder, without hidden files, ``excluded`` folders and earlier outputs."""
+    resolved = [each.resolve() for each in excluded]
+    in_place = folder.resolve() == resolved[0]
+
+    def unreadable(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name for name in folders
-            if not name.startswith(".") and (Path(parent) / name).resolve() != resolved_out
+            if not name.startswith(".") and (Path(parent) / name).resolve() not in resolved
         )  # fmt: skip
         for name in sorted(names):
             path = Path(parent) / name
@@ -134,9 +154,22 @@ def _is_image(path: Path) -> bool:
     return (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
 
 
-def _check_collisions(files: Sequence[CutFile]) -> None:
-    """Raise UsageError if two inputs have one output, or an output would replace an input."""
-    sources = {_key(each.source): each.source for each in files if each.source is not None}
+def check_collisions(
+    files: Sequence[CutFile], read: Sequence[Path] = (), review: Path | None = None, report: Path | None = None
+) -> None:
+    """Check that each written path is written once and is no input.
+
+    Args:
+        files: inputs and outputs.
+        read: other files that are read.
+        review: folder of the copies for review.
+        report: file of the report.
+
+    Raises:
+        UsageError: two inputs have one output, or a file would be replaced that is an input or another output.
+    """
+    inputs = [each.source for each in files if each.source is not None]
+    sources = {_key(each): each for each in (*inputs, *read)}
     outputs: dict[str, CutFile] = {}
     for each in files:
         if each.target is None:
@@ -147,6 +180,14 @@ def _check_collisions(files: Sequence[CutFile]) -> None:
         if key in sources:
             raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; use --suffix")
         outputs[key] = each
+    others = [] if review is None else [("--review", review / each.relative) for each in files]
+    others += [] if report is None else [("--report", report)]
+    for flag, path in others:
+        key = _key(path)
+        if key in sources or key in outputs or path.is_dir():
+            raise UsageError(f"{flag} would replace {path}")
+    if review is not None and report is not None and _key(report) in {_key(path) for _, path in others[:-1]}:
+        raise UsageError(f"--report would replace {report}")
 
 
 def _key(path: Path) -> str:
