@@ -83,7 +83,7 @@ def test_pipelined_images_are_answered_in_order_once(server, oracle):
 def test_connection_attacks_do_not_block_other_clients(server, oracle, name):
     """Slow uploads release their slots once they are known to be slow. Other attacks never hold a slot for long."""
     picture = request(connection_attacks.MEDIUM, "image/jpeg")
-    before = server.facts.num_threads()
+    before = server.process_info.num_threads()
     responses: list[int] = []
     with connection_attacks.under(connection_attacks.ATTACKS[name], server.port):
         while responses.count(200) < 40 and len(responses) < 400:
@@ -94,4 +94,4 @@ def test_connection_attacks_do_not_block_other_clients(server, oracle, name):
                 time.sleep(0.05)
     assert responses.count(200) == 40, responses[-50:]
     assert set(responses) <= {200, 503}
-    assert server.facts.num_threads() <= before + 2
+    assert server.process_info.num_threads() <= before + 2

@@ -62,11 +62,11 @@ def inject(fault: str, file: Path) -> None:
         return
     import onnxruntime
 
-    from clearcut import pipeline
+    from clearcut import cutout
 
     match fault:
         case "decode" | "encode" | "refine":
-            setattr(pipeline, fault, raising_memory_error(file.exists, getattr(pipeline, fault)))
+            setattr(cutout, fault, raising_memory_error(file.exists, getattr(cutout, fault)))
         case _:
             session = onnxruntime.InferenceSession
             session.run = with_fault(fault, file.exists, session.run)

@@ -53,7 +53,7 @@ class Server:
     Args:
         run: Command to run instead.
         around: Words before the command, such as prlimit.
-        beside: Additional environment variables.
+        extra_environment: Additional environment variables.
     """
 
     def __init__(
