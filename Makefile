@@ -38,26 +38,44 @@ $(VENV)/bin/python:
 INSTALL = $(PIP) install --require-hashes -r requirements-build.txt -r $(1) && \
 	$(PIP) install --no-deps --no-build-isolation --editable .
 
-$(VENV)/.serve: requirements.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
-	$(call INSTALL,requirements.txt)
+# ORT=cpu installs the CPU runtime. Without it Linux x86-64 gets the larger runtime that can also use NVIDIA GPUs; other
+# platforms get the CPU runtime. Both runtimes install the same files, so the other one is removed first.
+ORT ?=
+$(if $(filter-out cpu,$(ORT)),$(error ORT=$(ORT): expected ORT=cpu, or no ORT))
+RUNTIME := $(ORT:%=-%)
+HAS_GPU_RUNTIME := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+REMOVE = $(if $(HAS_GPU_RUNTIME),if ls -d $(VENV)/lib/python*/site-packages/$(1)-*.dist-info >/dev/null 2>&1; then \
+	$(PIP) uninstall --yes $(1) && rm -f $(VENV)/.serve* $(VENV)/.dev; fi,true)
+
+$(VENV)/.serve$(RUNTIME): requirements$(RUNTIME).txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+	@$(call REMOVE,$(if $(ORT),onnxruntime_gpu,onnxruntime))
+	$(call INSTALL,$<)
 	@touch $@
 
-# One stamp for each value of EXTRAS. The versions are those of the container image. pip cannot check hashes of an
-# editable installation, so the pins have none.
+# One stamp for each runtime and value of EXTRAS. The versions are those of the container image, without hashes, because
+# pip requires the hashes of all packages or of none.
 comma := ,
-EXTRAS_STAMP = $(VENV)/.serve$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
-$(VENV)/.serve-%: $(VENV)/.serve deploy/requirements.txt
+EXTRAS_STAMP = $(VENV)/.serve$(RUNTIME)$(if $(EXTRAS),+$(subst $(comma),+,$(EXTRAS)))
+LIST_EXTRAS := import sys, tomllib; \
+	extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+	names = sys.argv[1].split(","); \
+	unknown = [name for name in names if name not in extras]; \
+	sys.exit(f"EXTRAS={sys.argv[1]}: expected some of {chr(44).join(extras)}") if unknown else \
+	print("\n".join(each for name in names for each in extras[name]))
+$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt
 	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
-	$(PIP) install --no-build-isolation --constraint $(VENV)/.pins --editable '.[$(EXTRAS)]'
+	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
+	$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+	@$(call REMOVE,onnxruntime)
 	$(call INSTALL,requirements-dev.txt)
 	@touch $@ $(VENV)/.serve
 
 setup: $(VENV)/.dev ## install the development tools into .venv
 
-serve: $(EXTRAS_STAMP) ## install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3; reads CLEARCUT_*)
+serve: $(EXTRAS_STAMP) ## install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3, ORT=cpu; reads CLEARCUT_*)
 	CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
 
 tensorrt-cache: $(VENV)/.serve ## build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
@@ -115,8 +133,15 @@ type: $(VENV)/.dev ## run mypy --strict on app/
 AUDIT := .venv-audit
 .PHONY: audit sbom
 
+.PHONY: wheel test-packaging lock-check
+wheel: $(VENV)/.dev ## build the wheel with the default models into dist/
+	$(VENV)/bin/hatchling build -t wheel
+
+test-packaging: $(VENV)/.dev ## install the wheel into empty environments and use it there (takes minutes)
+	$(RUN) -m pytest -q -s tests/packaging -m slow
+
 .PHONY: test-container
-test-container: $(VENV)/.dev ## run the RUN lines of Dockerfile.cuda, then the result read-only (needs root and apt)
+test-container: $(VENV)/.dev ## run the RUN lines of the Dockerfiles, then the result read-only (needs root and apt)
 	$(RUN) -m pytest -q -s tests/container -m slow
 
 $(AUDIT)/.tools: Makefile | $(VENV)/bin/python
@@ -217,12 +242,28 @@ quantise-u2netp: $(VENV)/.dev ## quantise u2netp.onnx of WEIGHTS= to int8 in mod
 docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model cards
 	$(RUN) -m tests.tools.readme --write
 
-lock: $(VENV)/.dev ## update the requirements files from pyproject.toml, with hashes
+COMPILE = $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header
+HASHED = $(COMPILE) --generate-hashes --no-emit-index-url
+DEPLOYED := --extra postgres --extra redis --extra jobs --extra s3 --extra otel
+# Removes onnxruntime-gpu and lets onnxruntime apply everywhere.
+CPU_RUNTIME := --override <(printf "onnxruntime-gpu; python_version < '3'\nonnxruntime>=1.24,<2\n")
+$(VENV)/bin/uv: | $(VENV)/.dev
 	$(PIP) install uv
-	$(VENV)/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.txt
-	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o requirements-dev.txt
-	$(VENV)/bin/uv pip compile -q pyproject.toml --extra postgres --extra redis --extra jobs --extra s3 --extra otel --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o deploy/requirements.txt
-	echo 'setuptools>=77' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-build.txt
+
+lock: $(VENV)/bin/uv ## update the requirements files from pyproject.toml, with hashes
+	$(HASHED) pyproject.toml -o requirements.txt
+	$(HASHED) pyproject.toml $(CPU_RUNTIME) -c requirements.txt -o requirements-cpu.txt
+	$(HASHED) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(HASHED) pyproject.toml $(DEPLOYED) -c requirements.txt -o deploy/requirements.txt
+	$(HASHED) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c requirements.txt -o deploy/requirements-cpu.txt
+	echo 'hatchling>=1.27' | $(HASHED) - -c requirements-dev.txt -o requirements-build.txt
+
+# pylock.toml (PEP 751) lists the wheels of each package.
+lock-check: $(VENV)/bin/uv ## check that every locked package has a wheel for each platform and Python version
+	@mkdir -p build/lock
+	$(COMPILE) pyproject.toml $(DEPLOYED) -c deploy/requirements.txt --format pylock.toml -o build/lock/pylock.toml
+	$(COMPILE) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c deploy/requirements-cpu.txt --format pylock.toml -o build/lock/pylock.cpu.toml
+	$(RUN) -m tests.tools.lock_check build/lock/pylock.toml build/lock/pylock.cpu.toml
 
 clean: ## remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info

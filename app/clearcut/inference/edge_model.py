@@ -25,7 +25,7 @@ def load_edge_model(models_dir: Path | None = None) -> OnnxEdgeModel:
     """Load the edge model of a manifest.
 
     Args:
-        models_dir: folder of the manifest and the file; None selects the repository's.
+        models_dir: folder of the manifest and the file; None selects ``models_folder()``.
 
     Raises:
         StartupError: as ``find_edge_model`` and ``OnnxEdgeModel``.

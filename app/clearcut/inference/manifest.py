@@ -57,8 +57,13 @@ class ModelEntry:
 
 
 def models_folder() -> Path:
-    """Return the repository's ``models`` folder."""
-    return Path(__file__).resolve().parents[3] / "models"
+    """Return the folder of the manifest and the model files.
+
+    A wheel has them in the package, in ``clearcut/models``. A checkout has them in ``models`` at its top level.
+    """
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parents[1] / "models"
 
 
 def find_entry(entries: Mapping[str, ModelEntry], name: str, precision: Precision = "fp32") -> ModelEntry:

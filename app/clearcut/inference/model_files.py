@@ -37,7 +37,7 @@ def load_model(
 
     Args:
         name: of the model.
-        models_dir: folder of the manifest and of model files; None selects the repository's.
+        models_dir: folder of the manifest and of model files; None selects ``models_folder()``.
         extra_dir: second folder for model files.
         precision: of the variant.
 

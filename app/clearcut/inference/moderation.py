@@ -1,6 +1,6 @@
 """Moderation: an optional ONNX classifier that the operator provides. This repository contains none.
 
-The ``[moderation]`` table is read from the manifest in ``CLEARCUT_MODEL_DIR``, and else from the one in ``models/``:
+The ``[moderation]`` table is read from the manifest in ``CLEARCUT_MODEL_DIR``, and else from the service's own:
 
     [moderation]
     file = "classifier.onnx"          # f32[1,3,S,S] to f32[1,N]: one score for each label
@@ -38,7 +38,7 @@ def load_moderator(extra_dir: Path | None, models_dir: Path | None = None) -> Mo
 
     Args:
         extra_dir: folder that is searched before ``models_dir``.
-        models_dir: None selects the repository's.
+        models_dir: None selects ``models_folder()``.
 
     Raises:
         StartupError: the table is invalid, the file is missing or has another hash, or the model does not run.
