@@ -29,10 +29,9 @@ def serve() -> int:
     """
     import asyncio
 
-    import uvloop
-
     from .environment import load_settings
     from .observability import logging
+    from .server.event_loop import new_event_loop
     from .server.runner import run
     from .startup_checks import require_startable
     from .system import keep_freed_memory
@@ -41,7 +40,7 @@ def serve() -> int:
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(run(settings))
 
 
@@ -91,7 +90,8 @@ def main(argv: list[str] | None = None) -> int:
 
         given = ["cut", *normalize_arguments(given[1:])]
     arguments = parser.parse_args(given)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         code = _run(arguments)
         sys.stdout.flush()

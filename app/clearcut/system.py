@@ -1,13 +1,23 @@
-"""CPU and memory limits of the machine or container, free ports, and settings of the C allocator."""
+"""CPU and memory limits of the machine or container, free ports, locks, and settings of the C allocator.
+
+Calls that a platform lacks have a substitute here, so that other modules import on every platform.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+_UNKNOWN_MEMORY_BYTES = 4 << 30
+"""Assumed memory of a machine whose system does not report it, such as Windows."""
+_LOCK_OFFSET = 1 << 40
+"""Offset of the byte that stands for the whole file in a lock on Windows. Locked data could not be read."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
 _RETAINED_BYTES = 1 << 30
 _GROWTH_BYTES = 64 << 20
@@ -18,7 +28,10 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
     The result is the limit of the control group (v2, then v1) if it is below the machine's memory.
     """
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        machine = _UNKNOWN_MEMORY_BYTES
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             text = (cgroup / name).read_text().strip()
@@ -33,7 +46,7 @@ def memory_used(statm: Path = Path("/proc/self/statm")) -> int:
     """Return the resident memory of this process in bytes; 0 if the system does not report it."""
     try:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
+    except (OSError, IndexError, ValueError, AttributeError):
         return 0
 
 
@@ -44,7 +57,7 @@ def keep_freed_memory() -> bool:
     the CPU time of a 10-megapixel request. One arena lets all threads share the freed buffers, and lets
     ``release_free_memory`` return all of them. Call this before other threads start. Source: mallopt(3).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _c_function("mallopt")
     if mallopt is None:  # not glibc
         return False
     options = {
@@ -58,9 +71,57 @@ def keep_freed_memory() -> bool:
 
 def release_free_memory() -> None:
     """Return every free page to the system (malloc_trim(3)). This takes milliseconds and releases the GIL."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _c_function("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """Return a function of the C library, or None if it has no such function."""
+    try:
+        function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # Windows
+        return None
+    return function
+
+
+def lock_file(descriptor: int) -> None:
+    """Lock an open file for this process until the file is closed.
+
+    Raises:
+        BlockingIOError: another process has locked the file.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        _lock_file_on_windows(descriptor, importlib.import_module("msvcrt"))
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _lock_file_on_windows(descriptor: int, msvcrt: Any) -> None:
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except OSError as exc:
+        raise BlockingIOError(exc.errno, exc.strerror) from None
+    finally:
+        os.lseek(descriptor, position, os.SEEK_SET)
+
+
+def send_queue_bytes(descriptor: int) -> int:
+    """Return the bytes in a socket's send queue that the other side has not acknowledged (SIOCOUTQ, tcp(7)).
+
+    The result is 0 where the system does not report it.
+    """
+    try:
+        import fcntl
+        import termios
+
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
+    except (ImportError, OSError):
+        return 0
 
 
 def listen_error(host: str, port: int) -> str | None:

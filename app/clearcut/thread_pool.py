@@ -42,7 +42,7 @@ class ThreadPool(Executor):
             workers: number of threads.
             nice: niceness of the threads, 0 to 19. Linux only: elsewhere it would apply to the whole process.
         """
-        self._nice = nice if sys.platform == "linux" else 0
+        self._nice = nice if sys.platform == "linux" and hasattr(os, "setpriority") else 0
         self._sequence = itertools.count()
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()

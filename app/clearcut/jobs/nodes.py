@@ -7,7 +7,6 @@ has ended.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clearcut.errors import StartupError
 from clearcut.settings import Settings
 from clearcut.storage.factory import data_folder
+from clearcut.system import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ class SingleNode:
         self._path = folder / FILE
         self._lock = os.open(folder / "jobs.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self._lock)
         except OSError:
             os.close(self._lock)
             raise StartupError(

@@ -8,7 +8,6 @@ HTTPS_PROXY, HTTP_PROXY and NO_PROXY select a proxy.
 from __future__ import annotations
 
 import base64
-import fcntl
 import http.client
 import os
 import re
@@ -23,6 +22,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from clearcut import __version__
+from clearcut.system import lock_file
 
 MAX_BYTES = 4 << 30
 """Maximum size of a file. It is larger than any model, and keeps an endless response from filling the disk."""
@@ -103,7 +103,7 @@ def _lock(path: Path) -> Iterator[BinaryIO]:
     """Open the part file and lock it against a second download of the same file."""
     with path.open("a+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file.fileno())
         except BlockingIOError:
             raise DownloadError(f"{path.name} is being downloaded by another process") from None
         if not _is_at(file, path):  # the other process has completed and renamed it

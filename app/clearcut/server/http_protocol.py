@@ -8,12 +8,9 @@ handles them.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
-import struct
 import sys
-import termios
 from typing import Any
 
 import httptools
@@ -21,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from clearcut.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from clearcut.service import Service
+from clearcut.system import send_queue_bytes
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.app import DIALECTS
 from clearcut.web.context import SECURITY_HEADERS, request_id
@@ -225,15 +223,11 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
 
 
 def _unsent_bytes(transport: asyncio.Transport) -> int:
-    """Return the bytes that the client has not acknowledged, including the kernel's send queue (SIOCOUTQ, tcp(7)).
+    """Return the bytes that the client has not acknowledged, including the kernel's send queue.
 
     The transport's buffer alone does not change while the kernel sends megabytes from its queue.
     """
-    try:
-        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:  # not Linux
-        return transport.get_write_buffer_size()
-    return transport.get_write_buffer_size() + int(struct.unpack("i", queued)[0])
+    return transport.get_write_buffer_size() + send_queue_bytes(transport.get_extra_info("socket").fileno())
 
 
 def _error_response(error: ClearcutError, id_: str, dialect: Dialect) -> bytes:

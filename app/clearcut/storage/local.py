@@ -172,6 +172,8 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 def _flush_folder(folder: Path) -> None:
     """Flush a folder to the disk. A renamed file is safe only after its folder is flushed."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
