@@ -1,4 +1,4 @@
-"""Static checks of Dockerfile.cuda, and hadolint."""
+"""Static checks of Dockerfile and Dockerfile.cuda, and hadolint."""
 
 import re
 import shutil
@@ -10,23 +10,44 @@ import pytest
 
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.settings import PREFIX, Settings
-from tests.support.container.dockerfile import DOCKERFILE, context_files, read
+from tests.support.container.dockerfile import CPU, CUDA, context_files, read, substituted
 from tests.support.live_server import ROOT
 
-ARGUMENTS, STAGES = read()
+ARGUMENTS, STAGES = read(CUDA)
+CPU_ARGUMENTS, CPU_STAGES = read(CPU)
 FINAL = STAGES[-1]
 HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
-def test_hadolint_reports_nothing():
-    done = subprocess.run([HADOLINT, str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize("path", [CPU, CUDA], ids=lambda path: path.name)
+def test_hadolint_reports_nothing(path):
+    done = subprocess.run([HADOLINT, str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_dockerfiles_differ_in_defaults_only():
+    def instructions(stages):
+        return [(stage.base, stage.name, [(each.name, each.value) for each in stage.instructions]) for stage in stages]
+
+    assert instructions(CPU_STAGES) == instructions(STAGES)
+    assert CPU_ARGUMENTS.keys() == ARGUMENTS.keys() == {"IMAGE", "DIGEST", "DEVICE", "REQUIREMENTS"}
+    assert (CPU_ARGUMENTS["DEVICE"], ARGUMENTS["DEVICE"]) == ("cpu", "cuda")
+    (_, comments), (_, others) = (path.read_text().split("FROM ", 1) for path in (CPU, CUDA))
+    assert comments == others
+
+
+def test_each_image_has_its_runtime():
+    for arguments, runtime in ((ARGUMENTS, "onnxruntime-gpu"), (CPU_ARGUMENTS, "onnxruntime")):
+        locked = re.findall(r"^(onnxruntime[\w-]*)==", (ROOT / arguments["REQUIREMENTS"]).read_text(), re.M)
+        assert runtime in locked
+    assert locked == ["onnxruntime"]
 
 
 def test_base_image_can_be_pinned():
     assert STAGES[0].base == "${IMAGE}${DIGEST}"
-    assert ARGUMENTS["DIGEST"] == ""
+    assert ARGUMENTS["DIGEST"] == CPU_ARGUMENTS["DIGEST"] == ""
+    assert re.fullmatch(r"debian:\w+-slim", CPU_ARGUMENTS["IMAGE"])
     assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-cudnn-runtime-ubuntu\d\d\.04", ARGUMENTS["IMAGE"])
     assert "@sha256:" not in ARGUMENTS["IMAGE"]
 
@@ -48,7 +69,7 @@ def test_image_has_unprivileged_user_and_stop_signal():
 
 def test_documented_grace_period_covers_drain():
     settings = Settings()
-    (grace,) = re.findall(r"docker stop --time (\d+)", DOCKERFILE.read_text())
+    (grace,) = re.findall(r"docker stop --time (\d+)", CUDA.read_text())
     assert settings.drain_delay_s + settings.drain_timeout_s < int(grace)
 
 
@@ -73,10 +94,10 @@ def test_build_context_has_only_copied_files():
     assert {"app/__main__.py", "models/manifest.toml", f"models/{default.file}", "deploy/requirements.txt"} <= names
     assert {path.parts[0] for path in sent} == {"app", "models", "deploy", "NOTICE"}
     assert not [name for name in names if name.endswith(".pyc")]
-    for stage in STAGES:
+    for arguments, stage in [(each, stage) for each in (ARGUMENTS, CPU_ARGUMENTS) for stage in STAGES]:
         for copy in stage.all("COPY"):
             *sources, _ = [word for word in copy.words() if not word.startswith("--")]
             if "--from=" not in copy.value:
-                for source in sources:
+                for source in (substituted(each, arguments) for each in sources):
                     assert (ROOT / source).exists()
                     assert [name for name in names if name == source or name.startswith(f"{source}/")]

@@ -15,12 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from clearcut.service import build
 from clearcut.settings import MIB, PREFIX, Settings
 from clearcut.startup_checks import memory_finding
+from tests.support.container.dockerfile import CPU, CUDA
 from tests.support.container.dockerfile import read as read_dockerfile
 from tests.support.deploy_files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in
 from tests.support.fakes import Stage, on_stage
 
 KUBERNETES = DEPLOY / "kubernetes"
 MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+UNIT = DEPLOY / "clearcut.service"
 PROMTOOL = shutil.which("promtool")
 
 
@@ -115,12 +117,10 @@ def test_compose_matches_settings_and_dockerfile():
     assert job["static_configs"][0]["targets"] == [f"clearcut:{settings.metrics_port}"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
-    arguments, stages = read_dockerfile()
-    for path in ("compose.yaml", "compose.gpu.yaml"):
+    for path, expected in (("compose.yaml", CPU), ("compose.gpu.yaml", CUDA)):
         built = document(DEPLOY / path)["services"]["clearcut"]["build"]
-        assert (DEPLOY / built["context"] / built["dockerfile"]).is_file()
-        assert built["args"].keys() <= arguments.keys() | {"DEVICE"}
-    assert document(DEPLOY / "compose.gpu.yaml")["services"]["clearcut"]["build"]["args"]["IMAGE"] == arguments["IMAGE"]
+        assert (DEPLOY / built["context"] / built.get("dockerfile", "Dockerfile")).resolve() == expected
+    _, stages = read_dockerfile(CPU)
     assert settings.database_url.startswith(f"sqlite:///{stages[-1].environment({'DEVICE': ''})['CLEARCUT_DATA_DIR']}")
     for each in compose["services"].values():
         for mount in each["volumes"]:
@@ -128,11 +128,64 @@ def test_compose_matches_settings_and_dockerfile():
             assert source in compose["volumes"] or (DEPLOY / source).exists(), mount
 
 
-def test_compose_limits_processes_without_default_password():
+def test_compose_limits_processes():
     services = document(DEPLOY / "compose.yaml")["services"]
     assert [name for name, service in services.items() if not 64 <= service.get("pids_limit", 0) <= 1024] == []
-    password = services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
-    assert re.fullmatch(r"\$\{\w+:\?.+\}", password)  # required, so there is no default
+
+
+def test_monitoring_starts_on_request_only():
+    services = document(DEPLOY / "compose.yaml")["services"]
+    assert {name: service.get("profiles", []) for name, service in services.items()} == {
+        "clearcut": [], "prometheus": ["monitoring"], "grafana": ["monitoring"],
+    }  # fmt: skip
+    # Compose reads the variables of all services, also of those that it does not start.
+    assert not re.search(r"\$\{\w+:?\?", (DEPLOY / "compose.yaml").read_text())
+
+
+@pytest.mark.parametrize(("password", "code"), [("", 1), ("secret", 0)])
+def test_grafana_does_not_start_without_password(password, code):
+    grafana = document(DEPLOY / "compose.yaml")["services"]["grafana"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD:-}"
+    words = [word.replace("$$", "$").replace("exec /run.sh", "exec true") for word in grafana["entrypoint"]]
+    done = subprocess.run(
+        words, env={"GF_SECURITY_ADMIN_PASSWORD": password}, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == code
+    assert ("GRAFANA_ADMIN_PASSWORD" in done.stdout) == (code == 1)
+
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+
+
+def unit() -> dict[str, list[str]]:
+    """Return the values of the unit's keys."""
+    values: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.M):
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def test_unit_matches_settings():
+    (line,) = unit()["Environment"]
+    settings = settings_of(dict(word.split("=", 1) for word in line.split()))
+    (grace,), (memory,) = unit()["TimeoutStopSec"], unit()["MemoryMax"]
+    assert settings.drain_delay_s + settings.drain_timeout_s + 5 <= int(grace)
+    assert memory_finding(settings, MODEL_LOADED, bytes_of(f"{memory}i"), workers=2).severity == "ok"
+    assert str(settings.data_dir) == f"%S/{unit()['StateDirectory'][0]}"
+    assert unit()["ExecStart"] == ["/opt/clearcut/bin/clearcut serve"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize(("text", "found"), [("", False), ("Unknwon=1\n", True)])
+def test_systemd_accepts_unit(tmp_path, text, found):
+    path = tmp_path / UNIT.name  # with a program that exists, because systemd checks this
+    path.write_text(
+        UNIT.read_text().replace("/opt/clearcut/bin/clearcut", "/bin/true").replace("[Install]", text + "[Install]")
+    )
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (UNIT.name in done.stderr) == found, done.stderr
 
 
 # --- proxies ---------------------------------------------------------------------------------------------------------

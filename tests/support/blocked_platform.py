@@ -1,7 +1,7 @@
 """Runs the ``clearcut`` command without the modules and functions that some platforms lack.
 
-``python -m tests.support.blocked_platform serve`` is ``python -m clearcut serve`` on a Python like that of Windows, as far
-as modules and functions are concerned.
+``python -m tests.support.blocked_platform serve`` is ``python -m clearcut serve`` on a Python with as few modules and
+functions as that of Windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A parser for the subset of the Dockerfile grammar that ``Dockerfile.cuda`` uses."""
+"""A parser for the subset of the Dockerfile grammar that ``Dockerfile`` and ``Dockerfile.cuda`` use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.live_server import ROOT
 
-DOCKERFILE = ROOT / "Dockerfile.cuda"
+CPU, CUDA = ROOT / "Dockerfile", ROOT / "Dockerfile.cuda"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def substituted(value: str, arguments: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], value)
 
 
-def read(path: Path = DOCKERFILE) -> tuple[dict[str, str], list[Stage]]:
+def read(path: Path) -> tuple[dict[str, str], list[Stage]]:
     """Return the arguments before the first stage with their defaults, and the stages."""
     arguments: dict[str, str] = {}
     stages: list[Stage] = []
