@@ -263,7 +263,8 @@ lock-check: $(VENV)/bin/uv ## check that every locked package has a wheel for ea
 	@mkdir -p build/lock
 	$(COMPILE) pyproject.toml $(DEPLOYED) -c deploy/requirements.txt --format pylock.toml -o build/lock/pylock.toml
 	$(COMPILE) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c deploy/requirements-cpu.txt --format pylock.toml -o build/lock/pylock.cpu.toml
-	$(RUN) -m tests.tools.lock_check build/lock/pylock.toml build/lock/pylock.cpu.toml
+	$(COMPILE) pyproject.toml --group dev -c requirements-dev.txt --format pylock.toml -o build/lock/pylock.dev.toml
+	$(RUN) -m tests.tools.lock_check build/lock/pylock.toml build/lock/pylock.cpu.toml build/lock/pylock.dev.toml
 
 clean: ## remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 _UNKNOWN_MEMORY_BYTES = 4 << 30
-"""Assumed memory of a machine whose system does not report it, such as Windows."""
+"""Assumed memory of the machine if the operating system does not report it, as on Windows."""
 _LOCK_OFFSET = 1 << 40
-"""Offset of the byte that stands for the whole file in a lock on Windows. Locked data could not be read."""
+"""Offset of the locked byte on Windows. It is after the end of the data, because locked data could not be read."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
 _RETAINED_BYTES = 1 << 30
 _GROWTH_BYTES = 64 << 20
