@@ -191,9 +191,11 @@ def test_serves_cutout_and_page(server):
 
 
 def test_command_uses_running_server(installation, server):
-    installation.run("clearcut", "cut", "photo.png", "remote.png", "--server", server.base_url)
-    assert_cutout((installation.folder / "remote.png").read_bytes(), photo("astronaut", 320, 320))
-    assert server.event("request", path="/v1/remove")
+    pixels = photo("astronaut", 320, 300)
+    (installation.folder / "low.png").write_bytes(png(pixels))
+    installation.run("clearcut", "cut", "low.png", "remote.png", "--server", server.base_url)
+    assert_cutout((installation.folder / "remote.png").read_bytes(), pixels)
+    server.event("request", route="/v1/remove", height=300)
 
 
 def test_check_and_models_of_wheel(installation):
