@@ -16,7 +16,8 @@ from clearcut.service import Service
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, post_operation
 from clearcut.web.request import fields
-from clearcut.web.request.fields import Field, parse_fields
+from clearcut.web.request.fields import Field, ParsedFields, parse_fields
+from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
@@ -44,6 +45,9 @@ FIELDS: dict[str, Field] = {
     "crop": fields.boolean("Crop to the box of the subject.", "crop", False),
     "despill": fields.boolean("Accepted and ignored; the old background's color is always removed from edges."),
 }  # fmt: skip
+
+IGNORED = ("despill",)
+"""Fields that are checked and have no effect; `X-Ignored-Fields` names them."""
 
 
 def routes(service: Service) -> list[Route]:
@@ -74,7 +78,13 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         raise InvalidField("image_url", URLS_DISABLED)
     parsed = parse_fields({"size": "full"} | upload.fields, FIELDS)
     upload.name_options(parsed.names)
-    return CutoutRequest(upload.image, (RemoveOptions(**parsed.options),)), parsed.unknown
+    ignored = parsed.unknown + [name for name in IGNORED if name in upload.fields]
+    ignored += [name for name in fields_without_effect(parsed, _build) if name in upload.fields]
+    return CutoutRequest(upload.image, (_build(parsed),)), ignored
+
+
+def _build(parsed: ParsedFields) -> RemoveOptions:
+    return RemoveOptions(**parsed.options)
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:
