@@ -27,7 +27,11 @@ TRAIN := .venv-train
 .PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
 	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
-help: ## list the targets
+# `##>` marks a target for users, and `##` a target for developers.
+help: ##> list the targets
+	@echo Use
+	@grep -hE '^[a-z0-9-]+:.*##> ' $(MAKEFILE_LIST) | awk -F ':.*##> ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@printf '\nDevelop\n'
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
@@ -39,7 +43,8 @@ INSTALL = $(PIP) install --require-hashes -r requirements-build.txt -r $(1) && \
 	$(PIP) install --no-deps --no-build-isolation --editable .
 
 $(VENV)/.serve: requirements.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
-	$(call INSTALL,requirements.txt)
+	@echo "Installing Clearcut and $$(grep -cE '^[a-z].*==' requirements.txt) packages into $(VENV). The first installation downloads them."
+	@$(call INSTALL,requirements.txt)
 	@touch $@
 
 # One stamp for each value of EXTRAS. The versions are those of the container image. pip cannot check hashes of an
@@ -48,7 +53,8 @@ comma := ,
 EXTRAS_STAMP = $(VENV)/.serve$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 $(VENV)/.serve-%: $(VENV)/.serve deploy/requirements.txt
 	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
-	$(PIP) install --no-build-isolation --constraint $(VENV)/.pins --editable '.[$(EXTRAS)]'
+	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
+	@$(PIP) install --no-build-isolation --constraint $(VENV)/.pins --editable '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
@@ -57,10 +63,10 @@ $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VEN
 
 setup: $(VENV)/.dev ## install the development tools into .venv
 
-serve: $(EXTRAS_STAMP) ## install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3; reads CLEARCUT_*)
-	CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
+serve: $(EXTRAS_STAMP) ##> install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3; reads CLEARCUT_*)
+	@CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
 
-tensorrt-cache: $(VENV)/.serve ## build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
+tensorrt-cache: $(VENV)/.serve ##> build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
 	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m clearcut check
 
 # All tests of one file run in one process, so each file starts its server once. WORKERS=0 uses a single process.
@@ -137,8 +143,8 @@ format: $(VENV)/.dev ## apply automatic ruff fixes and format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-demo: $(VENV)/.dev ## start the server, cut out sample photos with curl, write the results to demo/
-	$(RUN) -m tests.tools.demo
+demo: $(VENV)/.serve ##> start a server, cut out three sample photos, write the results to demo/
+	@$(RUN) -m tests.tools.demo
 
 bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/results/ (takes minutes; needs an idle machine)
 	$(RUN) -m benchmarks.batcher
@@ -224,6 +230,6 @@ lock: $(VENV)/.dev ## update the requirements files from pyproject.toml, with ha
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra postgres --extra redis --extra jobs --extra s3 --extra otel --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements.txt -o deploy/requirements.txt
 	echo 'setuptools>=77' | $(VENV)/bin/uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-build.txt
 
-clean: ## remove .venv, .venv-audit, caches, demo/ and build output
+clean: ##> remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,6 +31,7 @@ def serve() -> int:
 
     import uvloop
 
+    from .cli.banner import banner_printer
     from .environment import load_settings
     from .observability import logging
     from .server.runner import run
@@ -40,9 +41,10 @@ def serve() -> int:
     settings = load_settings()
     keep_freed_memory()
     require_startable(settings)
-    logging.configure(settings.log_level)
+    logging.configure(settings.log_level, settings.log_format)
+    on_listening = banner_printer(settings) if logging.on_terminal(settings.log_format) else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(settings))
+        return runner.run(run(settings, on_listening))
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

@@ -285,6 +285,12 @@ class Settings(BaseModel):
         "info", description="Minimum level of log lines: `debug`, `info`, `warning` or `error`."
     )
 
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="`json`: one JSON object for each event. `text`: lines for people. `auto`: `text` if standard "
+        "output is a terminal, else `json`.",
+    )
+
     @property
     def bucket_sizes(self) -> tuple[int, ...]:
         """The batch sizes in ``buckets``; empty if they are to be measured."""

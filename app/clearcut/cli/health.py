@@ -45,12 +45,16 @@ def local_url() -> str:
 
     Reads only the two variables it needs: validating all settings would import the modules of the service.
     """
-    host = os.environ.get("CLEARCUT_HOST") or "127.0.0.1"
+    return reachable_url(os.environ.get("CLEARCUT_HOST") or "127.0.0.1", os.environ.get("CLEARCUT_PORT") or 8080)
+
+
+def reachable_url(host: str, port: int | str) -> str:
+    """Return the URL of a server that listens on ``host``, for requests from the same machine."""
     with suppress(ValueError):  # a host name
         address = ipaddress.ip_address(host)
         if address.is_unspecified:
             host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('CLEARCUT_PORT') or 8080}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def check_health(url: str, timeout_s: float = TIMEOUT_S) -> tuple[bool, str]:
