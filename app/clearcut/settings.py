@@ -206,7 +206,9 @@ class Settings(BaseModel):
         "stored in `CLEARCUT_DATA_DIR`.",
     )
     public_url: str = Field(
-        "", description="Base URL of this service in the URLs of outputs. Empty: taken from each request."
+        "",
+        description="Base URL of this service in the URLs of outputs and in the examples of `/docs`, with the path "
+        "prefix of a proxy. Empty: taken from each request.",
     )
 
     # jobs (asynchronous APIs)

@@ -53,6 +53,7 @@ def test_terminal_shows_banner_and_readable_lines():
 
 def test_log_is_json_and_listens_after_the_model_is_verified():
     with served(model="clearcut-s") as server:
+        server.event("listening")
         events = [line["event"] for line in server.log]
-        assert events[:3] == ["starting", "ready", "listening"]
+        assert events == ["starting", "model measured", "ready", "listening"]
         assert server.log[0]["port"] == server.port

@@ -40,7 +40,9 @@ def main() -> int:
             target.write_bytes(output.data)
             cutout = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
             height, width = cutout.shape[:2]
-            print(f"{source} -> {target}  {width} x {height}, confidence {output.confidence:.2f}, {ms:.0f} ms", flush=True)
+            print(
+                f"{source} -> {target}  {width} x {height}, confidence {output.confidence:.2f}, {ms:.0f} ms", flush=True
+            )
             pairs.append((cv2.imread(str(source)), cutout))
     sheet = OUT / "before-after.png"
     cv2.imwrite(str(sheet), before_after(pairs))

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-_BANNER_EVENTS = ("starting", "ready", "listening")
+_BANNER_EVENTS = ("starting", "model measured", "ready", "listening")
 """Events that ``clearcut serve`` describes in its own words on a terminal."""
 
 
@@ -36,7 +36,7 @@ class TextFormatter(logging.Formatter):
         event = record.getMessage()
         if event == "request":
             event = _request_text(fields)
-        values = " ".join(f"{name}={value}" for name, value in fields.items() if not isinstance(value, dict))
+        values = " ".join(f"{name}={value}" for name, value in fields.items() if not isinstance(value, dict | list))
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         line = f"{time} {record.levelname.lower():<8}{event}  {values}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
