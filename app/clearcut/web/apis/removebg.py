@@ -46,6 +46,7 @@ SIZES: dict[str, Options] = {
     "50mp": {"max_pixels": MAX_PIXELS},
     "auto": {"max_pixels": MAX_PIXELS},
 }
+DEFAULTS: Options = {"format": "auto", **SIZES["preview"]}
 _SHADOW = 0.5
 _MARGIN = "one, two or four lengths such as 30px or 10%; at most 500px or 50% of the subject a side"
 
@@ -205,18 +206,18 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         raise MultipleBackgrounds("Send one of 'bg_color', 'bg_image_file' and 'bg_image_url'")
     if "bg_image_url" in values:
         raise InvalidField("bg_image_url", URLS_DISABLED)
-    parsed = parse_fields({"size": "preview", "format": "auto"} | values, FIELDS, last=("shadow_type",))
+    parsed = parse_fields(values, FIELDS, last=("shadow_type",))
     upload.name_options(parsed.names)
     build = partial(_build, has_background=background is not None)
     ignored = parsed.unknown + [name for name in IGNORED if values.get(name, "auto").lower() != "auto"]
-    ignored += [name for name in fields_without_effect(parsed, build) if name in values]
+    ignored += fields_without_effect(parsed, build, DEFAULTS)
     if background is not None and build(parsed).effective().backdrop != "image":
         ignored.append("bg_image_file")
     return CutoutRequest(upload.image, (build(parsed),), background), ignored
 
 
 def _build(parsed: ParsedFields, *, has_background: bool) -> RemoveOptions:
-    arguments = parsed.options
+    arguments = {**DEFAULTS, **parsed.options}
     opacity = arguments.pop("shadow_opacity", None)
     if opacity is not None and arguments.get("shadow"):
         arguments["shadow"] = opacity
