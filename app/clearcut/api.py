@@ -21,7 +21,7 @@ import numpy.typing as npt
 from .cutout import CutoutOutput, CutoutRequest
 from .errors import ClearcutError, ImageError, InvalidField
 from .imaging.python_images import PilImage, from_array, png_of, to_pil
-from .imaging.types import U8, Box, Cutout, DecodedImage
+from .imaging.types import U8, Box, ComposedImage, DecodedImage
 from .local_engine import LocalEngine, local_settings
 from .observability.timing import RequestTiming
 from .web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
@@ -278,7 +278,7 @@ def _file(x: Input) -> bytes:
     if isinstance(x, np.ndarray):
         image = from_array(x)
         pixels = image.rgb if image.alpha is None else np.dstack([image.rgb, image.alpha])
-        return png_of(to_pil(Cutout(pixels)))
+        return png_of(to_pil(ComposedImage(pixels)))
     raise TypeError(f"expected bytes, a path, a Pillow image or an array, got {type(x).__name__}")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from clearcut.errors import CorruptImage
 
 from .color import cmyk_to_srgb
-from .types import Cutout, DecodedImage
+from .types import ComposedImage, DecodedImage
 
 PilImage = Image.Image
 
@@ -71,7 +71,7 @@ def _require_pixels(width: int, height: int) -> None:
         raise CorruptImage(f"it has a size of {width} x {height} pixels")
 
 
-def to_pil(cutout: Cutout) -> PilImage:
+def to_pil(cutout: ComposedImage) -> PilImage:
     """Return a cutout as a Pillow image: RGBA, RGB or L."""
     pixels = cutout.pixels
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

@@ -11,7 +11,7 @@ from clearcut.imaging.edit import edit
 from clearcut.imaging.encode import encode
 from clearcut.imaging.matting.refine import subject_box
 from clearcut.imaging.options import Length, Padding, RemoveOptions
-from clearcut.imaging.types import Cutout, DecodedImage, Matte
+from clearcut.imaging.types import ComposedImage, DecodedImage, Matte
 from tests.support.scenes import composed, red_disc
 
 
@@ -95,5 +95,5 @@ def test_every_option_at_odd_sizes(size, options, channels, seed):
         assert not pixels[pixels[..., 3] == 0].any()
         if chosen.backdrop != "none":
             assert (pixels[..., 3] == 255).all()
-    encoded = encode(Cutout(pixels), chosen.format, chosen.quality)
+    encoded = encode(ComposedImage(pixels), chosen.format, chosen.quality)
     assert (encoded.width, encoded.height) == (pixels.shape[1], pixels.shape[0])
