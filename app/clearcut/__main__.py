@@ -48,7 +48,9 @@ def serve() -> int:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clearcut", description="Clearcut: background removal over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="clearcut", description="Remove the background of images, as a command or as an HTTP service."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the service until SIGTERM; CLEARCUT_* variables configure it")
