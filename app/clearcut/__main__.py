@@ -27,22 +27,25 @@ def serve() -> int:
     Raises:
         StartupError: a setting is invalid, or a start-up check failed.
     """
+    from .cli.banner import banner_printer
+    from .environment import load_settings
+    from .observability import logging
+
+    settings = load_settings()
+    # Before the imports below, which take a second.
+    on_listening = banner_printer(settings) if logging.on_terminal(settings.log_format) else None
+
     import asyncio
 
     import uvloop
 
-    from .cli.banner import banner_printer
-    from .environment import load_settings
-    from .observability import logging
     from .server.runner import run
     from .startup_checks import require_startable
     from .system import keep_freed_memory
 
-    settings = load_settings()
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level, settings.log_format)
-    on_listening = banner_printer(settings) if logging.on_terminal(settings.log_format) else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings, on_listening))
 
