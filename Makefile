@@ -27,7 +27,11 @@ TRAIN := .venv-train
 .PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
 	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
-help: ## list the targets
+# `##>` marks a target for users, and `##` a target for developers.
+help: ##> list the targets
+	@echo Use
+	@grep -hE '^[a-z0-9-]+:.*##> ' $(MAKEFILE_LIST) | awk -F ':.*##> ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@printf '\nDevelop\n'
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
@@ -48,8 +52,9 @@ REMOVE = $(if $(HAS_GPU_RUNTIME),if ls -d $(VENV)/lib/python*/site-packages/$(1)
 	$(PIP) uninstall --yes $(1) && rm -f $(VENV)/.serve* $(VENV)/.dev; fi,true)
 
 $(VENV)/.serve$(RUNTIME): requirements$(RUNTIME).txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Clearcut and $$(grep -cE '^[a-z].*==' $<) packages into $(VENV). The first installation downloads them."
 	@$(call REMOVE,$(if $(ORT),onnxruntime_gpu,onnxruntime))
-	$(call INSTALL,$<)
+	@$(call INSTALL,$<)
 	@touch $@
 
 # One stamp for each runtime and value of EXTRAS. The versions are those of the container image, without hashes, because
@@ -64,8 +69,9 @@ LIST_EXTRAS := import sys, tomllib; \
 	print("\n".join(each for name in names for each in extras[name]))
 $(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt
 	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
+	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
-	$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
+	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
@@ -75,10 +81,10 @@ $(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VEN
 
 setup: $(VENV)/.dev ## install the development tools into .venv
 
-serve: $(EXTRAS_STAMP) ## install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3, ORT=cpu; reads CLEARCUT_*)
-	CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
+serve: $(EXTRAS_STAMP) ##> install the runtime packages and serve on port 8080 (PORT=, EXTRAS=jobs,s3, ORT=cpu; reads CLEARCUT_*)
+	@CLEARCUT_PORT=$(PORT) CLEARCUT_PLAN_CACHE=$${CLEARCUT_PLAN_CACHE:-.cache/plan} $(RUN) -m clearcut serve
 
-tensorrt-cache: $(VENV)/.serve ## build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
+tensorrt-cache: $(VENV)/.serve ##> build the TensorRT engines into CLEARCUT_TENSORRT_CACHE (takes minutes; needs a GPU and TensorRT)
 	CLEARCUT_DEVICE=tensorrt CLEARCUT_TENSORRT_CACHE=$${CLEARCUT_TENSORRT_CACHE:-.cache/tensorrt} $(RUN) -m clearcut check
 
 # All tests of one file run in one process, so each file starts its server once. WORKERS=0 uses a single process.
@@ -162,8 +168,8 @@ format: $(VENV)/.dev ## apply automatic ruff fixes and format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-demo: $(VENV)/.dev ## start the server, cut out sample photos with curl, write the results to demo/
-	$(RUN) -m tests.tools.demo
+demo: $(VENV)/.serve ##> start a server, cut out three sample photos, write the results to demo/
+	@$(RUN) -m tests.tools.demo
 
 bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/results/ (takes minutes; needs an idle machine)
 	$(RUN) -m benchmarks.batcher
@@ -266,6 +272,6 @@ lock-check: $(VENV)/bin/uv ## check that every locked package has a wheel for ea
 	$(COMPILE) pyproject.toml --group dev -c requirements-dev.txt --format pylock.toml -o build/lock/pylock.dev.toml
 	$(RUN) -m tests.tools.lock_check build/lock/pylock.toml build/lock/pylock.cpu.toml build/lock/pylock.dev.toml
 
-clean: ## remove .venv, .venv-audit, caches, demo/ and build output
+clean: ##> remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks import report
 from benchmarks.photos import jpegs
 from clearcut.imaging.encode import encode
-from clearcut.imaging.types import Cutout
+from clearcut.imaging.types import ComposedImage
 
 
 def cutout(jpeg: bytes) -> np.ndarray:
@@ -43,13 +43,13 @@ def pillow(fmt: str, **options: object) -> Callable[[np.ndarray], int]:
 
 
 ENCODERS: dict[str, Callable[[np.ndarray], int]] = {
-    "png, ours": lambda pixels: len(encode(Cutout(pixels), "png").data),
+    "png, ours": lambda pixels: len(encode(ComposedImage(pixels), "png").data),
     "png, Pillow's default": pillow("PNG"),
     "png, Pillow level 1": pillow("PNG", compress_level=1),
     "png, OpenCV's default": lambda pixels: len(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))[1]),
-    "webp, ours": lambda pixels: len(encode(Cutout(pixels), "webp").data),
+    "webp, ours": lambda pixels: len(encode(ComposedImage(pixels), "webp").data),
     "webp, Pillow's default": pillow("WEBP"),
-    "zip, ours": lambda pixels: len(encode(Cutout(pixels), "zip").data),
+    "zip, ours": lambda pixels: len(encode(ComposedImage(pixels), "zip").data),
 }
 
 

@@ -32,7 +32,7 @@ def start() -> dict[str, float]:
     """Return the seconds from the start of the process to listening, and to ready."""
     begun = time.perf_counter()
     with started() as server:
-        server.listening()
+        server.port = server.event("starting")["port"]
         listening = time.perf_counter()
         while not ready(server):
             time.sleep(0.005)

@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import CutResult as CutResult
     from .api import Remover as Remover
+    from .api import RemoverResult as RemoverResult
     from .api import remove as remove
 
 # ONNX Runtime sends usage data to its publisher and stores a device ID, unless this is set before its first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["CutResult", "Remover", "__version__", "remove"]
+__all__ = ["Remover", "RemoverResult", "__version__", "remove"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,12 +12,12 @@ import os
 import signal
 import sys
 
-from clearcut.cli.health import LIVE_TIMEOUT_S, check_health, local_url
-
 from . import __version__
+from .cli.interrupts import INTERRUPTED, InterruptHandler
 from .errors import StartupError
 
-_COMMAND_MODULES = ("cut", "keys", "models", "jobs")
+_FILE_COMMANDS = ("cut", "watch")
+_COMMAND_MODULES = (*_FILE_COMMANDS, "health", "keys", "models", "jobs")
 """Commands with a module in ``clearcut.cli`` that defines their arguments."""
 
 
@@ -27,49 +27,38 @@ def serve() -> int:
     Raises:
         StartupError: a setting is invalid, or a start-up check failed.
     """
-    import asyncio
-
+    from .cli.banner import banner_printer
     from .environment import load_settings
     from .observability import logging
+
+    settings = load_settings()
+    # Before the imports below, which take a second.
+    on_listening = banner_printer(settings) if logging.on_terminal(settings.log_format) else None
+
+    import asyncio
+
     from .server.event_loop import new_event_loop
     from .server.runner import run
     from .startup_checks import require_startable
     from .system import keep_freed_memory
 
-    settings = load_settings()
     keep_freed_memory()
     require_startable(settings)
-    logging.configure(settings.log_level)
+    logging.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(run(settings))
-
-
-def check_live(url: str, timeout_s: float) -> int:
-    """Print the health of a running server and return the exit code: 0 if it is alive.
-
-    Args:
-        url: of the server; empty selects the server with the settings of this environment.
-        timeout_s: seconds.
-    """
-    alive, text = check_health(url or local_url(), timeout_s)
-    print(text, flush=True)  # noqa: T201 - command line output
-    return 0 if alive else 1
+        return runner.run(run(settings, on_listening))
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clearcut", description="Clearcut: background removal over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="clearcut", description="Remove the background of images, as a command or as an HTTP service."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the service until SIGTERM; CLEARCUT_* variables configure it")
     check = commands.add_parser("check", help="report what would run, and every reason why it would not")
-    check.add_argument(
-        "--live",
-        metavar="URL",
-        nargs="?",
-        const="",
-        help="instead check whether a running server is alive (without URL: the server with this environment)",
-    )
-    check.add_argument("--timeout", type=float, default=LIVE_TIMEOUT_S, metavar="S", help="for --live, seconds")
+    check.add_argument("--live", metavar="URL", nargs="?", const="", help="the former name of `clearcut health`")
+    check.add_argument("--timeout", type=float, metavar="S", help="for --live, seconds")
     # Each module takes part of a second to load, so only the command's own is loaded.
     for name in _COMMAND_MODULES if command not in ("serve", "check", *_COMMAND_MODULES) else (command,):
         if name in _COMMAND_MODULES:
@@ -84,30 +73,34 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; None reads those of the process.
     """
     given = sys.argv[1:] if argv is None else argv
-    parser = _parser(given[0] if given else "")
-    if given[:1] == ["cut"]:
-        from .cli.cut import normalize_arguments
-
-        given = ["cut", *normalize_arguments(given[1:])]
-    arguments = parser.parse_args(given)
+    command = given[0] if given else ""
+    interrupts = InterruptHandler()
+    if argv is None and command in _FILE_COMMANDS:
+        interrupts.install()
     if hasattr(signal, "SIGPIPE"):  # not on Windows
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        code = _run(arguments)
+        parser = _parser(command)
+        if command in _FILE_COMMANDS:
+            from .cli.cut_arguments import normalize_arguments
+
+            given = [command, *normalize_arguments(given[1:])]
+        arguments = parser.parse_args(given)
+        code = _run(arguments, interrupts)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader has closed the pipe, like ``head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except StartupError as exc:
-        prefix = "refusing to start: " if arguments.command == "serve" else ""
+        prefix = "refusing to start: " if command == "serve" else ""
         print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - command line output
         return 1
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     if arguments.command in ("keys", "models", "jobs"):
         from .cli import jobs, keys, models
         from .environment import load_settings
@@ -117,10 +110,16 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "cut":
         from .cli import cut
 
-        return cut.run(arguments)
+        return cut.run(arguments, interrupts)
+    if arguments.command == "watch":
+        from .cli import watch
+
+        return watch.run(arguments, interrupts)
+    if arguments.command == "health" or (arguments.command == "check" and arguments.live is not None):
+        from .cli import health
+
+        return health.run(arguments.live, arguments.timeout)
     if arguments.command == "check":
-        if arguments.live is not None:
-            return check_live(arguments.live, arguments.timeout)
         from .cli import check
 
         return check.run()

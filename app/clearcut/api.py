@@ -9,7 +9,8 @@ import difflib
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -18,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .cutout import CutoutOutput, CutoutRequest
-from .errors import InvalidField
+from .errors import ClearcutError, ImageError, InvalidField
 from .imaging.python_images import PilImage, from_array, png_of, to_pil
-from .imaging.types import U8, Box, Cutout, DecodedImage
+from .imaging.types import U8, Box, ComposedImage, DecodedImage
 from .local_engine import LocalEngine, local_settings
 from .observability.timing import RequestTiming
 from .web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
@@ -37,7 +38,7 @@ NO_DEADLINE_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class CutResult:
+class RemoverResult:
     """The result of ``Remover.cut``."""
 
     image: Any
@@ -85,10 +86,10 @@ class Remover:
     def remove(self, x: Array, **options: Any) -> U8: ...
     def remove(self, x: Input, **options: Any) -> bytes | PilImage | U8:
         """Remove the background of one image; see the function ``remove``."""
-        output, _ = self.run(parse_input(x, options))
+        output, _ = self.process(x, options)
         return _image(x, output)
 
-    def cut(self, x: Input, **options: Any) -> CutResult:
+    def cut(self, x: Input, **options: Any) -> RemoverResult:
         """Remove the background of one image and return the cut-out with its properties.
 
         Args:
@@ -98,15 +99,18 @@ class Remover:
         Raises:
             as for ``remove``.
         """
-        output, timings = self.run(parse_input(x, options, keep_alpha=True))
+        output, timings = self.process(x, options, keep_alpha=True)
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
-        return CutResult(_image(x, output), output.alpha, output.box, output.confidence, timings)
+        return RemoverResult(_image(x, output), output.alpha, output.box, output.confidence, timings)
 
-    def run(self, request: CutoutRequest) -> tuple[CutoutOutput, dict[str, float]]:
-        """Process a parsed request; return its output and the milliseconds by stage."""
+    def process(
+        self, x: Input, options: Mapping[str, Any], *, keep_alpha: bool = False
+    ) -> tuple[CutoutOutput, dict[str, float]]:
+        """Process one image; return its output and the milliseconds by stage. Raises as ``remove``."""
         timing = RequestTiming(NO_DEADLINE_S)
-        result = self._get_engine().remove(request, timing)
+        with _named_options() as names:
+            result = self._get_engine().remove(_parse_input(x, options, names, keep_alpha=keep_alpha), timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
         return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}
 
@@ -119,7 +123,10 @@ class Remover:
         self._get_engine()
 
     def close(self) -> None:
-        """End the threads and release the model. A later call loads it again."""
+        """End the threads and release the model. A later call loads it again.
+
+        Calls in progress in other threads may raise ``RemoverClosed``.
+        """
         with self._lock:
             if self._finalizer is not None:
                 self._finalizer()
@@ -176,7 +183,8 @@ def remove(x: Input, **options: Any) -> bytes | PilImage | U8:
     Args:
         x: an encoded image as bytes, a path, a Pillow image, or an array u8[H,W,3] or u8[H,W,4] of upright sRGB.
         options: the fields of ``POST /v1/remove``, such as ``format="webp"``, ``crop=True`` or ``bg_color="white"``.
-            ``bg_image`` and ``mask`` are images in any of the forms of ``x``.
+            ``bg_image`` and ``mask`` are images in any of the forms of ``x``. A mask can also be a matte, u8[H,W] or
+            u8[H,W,1].
 
     Returns:
         bytes for bytes, in ``format`` (PNG by default); a Pillow image for a path or a Pillow image; an array u8[H,W,C]
@@ -187,24 +195,37 @@ def remove(x: Input, **options: Any) -> bytes | PilImage | U8:
         OSError: the file cannot be read.
         InputError: the image or the value of an option is invalid.
         StartupError: the model cannot run.
+        RemoverClosed: ``Remover.close`` was called during the call.
     """
     return _default.remove(x, **options)
 
 
-def parse_input(x: Input, options: Mapping[str, Any], *, keep_alpha: bool = False) -> CutoutRequest:
-    """Return the request for an input and its options.
+@contextmanager
+def _named_options() -> Iterator[dict[str, str]]:
+    """Yield the caller's option names by role or option, for the texts of errors."""
+    names = {"background": "bg_image"}
+    try:
+        yield names
+    except ClearcutError as exc:
+        exc.names = names
+        raise
+
+
+def _parse_input(x: Input, options: Mapping[str, Any], names: dict[str, str], *, keep_alpha: bool) -> CutoutRequest:
+    """Return the request for an input and its options, and add the names of the options to ``names``.
 
     Raises:
         TypeError, OSError, InputError: as for ``remove``.
     """
     values = {name: value for name, value in options.items() if value is not None and name not in FILE_OPTIONS}
     fields = add_background_type(_texts(values), has_background=options.get("bg_image") is not None)
-    parsed, _ = parse_options(fields)
+    parsed, by_field = parse_options(fields)
+    names.update(by_field.names)
     require_background([parsed], has_background=options.get("bg_image") is not None)
     encode = isinstance(x, FileBytes)
     if parsed.format == "zip" and not encode:
         raise InvalidField("format", "an image format, because the result is an image in memory")
-    background, mask = (None if options.get(name) is None else _file(options[name]) for name in FILE_OPTIONS)
+    background, mask = _option_file(options, "bg_image", "background"), _option_file(options, "mask", "mask")
     return CutoutRequest(_source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha)
 
 
@@ -216,12 +237,30 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
             close = difflib.get_close_matches(name, [*FIELDS, *FILE_OPTIONS], n=1)
             raise TypeError(f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
         try:
-            text = scalar_text(value)
+            text = scalar_text(value.item() if isinstance(value, np.generic) else value)
         except ValueError:
             raise TypeError(f"option {name!r}: expected a text, a number or a boolean") from None
         if text is not None:
             texts[name] = text
     return texts
+
+
+def _option_file(options: Mapping[str, Any], name: str, role: str) -> bytes | None:
+    """Return the file of an option; None if it is not set. Image errors get ``role``."""
+    value = options.get(name)
+    if value is None:
+        return None
+    if name == "mask" and isinstance(value, np.ndarray) and value.dtype == np.uint8 and _is_matte(value):
+        value = np.repeat(value.reshape(*value.shape[:2], 1), 3, axis=2)
+    try:
+        return _file(value)
+    except ImageError as exc:
+        exc.role = role
+        raise
+
+
+def _is_matte(pixels: Array) -> bool:
+    return pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
 
 
 def _source(x: Input) -> bytes | DecodedImage:
@@ -239,7 +278,7 @@ def _file(x: Input) -> bytes:
     if isinstance(x, np.ndarray):
         image = from_array(x)
         pixels = image.rgb if image.alpha is None else np.dstack([image.rgb, image.alpha])
-        return png_of(to_pil(Cutout(pixels)))
+        return png_of(to_pil(ComposedImage(pixels)))
     raise TypeError(f"expected bytes, a path, a Pillow image or an array, got {type(x).__name__}")
 
 

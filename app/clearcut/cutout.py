@@ -28,7 +28,7 @@ from clearcut.imaging.types import (
     U8,
     Box,
     Buffer,
-    Cutout,
+    ComposedImage,
     DecodedImage,
     EdgeModel,
     EncodedImage,
@@ -75,7 +75,7 @@ class CutoutOutput:
     confidence: float
     ambiguous_ratio: float
     subject_facts: SubjectFacts
-    pixels: Cutout | None = None
+    pixels: ComposedImage | None = None
     """The output before encoding; only for requests without ``encode``."""
     alpha: U8 | None = None
     """The matte at the size at which the image was decoded, u8[H,W]; only for requests with ``keep_alpha``."""
@@ -197,7 +197,7 @@ class CutoutSteps:
         pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)
 
-    def compose(self, refined: Refined, options: RemoveOptions) -> tuple[Cutout, Matte]:
+    def compose(self, refined: Refined, options: RemoveOptions) -> tuple[ComposedImage, Matte]:
         """Make the pixels of one output and the matte edited by its options."""
         if self._reduction > 1:
             options = pin_output_size(options, self.headers["image"])
@@ -205,7 +205,7 @@ class CutoutSteps:
             matte = edit(refined.mattes[options.despill], refined.image, options)
             return compose(refined.image, matte, options, refined.backdrop), matte
 
-    def encode(self, cutout: Cutout, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:
+    def encode(self, cutout: ComposedImage, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:
         request = self.request
         if request.encode:
             with self.timing.stage("encode"):

@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from .errors import StartupError
 from .settings import PREFIX, Settings
 
+CLIENT_KEY = "CLEARCUT_API_KEY"
+"""Variable with the API key of a client: of ``clearcut cut --server`` and of commands copied from the page."""
+
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment.
@@ -43,7 +46,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
     values = {
         name[len(PREFIX) :].lower(): value
         for name, value in env.items()
-        if name.upper().startswith(PREFIX) and value != ""
+        if name.upper().startswith(PREFIX) and value != "" and name != CLIENT_KEY
     }
     errors = [
         f"{PREFIX}{name.upper()}: unknown setting{_suggestion(name)}"

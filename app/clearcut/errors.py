@@ -2,14 +2,13 @@
 
 Errors use the engine's terms: ``role`` is an input (``image``, ``background``, ``mask``, ``webhook``), ``option`` an
 attribute of ``RemoveOptions`` or ``variants``. A dialect maps both to its own field names when it writes the error body
-(``clearcut.web.apis.base.Dialect``). Only ``clearcut.web`` raises ``InvalidField``, which has a field name of the
-caller. ``reason`` is finer than ``code``; metrics and logs count it. Details are public: they contain no image content,
-file name, key or internal message.
+(``clearcut.web.apis.base.Dialect``). ``reason`` is finer than ``code``; metrics and logs count it. Details are public:
+they contain no image content, file name, key or internal message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -17,6 +16,10 @@ NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 class StartupError(Exception):
     """A setting, a model file or an execution provider prevents the service from starting."""
+
+
+class RemoverClosed(RuntimeError):
+    """``clearcut.Remover`` was closed before the call ended."""
 
 
 class ClearcutError(Exception):
@@ -28,6 +31,8 @@ class ClearcutError(Exception):
     """Seconds for the Retry-After header; set on 409, 429 and 503."""
     headers: Mapping[str, str] = NO_NAMES
     """Further response headers of the error."""
+    names: Mapping[str, str] = NO_NAMES
+    """The caller's field names by role or option, for ``details``."""
 
     def __init__(
         self, text: str | None = None, *, role: str | None = None, option: str | None = None,
@@ -49,8 +54,8 @@ class ClearcutError(Exception):
 
     @property
     def details(self) -> str | None:
-        """Public details in the engine's terms."""
-        return self.describe(NO_NAMES)
+        """Public details, with the caller's names where ``names`` has them and the engine's terms otherwise."""
+        return self.describe(self.names)
 
     def __str__(self) -> str:
         return self.details or self.message
@@ -76,18 +81,24 @@ class InvalidOption(InputError):
 
 class RegionOutside(InvalidOption):
     reason = "region_outside"
-
 class RegionEmpty(InvalidOption):
     reason = "region_empty"
 
 class InvalidField(InvalidOption):
-    """A field or header of a request has an invalid value. Raised by ``clearcut.web`` alone."""
-    def __init__(self, field: str, expected: str) -> None:
+    """A field or header of a request has an invalid value, and each of ``others`` too. Only ``web`` raises it."""
+    def __init__(self, field: str, expected: str, others: Sequence[InvalidField] = ()) -> None:
         super().__init__(None, expected)
-        self.field = field
+        self.field, self.others = field, tuple(others)
+
+    @property
+    def each(self) -> tuple[InvalidField, ...]:
+        return self, *self.others
 
     def field_name(self, names: Mapping[str, str]) -> str:
         return self.field
+
+    def describe(self, names: Mapping[str, str]) -> str:
+        return ". ".join(super(InvalidField, each).describe(names) for each in self.each)
 
 class InvalidInput(InvalidOption):
     """An input is sent in a form that cannot be read, such as invalid base64, or is missing."""
@@ -130,10 +141,8 @@ class MultipleImages(MalformedBody):
     def __init__(self, role: str, fields: Iterable[str]) -> None:
         noun = "background image" if role == "background" else role
         super().__init__(f"More than one {noun} was sent; send one of {', '.join(map(repr, fields))}", role=role)
-
 class MultipleBackgrounds(InputError):
     reason = "multiple_backgrounds"
-
 class BadRequest(InputError):
     code, reason, message = "bad_request", "bad_request", "The request is malformed"
 
@@ -163,7 +172,6 @@ class UnsupportedFormat(ImageError):
         subject = f"Unsupported image type{self._location(names)}"
         accepted = f". Accepted: {self.accepted}" if self.accepted else ""
         return f"{subject}: detected {self.detected}{accepted}"
-
 class BrokenImage(ImageError):
     def describe(self, names: Mapping[str, str]) -> str:
         return f"Cannot read the image{self._location(names)}: {self.text}"
@@ -180,8 +188,8 @@ class TooManyBytes(ImageError):
     code, reason, message = "image_too_large", "too_many_bytes", "The uploaded image exceeds the maximum size"
 
     def __init__(self, limit: int, *, role: str = "image") -> None:
-        mib, rest = divmod(limit, 1024 * 1024)
-        super().__init__(f"Maximum file size is {limit} bytes" if rest else f"Maximum file size is {mib}MB", role=role)
+        size = f"{limit} bytes" if limit % (1 << 20) else f"{limit >> 20}MB"
+        super().__init__(f"Maximum file size is {size} (server setting CLEARCUT_MAX_BYTES)", role=role)
 
 class TooManyPixels(ImageError):
     code, reason, message = "image_too_large", "too_many_pixels", "The uploaded image exceeds the maximum size"
@@ -199,26 +207,20 @@ class ModerationRefused(ClearcutError):
 class AuthenticationError(ClearcutError):
     status, code, reason, message = 401, "authentication_error", "authentication", "Invalid or missing API key"
     text, headers = "Check your 'x-api-key' header", MappingProxyType({"WWW-Authenticate": "Bearer"})
-
 class PaymentRequired(ClearcutError):
     status, code, reason, message = 402, "payment_required", "payment_required", "Insufficient credits"
-
 class PermissionDenied(ClearcutError):
     status, code, reason, message = 403, "permission_denied", "permission_denied", "Permission denied"
-
 class InvalidSignature(ClearcutError):
     status, code, reason, message = 403, "permission_denied", "bad_signature", "Permission denied"
     text = "The signature does not match this URL"
 
 class RouteNotFound(ClearcutError):
     status, code, reason, message = 404, "not_found", "not_found", "No such route"
-
 class OutputNotFound(ClearcutError):
     status, code, reason, message = 404, "not_found", "output_not_found", "No such output"
-
 class JobNotFound(ClearcutError):
     status, code, reason, message = 404, "not_found", "job_not_found", "No such job"
-
 class JobsDisabled(ClearcutError):
     status, code, reason, message = 404, "not_enabled", "jobs_off", "Jobs are disabled"
     text = "Set CLEARCUT_JOBS=sqlite, or postgresql for several nodes, to enable the asynchronous APIs"
@@ -240,7 +242,6 @@ class IdempotencyConflict(ClearcutError):
     status, code, reason = 409, "idempotency_conflict", "idempotency_conflict"
     message = "A request with this Idempotency-Key is being processed"
     text, retry_after = "Repeat the request once the first one has its response", 1
-
 class OutputExpired(ClearcutError):
     status, code, reason, message = 410, "gone", "output_expired", "The output has expired"
 
@@ -267,10 +268,8 @@ class ClientGone(ClearcutError):
 class Unavailable(ClearcutError):
     status, code, reason, message = 503, "service_unavailable", "unavailable", "Service temporarily unavailable"
     retry_after = 1
-
 class Overloaded(Unavailable):
     reason = "overloaded"
-
 class OutOfMemory(Unavailable):
     """An allocation failed; only this request fails."""
     reason, retry_after = "out_of_memory", 5

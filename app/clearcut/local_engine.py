@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from .admission.pixel_budget import PixelBudget
 from .cutout import CutoutRequest, CutoutResult
 from .environment import load_settings
-from .errors import StartupError
+from .errors import RemoverClosed, StartupError, Unavailable
 from .imaging.codec_setup import disable_opencv_threads, silence_codec_stderr
 from .inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from .inference.model_files import locate
@@ -31,7 +31,7 @@ from .thread_pool import ThreadPool
 
 QUEUE_CAPACITY = 1_000_000
 """Maximum number of waiting images. Each one has a blocked caller, so there is no other limit."""
-_CLOSED = "the remover is closed"
+_CLOSED = "the remover was closed during the call"
 CLOSE_S = 5.0
 """Timeout for each part when an engine is closed, seconds."""
 
@@ -99,6 +99,8 @@ class LocalEngine:
         pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
         self._pipeline = Pipeline(self._batcher, engine, pixels, self._pool)
         self._closed = False
+        self._lock = threading.Lock()
+        """Each call is on the event loop before ``close`` stops it, or is refused."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="clearcut", daemon=True)
         self._thread.start()
@@ -108,24 +110,28 @@ class LocalEngine:
 
         Raises:
             ClearcutError: as for ``Pipeline.remove``.
-            RuntimeError: the engine is closed.
+            RemoverClosed: the engine is closed.
         """
-        if self._closed:
-            raise RuntimeError(_CLOSED)
-        future = asyncio.run_coroutine_threadsafe(self._pipeline.remove(request, timing), self._loop)
+        with self._lock:
+            if self._closed:
+                raise RemoverClosed(_CLOSED)
+            future = asyncio.run_coroutine_threadsafe(self._pipeline.remove(request, timing), self._loop)
         try:
             return future.result()
-        except CancelledError:
-            raise RuntimeError(_CLOSED) from None
+        except (CancelledError, Unavailable):
+            if self._closed:  # closing ends the batcher, the pool and the event loop, each with its own error
+                raise RemoverClosed(_CLOSED) from None
+            raise
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """End all threads. Calls in progress fail."""
-        if self._closed:
-            return
-        self._closed = True
+        """End all threads. Calls in progress fail with RemoverClosed."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         self._batcher.close(drain=False, timeout=CLOSE_S)
         self._pool.shutdown()
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -5,7 +5,7 @@
           ──prepare─► ModelInput(f32[3,S,S])
           ──batcher─► RawMatte(f32[S,S] in 0..1)
           ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
-          ──compose─► Cutout(u8[h,w,1|3|4])
+          ──compose─► ComposedImage(u8[h,w,1|3|4])
           ──encode──► EncodedImage(data, format, media_type, width, height)
 
 The event loop does no pixel work. The steps (``clearcut.cutout``) run on a pool of threads; the model runs on the

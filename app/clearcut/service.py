@@ -74,8 +74,6 @@ class Service:
         """Slots for downloads of stored outputs, which use no request slot."""
         self.jobs = _create_jobs(settings, self.accounts, self.metrics, self.workers)
         """The asynchronous jobs; None while they are disabled."""
-        self.cutout_count = 0
-        """Number of cut-outs returned since the start."""
         self.model: ServedModel | None = None
         """The loaded model; None until ``start`` has loaded it."""
         self.batcher: Batcher | None = None
@@ -154,7 +152,6 @@ class Service:
 
     def count(self, result: CutoutResult, bytes_in: int) -> None:
         """Record a finished request in the metrics and in the rate of the request slots."""
-        self.cutout_count += len(result.outputs)
         self.slots.rate.record_completion()
         self.metrics.input_bytes.observe(bytes_in)
         self.metrics.input_megapixels.observe(result.original_width * result.original_height / 1e6)

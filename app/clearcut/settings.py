@@ -206,7 +206,9 @@ class Settings(BaseModel):
         "stored in `CLEARCUT_DATA_DIR`.",
     )
     public_url: str = Field(
-        "", description="Base URL of this service in the URLs of outputs. Empty: taken from each request."
+        "",
+        description="Base URL of this service in the URLs of outputs and in the examples of `/docs`, with the path "
+        "prefix of a proxy. Empty: taken from each request.",
     )
 
     # jobs (asynchronous APIs)
@@ -283,6 +285,12 @@ class Settings(BaseModel):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Minimum level of log lines: `debug`, `info`, `warning` or `error`."
+    )
+
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="`json`: one JSON object for each event. `text`: lines for people. `auto`: `text` if standard "
+        "output is a terminal, else `json`.",
     )
 
     @property

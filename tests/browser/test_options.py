@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import samples
 from tests.support.browser import curl_output, prefix_proxy, read_zip, run_copied
@@ -91,6 +94,36 @@ def test_previews_do_not_run_the_model(tab, photos):
     tab.set(background="none", shadow="0", crop="")
     assert tab.shown() == first
     assert len(tab.cutouts) == 1 + len(previews)
+
+
+def test_previews_of_large_photos_send_a_reduced_copy(open_tab, server, tmp_path):
+    photo = tmp_path / "large.jpg"
+    photo.write_bytes(samples.jpeg(samples.photo("coffee", 2400, 1600)))
+    responses = []
+    with prefix_proxy(server.base_url, "/recorded", responses) as url:
+        tab = open_tab(url)
+        tab.choose(photo)
+        tab.wait_done()
+        tab.set(background="color", color="#336699", crop="1:1", margin="10")
+        preview, shown = tab.cutouts[-1], responses[-1]
+        assert preview.header_value("x-model") is None
+        assert [preview.header_value(f"x-original-{side}") for side in ("width", "height")] == ["1600", "1067"]
+        described = tab.page.locator("#summary").inner_text()
+        command = tab.snippet()
+        name, content = tab.download()
+        exact = tab.cutouts[-1]
+        assert exact.header_value("x-original-width") == "2400"
+        width, height = (int(exact.header_value(f"x-image-{side}")) for side in ("width", "height"))
+        announced = [int(number) for number in described.split(" · ")[0].split(" × ")]
+        assert max(abs(announced[0] - width), abs(announced[1] - height)) <= 1
+        assert tab.page.locator("#summary").inner_text().startswith(f"{width} × {height} · PNG · ")
+        folder = tmp_path / "curl"
+        folder.mkdir()
+        assert run_copied(command, [photo], folder, name) == content
+    small, full = (
+        np.asarray(Image.open(BytesIO(each)).convert("RGB").resize((64, 64))).astype(int) for each in (shown, content)
+    )
+    assert np.abs(small - full).mean() < 3
 
 
 def test_early_option_changes_run_the_model_once(tab, photos):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -150,10 +152,20 @@ def test_unreachable_server_is_one_error(cut, folder):
     assert not (folder / "out").exists()
 
 
-def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory):
+@pytest.mark.parametrize("path", ["/wrong", "/docs/"])
+def test_wrong_path_of_a_server_is_explained(cut, folder, server, path):
+    result = cut("in", "out", "--server", server.base_url + path)
+    assert result.code == 1
+    assert f"no Clearcut service answers at {path.rstrip('/')}/v1/remove (status 404)" in result.errors
+    assert cut("in/a.jpg", "out.png", "--server", f"{server.base_url}/v1/remove").code == 0
+
+
+def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory, monkeypatch):
     database = tmp_path_factory.mktemp("accounts") / "keys.db"
     with served(database_url=f"sqlite:///{database}", model="clearcut-s") as server:
         result = cut("in", "out", "--server", server.base_url, "--key", "wrong")
+        monkeypatch.setenv("CLEARCUT_API_KEY", "wrong")
+        assert "x-api-key" in cut("in", "out", "--server", server.base_url).errors
     assert result.code == 1
     assert result.errors.count("x-api-key") == 1
 
@@ -192,11 +204,22 @@ def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory):
         (["in", "out", "--suffix", "a/b"], "--suffix"),
         (["in/a.jpg", "x" * 300 + ".png"], "File name too long"),
         (["in/a.jpg", "out.gif"], "OUT is out.gif"),
+        (["in/a.jpg", ""], "empty"),
+        (["", "out"], "empty"),
+        (["in", "out", "--report", ""], "--report"),
+        (["in", "out", "--size", "huge", "--crop=1", "--fit", "wide"], "--fit: expected contain, cover, scale-down"),
+        (["in", "folders"], "folders/a.png exists and is a folder"),
+        (["in", "folders", "--overwrite"], "folders/a.png exists and is a folder"),
+        (["in/a.jpg", "pipe.png"], "pipe.png exists and is not a regular file"),
+        (["in", "out", "--server", "http://127.0.0.1:9", "--key", "clé"], "--key"),
+        (["in", "out", "--server", "http://127.0.0.1:9", "--key", "a\nb"], "--key"),
     ],
 )
 def test_wrong_usage_exits_before_any_work(cut, folder, arguments, text):
     (folder / "empty").mkdir()
     (folder / "other").mkdir()
+    (folder / "folders/a.png").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.png")
     shutil.copy("in/a.jpg", "other/a.png")
     before = outputs(folder)
     result = cut(*arguments)
@@ -258,6 +281,65 @@ def test_interrupt_leaves_no_partial_file(folder):
     assert 1 <= len(written) < 63
     assert all(name.endswith(".png") and pixels((folder / "out" / name).read_bytes()).shape[2] == 4 for name in written)
     assert [row["status"] for row in rows(folder / "report.csv")] == ["ok"] * len(written)
+
+
+def wait_for_library(process, name):
+    """Wait until a process has loaded a library."""
+    until = time.monotonic() + 60
+    while name not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.parametrize("library", ["_multiarray_umath", "onnxruntime"])
+def test_interrupt_during_start_is_silent(folder, library):
+    process = subprocess.Popen(
+        [*COMMAND, "in", "out"], cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    wait_for_library(process, library)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.parametrize("signals", [1, 2])
+def test_interrupt_while_standard_input_is_open(folder, signals):
+    process = subprocess.Popen(
+        [*COMMAND, "-", "out.png"],
+        cwd=folder, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process.stdin, process.stderr:  # standard input stays open
+        wait_for_library(process, "onnxruntime")
+        time.sleep(0.5)
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        assert process.wait(60) == 130
+        assert "Traceback" not in process.stderr.read()
+    assert not (folder / "out.png").exists()
+
+
+def test_second_interrupt_deletes_partial_files(tmp_path):
+    partial = tmp_path / ".clearcut-1.part"
+    partial.write_bytes(b"half")
+    code = f"""
+import os, pathlib, signal
+from clearcut.cli.interrupts import InterruptHandler
+interrupts = InterruptHandler()
+interrupts.install()
+with interrupts.processing({{pathlib.Path({str(partial)!r})}}):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("first", flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+print("not reached")
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "first\n", "")
+    assert not partial.exists()
 
 
 def test_terminal_shows_progress(cut, folder, monkeypatch):

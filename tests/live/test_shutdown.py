@@ -97,7 +97,7 @@ def test_idle_connections_do_not_delay_drain(number):
 
 def test_signal_during_start_is_handled():
     with started() as server:
-        server.listening()
+        server.event("starting")
         assert server.stop() == 0
         assert server.errors == []
 

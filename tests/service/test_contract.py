@@ -134,13 +134,47 @@ def test_unknown_fields_are_in_ignored_header():
     assert send(data={"bgcolor": "red", "od\nd": "1"}).headers["x-ignored-fields"] == "bgcolor"
 
 
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({"bg_color": "red"}, "bg_color"),
+        ({"bg_color": "red", "format": "jpg"}, None),
+        ({"bg_color": "red", "background_type": "white"}, "bg_color"),
+        ({"bg_color": "red", "background_type": "color"}, None),
+        ({"padding": "10%"}, "padding"),
+        ({"padding": "10%", "crop": "1:1"}, None),
+        ({"size": "small", "width": "40"}, "size"),
+        ({"fit": "cover", "width": "40"}, "fit"),
+        ({"quality": "50"}, "quality"),
+        ({"quality": "50", "format": "webp"}, None),
+        ({"shadow": "true", "channels": "alpha"}, "shadow"),
+        ({"despill": "false", "reverse": "true"}, "despill"),
+        ({"format": "png", "channels": "rgba", "size": "full", "crop": "false", "threshold": "0"}, None),
+        ({"variants": '[{"format": "jpg"}, {}]', "bg_color": "red", "padding": "1px"}, "padding"),
+        ({"variants": "[{}, {}]", "bg_color": "red"}, "bg_color"),
+    ],
+)
+def test_options_without_effect_are_in_ignored_header(fields, ignored):
+    response = send(data=fields)
+    assert response.status_code == 200
+    assert response.headers.get("x-ignored-fields") == ignored
+
+
+def test_background_image_without_effect_is_ignored():
+    files = {"image_file": ("a.png", picture()), "bg_image_file": ("b.png", picture())}
+    for fields in ({}, {"background_type": "white"}, {"channels": "alpha"}):
+        response = send(files=files, data=fields)
+        assert response.status_code == 200
+        assert response.headers.get("x-ignored-fields") == ("bg_image_file" if fields else None)
+
+
 def test_me_and_health_routes():
     async def scenario(on):
         await on.post(picture())
         return [await on.client.get(path) for path in ("/v1/me", "/livez", "/readyz", "/v1/info")]
 
     me, livez, readyz, info = on_stage(scenario)
-    assert me.json()["usedCredits"] == 1
+    assert me.json()["usedCredits"] == 0  # as X-Credits-Charged
     assert set(me.json()) == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
     assert livez.status_code == readyz.status_code == 200
     facts = info.json()

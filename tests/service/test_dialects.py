@@ -275,6 +275,35 @@ def test_account_and_improve():
     assert refused.json()["errors"][0]["code"] == "missing_source"
 
 
+def test_removebg_lists_each_invalid_field():
+    response = ask(REMOVEBG, **data(size="huge", roi="1", crop="perhaps"))
+    assert response.status_code == 400
+    errors = response.json()["errors"]
+    assert [each["code"] for each in errors] == ["invalid_size", "invalid_roi", "invalid_crop"]
+    assert all(each["detail"].count("Invalid value") == 1 for each in errors)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "ignored"),
+    [
+        (
+            REMOVEBG,
+            {"type": "car", "crop_margin": "30px", "shadow_opacity": "50"},
+            {"type", "crop_margin", "shadow_opacity"},
+        ),
+        (REMOVEBG, {"type": "auto", "size": "auto", "crop": "true", "crop_margin": "30px"}, set()),
+        (REMOVEBG, {"bg_color": "red", "channels": "alpha"}, {"bg_color"}),
+        (PHOTOROOM, {"despill": "true", "size": "full", "bg_color": "red"}, {"despill"}),
+        (REMBG, {"om": "true", "bgc": "1,2,3"}, {"bgc"}),
+    ],
+)
+def test_options_without_effect_are_in_ignored_header(path, fields, ignored):
+    response = ask(path, **data(**fields))
+    assert response.status_code == 200
+    found = response.headers.get("x-ignored-fields")
+    assert set(found.split(", ") if found else ()) == ignored
+
+
 # rembg
 
 

@@ -18,6 +18,16 @@ def get(path):
     return on_stage(scenario, start=False)
 
 
+@pytest.mark.parametrize("url", ["https://example.com/cutout", "https://example.com/cutout/"])
+def test_examples_have_the_path_prefix_of_the_public_url(url):
+    async def scenario(on: Stage):
+        return await on.client.get("/docs")
+
+    page = on_stage(scenario, start=False, public_url=url).text
+    assert "https://example.com/cutout/v1/remove -o cutout.png" in page
+    assert "http://clearcut/v1/remove -o" in get("/docs").text
+
+
 def test_document_has_exactly_the_routes():
     app = create_app(serving(BrightIsSubject())).app
     routes = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}

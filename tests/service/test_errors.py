@@ -40,8 +40,12 @@ CASES = {
     "gif": (form(gif()), 400, "validation_error", "GIF"),
     "text": (form(b"hello, this is no picture at all"), 400, "validation_error", "JPEG, PNG, WebP"),
     "truncated": (form(picture()[:-40]), 400, "validation_error", "image_file"),
-    "too many bytes": (form(b"\x89PNG\r\n\x1a\n" + bytes(200_000)), 400, "image_too_large", "Maximum file size"),
-    "too many pixels": (form(picture(1200, 1000)), 400, "image_too_large", "megapixel"),
+    "too many bytes": (form(b"\x89PNG\r\n\x1a\n" + bytes(200_000)), 400, "image_too_large", "CLEARCUT_MAX_BYTES"),
+    "too many pixels": (form(picture(1200, 1000)), 400, "image_too_large", "CLEARCUT_MAX_MEGAPIXELS"),
+    "text instead of a file": ({"data": {"image_file": "photo.jpg"}, "files": {"x": ("", b"")}},
+                               400, "validation_error", "Did you forget @"),
+    "several bad options": (form(format="gif", crop="yes", size="huge"), 400, "validation_error",
+                            "4:3, 16:9. Invalid value for 'size'. Expected: full"),
     "url": (form(url="https://example.com/a.jpg"), 400, "validation_error", "'url'"),
     "malformed": ({"content": b"--a\r\nnope", "headers": {"content-type": "multipart/form-data; boundary=a"}},
                   400, "validation_error", "multipart"),
@@ -78,8 +82,16 @@ def test_unknown_routes_and_wrong_methods(method, path, status, code):
     response = ask(method, path)
     assert response.status_code == status
     assert response.json()["code"] == code
+    assert status == 405 or "/docs" in response.json()["details"]
     assert response.json()["request_id"].startswith("req_")
     assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(("playground", "named"), [("true", True), ("false", False)])
+def test_unknown_route_names_page_and_api(playground, named):
+    details = ask("GET", "/nothing", environ={"playground": playground}).json()["details"]
+    assert "/docs for the API" in details
+    assert ("/ for the page" in details) is named
 
 
 def test_starting_service_is_alive_and_not_ready():

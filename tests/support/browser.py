@@ -10,7 +10,7 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -154,9 +154,10 @@ def prefix_proxy(upstream: str, prefix: str, responses: list[bytes] | None = Non
                 if name.lower() not in ("content-length", "date", "connection"):
                     self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
             connection.close()
+            with suppress(ConnectionError):  # the page cancels requests with outdated options
+                self.end_headers()
+                self.wfile.write(content)
 
         do_GET = do_POST = forward  # noqa: N815 - names of the standard library
 

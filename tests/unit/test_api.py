@@ -12,7 +12,7 @@ from PIL import Image
 
 import clearcut
 from clearcut import Remover
-from clearcut.errors import ClearcutError, InputError, StartupError
+from clearcut.errors import InputError, RemoverClosed, StartupError
 from tests.support.live_server import environment
 from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png
 
@@ -106,6 +106,18 @@ def test_mask_and_background_in_any_form(remover, tmp_path):
     assert result[-1, 0, :3].tolist() == [0, 0, 255]
 
 
+@pytest.mark.parametrize("shape", [(320, 320), (320, 320, 1)])
+def test_matte_array_is_a_mask(remover, expected, shape):
+    matte = expected[:, :, 3].reshape(shape)
+    assert np.array_equal(remover.remove(PHOTO, mask=matte), expected)
+
+
+def test_numpy_numbers_are_option_values(remover):
+    options = {"width": np.int64(100), "height": np.uint8(80), "threshold": np.float32(0.5), "reverse": np.bool_(True)}
+    plain = {name: value.item() for name, value in options.items()}
+    assert np.array_equal(remover.remove(PHOTO, **options), remover.remove(PHOTO, **plain))
+
+
 def test_cut_returns_the_properties(remover, expected):
     result = remover.cut(PHOTO)
     assert np.array_equal(result.image, expected)
@@ -127,6 +139,15 @@ def test_cut_returns_the_properties(remover, expected):
         (PHOTO, {"crop": [1]}, TypeError, "'crop'"),
         (PHOTO[:, :, 0], {}, TypeError, "u8"),
         (PHOTO[:0], {}, InputError, "size"),
+        (Image.new("RGB", (0, 5)), {}, InputError, "size of 0 x 5"),
+        (PHOTO, {"mask": Image.new("L", (0, 0))}, InputError, "in 'mask': it has a size of 0 x 0"),
+        (PHOTO, {"mask": PHOTO[:0, :, 0]}, InputError, "in 'mask': it has a size of 320 x 0"),
+        (PHOTO, {"mask": PHOTO[:, :, 0].astype(float)}, TypeError, "float64"),
+        (b"", {}, InputError, "empty"),
+        (PHOTO, {"bg_image": b"no image"}, InputError, "in 'bg_image'"),
+        (PHOTO, {"bg_image": b""}, InputError, "in 'bg_image'"),
+        (PHOTO, {"roi": "0px 0px 9999px 9px"}, InputError, "'roi'"),
+        (PHOTO, {"size": "huge", "crop": "maybe"}, InputError, "'size'.*'crop'"),
         (PHOTO.astype(float), {}, TypeError, "float64"),
         (7, {}, TypeError, "got int"),
         ("missing.png", {}, FileNotFoundError, "missing.png"),
@@ -216,13 +237,16 @@ def test_close_ends_calls_in_progress():
     remover = Remover(model="clearcut-s")
     remover.load()
     large = photo("astronaut", 3000, 3000)
-    with ThreadPoolExecutor(8) as pool:
-        calls = [pool.submit(remover.remove, large) for _ in range(8)]
-        while not any(call.running() for call in calls):
+    engine = remover._get_engine()
+    with ThreadPoolExecutor(12) as pool:
+        calls = [pool.submit(remover.remove, large) for _ in range(12)]
+        while not engine._pipeline.active_requests.count:
             pass
-        remover.close()
+        engine.close()
         errors = [call.exception(timeout=60) for call in calls]
-    assert all(error is None or isinstance(error, RuntimeError | ClearcutError) for error in errors)
+    assert {type(error) for error in errors} <= {RemoverClosed, type(None)}
+    assert any("closed" in str(error) for error in errors)
+    remover.close()
 
 
 def test_pillow_image_of_a_cmyk_file_equals_its_path(remover, tmp_path):

@@ -38,3 +38,7 @@ def test_invalid_bucket_list(value):
 def test_bucket_list():
     assert load_settings({"CLEARCUT_BUCKETS": "1,2,16"}).bucket_sizes == (1, 2, 16)
     assert load_settings({}).bucket_sizes == ()
+
+
+def test_variable_of_clients_is_no_setting():
+    assert load_settings({"CLEARCUT_API_KEY": "clc_secret"}) == load_settings({})

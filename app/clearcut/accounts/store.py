@@ -62,6 +62,12 @@ class AccountStore:
             rows = connection.execute(select(keys).order_by(keys.c.created_at)).all()
             return [self._usage(connection, row) for row in rows]
 
+    def find_by_name(self, name: str) -> list[Account]:
+        """Return the accounts with a name, oldest first."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(keys).where(keys.c.name == name).order_by(keys.c.created_at)).all()
+        return [_account(row) for row in rows]
+
     def revoke(self, key_id: str) -> bool:
         """Revoke a key. Returns False if there is no such key."""
         changed = update(keys).where(keys.c.id == key_id).values(revoked_at=self._clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import secrets
 import socket
 import threading
@@ -12,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from clearcut.api import Remover, parse_input
+from clearcut.api import Remover
+from clearcut.environment import CLIENT_KEY
 from clearcut.errors import StartupError
 from clearcut.imaging.types import Box, Buffer
+
+from .cut_files import UsageError
 
 SERVER_WORKERS = 8
 """Default number of concurrent requests to a service."""
@@ -23,8 +27,23 @@ CONNECT_TIMEOUT_S = 5.0
 ATTEMPTS = 6
 """Attempts of a request while the service answers 429 or 503."""
 MAX_RETRY_WAIT_S = 30.0
-_FATAL_STATUSES = (401, 402, 403, 404)
+_FATAL_STATUSES = (401, 402, 403)
 """Statuses that every further request would get as well."""
+_WRONG_URL_STATUSES = (404, 405, 501)
+_PATH = "/v1/remove"
+
+
+def find_key(key: str | None) -> str | None:
+    """Return the API key: ``key``, or that of the environment variable ``CLIENT_KEY``.
+
+    Raises:
+        UsageError: an HTTP header cannot carry it.
+    """
+    found = os.environ.get(CLIENT_KEY) if key is None else key
+    if found and not (found.isascii() and found.isprintable()):
+        source = CLIENT_KEY if key is None else "--key"
+        raise UsageError(f"{source}: expected an API key, which consists of ASCII letters, digits, _ and -")
+    return found.strip() if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,7 @@ class LocalBackend:
         remover.load()
 
     def cut(self, data: bytes) -> FileOutput:
-        output, _ = self._remover.run(parse_input(data, self._options))
+        output, _ = self._remover.process(data, self._options)
         return FileOutput(output.image.data, output.confidence, output.box)
 
     def close(self) -> None:
@@ -105,9 +124,9 @@ class ServerBackend:
         self._fields, self._files = fields, files
         self._headers = {"x-api-key": key} if key else {}
         try:
-            self._url = urllib.parse.urlsplit(url)
+            self._url = urllib.parse.urlsplit(url.removesuffix("/").removesuffix(_PATH))
             port = self._url.port or (443 if self._url.scheme == "https" else 80)
-            if self._url.scheme not in ("http", "https") or not self._url.hostname:
+            if self._url.scheme not in ("http", "https") or not self._url.hostname or not url.isascii() or " " in url:
                 raise ValueError("expected a URL such as http://127.0.0.1:8080")
             socket.create_connection((self._url.hostname, port), CONNECT_TIMEOUT_S).close()
         except (ValueError, OSError) as exc:
@@ -120,7 +139,7 @@ class ServerBackend:
                 status, headers, answer = self._post(body, media_type)
             except (OSError, http.client.HTTPException) as exc:
                 raise FileFailed(f"{self._url.netloc}: {exc or type(exc).__name__}") from None
-            if status == 200:
+            if status == 200 and "X-Request-ID" in headers:
                 return FileOutput(answer, float(headers.get("X-Matte-Confidence", "nan")), _box(headers))
             if status not in (429, 503) or attempt == ATTEMPTS:
                 break
@@ -128,6 +147,11 @@ class ServerBackend:
                 break
         if status in _FATAL_STATUSES:
             raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}")
+        if status < 400 or status in _WRONG_URL_STATUSES:
+            raise StartupError(
+                f"{self._url.geturl()}: no Clearcut service answers at {self._url.path.rstrip('/')}{_PATH} (status "
+                f"{status}). Use the URL of its page, such as http://127.0.0.1:8080"
+            )
         raise FileFailed(_error_text(status, answer))
 
     def close(self) -> None:
@@ -137,7 +161,7 @@ class ServerBackend:
         types = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         connection = types[self._url.scheme](self._url.hostname or "", self._url.port, timeout=REQUEST_TIMEOUT_S)
         try:
-            path = self._url.path.rstrip("/") + "/v1/remove"
+            path = self._url.path.rstrip("/") + _PATH
             connection.request("POST", path, body, {"Content-Type": media_type, "Accept": "*/*", **self._headers})
             response = connection.getresponse()
             return response.status, response.headers, response.read()

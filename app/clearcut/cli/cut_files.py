@@ -6,7 +6,7 @@ import mimetypes
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSet, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,8 @@ def plan_files(
         UsageError: an input does not exist or cannot be read, OUT does not fit the inputs, or two files have the same
             path.
     """
+    if "" in (*inputs, out):
+        raise UsageError("IN or OUT is empty")
     if Path(suffix).name != suffix and suffix:
         raise UsageError(f"--suffix: expected a part of a file name, got {suffix}")
     try:
@@ -92,13 +94,28 @@ def _plan_files(
         raise UsageError(f"OUT is {out}: expected one of .{', .'.join(OUTPUT_EXTENSIONS)}, or a folder")
     if file := next((each for each in (folder, *folder.parents) if each.is_file()), None):
         raise UsageError(f"OUT is {out}, but {file} is a file and no folder")
-    files = []
-    for source, relative in _sources(inputs, [folder, *excluded], suffix):
-        name = relative.with_name(f"{relative.stem}{suffix}.{extension}")
-        files.append(CutFile(source, folder / name, name))
+    files = [
+        _in_folder(source, relative, folder, extension, suffix)
+        for source, relative in _sources(inputs, [folder, *excluded], suffix)
+    ]
     if not files:
         raise UsageError("no images in the inputs")
     return files
+
+
+def images_of_folder(source: Path, out: Path, extension: str, suffix: str, excluded: Sequence[Path]) -> list[CutFile]:
+    """Return the images of a folder with their outputs in the folder ``out``; see ``plan_files``.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = _images(source, [out, *excluded], suffix)
+    return [_in_folder(each, each.relative_to(source), out, extension, suffix) for each in found]
+
+
+def _in_folder(source: Path, relative: Path, out: Path, extension: str, suffix: str) -> CutFile:
+    name = relative.with_name(f"{relative.stem}{suffix}.{extension}")
+    return CutFile(source, out / name, name)
 
 
 def _single(inputs: Sequence[str], out: str, suffix: str) -> CutFile:
@@ -196,17 +213,41 @@ def _key(path: Path) -> str:
     return text if sys.platform.startswith("linux") else text.casefold()
 
 
-def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
+def is_finished(file: CutFile, *, overwrite: bool) -> bool:
+    """Return whether the output exists and is to be kept.
+
+    Raises:
+        UsageError: something other than a file is at the path of the output.
+    """
+    try:
+        if file.target is None or not os.path.lexists(file.target):
+            return False
+        if not file.target.is_file():
+            kind = "a folder" if file.target.is_dir() else "not a regular file"
+            raise UsageError(f"the output {file.target} exists and is {kind}")
+    except OSError as exc:
+        raise UsageError(f"{file.target}: {exc.strerror}") from None
+    return not overwrite
+
+
+def write_file(path: Path, data: bytes | bytearray | memoryview, partial_files: MutableSet[Path] | None = None) -> None:
     """Write a file, with its folders. Until it is complete it has another, hidden name.
+
+    Args:
+        partial_files: contains the hidden name while it exists.
 
     Raises:
         OSError: it cannot be written.
     """
+    names: MutableSet[Path] = set() if partial_files is None else partial_files
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".clearcut-{os.getpid()}-{threading.get_ident()}.part")
+    names.add(partial)
     try:
         partial.write_bytes(data)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        names.discard(partial)

@@ -7,7 +7,7 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import MutableSet, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class FileReport:
 
 
 class Run:
-    """The processing of all files. ``reports`` has the finished ones, also after an interruption."""
+    """The processing of files. ``reports`` has the finished ones, also after an interruption."""
 
     def __init__(self, backend: Backend, review: Review | None, *, progress: bool) -> None:
         """
@@ -55,40 +55,51 @@ class Run:
             progress: show a progress line on standard error.
         """
         self.reports: list[FileReport] = []
+        self.partial_files: MutableSet[Path] = set()
+        """Names of files that are being written."""
         self._backend = backend
         self._review = review
         self._progress = progress
         self._stopped = threading.Event()
 
-    def process(self, files: Sequence[CutFile]) -> None:
-        """Process files in parallel, and print the failed ones.
+    def process(self, files: Sequence[CutFile], *, quiet: bool = False) -> None:
+        """Process files in parallel, and print the failed ones unless ``quiet``.
 
         Raises:
             StartupError: no file can be processed.
             KeyboardInterrupt: after the running files have ended. None of their outputs is partial.
         """
+        # On the main thread, where Ctrl-C interrupts it: another process may keep standard input open.
+        stdin = sys.stdin.buffer.read() if files[0].source is None else b""
         pool = ThreadPoolExecutor(min(self._backend.concurrency, len(files)), thread_name_prefix="cut")
         begun = time.monotonic()
         futures: list[Future[FileReport]] = []
         try:
             shown_at = 0.0
-            futures += [pool.submit(self._process_file, file) for file in files]
+            futures += [pool.submit(self._process_file, file, stdin) for file in files]
             for count, future in enumerate(as_completed(futures), 1):
                 report = future.result()
                 self.reports.append(report)
-                if report.status == "error":
-                    self._print_line(f"clearcut: {report.file.name}: {report.error}")
+                if report.status == "error" and not quiet:
+                    clear_line = "\r\x1b[K" if self._progress else ""
+                    print_line(f"{clear_line}clearcut: {report.file.name}: {report.error}")
                 now = time.monotonic()
                 if self._progress and (now - shown_at >= PROGRESS_S or count == len(files)):
                     shown_at = now
                     _show_progress(count, len(files), now - begun)
+        except BaseException:
+            self.close()
+            raise
         finally:
-            self._stopped.set()
-            self._backend.close()
             pool.shutdown(wait=True, cancel_futures=True)
             self._add_unreported(futures)
             if self._progress:
                 print(file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+    def close(self) -> None:
+        """End the backend. Files in progress get no output."""
+        self._stopped.set()
+        self._backend.close()
 
     def _add_unreported(self, futures: Sequence[Future[FileReport]]) -> None:
         """After an interruption, add the reports of outputs that were written and not reported yet."""
@@ -99,10 +110,10 @@ class Run:
                 if report.status == "ok" and report.file not in reported:
                     self.reports.append(report)
 
-    def _process_file(self, file: CutFile) -> FileReport:
+    def _process_file(self, file: CutFile, stdin: bytes) -> FileReport:
         begun = time.monotonic()
         try:
-            data = sys.stdin.buffer.read() if file.source is None else file.source.read_bytes()
+            data = stdin if file.source is None else file.source.read_bytes()
             output = self._backend.cut(data)
             if self._stopped.is_set():
                 return FileReport(file, "error")
@@ -110,9 +121,9 @@ class Run:
                 sys.stdout.buffer.write(output.data)
                 sys.stdout.buffer.flush()
             else:
-                write_file(file.target, output.data)
+                write_file(file.target, output.data, self.partial_files)
             if self._review is not None and output.confidence < self._review.min_confidence:
-                write_file(self._review.folder / file.relative, output.data)
+                write_file(self._review.folder / file.relative, output.data, self.partial_files)
         except StartupError:
             raise
         except OSError as exc:
@@ -124,9 +135,10 @@ class Run:
         ms = round(1000 * (time.monotonic() - begun), 1)
         return FileReport(file, "ok", round(output.confidence, 4), output.box, ms)
 
-    def _print_line(self, text: str) -> None:
-        clear_line = "\r\x1b[K" if self._progress else ""
-        print(clear_line + text, file=sys.stderr, flush=True)  # noqa: T201 - command line output
+
+def print_line(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - command line output
 
 
 def _show_progress(count: int, total: int, seconds: float) -> None:

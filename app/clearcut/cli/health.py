@@ -1,17 +1,43 @@
-"""``clearcut check --live [URL]``: the health check of a container.
+"""``clearcut health [URL]``: the health check of a container. ``clearcut check --live`` is its former name.
 
 This module imports only the standard library, so that the command starts fast.
 """
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import ipaddress
 import os
 import urllib.parse
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-LIVE_TIMEOUT_S = 3.0
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+TIMEOUT_S = 3.0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``health`` to the command line."""
+    health = commands.add_parser("health", help="report whether a running server is healthy")
+    health.add_argument(
+        "live", metavar="URL", nargs="?", default="", help="of the server (default: the server with this environment)"
+    )
+    health.add_argument("--timeout", type=float, metavar="S", help=f"seconds (default: {TIMEOUT_S:g})")
+
+
+def run(url: str, timeout_s: float | None) -> int:
+    """Print the health of a running server and return the exit code: 0 if it is healthy.
+
+    Args:
+        url: of the server; empty selects the server with the settings of this environment.
+        timeout_s: seconds; None selects ``TIMEOUT_S``.
+    """
+    alive, text = check_health(url or local_url(), TIMEOUT_S if timeout_s is None else timeout_s)
+    print(text, flush=True)  # noqa: T201 - command line output
+    return 0 if alive else 1
 
 
 def local_url() -> str:
@@ -19,15 +45,19 @@ def local_url() -> str:
 
     Reads only the two variables it needs: validating all settings would import the modules of the service.
     """
-    host = os.environ.get("CLEARCUT_HOST") or "127.0.0.1"
+    return reachable_url(os.environ.get("CLEARCUT_HOST") or "127.0.0.1", os.environ.get("CLEARCUT_PORT") or 8080)
+
+
+def reachable_url(host: str, port: int | str) -> str:
+    """Return the URL of a server that listens on ``host``, for requests from the same machine."""
     with suppress(ValueError):  # a host name
         address = ipaddress.ip_address(host)
         if address.is_unspecified:
             host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('CLEARCUT_PORT') or 8080}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def check_health(url: str, timeout_s: float = LIVE_TIMEOUT_S) -> tuple[bool, str]:
+def check_health(url: str, timeout_s: float = TIMEOUT_S) -> tuple[bool, str]:
     """Request a health route of a server.
 
     Args:

@@ -33,9 +33,9 @@ def add_commands(commands: Commands) -> None:
         create.add_argument(option, type=_count, metavar="N", help=help_text)
     actions.add_parser("list", help="list all keys: id, state, plan, used credits, name")
     revoke = actions.add_parser("revoke", help="revoke a key")
-    revoke.add_argument("key", help="the key or its id")
+    revoke.add_argument("key", help="the key, its id or its name")
     set_credits = actions.add_parser("set-credits", help="set the plan and credits of a key; used credits become 0")
-    set_credits.add_argument("key", help="the key or its id")
+    set_credits.add_argument("key", help="the key, its id or its name")
     _add_credit_options(set_credits)
 
 
@@ -75,21 +75,48 @@ def _run_action(arguments: argparse.Namespace, ledger: Ledger) -> int:
         case "create":
             plan, credits = _plan(arguments)
             quotas = Quotas(arguments.requests_per_minute, arguments.concurrent, arguments.megapixels_per_minute)
-            _print(ledger.create(arguments.name, plan, credits, quotas))
+            key = ledger.create(arguments.name, plan, credits, quotas)
+            _print(key)
+            _print_error(_usage_text(str(parse_key_id(key)), arguments.name))
             return 0
         case "list":
             for usage in ledger.list_usage():
                 _print(_line(usage))
             return 0
         case "revoke":
-            found = ledger.revoke(parse_key_id(arguments.key) or arguments.key)
+            key_id = _find_id(ledger, arguments.key)
+            ledger.revoke(key_id)
+            _print_error(f"revoked: {key_id}")
         case _:
             plan, credits = _plan(arguments)
-            found = ledger.set_credits(parse_key_id(arguments.key) or arguments.key, plan, credits)
-    if not found:
-        print("clearcut: key not found", file=sys.stderr)  # noqa: T201 - command line output
-        return 1
+            ledger.set_credits(_find_id(ledger, arguments.key), plan, credits)
     return 0
+
+
+def _find_id(ledger: Ledger, text: str) -> str:
+    """Return the id of a key: of the key itself, its id, or the name of one account that is not revoked.
+
+    Raises:
+        StartupError: no key or several keys match.
+    """
+    key_id = parse_key_id(text) or text
+    if ledger.find(key_id) is not None:
+        return key_id
+    named = [account.id for account in ledger.find_by_name(text) if not account.revoked]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise StartupError(f"several keys have the name {text!r}; give the id of one of them: {', '.join(named)}")
+    raise StartupError("key not found: expected a key, its id or the name of a valid key; see `clearcut keys list`")
+
+
+def _usage_text(key_id: str, name: str) -> str:
+    return (
+        f"This is the key of {name} (id {key_id}). It cannot be shown again. Clients send it in the header X-API-Key:\n"
+        "  export CLEARCUT_API_KEY=THE_KEY\n"
+        '  curl --fail-with-body -H "X-API-Key: $CLEARCUT_API_KEY" -F image_file=@photo.jpg '
+        "http://127.0.0.1:8080/v1/remove -o cutout.png"
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> tuple[QuotaPlan, int]:
@@ -106,6 +133,10 @@ def _line(usage: Usage) -> str:
     total = "" if account.plan == "unlimited" else f" of {account.credits}"
     state = "revoked" if account.revoked else "valid"
     return f"{account.id}\t{state}\t{account.plan}\t{usage.used}{total} used\t{account.name}"
+
+
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - command line output, not part of the key
 
 
 def _print(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,15 @@ from clearcut.inference.manifest import MANIFEST, ModelEntry, find_entry, models
 from clearcut.inference.manifest_schema import EdgesFile, Pin, read_toml
 from clearcut.inference.model_files import ModelFile, locate, pin_path, read_pin, verify_model, write_pin
 from clearcut.inference.startup.self_test import record_golden
-from clearcut.model_store.download import DownloadError, download
+from clearcut.model_store.download import download
+from clearcut.model_store.name_lookup import DownloadError
 from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+LIST_HEADINGS = ("MODEL", "PRECISION", "SIZE", "STATE", "IOU WITH FP32", "FILE", "LICENSE")
 
 
 def add_commands(commands: Commands) -> None:
@@ -62,9 +65,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, manifest_dir: Path) 
     folders = [manifest_dir] if settings.model_dir is None else [manifest_dir, settings.model_dir]
     match arguments.action:
         case "list":
-            for entry in entries.values():
-                for variant in _with_variants(entry):
-                    _print(_row(variant, folders))
+            rows = [_row(variant, folders) for entry in entries.values() for variant in _with_variants(entry)]
+            _print_table(LIST_HEADINGS, rows)
             return 0
         case "pull":
             for name in arguments.names:
@@ -88,15 +90,22 @@ def _with_variants(entry: ModelEntry) -> Iterator[ModelEntry]:
     yield from entry.variants.values()
 
 
-def _row(entry: ModelEntry, folders: list[Path]) -> str:
+def _row(entry: ModelEntry, folders: list[Path]) -> tuple[str, ...]:
     path = locate(entry, folders)
     if path is not None:
-        state = f"{path.stat().st_size / 1e6:.1f} MB"
+        size, state = f"{path.stat().st_size / 1e6:.1f} MB", "present"
     else:
-        state = "to be made" if entry.recipe else "to be pulled" if entry.urls else "not here"
+        size = f"{entry.size_mb:g} MB" if entry.size_mb else "-"
+        state = "not made" if entry.recipe else f"models pull {entry.name}" if entry.urls else "absent"
+    parity = f"{entry.parity.iou:g}" if entry.parity else "-"
     license_text = entry.licence + (f"; {entry.terms}" if entry.terms else "")
-    parity = f"\tIoU {entry.parity.iou:g} with fp32" if entry.parity else ""
-    return f"{entry.name}\t{entry.precision}\t{entry.file}\t{state}\t{license_text}{parity}"
+    return entry.name, entry.precision, size, state, parity, entry.file, license_text
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    for row in (headings, *rows):
+        _print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
@@ -154,10 +163,14 @@ def _download(entry: ModelEntry, path: Path, mirror: str) -> None:
         raise StartupError(f"model '{entry.name}' has no URL in the manifest: download it from {entry.source}")
     path.parent.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
+
+    def check(part: Path) -> str | None:
+        return hash_mismatch(part.read_bytes(), entry.sha256, entry.md5)
+
     for url in urls:
         bar = ProgressBar(entry.file)
         try:
-            download(url, path, lambda part: hash_mismatch(part.read_bytes(), entry.sha256, entry.md5), bar)
+            download(url, path, check, bar, bar.show_retry)
         except DownloadError as exc:
             reasons.append(str(exc))
         else:

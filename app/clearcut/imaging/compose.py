@@ -5,10 +5,10 @@ from __future__ import annotations
 from .compositing import blend, scene
 from .layout import crop_pixels, place_on_canvas, plan_layout
 from .options import WHITE, RemoveOptions
-from .types import U8, Cutout, DecodedImage, Matte
+from .types import U8, ComposedImage, DecodedImage, Matte
 
 
-def compose(image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None = None) -> Cutout:
+def compose(image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None = None) -> ComposedImage:
     """Return the cutout as u8[h,w,4] straight RGBA, u8[h,w,3] RGB or u8[h,w,1] alpha.
 
     ``matte.alpha`` already includes the transparency of the image. RGB is 0 wherever alpha is 0. Without resizing, RGB
@@ -27,17 +27,17 @@ def compose(image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop:
     if options.channels == "alpha":
         if layout.scales:
             alpha = blend.resize(alpha, layout.target.width, layout.target.height)
-        return Cutout(place_on_canvas(alpha[:, :, None], layout, (0,)))
+        return ComposedImage(place_on_canvas(alpha[:, :, None], layout, (0,)))
     rgb = crop_pixels(matte.foreground, layout.source)
     if layout.scales:
         rgb, alpha = blend.resize_masked(rgb, alpha, layout.target.width, layout.target.height)
     if options.backdrop != "none" or options.shadow:
         subject = place_on_canvas(blend.to_rgba(rgb, alpha), layout, (0, 0, 0, 0))
-        return Cutout(scene.add_background(subject, image, matte, options, backdrop))
+        return ComposedImage(scene.add_background(subject, image, matte, options, backdrop))
     if options.opaque:
         background = blend.over_white(options.background or WHITE)
-        return Cutout(place_on_canvas(blend.flatten(rgb, alpha, background), layout, background[:3]))
+        return ComposedImage(place_on_canvas(blend.flatten(rgb, alpha, background), layout, background[:3]))
     background = options.background or (0, 0, 0, 0)
     if background[3] == 0:
         background = (0, 0, 0, 0)
-    return Cutout(place_on_canvas(blend.over_color(rgb, alpha, background), layout, background))
+    return ComposedImage(place_on_canvas(blend.over_color(rgb, alpha, background), layout, background))

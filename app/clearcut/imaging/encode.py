@@ -8,13 +8,13 @@ import numpy as np
 from clearcut.errors import InvalidOption
 
 from .formats.registry import MEDIA_TYPES, WRITERS
-from .types import U8, Cutout, EncodedImage
+from .types import U8, ComposedImage, EncodedImage
 
 AUTO = "auto"
 """Value of the option ``format``: png if anything is transparent, else jpg."""
 
 
-def encode(cutout: Cutout, format: str, quality: int | None = None) -> EncodedImage:
+def encode(cutout: ComposedImage, format: str, quality: int | None = None) -> EncodedImage:
     """Encode ``cutout`` in one of the registry's output formats, or in ``auto``.
 
     A cutout with one channel becomes a gray image. Formats without alpha need an opaque cutout, and ``zip`` needs one
@@ -29,7 +29,7 @@ def encode(cutout: Cutout, format: str, quality: int | None = None) -> EncodedIm
     if format == AUTO:
         format = "png"
         if opaque(cutout.pixels):
-            format, cutout = "jpg", Cutout(np.ascontiguousarray(cutout.pixels[:, :, :3]))
+            format, cutout = "jpg", ComposedImage(np.ascontiguousarray(cutout.pixels[:, :, :3]))
     writer = WRITERS.get(format)
     if writer is None:
         raise InvalidOption("format", ", ".join([*WRITERS, AUTO]))

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from clearcut.errors import CorruptImage
+
 from .color import cmyk_to_srgb
-from .types import Cutout, DecodedImage
+from .types import ComposedImage, DecodedImage
 
 PilImage = Image.Image
 
@@ -26,9 +28,11 @@ def from_array(pixels: npt.NDArray[np.generic]) -> DecodedImage:
 
     Raises:
         TypeError: the array has another type or shape.
+        CorruptImage: a side is zero.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         raise TypeError(f"expected an array u8[H,W,3] or u8[H,W,4], got {pixels.dtype} {list(pixels.shape)}")
+    _require_pixels(pixels.shape[1], pixels.shape[0])
     rgb = np.array(pixels[:, :, :3], np.uint8, order="C")
     if pixels.shape[2] == 3 or not pixels.size or int(pixels[:, :, 3].min()) == 255:
         return DecodedImage(rgb)
@@ -39,7 +43,11 @@ def png_of(image: PilImage) -> bytes:
     """Encode a Pillow image as PNG without loss, with its color profile and EXIF orientation.
 
     CMYK is converted to sRGB as in JPEG files. Other modes that PNG does not have are converted to RGB.
+
+    Raises:
+        CorruptImage: a side is zero.
     """
+    _require_pixels(*image.size)
     options = {}
     orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode == "CMYK":
@@ -58,7 +66,12 @@ def png_of(image: PilImage) -> bytes:
     return file.getvalue()
 
 
-def to_pil(cutout: Cutout) -> PilImage:
+def _require_pixels(width: int, height: int) -> None:
+    if not width or not height:
+        raise CorruptImage(f"it has a size of {width} x {height} pixels")
+
+
+def to_pil(cutout: ComposedImage) -> PilImage:
     """Return a cutout as a Pillow image: RGBA, RGB or L."""
     pixels = cutout.pixels
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

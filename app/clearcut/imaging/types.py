@@ -1,7 +1,7 @@
 """Data types of one request, in processing order.
 
     bytes ──probe──► ImageHeader ──decode──► DecodedImage ──prepare──► ModelInput
-          ──batcher──► RawMatte ──refine──► Matte ──compose──► Cutout ──encode──► EncodedImage
+          ──batcher──► RawMatte ──refine──► Matte ──compose──► ComposedImage ──encode──► EncodedImage
 
 All types are frozen: each step returns a new object and does not change its input. Arrays are C-contiguous, rows first,
 with color in RGB order.
@@ -167,7 +167,7 @@ class Refined:
 
 
 @dataclass(frozen=True, slots=True)
-class Cutout:
+class ComposedImage:
     """The requested output as pixels: u8[h,w,4] straight RGBA, u8[h,w,3] RGB or u8[h,w,1] alpha."""
 
     pixels: U8

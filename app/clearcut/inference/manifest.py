@@ -40,6 +40,8 @@ class ModelEntry:
     """MD5 of the file, for publishers that give no SHA-256."""
     urls: tuple[str, ...] = ()
     """Download URLs of the file, for ``clearcut models pull``."""
+    size_mb: float | None = None
+    """Approximate size of the file at ``urls``, megabytes."""
     terms: str = ""
     """Restrictions or uncertainties of the license, if any."""
     precision: Precision = "fp32"
@@ -105,6 +107,7 @@ def _entry(name: str, table: ModelTable) -> ModelEntry:
         terms=table.terms or "",
         source=table.source,
         urls=table.urls,
+        size_mb=table.size_mb,
         input=table.input.to_spec(),
         output=table.output,
         batch_min=table.batch.min,
@@ -125,6 +128,7 @@ def _variant(entry: ModelEntry, precision: Precision, table: VariantTable) -> Mo
         sha256=table.sha256,
         md5=None,
         urls=(),
+        size_mb=None,
         recipe=table.recipe or "",
         precision=precision,
         views=table.views,

@@ -113,6 +113,7 @@ class ModelTable(Table):
     urls: tuple[Annotated[str, Field(pattern=r"^https://\S+$")], ...] = Field(
         (), validation_alias=AliasChoices("urls", "addresses")
     )
+    size_mb: float | None = Field(None, gt=0)
     output: OutputKind
     edges: StrictBool = False
     input: InputTable

@@ -11,6 +11,7 @@ import base64
 import http.client
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from clearcut import __version__
 from clearcut.system import lock_file
 
+from .name_lookup import DownloadError, require_resolvable
+
 MAX_BYTES = 4 << 30
 """Maximum size of a file. It is larger than any model, and keeps an endless response from filling the disk."""
 STALL_S = 30.0
@@ -34,10 +37,8 @@ _BLOCK = 1 << 18
 
 Progress = Callable[[int, int | None], None]
 """Called with the received bytes and the total, or None if the server does not send the total."""
-
-
-class DownloadError(Exception):
-    """The download failed. The text gives the reason and contains no credentials."""
+OnRetry = Callable[[str, int, int, float], None]
+"""Called before a pause with the reason, the number of the next attempt, the maximum number and the pause, seconds."""
 
 
 class _Interrupted(Exception):
@@ -67,7 +68,11 @@ def redact_url(url: str) -> str:
 
 
 def download(
-    url: str, target: Path, check: Callable[[Path], str | None], progress: Progress = lambda _done, _total: None
+    url: str,
+    target: Path,
+    check: Callable[[Path], str | None],
+    progress: Progress = lambda _done, _total: None,
+    on_retry: OnRetry = lambda _reason, _attempt, _attempts, _pause_s: None,
 ) -> None:
     """Download a URL to a file.
 
@@ -76,6 +81,7 @@ def download(
         target: path of the file.
         check: called with the path of the complete file before it gets its name; returns an error text, or None.
         progress: receives the progress.
+        on_retry: receives each interruption.
 
     Raises:
         DownloadError: the server refuses or cannot be reached, another process downloads the file, or ``check`` failed.
@@ -86,7 +92,12 @@ def download(
     parts = _PartFiles.of(target)
     try:
         with _lock(parts.content) as file:
-            _complete(url, file, parts, progress)
+            try:
+                _complete(url, file, parts, progress, on_retry)
+            except BaseException:
+                if not file.seek(0, os.SEEK_END):
+                    parts.delete()
+                raise
             file.flush()
             os.fsync(file.fileno())
             if error := check(parts.content):
@@ -119,9 +130,10 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -> None:
+def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress, on_retry: OnRetry) -> None:
     """Send requests until the file is complete, as long as it grows."""
     idle = 0
+    require_resolvable(url)
     while True:
         before = file.seek(0, os.SEEK_END)
         try:
@@ -131,7 +143,9 @@ def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -
             idle = 0 if file.seek(0, os.SEEK_END) > before else idle + 1
             if idle >= ATTEMPTS:
                 raise DownloadError(f"{redact_url(url)}: {exc}; {ATTEMPTS} attempts without progress") from exc
-            time.sleep(min(2.0**idle, 30.0))
+            pause_s = min(2.0**idle, 30.0)
+            on_retry(str(exc), idle + 1, ATTEMPTS, pause_s)
+            time.sleep(pause_s)
 
 
 def _request_rest(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -> None:
@@ -156,6 +170,8 @@ def _request_rest(url: str, file: BinaryIO, parts: _PartFiles, progress: Progres
             raise _Interrupted(f"the server returned {exc.code}") from exc
         raise DownloadError(f"{redact_url(url)}: the server returned {exc.code} {exc.reason}") from exc
     except urllib.error.URLError as exc:
+        if isinstance(exc.reason, socket.gaierror) and not offset:
+            raise DownloadError(f"{redact_url(url)}: the host name does not resolve ({exc.reason.strerror})") from exc
         raise _Interrupted(f"cannot be reached ({exc.reason})") from exc
     except (http.client.HTTPException, ConnectionError, TimeoutError) as exc:
         raise _Interrupted(f"the connection was closed ({type(exc).__name__})") from exc

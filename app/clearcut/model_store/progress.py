@@ -33,6 +33,13 @@ class ProgressBar:
         self._out.write(f"\r{line(self._label, done, total)} {rate:.1f} MB/s\x1b[K")
         self._out.flush()
 
+    def show_retry(self, reason: str, attempt: int, attempts: int, pause_s: float) -> None:
+        """Show that a download is interrupted and continues after a pause. Also on outputs that are no terminals."""
+        self.end()
+        self._drawn = 0.0
+        self._out.write(f"{self._label}: {reason}; attempt {attempt} of {attempts} in {pause_s:g} s\n")
+        self._out.flush()
+
     def end(self) -> None:
         """End the line."""
         if self._tty and self._drawn:

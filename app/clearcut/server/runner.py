@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -25,6 +25,8 @@ log = logging.getLogger("clearcut")
 
 SOCKET_FLUSH_S = 2
 """Time for uvicorn to send the data that is left in sockets, seconds. All responses are complete before that."""
+OnListening = Callable[[int, Mapping[str, object]], None]
+"""Gets the port and the labels of the model."""
 BACKLOG = 256
 """Connections that wait to be accepted. A longer backlog would hide overload from clients and load balancers."""
 
@@ -37,10 +39,16 @@ class Server(uvicorn.Server):
     signal, or the drain timeout, ends the process with exit code 1.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, on_listening: OnListening | None = None) -> None:
+        """
+        Args:
+            on_listening: called when the service accepts requests.
+        """
         super().__init__(config)
         self.service = service
         self.exit_code = 0
+        self._on_listening = on_listening
+        self._bound = asyncio.Event()
         self._draining = asyncio.Event()
         self._force = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,9 +67,10 @@ class Server(uvicorn.Server):
         except SystemExit as exc:  # uvicorn cannot listen; the context is the reason
             raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
         for server in self.servers:
-            _log_address("listening", server)
+            _log_address("starting", server)  # requests get 503 until the model is verified
         if self.service.settings.metrics_port is not None:
             await self._listen_for_metrics(self.service.settings.metrics_host, self.service.settings.metrics_port)
+        self._bound.set()
 
     async def _listen_for_metrics(self, host: str, port: int) -> None:
         """Add a listener for the metrics, with the same limits and the same shutdown."""
@@ -89,10 +98,14 @@ class Server(uvicorn.Server):
         starting = asyncio.create_task(self.service.start())
         drain = asyncio.create_task(self._draining.wait())
         failed = asyncio.create_task(self.service.failed.wait())
+        bound = asyncio.create_task(self._bound.wait())
         try:
             await asyncio.wait({serving, starting, drain, failed}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                await asyncio.wait({serving, bound, drain, failed}, return_when=asyncio.FIRST_COMPLETED)
+                if bound.done():
+                    self._announce()
                 await asyncio.wait({serving, drain, failed}, return_when=asyncio.FIRST_COMPLETED)
             if failed.done():
                 self.exit_code = 1
@@ -102,7 +115,7 @@ class Server(uvicorn.Server):
             print(f"clearcut: refusing to start: {exc}", file=sys.stderr)  # noqa: T201 - command line output
             self.exit_code = 1
         finally:
-            for task in (starting, drain, failed):
+            for task in (starting, drain, failed, bound):
                 task.cancel()
             await self.service.stop()
             self.should_exit = True
@@ -112,9 +125,17 @@ class Server(uvicorn.Server):
                 await self.service.flush_traces()
         return self.exit_code
 
+    def _announce(self) -> None:
+        """Report that the service accepts requests. The listener of the metrics has its own log line."""
+        server = self.servers[0]
+        _log_address("listening", server)
+        if self._on_listening is not None and self.service.model is not None:
+            self._on_listening(server.sockets[0].getsockname()[1], self.service.model.labels)
+
     async def _drain(self) -> None:
         """Become not ready, then reject new requests, then finish accepted ones."""
         service, settings = self.service, self.service.settings
+        log.info("stopping", extra={"fields": {"requests": service.slots.used}})
         service.lifecycle.to(State.DRAINING, "signal")
         await asyncio.sleep(settings.drain_delay_s)
         service.lifecycle.refusing = True
@@ -151,8 +172,12 @@ def _config(app: Callable[..., Any], host: str, port: int, service: Service) -> 
     )
 
 
-async def run(settings: Settings) -> int:
-    """Create the service, serve until a signal and return the exit code of the process."""
+async def run(settings: Settings, on_listening: OnListening | None = None) -> int:
+    """Create the service, serve until a signal and return the exit code of the process.
+
+    Args:
+        on_listening: called when the service accepts requests.
+    """
     service = build(settings)
     config = _config(create_app(service), settings.host, settings.port, service)
-    return await Server(config, service).run_service()
+    return await Server(config, service, on_listening).run_service()

@@ -54,11 +54,14 @@ def openapi_document(modules: Sequence[RouteModule], dialects: Sequence[Dialect]
     }
 
 
-def routes(modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Collection[str] = ()) -> list[Route]:
+def routes(
+    modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Collection[str] = (), public_url: str = ""
+) -> list[Route]:
     """Return the routes.
 
     Args:
         omit: paths that are not served on this port.
+        public_url: base URL in the examples; empty takes it from each request, without the path prefix of a proxy.
     """
     document = openapi_document(modules, dialects)
     for path in omit:
@@ -71,7 +74,7 @@ def routes(modules: Sequence[RouteModule], dialects: Sequence[Dialect], omit: Co
         return JSONResponse(document)
 
     async def docs(request: Request) -> Response:
-        base_url = escape(str(request.base_url).rstrip("/"))
+        base_url = escape((public_url or str(request.base_url)).rstrip("/"))
         return HTMLResponse(html.replace(docs_page.BASE_URL, base_url), headers=headers)
 
     return [Route("/openapi.json", openapi, methods=["GET"]), Route("/docs", docs, methods=["GET"])]

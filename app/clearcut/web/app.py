@@ -37,7 +37,7 @@ def create_app(service: Service) -> ASGIApp:
     if not separate_metrics:
         routes += health.metrics_routes(service)
     omit = [*(["/metrics"] if separate_metrics else []), *(() if service.settings.playground else playground.PATHS)]
-    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit)
+    routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit, service.settings.public_url)
     app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:

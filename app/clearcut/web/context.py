@@ -95,6 +95,12 @@ class RequestContext:
                         await pending
 
 
+def route_hint(*, playground: bool) -> str:
+    """Return the text of a 404 that names the service's pages."""
+    page = "open / for the page in a browser, or " if playground else "open "
+    return f"The path does not exist; {page}/docs for the API"
+
+
 def request_id(headers: Mapping[str, str]) -> str:
     """Return the client's X-Request-ID if it is safe to echo and to log, or else a new id."""
     client_id = headers.get("x-request-id", "")

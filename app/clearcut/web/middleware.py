@@ -35,7 +35,7 @@ from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.request.body import Body
 
 from .auth import rate_limit_headers
-from .context import SECURITY_HEADERS, RequestContext, request_id
+from .context import SECURITY_HEADERS, RequestContext, request_id, route_hint
 
 log = logging.getLogger("clearcut")
 
@@ -93,7 +93,7 @@ class RequestMiddleware:
         except ClearcutError as exc:
             error = exc
         except HTTPException as exc:
-            error = _framework_error(exc)
+            error = _framework_error(exc, playground=settings.playground)
         except asyncio.CancelledError:
             # Only a forced exit cancels requests. Do not wait for the rest of the body.
             context.body.complete = True
@@ -242,11 +242,15 @@ def _chunks(message: Message) -> Iterator[Message]:
         yield {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-def _framework_error(exc: HTTPException) -> ClearcutError:
-    """Convert an error of the router."""
+def _framework_error(exc: HTTPException, *, playground: bool) -> ClearcutError:
+    """Convert an error of the router.
+
+    Args:
+        playground: whether the service has the page at ``/``.
+    """
     if exc.status_code == 405:
         return MethodNotAllowed((exc.headers or {}).get("Allow", ""))
-    return RouteNotFound("See /docs for the routes of this service")
+    return RouteNotFound(route_hint(playground=playground))
 
 
 def _in_trace(context: RequestContext) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``clearcut check --live``: the health check of a container."""
+"""``clearcut health``: the health check of a container."""
 
 import http.server
 import socket
@@ -37,9 +37,10 @@ def responding(status: int):
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1)])
 def test_exit_code_reports_status_of_livez(status, code, capsys):
     with responding(status) as (url, paths):
-        assert main(["check", "--live", url]) == code
-        assert main(["check", "--live", f"{url}/readyz"]) == code
-    assert paths == ["/livez", "/readyz"]
+        assert main(["health", url]) == code
+        assert main(["health", f"{url}/readyz", "--timeout", "9"]) == code
+        assert main(["check", "--live", url]) == code  # the former name
+    assert paths == ["/livez", "/readyz", "/livez"]
     assert f"/livez: {status}" in capsys.readouterr().out
 
 

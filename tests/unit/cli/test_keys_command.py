@@ -35,6 +35,27 @@ def test_create_list_set_credits_revoke(keys, tmp_path):
     ledger.close()
 
 
+def test_create_explains_the_use_beside_the_key(keys, capsys):
+    assert main(["keys", "create", "shop"]) == 0
+    output = capsys.readouterr()
+    assert parse_key_id(output.out.strip())  # scripts read only the key
+    assert "X-API-Key: $CLEARCUT_API_KEY" in output.err
+    assert output.out.strip() not in output.err
+
+
+def test_revoke_accepts_the_name_of_one_valid_key(keys, capsys):
+    _, first = keys("create", "shop")
+    _, second = keys("create", "shop")
+    assert main(["keys", "revoke", "shop"]) == 1
+    message = capsys.readouterr().err
+    assert parse_key_id(first) in message
+    assert parse_key_id(second) in message
+    assert keys("revoke", first)[0] == 0
+    assert keys("revoke", "shop")[0] == 0
+    assert keys("list")[1].count("revoked") == 2
+    assert keys("revoke", "shop")[0] == 1
+
+
 def test_unknown_key_and_missing_database_are_errors(keys, monkeypatch):
     assert keys("revoke", "nobody")[0] == 1
     monkeypatch.delenv("CLEARCUT_DATABASE_URL")

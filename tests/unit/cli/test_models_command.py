@@ -166,9 +166,24 @@ def test_pin_refuses_wrong_file(workspace):
 
 
 def test_list_shows_existing_files(workspace):
-    assert workspace.run("list")[1] == "tiny\tfp32\ttiny.onnx\tnot here\tApache-2.0\n"
+    heading, row = workspace.run("list")[1].splitlines()
+    assert heading.split()[:4] == ["MODEL", "PRECISION", "SIZE", "STATE"]
+    assert row.split() == ["tiny", "fp32", "-", "absent", "-", "tiny.onnx", "Apache-2.0"]
+    assert row.index("tiny.onnx") == heading.index("FILE")
     workspace.file.write_bytes(workspace.data)
-    assert workspace.run("list")[1] == "tiny\tfp32\ttiny.onnx\t0.0 MB\tApache-2.0\n"
+    assert workspace.run("list")[1].splitlines()[1].split()[2:5] == ["0.0", "MB", "present"]
+
+
+def test_list_shows_size_and_command_of_published_models(workspace):
+    workspace.replace(
+        'licence = "Apache-2.0"', 'licence = "x"\nsize_mb = 4.6\nurls = ["https://models.example/tiny.onnx"]'
+    )
+    assert "4.6 MB  models pull tiny" in workspace.run("list")[1]
+
+
+def test_published_models_have_a_size():
+    entries = read_manifest(models_folder() / MANIFEST).values()
+    assert [entry.name for entry in entries if entry.urls and not entry.size_mb] == []
 
 
 def test_unknown_model_lists_the_known(capsys):
@@ -230,6 +245,12 @@ def test_progress_bar_needs_a_terminal():
         assert not drawn or "100% 2.0/2.0 MB" in out.getvalue()
     assert line("a", 500_000, 2_000_000) == "a [#######.......................]  25% 0.5/2.0 MB"
     assert line("a", 500_000, None) == "a 0.5 MB"
+
+
+def test_retry_is_shown_without_a_terminal_too():
+    for out in (Terminal(), io.StringIO()):
+        ProgressBar("tiny.onnx", out).show_retry("the server returned 503", 2, 6, 4.0)
+        assert out.getvalue() == "tiny.onnx: the server returned 503; attempt 2 of 6 in 4 s\n"
 
 
 def test_invalid_folder_is_one_line(workspace, tmp_path):

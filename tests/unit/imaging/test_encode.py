@@ -9,7 +9,7 @@ from PIL import Image
 from clearcut.errors import InvalidOption
 from clearcut.imaging.encode import encode
 from clearcut.imaging.probe import probe
-from clearcut.imaging.types import Cutout, EncodedImage, ProbeLimits
+from clearcut.imaging.types import ComposedImage, EncodedImage, ProbeLimits
 from tests.support import samples
 
 MEDIA = {"png": ("image/png", "PNG"), "jpg": ("image/jpeg", "JPEG"), "webp": ("image/webp", "WEBP")}
@@ -17,10 +17,10 @@ PHOTO = samples.photo("rocket")
 ALPHA = samples.disc(*PHOTO.shape[:2])
 
 
-def cutout() -> Cutout:
+def cutout() -> ComposedImage:
     pixels = np.dstack([PHOTO, ALPHA])
     pixels[ALPHA == 0] = 0
-    return Cutout(pixels)
+    return ComposedImage(pixels)
 
 
 def read(encoded: EncodedImage, fmt: str) -> np.ndarray:
@@ -41,7 +41,7 @@ def read(encoded: EncodedImage, fmt: str) -> np.ndarray:
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
 def test_opaque_cutout_in_every_format(fmt: str) -> None:
-    encoded = encode(Cutout(np.array(PHOTO)), fmt)  # type: ignore[arg-type]
+    encoded = encode(ComposedImage(np.array(PHOTO)), fmt)  # type: ignore[arg-type]
     assert encoded.media_type == MEDIA[fmt][0]
     assert (encoded.width, encoded.height) == (PHOTO.shape[1], PHOTO.shape[0])
     pixels = read(encoded, fmt)
@@ -51,7 +51,7 @@ def test_opaque_cutout_in_every_format(fmt: str) -> None:
 
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp"])
 def test_alpha_alone_is_a_gray_image(fmt: str) -> None:
-    pixels = read(encode(Cutout(ALPHA[:, :, None]), fmt), fmt)  # type: ignore[arg-type]
+    pixels = read(encode(ComposedImage(ALPHA[:, :, None]), fmt), fmt)  # type: ignore[arg-type]
     gray = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     assert (pixels.ndim == 2) == (fmt != "webp")  # WebP has no gray
     assert np.abs(gray.astype(int) - ALPHA).mean() < (1e-9 if fmt == "png" else 1.5)
@@ -71,7 +71,7 @@ def test_webp_keeps_alpha_and_hides_removed_color() -> None:
 
 @pytest.mark.parametrize("fmt", ["jpg", "webp"])
 def test_quality_changes_file_size(fmt: str) -> None:
-    cutout = Cutout(np.array(PHOTO))
+    cutout = ComposedImage(np.array(PHOTO))
     low, high = (len(encode(cutout, fmt, quality).data) for quality in (20, 95))  # type: ignore[arg-type]
     assert low * 2 < high
 
@@ -81,7 +81,7 @@ def test_jpeg_keeps_full_chroma() -> None:
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[:] = (0, 180, 0)
     pixels[:, 31:] = (220, 0, 0)
-    decoded = read(encode(Cutout(pixels), "jpg", 95), "jpg")
+    decoded = read(encode(ComposedImage(pixels), "jpg", 95), "jpg")
     assert np.abs(decoded.astype(int) - pixels).max() < 30
 
 
@@ -92,9 +92,9 @@ def test_jpeg_rejects_alpha() -> None:
 
 @pytest.mark.parametrize(("fmt", "limit"), [("webp", 16_383), ("jpg", 65_500)])
 def test_longest_side_of_a_format(fmt: str, limit: int) -> None:
-    assert read(encode(Cutout(np.zeros((1, limit, 3), np.uint8)), fmt), fmt).shape == (1, limit, 3)  # type: ignore[arg-type]
+    assert read(encode(ComposedImage(np.zeros((1, limit, 3), np.uint8)), fmt), fmt).shape == (1, limit, 3)  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match=f"{limit}") as caught:
-        encode(Cutout(np.zeros((limit + 1, 1, 3), np.uint8)), fmt)  # type: ignore[arg-type]
+        encode(ComposedImage(np.zeros((limit + 1, 1, 3), np.uint8)), fmt)  # type: ignore[arg-type]
     assert caught.value.option == "format"
 
 
@@ -103,6 +103,6 @@ def test_longest_side_of_a_format(fmt: str, limit: int) -> None:
 def test_one_pixel_file_passes_probe(fmt: str, channels: int) -> None:
     if (fmt, channels) == ("jpg", 4):
         return
-    encoded = encode(Cutout(np.full((1, 1, channels), 200, np.uint8)), fmt)  # type: ignore[arg-type]
+    encoded = encode(ComposedImage(np.full((1, 1, channels), 200, np.uint8)), fmt)  # type: ignore[arg-type]
     header = probe(encoded.data, ProbeLimits())
     assert (header.width, header.height) == (1, 1)

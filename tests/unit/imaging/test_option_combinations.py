@@ -11,7 +11,7 @@ from clearcut.imaging.edit import edit
 from clearcut.imaging.encode import encode
 from clearcut.imaging.matting.refine import subject_box
 from clearcut.imaging.options import Length, Padding, RemoveOptions
-from clearcut.imaging.types import Cutout, DecodedImage, Matte
+from clearcut.imaging.types import ComposedImage, DecodedImage, Matte
 from tests.support.scenes import composed, red_disc
 
 
@@ -51,6 +51,30 @@ SETS = [
 
 @settings(max_examples=150, deadline=None)
 @given(
+    sets=st.lists(
+        st.sampled_from(
+            [*SETS, {"fit": "scale-down"}, {"fit": "cover"}, {"width": 9}, {"despill": False}, {"padding": None}]
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    channels=st.sampled_from(["rgba", "rgb", "alpha"]),
+)
+def test_effective_options_give_the_same_pixels(sets, channels):
+    image, matte = red_disc()
+    options = RemoveOptions(channels=channels)
+    for each in sets:
+        options = replace(options, **each)
+    backdrop = np.full((5, 7, 3), 77, np.uint8)
+    expected, actual = (
+        compose(image, edit(matte, image, each), each, backdrop).pixels for each in (options, options.effective())
+    )
+    assert np.array_equal(expected, actual)
+    assert options.effective().effective() == options.effective()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
     size=st.sampled_from(SIZES),
     options=st.sampled_from(SETS),
     channels=st.sampled_from(["rgba", "rgb", "alpha"]),
@@ -71,5 +95,5 @@ def test_every_option_at_odd_sizes(size, options, channels, seed):
         assert not pixels[pixels[..., 3] == 0].any()
         if chosen.backdrop != "none":
             assert (pixels[..., 3] == 255).all()
-    encoded = encode(Cutout(pixels), chosen.format, chosen.quality)
+    encoded = encode(ComposedImage(pixels), chosen.format, chosen.quality)
     assert (encoded.width, encoded.height) == (pixels.shape[1], pixels.shape[0])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from clearcut.model_store.download import ATTEMPTS, DownloadError, download, redact_url
+from clearcut.model_store.download import ATTEMPTS, download, redact_url
+from clearcut.model_store.name_lookup import DownloadError, require_resolvable
 from tests.support.model_origin import published
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -151,6 +154,45 @@ def test_unreachable_server(tmp_path):
         url = origin.url
     with pytest.raises(DownloadError, match="cannot be reached"):
         download(f"{url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_retries_are_reported(tmp_path, waits):
+    seen = []
+    with published(CONTENT) as origin:
+        origin.cut_after = [300_000]
+        get(origin, tmp_path / "m.onnx", on_retry=lambda *facts: seen.append(facts))
+    ((reason, attempt, attempts, pause_s),) = seen
+    assert "received 300000 of 1048576 bytes" in reason
+    assert (attempt, attempts, [pause_s]) == (1, ATTEMPTS, waits)
+
+
+def test_name_that_does_not_resolve_fails_at_once(tmp_path, monkeypatch, waits):
+    def unknown(*_):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DownloadError, match=r"models.example does not resolve \(Name or service not known\)"):
+        download("https://models.example/m.onnx", tmp_path / "m.onnx", only(CONTENT))
+    assert waits == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_silent_name_server_ends_the_lookup(monkeypatch):
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: answer.wait(30))
+    with pytest.raises(DownloadError, match=r"no answer within 0\.05 s"):
+        require_resolvable("https://models.example/m.onnx", 0.05)
+    answer.set()
+
+
+def test_name_of_the_proxy_is_looked_up(monkeypatch):
+    hosts = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, _: hosts.append(host))
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "")
+    require_resolvable("https://models.example/m.onnx")
+    assert hosts == ["proxy.example"]
 
 
 def test_redirect_does_not_receive_the_password(tmp_path):

@@ -17,10 +17,11 @@ def check_dimensions(width: int, height: int, limits: ProbeLimits) -> None:
         raise CorruptImage(f"The image header has a size of {width} x {height} pixels")
     if max(width, height) > limits.max_side:
         raise TooManyPixels(
-            f"The image is {width} x {height} pixels; the longest side accepted is {limits.max_side} pixels"
+            f"The image is {width} x {height} pixels; the longest side accepted is {limits.max_side} pixels "
+            "(server setting CLEARCUT_MAX_SIDE)"
         )
     if width * height > limits.max_pixels:
         raise TooManyPixels(
             f"The image has {width * height / 1e6:.2f} megapixels ({width} x {height}); "
-            f"the maximum is {limits.max_pixels / 1e6:g} megapixels"
+            f"the maximum is {limits.max_pixels / 1e6:g} megapixels (server setting CLEARCUT_MAX_MEGAPIXELS)"
         )

@@ -147,7 +147,8 @@ def load_engines(
         images_per_s=max(len(engines) * bucket / cost for bucket, cost in trial.cost_s.items()),
         notes=(*plan_notes, *trial.notes, *(note for engine in engines for note in getattr(engine, "notes", ()))),
     )
-    logger.info("model %s %s: %s", entry.name, entry.precision, plan.to_dict())
+    fields = {"name": entry.name, "precision": entry.precision, **plan.to_dict()}
+    logger.info("model measured", extra={"fields": fields})
     return LoadedEngines(tuple(engines), plan)
 
 

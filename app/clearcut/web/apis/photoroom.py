@@ -16,7 +16,8 @@ from clearcut.service import Service
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, post_operation
 from clearcut.web.request import fields
-from clearcut.web.request.fields import Field, parse_fields
+from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
@@ -29,21 +30,25 @@ UPLOAD = UploadSchema(
     url_fields={"image_url": "image"},
 )
 
+SIZES: dict[str, Options] = {
+    "preview": {"max_pixels": 250_000}, "medium": {"max_pixels": 1_500_000},
+    "hd": {"max_pixels": 4_000_000}, "full": {"max_pixels": 36_000_000},
+}  # fmt: skip
 FIELDS: dict[str, Field] = {
     "format": fields.choice("Output format.", IMAGE_WRITERS, "format", "png"),
     "channels": fields.choice("`alpha`: the matte alone, as a grayscale image.", ("rgba", "alpha"), "channels", "rgba"),
     "bg_color": fields.color("Background color, in all formats."),
     "size": fields.choice(
         "Maximum size of the output: 0.25, 1.5, 4 or 36 megapixels. Never enlarges.",
-        {
-            "preview": {"max_pixels": 250_000}, "medium": {"max_pixels": 1_500_000},
-            "hd": {"max_pixels": 4_000_000}, "full": {"max_pixels": 36_000_000},
-        },
+        SIZES,
         default="full",
     ),
     "crop": fields.boolean("Crop to the box of the subject.", "crop", False),
     "despill": fields.boolean("Accepted and ignored; the old background's color is always removed from edges."),
 }  # fmt: skip
+
+IGNORED = ("despill",)
+"""Fields that are checked and have no effect; `X-Ignored-Fields` names them."""
 
 
 def routes(service: Service) -> list[Route]:
@@ -72,9 +77,15 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     """
     if "image_url" in upload.fields:
         raise InvalidField("image_url", URLS_DISABLED)
-    parsed = parse_fields({"size": "full"} | upload.fields, FIELDS)
+    parsed = parse_fields(upload.fields, FIELDS)
     upload.name_options(parsed.names)
-    return CutoutRequest(upload.image, (RemoveOptions(**parsed.options),)), parsed.unknown
+    ignored = parsed.unknown + [name for name in IGNORED if name in upload.fields]
+    ignored += fields_without_effect(parsed, _build, SIZES["full"])
+    return CutoutRequest(upload.image, (_build(parsed),)), ignored
+
+
+def _build(parsed: ParsedFields) -> RemoveOptions:
+    return RemoveOptions(**{**SIZES["full"], **parsed.options})
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:

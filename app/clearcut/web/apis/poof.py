@@ -20,7 +20,15 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport
-from .poof_options import FIELDS, VARIANTS, add_background_type, parse_options, parse_variants, require_background
+from .poof_options import (
+    FIELDS,
+    VARIANTS,
+    add_background_type,
+    parse_options,
+    parse_variants,
+    require_background,
+    unused_fields,
+)
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 """The documented path and two aliases that clients use."""
@@ -48,9 +56,9 @@ def routes(service: Service) -> list[Route]:
         return await handle_cutout(service, request, operation)
 
     async def me(request: Request) -> Response:
-        """Return the account; for anonymous callers, an unlimited plan and the cut-outs since the start."""
+        """Return the account. Anonymous callers have an unlimited plan and no used credits: their requests are free."""
         account = await authenticate(service, request)
-        organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, service.cutout_count
+        organization, plan, max_credits, used = "self-hosted", "self-hosted", UNLIMITED, 0
         if account is not None:
             usage = await service.accounts.usage(account)
             organization, plan, used = account.id, usage.account.plan, usage.used
@@ -80,9 +88,12 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         variants, ignored = parse_variants(fields)
     else:
         options, parsed = parse_options(fields)
-        variants, ignored = [options], parsed.unknown
+        variants, ignored = [options], unused_fields(fields, parsed)
         upload.name_options(parsed.names)
     require_background(variants, has_background=background is not None)
+    ignored = [name for name in ignored if name in upload.fields or name not in FIELDS]
+    if background is not None and all(options.effective().backdrop != "image" for options in variants):
+        ignored.append(upload.field_names.get("background", "bg_image"))
     return CutoutRequest(upload.image, tuple(variants), background, upload.files.get("mask")), ignored
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from clearcut.errors import InvalidField
@@ -12,8 +13,9 @@ from clearcut.imaging.formats.registry import OUTPUT_FORMATS, WRITERS
 from clearcut.imaging.options import WHITE, Fit, RemoveOptions
 from clearcut.imaging.types import Channels
 from clearcut.web.request import fields, parsers
-from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields, raise_invalid
 from clearcut.web.request.json_body import scalar_text
+from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED
 
 MAX_CANVAS_SIDE = 6000
@@ -119,23 +121,35 @@ def parse_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedField
     """Parse the option fields. ``bg_color`` is always checked and only applies to opaque output, as in Poof.
 
     Raises:
-        InvalidField: a value is outside its grammar or range, or two fields exclude each other.
+        InvalidField: values are outside their grammar or range, or fields exclude each other; names all of them.
     """
-    for name in URL_FIELDS:
-        if name in values:
-            raise InvalidField(name, URLS_DISABLED)
+    errors = [InvalidField(name, URLS_DISABLED) for name in URL_FIELDS if name in values]
     if "padding" in values and "crop_margin" in values:
-        raise InvalidField("crop_margin", "no value together with 'padding', which has the same meaning")
-    # background_type overrides the background and channels of other fields.
-    parsed = parse_fields(values, FIELDS, last=("background_type",))
-    background_type = values.get("background_type", "").lower()
-    if background_type == "color" and "bg_color" not in values:
-        raise InvalidField("bg_color", "a color, because background_type is color")
-    opaque = background_type in ("green", "white", "color", "blur", "overlay", "image")
+        errors.append(InvalidField("crop_margin", "no value together with 'padding', which has the same meaning"))
+    if values.get("background_type", "").lower() == "color" and "bg_color" not in values:
+        errors.append(InvalidField("bg_color", "a color, because background_type is color"))
+    try:
+        # background_type overrides the background and channels of other fields.
+        parsed = parse_fields(values, FIELDS, last=("background_type",))
+    except InvalidField as exc:
+        raise_invalid([*exc.each, *errors])
+        raise
+    raise_invalid(errors)
+    return _build(values, parsed), replace(parsed, unknown=[name for name in parsed.unknown if name != "variants"])
+
+
+def _build(values: Mapping[str, str], parsed: ParsedFields) -> RemoveOptions:
+    """Return the options of the parsed fields; ``values`` has the texts of at least these fields."""
+    background_type = values["background_type"].lower() if "background_type" in parsed.by_field else "rgba"
     options = RemoveOptions(**parsed.options)
-    if not (opaque or options.opaque) and options.background is not None:
-        options = replace(options, background=None)
-    return options, replace(parsed, unknown=[name for name in parsed.unknown if name != "variants"])
+    if background_type in ("rgba", "map") and not options.opaque and options.background is not None:
+        return replace(options, background=None)
+    return options
+
+
+def unused_fields(values: Mapping[str, str], parsed: ParsedFields) -> list[str]:
+    """Return the fields that the output does not depend on, the unknown ones first."""
+    return parsed.unknown + fields_without_effect(parsed, partial(_build, values))
 
 
 def add_background_type(fields: dict[str, str], *, has_background: bool) -> dict[str, str]:
@@ -155,10 +169,10 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
     """Parse ``variants``, a JSON list of option sets that are merged over the other fields.
 
     Returns:
-        (options of each variant, fields without an effect)
+        (options of each variant, fields without an effect on any of them)
 
     Raises:
-        InvalidField: it is not a list of 1 to 16 objects of texts, numbers and booleans, or an option is invalid.
+        InvalidField: it is not a list of 1 to 16 objects of texts, numbers and booleans, or options are invalid.
     """
     expected = f'a JSON list of 1 to {MAX_VARIANTS} objects of options, such as [{{}}, {{"size": "preview"}}]'
     try:
@@ -169,7 +183,10 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
         raise InvalidField("variants", expected)
     common = {name: value for name, value in values.items() if name != "variants"}
     variants: list[RemoveOptions] = []
-    ignored: list[str] = []
+    errors: list[InvalidField] = []
+    unknown: list[str] = []
+    present: set[str] = set()
+    used: set[str] = set()
     for position, members in enumerate(listed):
         path = f"variants[{position}]"
         if not isinstance(members, dict):
@@ -178,9 +195,15 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
         try:
             options, parsed = parse_options(common | texts)
         except InvalidField as exc:
-            raise InvalidField(f"{path}.{exc.field}", exc.expected) from None
+            errors += [InvalidField(f"{path}.{each.field}", each.expected) for each in exc.each]
+            continue
         variants.append(options)
-        ignored += [name for name in parsed.unknown if name not in ignored]
+        unused = unused_fields(common | texts, parsed)
+        unknown += parsed.unknown
+        used |= parsed.by_field.keys() - unused
+        present |= parsed.by_field.keys()
+    raise_invalid(errors)
+    ignored = [*dict.fromkeys(unknown), *sorted(present - used)]
     return variants, ignored
 
 

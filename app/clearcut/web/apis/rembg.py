@@ -16,7 +16,8 @@ from clearcut.service import Service
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, post_operation
 from clearcut.web.request import fields, parsers
-from clearcut.web.request.fields import Field, Options, parse_fields
+from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
@@ -93,7 +94,12 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     parsed = parse_fields(upload.fields, FIELDS)
     upload.name_options(parsed.names)
     ignored = parsed.unknown + [name for name in IGNORED if name in upload.fields]
-    return CutoutRequest(upload.image, (RemoveOptions(**parsed.options),)), ignored
+    ignored += fields_without_effect(parsed, _build)
+    return CutoutRequest(upload.image, (_build(parsed),)), ignored
+
+
+def _build(parsed: ParsedFields) -> RemoveOptions:
+    return RemoveOptions(**parsed.options)
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -22,7 +23,8 @@ from clearcut.web.context import RequestContext
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, get_operation, json_response, post_operation
 from clearcut.web.request import fields, parsers
-from clearcut.web.request.fields import Field, Options, parse_fields
+from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema, read_upload
 from clearcut.web.responses import base64_json, file_response, output_headers, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
@@ -44,6 +46,7 @@ SIZES: dict[str, Options] = {
     "50mp": {"max_pixels": MAX_PIXELS},
     "auto": {"max_pixels": MAX_PIXELS},
 }
+DEFAULTS: Options = {"format": "auto", **SIZES["preview"]}
 _SHADOW = 0.5
 _MARGIN = "one, two or four lengths such as 30px or 10%; at most 500px or 50% of the subject a side"
 
@@ -97,6 +100,8 @@ FIELDS: dict[str, Field] = {
     "semitransparency": fields.boolean("Accepted and ignored; the model decides which parts are transparent."),
     "bg_color": fields.color("Background color, in all formats."),
 }  # fmt: skip
+IGNORED = ("type", "semitransparency")
+"""Fields that are checked and have no effect; `X-Ignored-Fields` names them."""
 IMPROVE_FIELDS: dict[str, Field] = {
     "tag": fields.unused("Accepted and ignored.", "batch-7"),
     "image_filename": fields.unused("Accepted and ignored.", "car.jpg"),
@@ -201,18 +206,27 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         raise MultipleBackgrounds("Send one of 'bg_color', 'bg_image_file' and 'bg_image_url'")
     if "bg_image_url" in values:
         raise InvalidField("bg_image_url", URLS_DISABLED)
-    parsed = parse_fields({"size": "preview", "format": "auto"} | values, FIELDS, last=("shadow_type",))
+    parsed = parse_fields(values, FIELDS, last=("shadow_type",))
     upload.name_options(parsed.names)
-    arguments = parsed.options
+    build = partial(_build, has_background=background is not None)
+    ignored = parsed.unknown + [name for name in IGNORED if values.get(name, "auto").lower() != "auto"]
+    ignored += fields_without_effect(parsed, build, DEFAULTS)
+    if background is not None and build(parsed).effective().backdrop != "image":
+        ignored.append("bg_image_file")
+    return CutoutRequest(upload.image, (build(parsed),), background), ignored
+
+
+def _build(parsed: ParsedFields, *, has_background: bool) -> RemoveOptions:
+    arguments = {**DEFAULTS, **parsed.options}
     opacity = arguments.pop("shadow_opacity", None)
     if opacity is not None and arguments.get("shadow"):
         arguments["shadow"] = opacity
-    if background is not None:
+    if has_background:
         arguments["backdrop"] = "image"
     options = RemoveOptions(**arguments)
     if options.format == "png" or (options.format == "auto" and not _is_opaque(options)):
         options = replace(options, max_pixels=min(MAX_PNG_PIXELS, options.max_pixels or MAX_PNG_PIXELS))
-    return CutoutRequest(upload.image, (options,), background), parsed.unknown
+    return options
 
 
 def _is_opaque(options: RemoveOptions) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from clearcut.errors import (
@@ -9,6 +10,7 @@ from clearcut.errors import (
     BrokenImage,
     ClearcutError,
     FetchFailed,
+    InvalidField,
     InvalidOption,
     MissingImage,
     MultipleBackgrounds,
@@ -45,7 +47,16 @@ _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:
-    """Return a list of one error, as remove.bg does; the request id is in the header alone."""
+    """Return a list of errors, as remove.bg does: one, or one for each invalid field. The header has the request id."""
+    error = report.error
+    if isinstance(error, InvalidField) and error.others:
+        fields = [InvalidField(each.field, each.expected) for each in error.each]
+        reports = [replace(report, error=each, field=each.field, details=each.details) for each in fields]
+        return {"errors": [_entry(each) for each in reports]}
+    return {"errors": [_entry(report)]}
+
+
+def _entry(report: ErrorReport) -> dict[str, str]:
     error = report.error
     code, title = next(((code, title) for cls, code, title in _CODES if isinstance(error, cls)), (None, None))
     if isinstance(error, FetchFailed):
@@ -57,7 +68,7 @@ def write_error(report: ErrorReport) -> dict[str, Any]:
     body = {"title": title or error.message, "code": code or error.code}
     if report.details:
         body["detail"] = report.details
-    return {"errors": [body]}
+    return body
 
 
 def _status(error: ClearcutError) -> int:
@@ -65,7 +76,7 @@ def _status(error: ClearcutError) -> int:
 
 
 _ERROR = object_schema(title=TEXT, code=TEXT)
-_SCHEMA = object_schema(errors={"type": "array", "minItems": 1, "maxItems": 1, "items": _ERROR})
+_SCHEMA = object_schema(errors={"type": "array", "minItems": 1, "items": _ERROR})
 DIALECT = Dialect(
     name="remove.bg",
     prefix="/v1.0/",

@@ -17,6 +17,7 @@ from clearcut.errors import RouteNotFound
 from clearcut.service import Service
 from clearcut.settings import Settings
 from clearcut.web.apis.poof import DIALECT
+from clearcut.web.context import route_hint
 from clearcut.web.json_schema import TEXT
 from clearcut.web.openapi import error_response, get_operation
 
@@ -59,7 +60,7 @@ def routes(service: Service) -> list[Route]:
 
     async def index(request: Request) -> Response:
         if not _accepts_html(request.headers.get("accept", "")):
-            raise RouteNotFound("See /docs for the routes of this service")
+            raise RouteNotFound(route_hint(playground=True))
         return page.respond(request)
 
     return [Route("/", index, methods=["GET"]), *(_asset_route(name, kind) for name, kind in _ASSETS.items())]

@@ -1,8 +1,8 @@
 // The page at `/`: removes backgrounds through POST v1/remove. Every request goes to this server.
 //
-// A "shot" is one server response: {key, blob, url, info, exact}. A shot is exact if its request equals the copied curl
-// command. Previews send the first matte back as `mask`, so a change of options does not run the model again.
-// Downloads are always exact.
+// A "shot" is one server response: {key, blob, url, info, exact, reduced}. A shot is exact if its request equals the copied
+// curl command. Previews send the first matte back as `mask`, so a change of options does not run the model again. Previews
+// of large photos send a reduced copy. Downloads are always exact.
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
@@ -14,6 +14,7 @@ const MAX_CONCURRENT = 2;
 const MAX_ATTEMPTS = 5; // for 429 and 503 with Retry-After
 const MAX_SHOTS = 12; // cached responses per photo
 const MAX_MASK_PIXELS = 16_000_000; // Safari on phones has no larger canvas
+const PREVIEW_SIDE = 1600; // longest side of the copy for previews, in pixels
 const DEBOUNCE_MS = 180;
 const BASE_KEY = JSON.stringify([[], 0, 0]);
 const UNLIMITED = 2 ** 31 - 1;
@@ -179,13 +180,42 @@ const gate = {
 async function fetchShot(photo, { exact = false, fields = readFields(), signal } = {}) {
   const key = shotKey(photo, fields);
   if (key === BASE_KEY) return fetchBase(photo);
-  exact ||= paid() || Boolean(photo.mask);
+  exact ||= paid();
   const cached = photo.shots.get(key);
   if (cached && (cached.exact || !exact)) return cached;
   const files = usesBackgroundImage(fields) ? [["bg_image", background.file, background.file.name]] : [];
+  const copy = exact ? null : await previewCopy(photo);
+  if (copy) {
+    files.push(["mask", photo.previewMask ?? copy.matte, "mask.png"]);
+    return send(photo, { key, fields, files, exact: false, signal, file: copy.file });
+  }
   const mask = photo.mask ?? (exact ? null : await baseMatte(photo));
   if (mask) files.push(["mask", mask, "mask.png"]);
-  return send(photo, { key, fields, files, exact, signal });
+  return send(photo, { key, fields, files, exact: exact || Boolean(photo.mask), signal });
+}
+
+/** Return a reduced copy of a large photo with its matte; null for other photos. */
+async function previewCopy(photo) {
+  const base = await fetchBase(photo);
+  if (Math.max(base.info.originalWidth, base.info.originalHeight) <= PREVIEW_SIDE) return null;
+  photo.preview ??= makePreviewCopy(photo, base).catch(() => null); // this browser may not decode the format
+  return photo.preview;
+}
+
+async function makePreviewCopy(photo, base) {
+  const [image, cutout] = await Promise.all([createImageBitmap(photo.file), createImageBitmap(base.blob)]);
+  const scale = PREVIEW_SIDE / Math.max(image.width, image.height);
+  const canvas = newCanvas(image.width * scale, image.height * scale);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const matte = await grayPng(drawMatte(cutout, canvas.width * canvas.height));
+  image.close();
+  cutout.close();
+  const type = photo.file.type === "image/jpeg" ? "image/jpeg" : "image/webp"; // a browser without WebP writes PNG
+  const file = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
+  if (!file) throw new Error("The canvas is too large.");
+  return { file, matte };
 }
 
 /** Return the response without options: the transparent cut-out at full size. */
@@ -203,9 +233,9 @@ function fetchBase(photo) {
 }
 
 /** Send a photo and cache the response. */
-async function send(photo, { key, fields, files, exact, signal }) {
+async function send(photo, { key, fields, files, exact, signal, file = photo.file }) {
   const body = new FormData();
-  body.append("image_file", photo.file, photo.name);
+  body.append("image_file", file, photo.name);
   for (const [name, value] of fields) body.append(name, value);
   for (const [name, file, filename] of files) body.append(name, file, filename);
   await gate.enter(photo === selected);
@@ -216,7 +246,7 @@ async function send(photo, { key, fields, files, exact, signal }) {
       render();
     }
     const { blob, info } = await post(body, signal);
-    const shot = { key, blob, info, exact, url: URL.createObjectURL(blob) };
+    const shot = { key, blob, info, exact, reduced: file !== photo.file, url: URL.createObjectURL(blob) };
     const previous = photo.shots.get(key);
     if (previous) URL.revokeObjectURL(previous.url);
     if (previous && photo.shown === previous) photo.shown = shot;
@@ -278,6 +308,7 @@ function createPhoto(file) {
   const photo = {
     id: nextId++, file, name, element, stem: name.replace(/\.[^.]+$/, "") || "photo", url: URL.createObjectURL(file),
     state: "waiting", error: null, shown: null, shots: new Map(), matte: null, mask: null, maskVersion: 0, strokes: [],
+    preview: null, previewMask: null,
     abort: null, lifetime: new AbortController(), basePending: null, run: 0,
   };
   const button = element.firstElementChild;
@@ -446,9 +477,8 @@ function showResult(photo, shot) {
   $("brush-canvas").hidden = !brush;
 }
 
-/** Return where the input image lies in an output, in percent of the output. Follows the server's layout. */
-function originalRect({ key, info }) {
-  const options = Object.fromEntries(JSON.parse(key)[0]);
+/** Return the part of the input image that an output shows, in pixels of the input. Follows the server's layout. */
+function shownPart(options, info) {
   const view = { left: 0, top: 0, width: info.originalWidth, height: info.originalHeight };
   if (options.crop && info.box) {
     const margin = parseFloat(options.padding ?? "0") / 100;
@@ -464,6 +494,13 @@ function originalRect({ key, info }) {
       view.width = view.height = side;
     }
   }
+  return view;
+}
+
+/** Return where the input image lies in an output, in percent of the output. */
+function originalRect({ key, info }) {
+  const options = Object.fromEntries(JSON.parse(key)[0]);
+  const view = shownPart(options, info);
   const scale = Math.min(info.width / view.width, info.height / view.height);
   const exact = options.width && options.height;
   const content = exact ? [view.width * scale, view.height * scale] : [info.width, info.height];
@@ -493,15 +530,43 @@ function showFacts(shot) {
     for (const name of ["output", "box", "confidence", "time", "credits"]) set(name, "–");
     return;
   }
-  const { info, blob } = shot;
+  const { blob } = shot;
+  const info = shot.reduced ? fullSizeInfo(selected, shot) : shot.info;
   const kind = blob.type.replace("image/", "").replace("jpeg", "jpg").toUpperCase();
-  set("output", `${info.width} × ${info.height} ${kind}, ${bytes(blob.size)}`);
-  $("summary").textContent = `${info.width} × ${info.height} · ${kind} · ${bytes(blob.size)}`;
+  const size = shot.reduced ? "size known after the download" : bytes(blob.size);
+  set("output", `${info.width} × ${info.height} ${kind}, ${size}`);
+  $("summary").textContent = [`${info.width} × ${info.height}`, kind, ...(shot.reduced ? [] : [size])].join(" · ");
   set("box", info.box ? `${info.box.width} × ${info.box.height} at ${info.box.left}, ${info.box.top}` : "none found");
   set("confidence", `${Math.round(info.confidence * 100)}%`);
   const model = Number.isNaN(info.modelMs) ? "model not run" : `model ${Math.round(info.modelMs)} ms`;
   set("time", `${info.totalMs} ms, ${model}`);
   set("credits", String(info.credits ?? 0));
+}
+
+const MAX_SIDES = { preview: 256, small: 512, medium: 1024, large: 2048 };
+const HD_PIXELS = 4_000_000;
+
+/** Return the properties of the full-size output that a preview of a reduced copy stands for. */
+function fullSizeInfo(photo, { key, info }) {
+  const options = Object.fromEntries(JSON.parse(key)[0]);
+  const { originalWidth, originalHeight, box: baseBox } = photo.shots.get(BASE_KEY).info;
+  const factor = originalWidth / info.originalWidth;
+  const scaled = (value) => Math.round(value * factor);
+  let { box } = info;
+  if (box && photo.mask) {
+    box = { left: scaled(box.left), top: scaled(box.top), width: scaled(box.width), height: scaled(box.height) };
+  } else if (box) box = baseBox;
+  const view = shownPart(options, { originalWidth, originalHeight, box });
+  const ratio = view.width / view.height;
+  let [width, height] = [Number(options.width), Number(options.height)];
+  if (!width && !height) {
+    const side = Math.min(1, (MAX_SIDES[options.size] ?? Infinity) / Math.max(view.width, view.height));
+    const area = options.size === "hd" ? Math.min(1, Math.sqrt(HD_PIXELS / (view.width * view.height))) : 1;
+    [width, height] = [view.width * side * area, view.height * side * area];
+  }
+  width ||= height * ratio;
+  height ||= width / ratio;
+  return { ...info, originalWidth, originalHeight, box, width: Math.round(width), height: Math.round(height) };
 }
 
 function bytes(count) {
@@ -764,9 +829,9 @@ function newCanvas(width, height) {
   return canvas;
 }
 
-/** Draw a cut-out on a new canvas of at most MAX_MASK_PIXELS. Its alpha is the matte. */
-function drawMatte(image) {
-  const scale = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
+/** Draw a cut-out on a new canvas. Its alpha is the matte. */
+function drawMatte(image, maxPixels = MAX_MASK_PIXELS) {
+  const scale = Math.min(1, Math.sqrt(maxPixels / (image.width * image.height)));
   const canvas = newCanvas(image.width * scale, image.height * scale);
   canvas.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
@@ -820,11 +885,14 @@ async function finishBrush() {
   const changed = strokes.length !== photo.strokes.length || strokes.some((each, index) => each !== photo.strokes[index]);
   if (changed) {
     photo.strokes = strokes;
-    photo.mask = null;
+    photo.mask = photo.previewMask = null;
     if (strokes.length) {
       const matte = drawMatte(cutout);
       for (const stroke of strokes) paintStroke(matte, stroke);
       photo.mask = await grayPng(matte);
+      if (Math.max(cutout.width, cutout.height) > PREVIEW_SIDE) {
+        photo.previewMask = await grayPng(drawMatte(matte, PREVIEW_SIDE ** 2 / 2));
+      }
     }
     photo.maskVersion = strokes.length ? nextId++ : 0;
   }

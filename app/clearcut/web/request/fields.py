@@ -6,7 +6,7 @@ Each function below makes an entry from one description of choices and bounds, s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clearcut.errors import InvalidField
@@ -32,11 +32,24 @@ FieldTable = Mapping[str, Field]
 
 @dataclass(frozen=True, slots=True)
 class ParsedFields:
-    options: Options
+    by_field: dict[str, Options]
+    """The options of each field. Later fields override earlier ones."""
     unknown: list[str]
     """Fields that the table does not have."""
-    names: dict[str, str] = field(default_factory=dict)
-    """The field that set each option; for error bodies."""
+    prefix: str = ""
+
+    @property
+    def options(self) -> Options:
+        return {name: value for options in self.by_field.values() for name, value in options.items()}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The field that set each option; for error bodies."""
+        return {name: self.prefix + field for field, options in self.by_field.items() for name in options}
+
+    def without(self, field: str) -> ParsedFields:
+        """Return the fields without one of them."""
+        return replace(self, by_field={name: each for name, each in self.by_field.items() if name != field})
 
 
 def parse_fields(
@@ -50,22 +63,33 @@ def parse_fields(
         prefix: path of the fields in a JSON body; errors put it before the field's name.
 
     Raises:
-        InvalidField: a value is outside its grammar or range.
+        InvalidField: values are outside their grammar or range; names all of them.
     """
-    parsed = ParsedFields({}, [name for name in values if name not in table])
+    parsed = ParsedFields({}, [name for name in values if name not in table], prefix)
+    errors: list[InvalidField] = []
     for name in sorted(values, key=lambda name: name in last):
         if name not in table:
             continue
         try:
             text = scalar_text(values[name])
+            if text is not None:
+                parsed.by_field[name] = table[name].parse(prefix + name, text)
         except ValueError:
-            raise InvalidField(prefix + name, "text, a number or a boolean") from None
-        if text is None:
-            continue
-        options = table[name].parse(prefix + name, text)
-        parsed.options.update(options)
-        parsed.names.update(dict.fromkeys(options, prefix + name))
+            errors.append(InvalidField(prefix + name, "text, a number or a boolean"))
+        except InvalidField as exc:
+            errors += exc.each
+    raise_invalid(errors)
     return parsed
+
+
+def raise_invalid(errors: Sequence[InvalidField]) -> None:
+    """Raise one error that names all fields of ``errors``, each once; return if there are none."""
+    unique: dict[str, InvalidField] = {}
+    for error in errors:
+        unique.setdefault(error.field, error)
+    if unique:
+        first, *others = unique.values()
+        raise InvalidField(first.field, first.expected, others)
 
 
 def choice(

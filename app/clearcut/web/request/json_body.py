@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clearcut.errors import InvalidField, MalformedBody
+from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
 
 from .body import Body, require_length
 from .header_params import parse_content_type
@@ -37,9 +37,13 @@ async def read_json(service: Service, request: Request, body: Body, *, with_imag
         raise MalformedBody("Send a JSON object with Content-Type: application/json")
     max_file = service.settings.max_bytes
     max_bytes = ENVELOPE_BYTES + (base64_bytes(max_file) if with_images else 0)
-    reported_limit = max_file if with_images else max_bytes
-    require_length(request.headers, max_bytes, reported_limit)
-    data = await body.read(max_bytes, reported_limit)
+    try:
+        require_length(request.headers, max_bytes, max_file)
+        data = await body.read(max_bytes, max_file)
+    except TooManyBytes as exc:
+        if not with_images:
+            exc.text = f"Maximum size of the JSON body is {max_bytes} bytes"
+        raise
     return await service.on_pool(partial(parse_object, data))
 
 

@@ -16,6 +16,9 @@ from .body import Body
 from .header_params import parse_parameters
 from .limits import MAX_FIELD_BYTES, MAX_FIELDS, MAX_NAME_CHARS, base64_bytes
 
+_MAX_LINE_BYTES = 1024
+"""Longest content of a file field that can be a file name or a URL sent by mistake."""
+
 
 async def read_multipart(
     parameters: Mapping[bytes, bytes],
@@ -47,7 +50,21 @@ async def read_multipart(
         form.finish()
     except FormParserError:
         raise MalformedBody("The multipart body is malformed") from None
+    for name, role in form.unnamed_files.items():
+        if _is_line_of_text(form.files[role]):
+            raise InvalidField(name, f"a file, not text. Did you forget @, as in curl -F {name}=@photo.jpg?")
     return form
+
+
+def _is_line_of_text(data: bytearray) -> bool:
+    """Return whether a file is one line of text, such as a file name."""
+    if not data or len(data) > _MAX_LINE_BYTES:
+        return False
+    try:
+        text = data.decode().strip()
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() and not text.startswith("<")
 
 
 class FormReader:
@@ -76,6 +93,8 @@ class FormReader:
         """Undecoded texts of ``base64_fields``."""
         self.unknown_files: list[str] = []
         """Fields with a file that are not in ``file_fields``."""
+        self.unnamed_files: dict[str, str] = {}
+        """Role by file field, for fields without a file name. Their content can be text by mistake."""
         self._file_fields = file_fields
         self._base64_fields = base64_fields
         self._max_base64_bytes = base64_bytes(max_file_bytes)
@@ -153,6 +172,8 @@ class FormReader:
                 raise MultipleImages(role, [name for name, other in self._file_fields.items() if other == role])
             self.files[role] = self._target = bytearray()
             self.field_names[role] = self._name
+            if b"filename" not in options and b"filename*" not in options:
+                self.unnamed_files[self._name] = role
         elif b"filename" in options or b"filename*" in options:
             self.unknown_files.append(self._name)  # its bytes count as part of the body and are dropped
         else:

@@ -6,7 +6,7 @@ import pytest
 from clearcut.imaging.encode import encode
 from clearcut.imaging.formats import registry
 from clearcut.imaging.formats.unsupported import describe
-from clearcut.imaging.types import Cutout
+from clearcut.imaging.types import ComposedImage
 from tests.support import samples
 
 
@@ -27,7 +27,7 @@ def test_signature_detects_its_format(made):
 @pytest.mark.parametrize("name", [name for name in registry.WRITERS if registry.WRITERS[name].is_image])
 def test_writer_gives_its_media_type(name):
     channels = 4 if registry.WRITERS[name].has_alpha else 3
-    encoded = encode(Cutout(np.full((3, 5, channels), 200, np.uint8)), name)
+    encoded = encode(ComposedImage(np.full((3, 5, channels), 200, np.uint8)), name)
     assert encoded.media_type == registry.MEDIA_TYPES[name]
     assert encoded.format == name
     found = registry.detect_format(memoryview(encoded.data).cast("B"))
@@ -35,7 +35,7 @@ def test_writer_gives_its_media_type(name):
 
 
 def test_output_only_format_has_no_signature():
-    archive = bytes(encode(Cutout(np.zeros((2, 2, 4), np.uint8)), "zip").data)
+    archive = bytes(encode(ComposedImage(np.zeros((2, 2, 4), np.uint8)), "zip").data)
     assert registry.detect_format(memoryview(archive)) is None
     assert describe(memoryview(archive)) == "ZIP archive"
 

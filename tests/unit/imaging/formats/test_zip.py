@@ -11,7 +11,7 @@ from clearcut.errors import InvalidOption
 from clearcut.imaging.compose import compose
 from clearcut.imaging.encode import encode
 from clearcut.imaging.options import RemoveOptions
-from clearcut.imaging.types import Cutout
+from clearcut.imaging.types import ComposedImage
 from tests.support.scenes import RED, red_disc
 
 
@@ -30,4 +30,4 @@ def test_zip_has_color_and_alpha():
 
 def test_zip_of_matte_alone_is_refused():
     with pytest.raises(InvalidOption):
-        encode(Cutout(np.zeros((2, 2, 1), np.uint8)), "zip")
+        encode(ComposedImage(np.zeros((2, 2, 1), np.uint8)), "zip")

@@ -43,6 +43,20 @@ def test_white_subject_is_not_white_background():
     assert not facts(box(0, 60, 0, 80)).white_background
 
 
+def test_white_background_allows_noise_and_a_soft_edge():
+    alpha = box(20, 40, 20, 60)
+    rgb = np.random.default_rng(1).integers(246, 256, (60, 80, 3)).astype(np.uint8)
+    rgb[19:41, 19:61] = (200, 30, 30)  # one pixel more than the matte covers
+    rgb[0, :30] = 200
+
+    def white():
+        return subject_facts(DecodedImage(rgb), Matte(alpha, rgb, subject_box(alpha), 1.0, 0.0)).white_background
+
+    assert white()
+    rgb[:4] = 200
+    assert not white()
+
+
 def test_header_is_a_structured_dictionary():
     assert facts(box(0, 30, 0, 80)).header() == 'fill=0.500, touches=("top" "right" "left"), white-background=?1'
 

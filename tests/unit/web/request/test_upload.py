@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearcut.errors import ClientGone, InvalidOption, MalformedBody, MissingImage, TooManyBytes, UploadTimeout
+from clearcut.errors import (
+    ClientGone,
+    InvalidField,
+    InvalidOption,
+    MalformedBody,
+    MissingImage,
+    TooManyBytes,
+    UploadTimeout,
+)
 from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.request.body import Body
 from clearcut.web.request.limits import ENVELOPE_BYTES, MAX_FIELD_BYTES, MAX_FIELDS
@@ -20,7 +28,13 @@ def test_form_options_may_surround_file(name):
 
 
 def test_image_part_needs_no_file_name():
-    assert bytes(read(form(part("image_file", b"abc"))).image) == b"abc"
+    assert bytes(read(form(part("image_file", b"\xff\xd8"))).image) == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("text", [b"photo.jpg", b"https://example.com/a.jpg", " größe.png ".encode()])
+def test_text_in_place_of_a_file_is_explained(text):
+    with pytest.raises(InvalidField, match=r"'mask'. Expected: a file, not text. Did you forget @, .* -F mask=@photo"):
+        read(form(part("image_file", b"\xff\xd8", "x"), part("mask", text)))
 
 
 def test_empty_fields_are_absent():

@@ -1,0 +1,193 @@
+"""The arguments that ``clearcut cut`` and ``clearcut watch`` share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clearcut.api import FILE_OPTIONS, Remover
+from clearcut.errors import ClearcutError, InvalidField, StartupError
+from clearcut.system import cpu_quota
+from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
+
+from .cut_backends import Backend, LocalBackend, ServerBackend, find_key
+from .cut_files import STANDARD_STREAM, UsageError, format_for_output
+from .cut_run import Review
+
+MIN_CONFIDENCE = 0.8
+_PREFIX = "option_"
+"""Of the attributes of the option flags."""
+_FLAGS = {
+    "--" + name.replace("_", "-"): name
+    for name, field in FIELDS.items()
+    if "true" in (*field.schema.get("enum", ()), *field.schema.get("examples", ()))
+}
+"""Flags that mean ``true`` without a value, with their option."""
+_SWITCHES = ("-h", "--help", "--overwrite")
+"""Flags without a value."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for files, for the place where the work runs, and for the outputs."""
+    files = parser.add_argument_group("files")
+    files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    files.add_argument("--suffix", default="", metavar="TEXT", help="add this text to the names of outputs in a folder")
+    files.add_argument("--report", type=_path, metavar="FILE", help="write a CSV: file, status, confidence, box, ms")
+    files.add_argument("--review", type=_path, metavar="DIR", help="copy doubtful outputs to this folder")
+    files.add_argument(
+        "--min-confidence", type=_share, metavar="X", help=f"for --review: 0 to 1 (default: {MIN_CONFIDENCE})"
+    )
+    work = parser.add_argument_group("where the work runs")
+    work.add_argument(
+        "--workers", type=_count, default=0, metavar="N", help="threads, or concurrent requests to --server"
+    )
+    work.add_argument("--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL)")
+    work.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or tensorrt (default: CLEARCUT_DEVICE)")
+    work.add_argument("--server", metavar="URL", help="use a running service, such as http://127.0.0.1:8080")
+    work.add_argument("--key", metavar="KEY", help="API key for --server (default: CLEARCUT_API_KEY)")
+    options = parser.add_argument_group("options of the output, as in POST /v1/remove")
+    for name, field in FIELDS.items():
+        flag = "--" + name.replace("_", "-")
+        values = field.schema.get("enum")
+        metavar = "{" + ",".join(values) + "}" if values else "VALUE"
+        metavar = f"[{metavar}]" if flag in _FLAGS else metavar
+        text = f"{field.description} (default: {field.schema['default']})" if "default" in field.schema else (
+            field.description
+        )  # fmt: skip
+        options.add_argument(flag, dest=_PREFIX + name, metavar=metavar, help=text.replace("%", "%%"))
+    options.add_argument("--crop-ratio", metavar="W:H", help="the same as --crop W:H")
+    options.add_argument("--bg-image", type=_path, metavar="FILE", help="background image")
+    options.add_argument("--mask", type=_path, metavar="FILE", help="use this matte instead of the model's")
+
+
+def normalize_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments after the command in a form that argparse reads in any order: options first, with ``=``.
+
+    A flag that may stand alone gets its value: ``--crop in.jpg`` becomes ``--crop=true in.jpg``. The argument after it
+    is its value if it is valid for the option: ``--crop 1:1``.
+    """
+    options: list[str] = []
+    positionals: list[str] = []
+    incomplete: list[str] = []
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument == "--":
+            return [*options, "--", *positionals, *remaining]
+        if not argument.startswith("-") or argument == STANDARD_STREAM:
+            positionals.append(argument)
+        elif argument in _FLAGS:
+            has_value = bool(remaining) and _is_value(_FLAGS[argument], remaining[0])
+            options.append(f"{argument}={remaining.pop(0) if has_value else 'true'}")
+        elif argument in _SWITCHES or "=" in argument:
+            options.append(argument)
+        elif not remaining or remaining[0].startswith("--"):
+            incomplete.append(argument)  # last, so that no positional argument becomes its value
+        else:
+            options.append(f"{argument}={remaining.pop(0)}")
+    return [*options, *positionals, *incomplete]
+
+
+def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
+    """Return (option fields, extension of the outputs).
+
+    Raises:
+        UsageError: options are invalid; names all of them.
+    """
+    values = vars(arguments)
+    fields = {name: values[_PREFIX + name] for name in FIELDS if values[_PREFIX + name] is not None}
+    if arguments.crop_ratio is not None:
+        if fields.get("crop", "true") != "true":
+            raise UsageError("--crop-ratio: not together with a value of --crop")
+        if ":" not in arguments.crop_ratio:
+            raise UsageError("--crop-ratio: expected a ratio such as 1:1, 4:3, 16:9")
+        fields["crop"] = arguments.crop_ratio
+    requested = format_for_output(arguments.out, fields.get("format"))
+    if requested is not None:
+        fields["format"] = requested
+    has_background = arguments.bg_image is not None
+    try:
+        options, _ = parse_options(add_background_type(fields, has_background=has_background))
+        require_background([options], has_background=has_background)
+    except InvalidField as exc:
+        renamed = {"crop": "crop-ratio"} if arguments.crop_ratio else {}
+        texts = [
+            f"--{renamed.get(each.field, each.field.replace('_', '-'))}: expected {each.expected}" for each in exc.each
+        ]
+        raise UsageError("; ".join(texts)) from None
+    except ClearcutError as exc:
+        raise UsageError(str(exc)) from None
+    return fields, options.format
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if flags exclude each other."""
+    if arguments.min_confidence is not None and arguments.review is None:
+        raise UsageError("--min-confidence needs --review")
+    if arguments.key is not None and arguments.server is None:
+        raise UsageError("--key needs --server")
+    if arguments.server is not None and (arguments.model or arguments.device):
+        raise UsageError("--model and --device do not work with --server, which has its own model")
+    if arguments.server is not None:
+        find_key(arguments.key)
+
+
+def create_review(arguments: argparse.Namespace) -> Review | None:
+    if arguments.review is None:
+        return None
+    return Review(arguments.review, MIN_CONFIDENCE if arguments.min_confidence is None else arguments.min_confidence)
+
+
+def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: bool) -> Backend:
+    """Load the model, or connect to the service.
+
+    Args:
+        tune: measure the fastest sessions and batch sizes of a local model.
+
+    Raises:
+        StartupError: the model, the service or a file cannot be used.
+    """
+    files = {}
+    for name in FILE_OPTIONS:
+        path = getattr(arguments, name)
+        if path is not None:
+            try:
+                files[name] = path.read_bytes()
+            except OSError as exc:
+                raise StartupError(f"{path}: {exc.strerror}") from None
+    if arguments.server is not None:
+        return ServerBackend(arguments.server, find_key(arguments.key), fields, files, arguments.workers)
+    workers = arguments.workers or None
+    remover = Remover(arguments.model, arguments.device, workers=workers, tune=tune)
+    return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())
+
+
+def _is_value(name: str, text: str) -> bool:
+    try:
+        FIELDS[name].parse(name, text)
+    except InvalidField:
+        return False
+    return True
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("expected a number from 0 to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
+        raise argparse.ArgumentTypeError("expected a whole number from 1 to 256")
+    return int(text)
