@@ -7,10 +7,11 @@ import zlib
 
 import numpy as np
 
-from clearcut.imaging import color
+from clearcut.imaging import cicp, color
+from clearcut.imaging.cicp import CodingPoints
 from clearcut.imaging.types import U8
 
-from . import png_chunks
+from . import chunks as png_chunks
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
@@ -29,13 +30,26 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
     return profile if inflater.eof else None
 
 
+def coding_points(view: memoryview, depth: int) -> CodingPoints | None:
+    """Return the color space of the cICP chunk, which has precedence over all others (PNG 4.3).
+
+    None if the chunk is absent or names a color space that is not supported; the other chunks apply then.
+    """
+    body = _find(view, b"cICP")
+    if body is None or len(body) != 4 or body[2] != 0 or body[3] > 1:  # RGB has no matrix coefficients
+        return None
+    return cicp.coding_points(body[0], body[1], full_range=body[3] == 1, depth=16 if depth == 16 else 8)
+
+
 def sample_table(view: memoryview, depth: int) -> U8 | None:
     """Return the table u8[256] or u8[65536] from samples to sRGB if only a gAMA chunk defines the color space.
 
     cICP, iCCP and sRGB chunks have precedence over gAMA: the result is None then. cHRM is not applied.
     """
     body = _find(view, b"gAMA")
-    if body is None or len(body) != 4 or any(_find(view, kind) is not None for kind in (b"cICP", b"iCCP", b"sRGB")):
+    if body is None or len(body) != 4 or any(_find(view, kind) is not None for kind in (b"iCCP", b"sRGB")):
+        return None
+    if coding_points(view, depth) is not None:
         return None
     (scaled,) = struct.unpack(">I", body)
     return color.gamma_table(scaled / 100_000, 16 if depth == 16 else 8)
