@@ -16,6 +16,8 @@ from .scans import ScanCoverage
 
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 APP0, APP1, APP2, ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
+_JPEG_LS = 0xF7
+"""Frame header of ISO/IEC 14495-1."""
 DATA_END = 0
 """Marker of the ``Segment`` for the end of a file without an end-of-image marker: no marker of T.81."""
 _USUAL_SCANS = 16
@@ -26,6 +28,7 @@ _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _AFTER_SCAN = frozenset({0xC4, 0xCC, EOI, SOS, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 """Markers that can follow a scan: tables, the next scan, the number of lines, comments, APPn and the end."""
 
+_EXPORT = "export the image as an 8-bit JPEG"
 _MAX_GAP = 1 << 16
 """Maximum bytes of padding between two header segments, which decoders skip. Cameras write a few kilobytes."""
 
@@ -127,6 +130,8 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             size = _frame_size(segment, view)
             check_dimensions(*size, limits)
             coverage = ScanCoverage(segment.marker, view[segment.start : segment.end])
+        elif segment.marker == _JPEG_LS:
+            raise UnsupportedFormat("JPEG-LS", _EXPORT)
         elif scans:
             continue
         elif segment.marker == APP1 and orientation is None and starts_with(view, segment, b"Exif\x00\x00"):
@@ -179,9 +184,9 @@ def _frame_size(segment: Segment, view: memoryview) -> tuple[int, int]:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise CorruptImage("The JPEG has an incomplete frame header")
     if segment.marker not in _DECODABLE_FRAMES:
-        raise UnsupportedFormat("lossless or hierarchical JPEG")
+        raise UnsupportedFormat("lossless or hierarchical JPEG", _EXPORT)
     if body[0] != 8:
-        raise UnsupportedFormat(f"{body[0]}-bit JPEG")
+        raise UnsupportedFormat(f"{body[0]}-bit JPEG", _EXPORT)
     if body[5] not in (1, 3, 4):
         raise CorruptImage(f"The JPEG has {body[5]} color components")
     return int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")

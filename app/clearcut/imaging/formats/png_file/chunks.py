@@ -106,7 +106,7 @@ def read_ihdr(view: memoryview) -> Ihdr:
     """
     first = next(chunks(view))
     if first.kind == b"CgBI":
-        raise UnsupportedFormat("Apple's private PNG variant (CgBI)")
+        raise UnsupportedFormat("Apple's private PNG variant (CgBI)", "export the image as JPEG or a standard PNG")
     if first.kind != b"IHDR" or first.end - first.start != 13:
         raise CorruptImage("The PNG does not start with a header chunk")
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack_from(
