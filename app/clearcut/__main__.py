@@ -33,6 +33,7 @@ def serve() -> int:
 
     from .environment import load_settings
     from .observability import logging
+    from .observability.native_output import captured_native_output, log_line
     from .server.runner import run
     from .startup_checks import require_startable
     from .system import keep_freed_memory
@@ -41,7 +42,7 @@ def serve() -> int:
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with captured_native_output(log_line), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings))
 
 
@@ -116,8 +117,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return runners[arguments.command](arguments, load_settings())
     if arguments.command == "cut":
         from .cli import cut
+        from .observability.native_output import captured_native_output, print_line
 
-        return cut.run(arguments)
+        with captured_native_output(print_line):
+            return cut.run(arguments)
     if arguments.command == "check":
         if arguments.live is not None:
             return check_live(arguments.live, arguments.timeout)

@@ -27,7 +27,10 @@ _PRIMARIES = {
     22: ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65),  # EBU 3213
 }
 """Chromaticities x, y of red, green, blue and white by code (H.273 table 2)."""
-_D50_XYZ = np.array((0.9642, 1.0, 0.8249))
+_UNIT = 65_536
+"""ICC profiles store numbers in units of 1/65536. The same rounding here makes a cICP chunk and a profile of the same
+color space give equal pixels."""
+_D50_XYZ = np.array((63_190, _UNIT, 54_061)) / _UNIT
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _SRGB, _PQ, _HLG = 13, 16, 18
 _WHITE = 203.0
@@ -99,10 +102,12 @@ def _to_light(signal: np.ndarray, transfer: int) -> np.ndarray | None:
     if transfer == 8:
         return signal
     if transfer == _SRGB:
-        return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+        values = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+        power, gain, offset, slope, limit = (round(each * _UNIT) / _UNIT for each in values)
+        return np.where(signal >= limit, (gain * signal + offset) ** power, slope * signal)
     if transfer == _PQ:
-        power = signal ** (1 / 78.84375)
-        ratio = np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)
+        root = signal ** (1 / 78.84375)
+        ratio = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
         return np.asarray(ratio ** (1 / 0.1593017578125) * (10_000 / _WHITE))
     if transfer == _HLG:
         return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)
@@ -115,4 +120,5 @@ def _matrices(primaries: int) -> tuple[np.ndarray, np.ndarray]:
     columns = np.stack(corners, axis=1)
     xyz = columns * np.linalg.solve(columns, white)
     cones = (_BRADFORD @ _D50_XYZ) / (_BRADFORD @ white)
-    return xyz, TO_SRGB @ np.linalg.inv(_BRADFORD) @ (cones[:, None] * _BRADFORD) @ xyz
+    adapted = np.linalg.inv(_BRADFORD) @ (cones[:, None] * _BRADFORD) @ xyz
+    return xyz, TO_SRGB @ (np.round(adapted * _UNIT) / _UNIT)
