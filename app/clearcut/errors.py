@@ -153,7 +153,7 @@ class ImageError(InputError):
 
 class UnsupportedFormat(ImageError):
     """The image has another format; ``imaging.probe`` sets ``accepted`` to the names of accepted formats."""
-    reason, accepted = "unsupported_format", ""
+    reason, accepted, advice = "unsupported_format", "", ""
 
     def __init__(self, detected: str, advice: str = "") -> None:
         super().__init__()

@@ -61,9 +61,11 @@ def captured_native_output(report: Callable[[str], None]) -> Iterator[None]:
     os.dup2(writer, _STDERR)
     os.close(writer)
     previous = sys.stderr
-    sys.stderr = os.fdopen(original, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    target = os.fdopen(original, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    if previous is sys.__stderr__:  # else a program has replaced it, and it does not write to the descriptor
+        sys.stderr = target
     if faulthandler.is_enabled():
-        faulthandler.enable(file=sys.stderr)
+        faulthandler.enable(file=target)
     thread = threading.Thread(target=_read, args=(reader, report), name="native-output", daemon=True)
     thread.start()
     try:
@@ -72,10 +74,10 @@ def captured_native_output(report: Callable[[str], None]) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(original, _STDERR)  # closes the pipe, which ends the thread
         thread.join(_JOIN_S)
-        replaced, sys.stderr = sys.stderr, previous
+        sys.stderr = previous
         if faulthandler.is_enabled():
-            faulthandler.enable(file=sys.stderr)
-        replaced.close()
+            faulthandler.enable()
+        target.close()
 
 
 def _read(reader: int, report: Callable[[str], None]) -> None:
