@@ -64,8 +64,8 @@ def captured_native_output(report: Callable[[str], None]) -> Iterator[None]:
     target = os.fdopen(original, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     if previous is sys.__stderr__:  # else a program has replaced it, and it does not write to the descriptor
         sys.stderr = target
-    if faulthandler.is_enabled():
-        faulthandler.enable(file=target)
+        if faulthandler.is_enabled():
+            faulthandler.enable(file=target)
     thread = threading.Thread(target=_read, args=(reader, report), name="native-output", daemon=True)
     thread.start()
     try:
@@ -74,9 +74,10 @@ def captured_native_output(report: Callable[[str], None]) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(original, _STDERR)  # closes the pipe, which ends the thread
         thread.join(_JOIN_S)
-        sys.stderr = previous
-        if faulthandler.is_enabled():
-            faulthandler.enable()
+        if sys.stderr is target:
+            sys.stderr = previous
+            if faulthandler.is_enabled():
+                faulthandler.enable(file=previous)
         target.close()
 
 

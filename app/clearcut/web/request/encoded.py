@@ -92,6 +92,8 @@ def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
         data = text.encode("ascii") if isinstance(text, str) else bytes(text)
         if data[:5].lower() == b"data:":
             data = data.partition(b",")[2]
+            if b"%" in data:  # the data of a URL may be percent-encoded (RFC 2397)
+                data = _unquote_base64(data)
         file = base64_bytes(data)
     except (ValueError, UnicodeEncodeError):
         raise InvalidField(field, expected) from None

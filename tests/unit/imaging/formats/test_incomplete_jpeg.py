@@ -216,3 +216,22 @@ def test_missing_component_scan_is_refused() -> None:
     one = b"\xff\xda" + struct.pack(">HB", 8, 1) + data[at + 5 : at + 7] + b"\x00\x3f\x00"
     with pytest.raises(CorruptImage, match="before its last scan"):
         opened(data[:at] + one + data[at + 14 :])
+
+
+@pytest.mark.parametrize("extra", [b"\x12", b"\x12\x34", b"\x01\x02\x03\x04"])
+def test_bytes_before_restart_markers_are_ignored(extra: bytes) -> None:
+    data = FILES["restarts"]
+    start = scan_starts(data)[-1] + 14
+    scan = b"".join(
+        extra + data[at : at + 1] if data[at] == 0xFF and data[at + 1] & 0xF8 == 0xD0 else data[at : at + 1]
+        for at in range(start, len(data))
+    )
+    np.testing.assert_array_equal(opened(data[:start] + scan).rgb, by_pillow(data))
+
+
+def test_rows_after_the_last_one_are_ignored() -> None:
+    data = FILES["restarts"]
+    rows = b"".join(
+        b"\xff" + bytes((0xD0 + number % 8,)) + NOISE[:500].replace(b"\xff", b"\x00") for number in range(20)
+    )
+    np.testing.assert_array_equal(opened(data[:-2] + rows + b"\xff\xd9").rgb, by_pillow(data))

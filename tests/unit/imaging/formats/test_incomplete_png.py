@@ -215,3 +215,21 @@ def test_invalid_first_frame_gives_default_image(fault: str) -> None:
     if fault == "too little data":
         parts = [(kind, body[:40] if kind == b"fdAT" else body) for kind, body in parts]
     np.testing.assert_array_equal(opened(joined(parts)).rgb, PHOTO)
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_profile_without_its_checksum_applies(cut: int) -> None:
+    whole = opened(samples.png(PHOTO, icc_profile=samples.icc_rgb())).rgb
+    body = b"p\x00\x00" + zlib.compress(samples.icc_rgb())[:-cut]
+    np.testing.assert_array_equal(
+        opened(samples.png_raw(PHOTO, 8, 2, extra=samples.png_chunk(b"iCCP", body))).rgb, whole
+    )
+    assert not np.array_equal(whole, PHOTO)
+
+
+@pytest.mark.parametrize("cut", [40, 200])
+def test_truncated_profile_is_ignored(cut: int) -> None:
+    body = b"p\x00\x00" + zlib.compress(samples.icc_rgb())[:-cut]
+    np.testing.assert_array_equal(
+        opened(samples.png_raw(PHOTO, 8, 2, extra=samples.png_chunk(b"iCCP", body))).rgb, PHOTO
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Callable
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
 from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooManyBytes
@@ -13,7 +15,8 @@ from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.apis.removebg import UPLOAD as REMOVEBG
 from clearcut.web.request.encoded import base64_file, json_fields, urlencoded_fields
 from clearcut.web.request.header_params import accepts
-from tests.support.upload_bodies import form, part, read
+from tests.support import samples
+from tests.support.upload_bodies import MAX, form, part, read
 
 FILE = part("image_file", b"abc", "a.jpg")
 PREAMBLES = [
@@ -135,3 +138,34 @@ def test_accept_header_is_parsed(accept: str, expected: bool) -> None:
 
 def test_schema_has_the_aliases_that_the_tests_use() -> None:
     assert set(UPLOAD.file_fields) >= {"image_file", "file", "image", "bg_image", "bg_image_file"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["binary/octet-stream", "application/binary", "Application/Octet-Stream; charset=UTF-8"]
+)
+def test_types_of_unknown_content_are_raw_bodies(kind: str) -> None:
+    assert bytes(read(b"abc", {"content-type": kind}, b"size=small").image) == b"abc"
+
+
+@pytest.mark.parametrize("make", [samples.jpeg, samples.png, samples.webp])
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8"]
+)
+def test_image_declared_as_urlencoded_form_is_read(make: Callable[[np.ndarray], bytes], kind: str) -> None:
+    """``curl --data-binary @photo.jpg`` declares this type."""
+    image = make(samples.corners())
+    got = read(image, {"content-type": kind}, b"size=small")
+    assert bytes(got.image) == image
+    assert got.fields == {"size": "small"}
+
+
+def test_large_image_declared_as_urlencoded_form_is_refused() -> None:
+    image = samples.png(samples.corners()) + bytes(MAX)
+    with pytest.raises(TooManyBytes):
+        read(image, {"content-type": "application/x-www-form-urlencoded"})
+
+
+def test_percent_encoded_data_url_is_decoded() -> None:
+    text = "data:image/png;base64," + quote(base64.b64encode(DATA).decode(), safe="")
+    assert "%2F" in text
+    assert bytes(base64_file("image_file_b64", text, 1000)) == DATA

@@ -13,9 +13,15 @@ from clearcut.imaging.types import U8
 
 from . import chunks as png_chunks
 
+_ICC_HEADER = 128
+"""Bytes of the header of a profile (ICC.1:2022 7.2)."""
+
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
-    """Inflate the iCCP profile; None if it is absent, damaged or larger than ``max_bytes``."""
+    """Inflate the iCCP profile; None if it is absent, damaged or larger than ``max_bytes``.
+
+    Some design programs write the chunk without the end of its zlib stream. The profile states its own size.
+    """
     body = _find(view, b"iCCP")
     if body is None:
         return None
@@ -27,7 +33,9 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
         profile = inflater.decompress(rest[1:], max_bytes)
     except zlib.error:
         return None
-    return profile if inflater.eof else None
+    if not inflater.eof and len(profile) < int.from_bytes(profile[:4], "big"):
+        return None
+    return profile if len(profile) >= _ICC_HEADER else None
 
 
 def coding_points(view: memoryview, depth: int) -> CodingPoints | None:
