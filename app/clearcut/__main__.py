@@ -37,6 +37,7 @@ def serve() -> int:
 
     import asyncio
 
+    from .observability.native_output import captured_native_output, log_line
     from .server.event_loop import new_event_loop
     from .server.runner import run
     from .startup_checks import require_startable
@@ -45,7 +46,7 @@ def serve() -> int:
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with captured_native_output(log_line), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(run(settings, on_listening))
 
 
@@ -109,12 +110,16 @@ def _run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         return runners[arguments.command](arguments, load_settings())
     if arguments.command == "cut":
         from .cli import cut
+        from .observability.native_output import captured_native_output, print_line
 
-        return cut.run(arguments, interrupts)
+        with captured_native_output(print_line):
+            return cut.run(arguments, interrupts)
     if arguments.command == "watch":
         from .cli import watch
+        from .observability.native_output import captured_native_output, print_line
 
-        return watch.run(arguments, interrupts)
+        with captured_native_output(print_line):
+            return watch.run(arguments, interrupts)
     if arguments.command == "health" or (arguments.command == "check" and arguments.live is not None):
         from .cli import health
 

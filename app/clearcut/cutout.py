@@ -16,6 +16,7 @@ from clearcut.imaging.edit import edit
 from clearcut.imaging.encode import encode
 from clearcut.imaging.formats.dimensions import check_dimensions
 from clearcut.imaging.formats.registry import MEDIA_TYPES
+from clearcut.imaging.matting.input_alpha import is_cutout, matte_of_alpha
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.matting.subject_facts import SubjectFacts, subject_facts
 from clearcut.imaging.matting.user_mask import user_matte
@@ -90,7 +91,7 @@ class CutoutResult:
     original_height: int
     """Height of the upright input in pixels."""
     model: str | None
-    """Name of the model that made the matte; None if the request has a mask."""
+    """Name of the model that made the matte; None if the matte is a mask of the caller or the input's alpha."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class CutoutSteps:
         self.timing = timing
         self.engine = engine
         self.headers: ImageHeaders = {}
+        self.input_is_cutout = False
+        """Whether the input's alpha is the matte; known after ``decode``."""
 
     # Sizes in pixels, known after ``probe``
 
@@ -166,6 +169,7 @@ class CutoutSteps:
                 image = source
             else:
                 image = decode(source, self.headers["image"], self._reduction)
+            image = self._apply_input_alpha(image)
         moderator = self.engine.moderator
         if self.request.moderate and moderator is not None:
             with self.timing.stage("moderation"):
@@ -182,7 +186,7 @@ class CutoutSteps:
         """Make the mattes and the exact size of the outputs.
 
         Args:
-            raw: the model's output; None if the request has a mask.
+            raw: the model's output; None without ``needs_model``.
         """
         background, mask = self._decode_background(), self._decode_mask()
         variants = self.request.variants
@@ -191,6 +195,8 @@ class CutoutSteps:
             for despill in {options.despill for options in variants}:
                 if mask is not None:
                     mattes[despill] = user_matte(mask, image, despill=despill)
+                elif self.input_is_cutout and image.alpha is not None:
+                    mattes[despill] = matte_of_alpha(image, image.alpha)
                 elif raw is not None:
                     mattes[despill] = refine(raw, image, self.engine.edge_model, despill=despill)
             crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in variants]
@@ -224,7 +230,7 @@ class CutoutSteps:
         )
 
     def result(self, outputs: Sequence[CutoutOutput]) -> CutoutResult:
-        model = None if self.request.mask is not None else self.engine.model
+        model = self.engine.model if self.needs_model else None
         return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model)
 
     @property
@@ -233,6 +239,22 @@ class CutoutSteps:
         if self.request.mask is not None or isinstance(self.request.image, DecodedImage):
             return 1
         return decode_reduction(self.headers["image"], self.request.variants, self.engine.spec.side)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the model makes the matte; known after ``decode``."""
+        return self.request.mask is None and not self.input_is_cutout
+
+    def _apply_input_alpha(self, image: DecodedImage) -> DecodedImage:
+        """Apply the option ``input_alpha``, which is equal in all variants. A mask replaces the input's alpha."""
+        option = self.request.variants[0].input_alpha
+        if image.alpha is None:
+            return image
+        if option == "ignore":
+            return DecodedImage(image.rgb)
+        if self.request.mask is None:
+            self.input_is_cutout = option == "keep" or is_cutout(image.alpha)
+        return image
 
     def _decode_background(self) -> U8 | None:
         """Return u8[H,W,3]; None without a background image."""

@@ -162,16 +162,17 @@ class ImageError(InputError):
 
 class UnsupportedFormat(ImageError):
     """The image has another format; ``imaging.probe`` sets ``accepted`` to the names of accepted formats."""
-    reason, accepted = "unsupported_format", ""
+    reason, accepted, advice = "unsupported_format", "", ""
 
-    def __init__(self, detected: str) -> None:
+    def __init__(self, detected: str, advice: str = "") -> None:
         super().__init__()
-        self.detected = detected
+        self.detected, self.advice = detected, advice
 
     def describe(self, names: Mapping[str, str]) -> str:
         subject = f"Unsupported image type{self._location(names)}"
         accepted = f". Accepted: {self.accepted}" if self.accepted else ""
-        return f"{subject}: detected {self.detected}{accepted}"
+        return f"{subject}: detected {self.detected}{self.advice and '; ' + self.advice}{accepted}"
+
 class BrokenImage(ImageError):
     def describe(self, names: Mapping[str, str]) -> str:
         return f"Cannot read the image{self._location(names)}: {self.text}"

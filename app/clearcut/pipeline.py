@@ -116,7 +116,7 @@ class Pipeline:
 
         def decode_and_prepare() -> tuple[DecodedImage, ModelInput | None]:
             image = steps.decode()
-            return image, steps.prepare(image) if request.mask is None else None
+            return image, steps.prepare(image) if steps.needs_model else None
 
         def refine_and_output() -> Refined | CutoutResult:
             refined = steps.refine(image, raw)

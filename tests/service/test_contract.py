@@ -197,6 +197,31 @@ def test_cors_is_off_by_default_and_exposes_headers():
     assert "X-Matte-Confidence" in allowed["access-control-expose-headers"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "network", "status"),
+    [
+        ("https://shop.example", "true", 200),
+        ("https://shop.example", None, 200),
+        ("https://other.example", "true", 400),
+        ("null", "true", 400),
+    ],
+)
+def test_preflight_from_public_page_to_private_network(origin, network, status):
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    headers |= {"Access-Control-Request-Headers": "x-api-key"}
+    if network is not None:
+        headers["Access-Control-Request-Private-Network"] = network
+
+    async def scenario(on):
+        return await on.client.options("/v1/remove", headers=headers)
+
+    response = on_stage(scenario, cors_origins="https://shop.example")
+    assert response.status_code == status
+    assert response.headers.get("access-control-allow-private-network") == network
+    # Without this header, browsers refuse other origins whatever the other headers allow.
+    assert (response.headers.get("access-control-allow-origin") == origin) is (status == 200)
+
+
 def test_cors_applies_to_errors():
     async def scenario(on):
         return await on.client.post(

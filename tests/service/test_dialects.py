@@ -96,7 +96,7 @@ def test_removebg_accepts_urlencoded_forms():
 def test_base64_may_have_line_ends():
     wrapped = base64.encodebytes(picture()).decode()
     assert ask(REMOVEBG, json={"image_file_b64": wrapped}).status_code == 200
-    refused = ask(REMOVEBG, json={"image_file_b64": encoded()[:-4] + "-_=="})
+    refused = ask(REMOVEBG, json={"image_file_b64": encoded()[:-4] + "*!=="})
     assert refused.status_code == 400
     assert refused.json()["errors"][0]["code"] == "invalid_image_file_b64"
 

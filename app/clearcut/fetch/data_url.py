@@ -11,7 +11,8 @@ import re
 from clearcut.errors import InvalidInput, TooManyBytes
 
 _HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_LINE_ENDS = {ord("\r"): None, ord("\n"): None}
+_WHITE_SPACE = b" \t\r\n"
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def is_data_url(text: str) -> bool:
@@ -28,7 +29,7 @@ def decode_data_url(text: str, *, role: str, max_bytes: int) -> bytearray:
         max_bytes: maximum bytes of the decoded file.
 
     Raises:
-        InvalidInput: the text is not a ``data:`` URL in base64 (RFC 4648, with padding).
+        InvalidInput: the text is not a ``data:`` URL in base64 (RFC 4648).
         TooManyBytes: the file is larger than ``max_bytes``.
     """
     head = _HEAD.match(text)
@@ -38,13 +39,26 @@ def decode_data_url(text: str, *, role: str, max_bytes: int) -> bytearray:
 
 
 def decode_base64(text: str, *, role: str, max_bytes: int) -> bytearray:
-    """Decode base64 (RFC 4648, with padding). Line ends are ignored. Raises as ``decode_data_url``."""
+    """Decode base64 as ``base64_bytes`` does. Raises as ``decode_data_url``."""
     if len(text) > (max_bytes + 2) // 3 * 4 + max_bytes // 16 + 8:  # allows for line ends
         raise TooManyBytes(max_bytes, role=role)
     try:
-        data = binascii.a2b_base64(text.translate(_LINE_ENDS).encode("ascii"), strict_mode=True)
+        data = base64_bytes(text.encode("ascii"))
     except (ValueError, UnicodeEncodeError):
         raise InvalidInput(role, "a file in base64 (RFC 4648)") from None
     if len(data) > max_bytes:
         raise TooManyBytes(max_bytes, role=role)
     return bytearray(data)
+
+
+def base64_bytes(text: bytes) -> bytes:
+    """Decode base64 (RFC 4648) in the standard or the URL-safe alphabet, with or without padding; ignore white space.
+
+    Raises:
+        ValueError: the text has other characters, padding inside, or an impossible length.
+    """
+    text = text.translate(_URL_SAFE, _WHITE_SPACE)
+    missing = -len(text) % 4
+    if missing and not text.endswith(b"="):
+        text += b"=" * missing
+    return binascii.a2b_base64(text, strict_mode=True)

@@ -90,10 +90,14 @@ def parse_url(text: str, role: str) -> ParsedUrl:
 
 
 def resolve_redirect(base: ParsedUrl, location: str, role: str) -> ParsedUrl:
-    """Parse the ``Location`` of a redirect from ``base``. Raises as ``parse_url``."""
-    if any(ord(char) <= 0x20 or char == "\\" for char in location):
+    """Parse the ``Location`` of a redirect from ``base``. Raises as ``parse_url``.
+
+    Many servers do not percent-encode spaces in it. Clients encode them, so a space in the host stays invalid.
+    """
+    location = location.strip(" ")
+    if any(ord(char) < 0x20 or char == "\\" for char in location):
         raise UrlRefused(role, f"{EXPECTED}; it redirects to an invalid URL")
-    return parse_url(urljoin(str(base), location), role)
+    return parse_url(urljoin(str(base), location).replace(" ", "%20"), role)
 
 
 def _split(authority: str) -> tuple[str | None, str | None]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .types import F32, U8
 
-_TO_SRGB = np.linalg.inv(
+TO_SRGB = np.linalg.inv(
     np.array(
         [
             [0.4360747, 0.3850649, 0.1430804],
@@ -24,9 +24,9 @@ _TO_SRGB = np.linalg.inv(
     )
 )
 """From D50 XYZ, the connection space of profiles, to linear sRGB."""
-_STEPS = 1 << 14
+STEPS = 1 << 14
 """Steps of linear light in the table that encodes sRGB."""
-_STRIP_BYTES = 1 << 17
+STRIP_BYTES = 1 << 17
 """Bytes of RGB that are converted at a time; the temporaries fit the CPU cache."""
 _MAX_TAGS = 100
 
@@ -42,14 +42,14 @@ class MatrixProfile:
 
     def convert(self, rgb: U8) -> None:
         """Convert u8[H,W,3] to sRGB, in place."""
-        matrix = self.matrix * (_STEPS - 1)
+        matrix = self.matrix * (STEPS - 1)
         table = np.ascontiguousarray(self.linear[None])
-        encode = srgb_curve(np.linspace(0, 1, _STEPS))
-        rows = max(1, _STRIP_BYTES // (3 * rgb.shape[1]))
+        encode = srgb_curve(np.linspace(0, 1, STEPS))
+        rows = max(1, STRIP_BYTES // (3 * rgb.shape[1]))
         for top in range(0, rgb.shape[0], rows):
             strip = rgb[top : top + rows]
             light = np.asarray(cv2.transform(cv2.LUT(strip, table), matrix))
-            steps = np.clip(light + 0.5, 0, _STEPS - 1, out=light).astype(np.uint16)
+            steps = np.clip(light + 0.5, 0, STEPS - 1, out=light).astype(np.uint16)
             strip[:] = encode[steps]
 
 
@@ -71,7 +71,7 @@ def parse(profile: bytes) -> MatrixProfile | None:
     except (KeyError, struct.error, ValueError):
         return None
     linear = np.clip(np.stack(curves, axis=1), 0, 1)
-    matrix = _TO_SRGB @ np.array(columns).T
+    matrix = TO_SRGB @ np.array(columns).T
     if not (np.isfinite(linear).all() and np.isfinite(matrix).all()):
         return None
     return MatrixProfile(linear.astype(np.float32), matrix.astype(np.float32))

@@ -12,6 +12,7 @@ from .formats.registry import WRITERS
 from .types import Channels, Color
 
 Fit = Literal["contain", "cover", "scale-down"]
+InputAlpha = Literal["auto", "keep", "ignore"]
 BackgroundEffect = Literal["none", "blur", "overlay", "image"]
 
 WHITE: Color = (255, 255, 255, 255)
@@ -93,6 +94,9 @@ class RemoveOptions:
     """Opacity of a soft contact shadow, 0..1; 0 draws none."""
     despill: bool = True
     """Remove the color of the old background from soft edges."""
+    input_alpha: InputAlpha = "auto"
+    """Use of the input's transparency. auto: it is the matte if the input is a cut-out already, else it limits the
+    model's matte; keep: it is the matte; ignore: the input counts as opaque. Equal for all outputs of a request."""
     quality: int | None = None
     """1..100 for lossy formats; None uses the default of the format."""
 

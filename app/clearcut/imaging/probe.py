@@ -30,7 +30,7 @@ def probe(data: Buffer, limits: ProbeLimits) -> ImageHeader:
     found = detect_format(view)
     try:
         if found is None or found.reader is None:
-            raise UnsupportedFormat(describe(view))
+            raise UnsupportedFormat(*describe(view))
         return found.reader.probe(view, limits)
     except UnsupportedFormat as exc:
         exc.accepted = ", ".join(each.title for each in INPUT_FORMATS)

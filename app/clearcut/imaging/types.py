@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""Stored color values of 8 or 16 bits."""
 Buffer = bytes | bytearray | memoryview
 
 Channels = Literal["rgba", "rgb", "alpha"]
@@ -61,6 +63,8 @@ class ImageHeader:
     has_alpha: bool = False
     frames: int = 1
     """Number of frames of an animation according to the header; 2 can mean "more than one". Only the first is used."""
+    needs_repair: bool = False
+    """The file lacks its end marker or a valid header checksum; the reader repairs a copy before it decodes."""
 
     @property
     def pixels(self) -> int:

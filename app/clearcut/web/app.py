@@ -48,6 +48,7 @@ def create_app(service: Service) -> ASGIApp:
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
             expose_headers=responses.EXPOSED_HEADERS,
+            allow_private_network=True,  # pages of a listed origin may call a service in a private network
             max_age=600,
         )
     return app

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from clearcut.cutout import CutoutResult
 
+from .request.header_params import accepts
 from .responses import output_headers
 
 
@@ -21,7 +22,7 @@ def multi_response(result: CutoutResult, headers: dict[str, str], accept: str) -
         accept: the Accept header; ``application/zip`` selects the ZIP archive.
     """
     names = [f"cutout-{number}.{output.image.format}" for number, output in enumerate(result.outputs, start=1)]
-    if "application/zip" in accept:
+    if accepts(accept, "application/zip"):
         return Response(
             _zip(result, names),
             media_type="application/zip",

@@ -115,7 +115,17 @@ def test_redirects_are_parsed_like_urls():
     base = parse_url("https://example.com/a/b?x", "image")
     assert str(resolve_redirect(base, "../c", "image")) == "https://example.com/c"
     assert str(resolve_redirect(base, "//other.example/c", "image")) == "https://other.example/c"
+    assert str(resolve_redirect(base, "/my photo (1).jpg", "image")) == "https://example.com/my%20photo%20(1).jpg"
+    assert str(resolve_redirect(base, " https://other.example/a b?c d=e f ", "image")) == (
+        "https://other.example/a%20b?c%20d=e%20f"
+    )
+    assert str(resolve_redirect(base, "Bücher 1/ä.jpg", "image")) == "https://example.com/a/B%C3%BCcher%201/%C3%A4.jpg"
+    assert str(resolve_redirect(base, "/a%20b c", "image")) == "https://example.com/a%20b%20c"
     for location in (
+        "https://a b/c",
+        "https://other.example :443/c",
+        "/a\nb",
+        "/a\x7fb",
         "http://user@other.example/",
         "file:///etc/passwd",
         "https://0x7f.1/",

@@ -131,7 +131,8 @@ def test_png_gamma_alone_is_applied(depth: int) -> None:
 
 @pytest.mark.parametrize("winner", [b"sRGB", b"cICP", b"iCCP"])
 def test_png_color_chunks_override_gamma(winner: bytes) -> None:
-    extra = samples.png_chunk(winner, bytes(4)) + samples.png_chunk(b"gAMA", struct.pack(">I", 100_000))
+    body = bytes((1, 13, 0, 1)) if winner == b"cICP" else bytes(4)
+    extra = samples.png_chunk(winner, body) + samples.png_chunk(b"gAMA", struct.pack(">I", 100_000))
     got = pixels_of(samples.png_raw(flat(RED), 8, 2, extra=extra))
     np.testing.assert_array_equal(got, flat(RED))
 

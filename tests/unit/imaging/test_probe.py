@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from clearcut.errors import CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
+from clearcut.imaging.decode import decode
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ImageHeader, ProbeLimits
 from tests.support import samples
@@ -13,6 +16,12 @@ from tests.support.bombs import jpeg_scan_bomb
 
 LIMITS = ProbeLimits()
 PIXELS = samples.corners(48, 32)
+TGA = b"\x00\x00\x02" + bytes(9) + b"\x40\x00\x40\x00\x18\x00" + bytes(64)
+
+
+def _patched(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
+    at = data.index(marker) + offset
+    return data[:at] + value + data[at + len(value) :]
 
 
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
@@ -87,6 +96,23 @@ def test_animated_webp_frames_are_counted() -> None:
         (b"hello there", "text"),
         (bytes(range(200, 250)), "unknown data"),
         (b"\xff\xd8", "unknown data"),
+        (TGA, "TGA"),
+        (TGA[:2] + b"\x0a" + TGA[3:], "TGA"),
+        (b"\x05\x00\x03" + bytes(9) + b"\x40\x00\x40\x00\x08\x00", "TGA"),
+        (b"\x00\x01\x01\x00\x00\x00\x01\x18" + bytes(4) + b"\x40\x00\x40\x00\x08\x00", "TGA"),
+        (b"\xfe" * 40 + b"TRUEVISION-XFILE.\x00", "TGA"),
+        (b"\x00\x00\x02\x00\x01\x00\x20\x20\x00\x00\x05\x00\x05\x00\xa8\x10\x00\x00", "CUR"),
+        (b"P6\n4 4\n255\n" + bytes(range(48)), "PPM"),
+        (b"P3 1 1 255 0 0 0", "PPM"),
+        (b"P5\n# comment\n4 4\n255\n" + bytes(16), "PGM"),
+        (b"P1\n1 1\n0", "PBM"),
+        (b"P7\nWIDTH 1\n", "PAM"),
+        (b"Pf\n1 1\n-1.0\n", "PFM"),
+        (b"\x0a\x05\x01\x08" + bytes(60), "PCX"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"\xff\xd8\xff\xf7\x00\x0b\x08" + bytes(20), "JPEG-LS"),
+        (b"gimp xcf v011\x00", "GIMP document"),
+        (b"DDS |\x00\x00\x00", "DDS texture"),
         (b"\x89PNG\r\n", "unknown data"),
     ],
 )
@@ -97,11 +123,31 @@ def test_unsupported_types_are_named(data: bytes, name: str) -> None:
     assert "Accepted: JPEG, PNG, WebP" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (TGA, "export the image as JPEG or PNG"),
+        (b"\x00\x00\x00\x18ftypheic\x00", "export the image as JPEG or PNG"),
+        (b"8BPS\x00\x01", "export the image as JPEG or PNG"),
+        (b"%PDF-1.7", "export the page as JPEG or PNG"),
+        (b"\x1aE\xdf\xa3", "send one frame as JPEG or PNG"),
+        (b"PK\x03\x04", "send the image file itself"),
+        (b"https://example.com/a.jpg", "send the image file itself"),
+        (_patched(samples.jpeg(PIXELS), b"\xff\xc0", 4, b"\x0c"), "export the image as an 8-bit JPEG"),
+    ],
+)
+def test_error_says_how_to_get_an_accepted_file(data: bytes, advice: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        probe(data, LIMITS)
+    assert f"; {advice}. Accepted: " in str(caught.value)
+
+
 @pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
-def test_every_truncation_is_corrupt(fmt: str) -> None:
+def test_every_truncated_header_is_corrupt(fmt: str) -> None:
     data = getattr(samples, fmt)(PIXELS, orientation=6)
     signature = {"jpeg": 3, "png": 8, "webp": 12}[fmt]
-    for length in range(signature, len(data)):
+    end = {"jpeg": data.rfind(b"\xff\xda") + 13, "png": data.find(b"IDAT") + 4, "webp": len(data)}[fmt]
+    for length in range(signature, end):
         with pytest.raises(CorruptImage):
             probe(data[:length], LIMITS)
 
@@ -121,11 +167,6 @@ def test_too_many_pixels_names_size_and_limit(fmt: str) -> None:
         probe(data, ProbeLimits(max_side=39))
 
 
-def _patched(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
-    at = data.index(marker) + offset
-    return data[:at] + value + data[at + len(value) :]
-
-
 @pytest.mark.parametrize(
     ("data", "error"),
     [
@@ -141,7 +182,6 @@ def _patched(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
         (_patched(samples.webp(PIXELS), b"VP8 ", 11, b"\0"), CorruptImage),  # no start code
         (_patched(samples.webp(PIXELS), b"VP8 ", 14, b"\0\0"), CorruptImage),  # width 0
         (_patched(samples.webp(PIXELS, lossless=True), b"VP8L", 8, b"\0"), CorruptImage),
-        (_patched(samples.png(PIXELS), b"IHDR", 4, b"\0\0\0\1"), CorruptImage),  # checksum
         (samples.png_raw(np.zeros((4, 4), np.uint8), 8, 5), CorruptImage),  # no such color type
         (samples.png_raw(np.zeros((4, 4), np.uint8), 4, 2), CorruptImage),  # RGB has no 4 bits
         (samples.png_raw(np.zeros((0, 4, 1), np.uint8), 8, 0), CorruptImage),  # height 0
@@ -195,6 +235,20 @@ def test_long_valid_files_pass_chunk_limits() -> None:
     assert probe(data, ProbeLimits(max_segments=16)).width == 900
 
 
+@pytest.mark.parametrize("kind", [3, 4, 8, 9])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_any_integer_type_is_read(orientation: int, order: str, kind: int) -> None:
+    """Compared with Pillow, which does not require the type of the standard."""
+    value = struct.pack(f"{order}{'I' if kind in (4, 9) else 'H'}", orientation).ljust(4, b"\0")
+    mark = {"<": b"II", ">": b"MM"}[order]
+    block = mark + struct.pack(f"{order}HIHHHI", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
+    data = samples.jpeg(PIXELS, exif=b"Exif\0\0" + block)
+    assert Image.open(BytesIO(data)).getexif()[0x0112] == orientation
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))))
+    np.testing.assert_array_equal(decode(data, probe(data, LIMITS)).rgb, upright)
+
+
 @pytest.mark.parametrize("order", ["II", "MM"])
 def test_exif_byte_orders_and_prefix_in_png(order: str) -> None:
     block = samples.exif(8, order)  # type: ignore[arg-type]
@@ -213,7 +267,7 @@ def test_exif_byte_orders_and_prefix_in_png(order: str) -> None:
         samples.exif(0),
         samples.exif(9),
         samples.exif(6)[:-8],
-        samples.exif(6).replace(b"\x03\0\x01\0", b"\x04\0\x01\0"),
+        samples.exif(6).replace(b"\x03\0\x01\0", b"\x02\0\x01\0"),
         b"XX" + samples.exif(6)[2:],
     ],
 )

@@ -9,7 +9,9 @@ import pytest
 
 from clearcut.errors import ClearcutError
 from clearcut.imaging.decode import decode
-from clearcut.imaging.formats import jpeg_segments, png_chunks, webp_chunks
+from clearcut.imaging.formats import webp_chunks
+from clearcut.imaging.formats.jpeg_file import segments
+from clearcut.imaging.formats.png_file import chunks
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
 from tests.support import bombs
@@ -21,7 +23,7 @@ LIMITS = ProbeLimits()
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each segment or chunk that a walker looks at."""
     seen: list[int] = []
-    for module, name in ((jpeg_segments, "segments"), (png_chunks, "chunks"), (webp_chunks, "chunks")):
+    for module, name in ((segments, "segments"), (chunks, "chunks"), (webp_chunks, "chunks")):
         walk = getattr(module, name)
 
         def counted(view: memoryview, walk: object = walk) -> Iterator[object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 _ORIENTATION = 0x0112
-_SHORT = 3
+_INTEGERS = {3: "H", 4: "I", 8: "h", 9: "i"}
+"""``struct`` codes by TIFF type. EXIF requires SHORT (3); some phones write LONG (4)."""
 _MAX_ENTRIES = 512
 """Maximum entries of the first directory that are read. Cameras write up to about 24."""
 
@@ -32,7 +33,10 @@ def orientation(tiff: memoryview) -> int:
         at = start + 2 + 12 * index
         if at + 12 > len(tiff):
             return 1
-        tag, kind, values, value = struct.unpack_from(f"{order}HHIH", tiff, at)
+        tag, kind, values = struct.unpack_from(f"{order}HHI", tiff, at)
         if tag == _ORIENTATION:
-            return value if kind == _SHORT and values == 1 and 1 <= value <= 8 else 1
+            if kind not in _INTEGERS or values != 1:
+                return 1
+            (value,) = struct.unpack_from(f"{order}{_INTEGERS[kind]}", tiff, at + 8)
+            return int(value) if 1 <= value <= 8 else 1
     return 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from clearcut.errors import CorruptImage
-from clearcut.imaging.types import U8, ImageHeader
+from clearcut.imaging.types import U8, ImageHeader, Samples
 
 from .base import Pixels
 
@@ -41,16 +43,16 @@ def raise_if_out_of_memory(header: ImageHeader) -> None:
     np.empty((header.height, header.width, 8), np.uint8)  # the largest decoded form: four 16-bit channels
 
 
-def split_alpha(pixels: U8, table: U8 | None = None) -> Pixels:
+def split_alpha(pixels: U8, to_srgb: Callable[[Samples], U8] | None = None) -> Pixels:
     """Split gray, BGR or BGRA pixels, u8 or u16 [H,W] or [H,W,C], into 8-bit RGB and alpha.
 
     Args:
-        table: u8[65536] that maps 16-bit color samples to sRGB; None divides them by 257.
+        to_srgb: converts RGB of the bit depth of ``pixels`` to 8-bit sRGB; None divides 16-bit samples by 257.
     """
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     alpha = _to_eight_bits(cv2.extractChannel(pixels, 3)) if channels == 4 else None
-    rgb = cv2.cvtColor(pixels, _TO_RGB_CODES[channels])
-    return (table[rgb] if table is not None else _to_eight_bits(rgb)), alpha
+    rgb: Samples = np.asarray(cv2.cvtColor(pixels, _TO_RGB_CODES[channels]), pixels.dtype)
+    return (to_srgb(rgb) if to_srgb is not None else _to_eight_bits(rgb)), alpha
 
 
 def damaged(header: ImageHeader) -> CorruptImage:

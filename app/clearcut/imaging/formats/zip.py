@@ -13,7 +13,7 @@ from clearcut.imaging.types import U8
 
 from . import jpeg
 from .base import ImageFormat, Writer
-from .png_writer import encode_png
+from .png_file.writer import encode_png
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """Fixed, so that equal images give equal bytes."""

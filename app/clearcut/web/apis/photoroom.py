@@ -17,6 +17,7 @@ from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, post_operation
 from clearcut.web.request import fields
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
@@ -56,7 +57,7 @@ def routes(service: Service) -> list[Route]:
         output = cutout.output
         headers = result_headers(cutout.context, cutout.result, cutout.ignored)
         headers["x-uncertainty-score"] = f"{1 - output.confidence:.4f}"
-        if "application/json" not in cutout.accept:
+        if not accepts(cutout.accept, "application/json"):
             return file_response(output, headers)
         body = await service.on_pool(lambda: base64_json(output, "base64img", {}, b"", b""))
         return Response(body, media_type="application/json", headers=headers)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from clearcut.errors import InvalidField
 from clearcut.imaging.formats.registry import OUTPUT_FORMATS, WRITERS
-from clearcut.imaging.options import WHITE, Fit, RemoveOptions
+from clearcut.imaging.options import WHITE, Fit, InputAlpha, RemoveOptions
 from clearcut.imaging.types import Channels
 from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields, raise_invalid
@@ -103,6 +103,11 @@ FIELDS: dict[str, Field] = {
     "background_type": fields.choice("Background behind the subject.", BACKGROUND_TYPES, default="rgba"),
     "shadow": fields.text("A soft contact shadow, or its opacity from 0 to 1.", _shadow, ["true", "0.4"], "false"),
     "despill": fields.boolean("Remove the old background's color from soft edges.", "despill", True),
+    "input_alpha": fields.choice(
+        "Transparency of the input. `auto`: it is the matte if the input is a cut-out already, else it limits the "
+        "model's matte. `keep`: it is the matte. `ignore`: the input counts as opaque.",
+        get_args(InputAlpha), "input_alpha", "auto",
+    ),
     "quality": fields.integer(
         f"Quality of lossy formats; defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"
     ),
@@ -196,6 +201,10 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
             options, parsed = parse_options(common | texts)
         except InvalidField as exc:
             errors += [InvalidField(f"{path}.{each.field}", each.expected) for each in exc.each]
+            continue
+        if variants and options.input_alpha != variants[0].input_alpha:
+            expected = "the same value in all variants, which share one model run"
+            errors.append(InvalidField(f"{path}.input_alpha", expected))
             continue
         variants.append(options)
         unused = unused_fields(common | texts, parsed)

@@ -24,6 +24,7 @@ from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, get_operation, json_response, post_operation
 from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
+from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema, read_upload
 from clearcut.web.responses import base64_json, file_response, output_headers, result_headers
@@ -120,7 +121,7 @@ def routes(service: Service) -> list[Route]:
         }
         if cutout.upload.fields.get("type_level", "").lower() != "none":
             headers["X-Type"] = "other"
-        if "application/json" not in cutout.accept:
+        if not accepts(cutout.accept, "application/json"):
             return file_response(output, headers)
         headers |= {name: value for name, value in output_headers(output, "", "").items() if name.startswith("X-")}
         body = await service.on_pool(

@@ -20,6 +20,7 @@ from clearcut.web.apis.poof import DIALECT
 from clearcut.web.context import route_hint
 from clearcut.web.json_schema import TEXT
 from clearcut.web.openapi import error_response, get_operation
+from clearcut.web.request.header_params import accepts
 
 _FOLDER = Path(__file__).parent
 _ASSETS = {"main.js": "text/javascript", "style.css": "text/css", "example.jpg": "image/jpeg"}
@@ -59,7 +60,7 @@ def routes(service: Service) -> list[Route]:
     page = _page(service.settings)
 
     async def index(request: Request) -> Response:
-        if not _accepts_html(request.headers.get("accept", "")):
+        if not accepts(request.headers.get("accept", ""), "text/html"):
             raise RouteNotFound(route_hint(playground=True))
         return page.respond(request)
 
@@ -82,15 +83,6 @@ def openapi_paths() -> dict[str, Any]:
             "Part of the page", "Service", DIALECT, {"200": file, **unchanged}, keyed=False
         )
     return described
-
-
-def _accepts_html(accept: str) -> bool:
-    """Whether an Accept header names text/html. ``*/*`` alone, as API clients send it, does not count."""
-    for entry in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in entry.split(";"))
-        if media_type == "text/html":
-            return not any(parameter.replace(" ", "") in ("q=0", "q=0.0") for parameter in parameters)
-    return False
 
 
 def _page(settings: Settings) -> _File:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Collection
 from urllib.parse import unquote_plus
 
 from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
+from clearcut.fetch.data_url import base64_bytes
 
 from .json_body import parse_object, scalar_text
 from .limits import MAX_FIELD_BYTES, MAX_FIELDS
@@ -15,7 +15,6 @@ _ESCAPES = (
     (b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"%0D", b"\r"), (b"%0A", b"\n"), (b"%20", b" "), (b"%3A", b":"),
     (b"%3B", b";"), (b"%2C", b","),
 )  # fmt: skip
-_LINE_ENDS = b"\r\n"
 
 
 def urlencoded_fields(data: bytearray, file_fields: Collection[str] = ()) -> dict[str, str]:
@@ -82,20 +81,20 @@ TEXT_PARSERS: dict[bytes, Callable[[bytearray, Collection[str]], dict[str, str]]
 
 
 def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
-    """Decode a file in base64 (RFC 4648, with padding); a ``data:`` prefix and line ends are ignored.
+    """Decode a file in base64 (RFC 4648); a ``data:`` prefix and white space are ignored.
 
     Raises:
         InvalidField: the text is not base64.
         TooManyBytes: the file is larger than ``max_bytes``.
     """
-    expected = "a file in base64 (RFC 4648), percent-encoded in an urlencoded form"
+    expected = "a file in base64 (RFC 4648)"
     try:
         data = text.encode("ascii") if isinstance(text, str) else bytes(text)
         if data[:5].lower() == b"data:":
             data = data.partition(b",")[2]
-        if any(end in data for end in _LINE_ENDS):
-            data = data.translate(None, _LINE_ENDS)
-        file = binascii.a2b_base64(data.strip(), strict_mode=True)
+            if b"%" in data:  # the data of a URL may be percent-encoded (RFC 2397)
+                data = _unquote_base64(data)
+        file = base64_bytes(data)
     except (ValueError, UnicodeEncodeError):
         raise InvalidField(field, expected) from None
     if len(file) > max_bytes:
@@ -107,9 +106,9 @@ def _unquote_base64(value: bytes) -> bytes:
     """Replace the percent escapes that base64 and a ``data:`` prefix need.
 
     ``unquote_plus`` makes an object of each escape: 30 MB of escapes take gigabytes. Other escapes remain, and the
-    base64 decoder refuses them.
+    base64 decoder refuses them. A plus sign stays one, although it encodes a space in other fields: many clients do not
+    escape it.
     """
-    value = value.replace(b"+", b" ")
     for escape, plain in _ESCAPES:
         value = value.replace(escape, plain).replace(escape.lower(), plain)
     return value

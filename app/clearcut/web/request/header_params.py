@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from python_multipart.multipart import parse_options_header
 
 from clearcut.errors import MalformedBody
 
 MAX_CONTENT_TYPE_BYTES = 1024
 MAX_PARAMETERS = 64
+_REFUSED = re.compile(r"q=0(\.0{0,3})?")
 
 
 def parse_content_type(value: str | None) -> tuple[bytes, dict[bytes, bytes]]:
@@ -19,6 +22,15 @@ def parse_content_type(value: str | None) -> tuple[bytes, dict[bytes, bytes]]:
     if value is not None and len(value) > MAX_CONTENT_TYPE_BYTES:
         raise MalformedBody(f"The Content-Type header is longer than {MAX_CONTENT_TYPE_BYTES} bytes")
     return parse_parameters(value or "", "Content-Type")
+
+
+def accepts(accept: str, media_type: str) -> bool:
+    """Return whether an Accept header names a media type (RFC 9110 12.5.1), in any case and not with ``q=0``."""
+    for item in accept.lower().split(",")[:MAX_PARAMETERS]:
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name == media_type:
+            return not any(_REFUSED.fullmatch(each) for each in parameters)
+    return False
 
 
 def parse_parameters(value: str | bytes, header: str) -> tuple[bytes, dict[bytes, bytes]]:

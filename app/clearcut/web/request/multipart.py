@@ -100,6 +100,11 @@ class FormReader:
         self._max_base64_bytes = base64_bytes(max_file_bytes)
         self._max_file_bytes = max_file_bytes
         self._parts = 0
+        self._delimiter = b"\n--" + boundary
+        self._preamble: bytes | None = b"\n"
+        """The last bytes before the first delimiter, which starts a line; None after it."""
+        self._duplicate = ""
+        """Role of a further file for the same input. It may only be empty."""
         self._ended = False
         self._header_name = bytearray()
         self._header_value = bytearray()
@@ -129,13 +134,28 @@ class FormReader:
             python_multipart.exceptions.FormParserError: the syntax is invalid.
             MalformedBody, MultipleImages, InvalidField, TooManyBytes: the form exceeds a limit or breaks a rule.
         """
-        self._parser.write(data)
+        if self._preamble is not None:
+            data = self._skip_preamble(data)
+        if data:
+            self._parser.write(data)
 
     def finish(self) -> None:
         """Check that the body is complete; raise MalformedBody without a closing boundary."""
+        if self._preamble is not None:
+            raise MalformedBody("The multipart body does not contain the boundary of its Content-Type")
         self._parser.finalize()
         if not self._ended:
             raise MalformedBody("The multipart body ends before its closing boundary")
+
+    def _skip_preamble(self, data: bytes) -> bytes:
+        """Return the bytes from the first delimiter on; empty before it. Text before it is ignored (RFC 2046 5.1.1)."""
+        data = (self._preamble or b"") + data
+        at = data.find(self._delimiter)
+        if at < 0:
+            self._preamble = data[-len(self._delimiter) :]
+            return b""
+        self._preamble = None
+        return data[at + 1 :]
 
     def _part_begin(self) -> None:
         self._parts += 1
@@ -143,6 +163,7 @@ class FormReader:
             raise MalformedBody(f"More than {MAX_FIELDS} parts in the multipart body")
         self._disposition = b""
         self._target = None
+        self._duplicate = ""
 
     def _header_begin(self) -> None:
         self._header_name.clear()
@@ -168,8 +189,9 @@ class FormReader:
         role = self._file_fields.get(self._name)
         self._is_file = role is not None
         if role is not None:
-            if role in self.files:
-                raise MultipleImages(role, [name for name, other in self._file_fields.items() if other == role])
+            if self.files.get(role):
+                self._duplicate = role
+                return
             self.files[role] = self._target = bytearray()
             self.field_names[role] = self._name
             if b"filename" not in options and b"filename*" not in options:
@@ -180,6 +202,9 @@ class FormReader:
             self._target = bytearray()
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._duplicate and end > start:
+            fields = [name for name, other in self._file_fields.items() if other == self._duplicate]
+            raise MultipleImages(self._duplicate, fields)
         target = self._target
         if target is None:
             return

@@ -13,7 +13,8 @@ from functools import partial
 from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
-from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages
+from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
+from clearcut.imaging.formats.registry import detect_format
 
 from .body import Body, require_length
 from .encoded import TEXT_PARSERS, base64_file
@@ -22,6 +23,10 @@ from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_bytes
 from .multipart import read_multipart
 
 T = TypeVar("T")
+
+_RAW_TYPES = frozenset({b"", b"application/octet-stream", b"binary/octet-stream", b"application/binary"})
+"""Media types of unknown content. Some object stores and clients use the unregistered ones."""
+_URLENCODED = b"application/x-www-form-urlencoded"
 
 URLS_DISABLED = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
 
@@ -88,8 +93,9 @@ async def read_upload(
     """Read one image and its options.
 
     The body is multipart/form-data, or the image itself (``image/*``, ``application/octet-stream`` or no Content-Type)
-    with the options in the query string. Urlencoded forms and JSON objects are accepted if the schema has base64
-    fields, or URL fields while fetching is enabled.
+    with the options in the query string. curl and other clients declare an image as an urlencoded form if they are not
+    given another type; such a body is recognized by its first bytes. Urlencoded forms and JSON objects are accepted if
+    the schema has base64 fields, or URL fields while fetching is enabled.
 
     Args:
         headers: with lower-case names.
@@ -104,7 +110,7 @@ async def read_upload(
     """
     query_fields = parse_query(query)
     media_type, parameters = parse_content_type(headers.get("content-type"))
-    raw = media_type.startswith(b"image/") or media_type in (b"application/octet-stream", b"")
+    raw = media_type.startswith(b"image/") or media_type in _RAW_TYPES
     file_bytes = base64_bytes(max_bytes) if schema.base64_fields else max_bytes
     max_body = max_bytes if raw else ENVELOPE_BYTES + file_bytes
     require_length(headers, max_body, max_bytes)
@@ -116,8 +122,13 @@ async def read_upload(
         texts.update(form.base64_texts)
     elif raw:
         upload = Upload({"image": await body.read(max_body, max_bytes)})
+    elif media_type == _URLENCODED and _is_image(data := await body.read(max_body, max_bytes)):
+        if len(data) > max_bytes:
+            raise TooManyBytes(max_bytes)
+        upload = Upload({"image": data})
     elif (schema.base64_fields or (fetching and schema.url_fields)) and media_type in TEXT_PARSERS:
-        data = await body.read(max_body, max_bytes)
+        if media_type != _URLENCODED:
+            data = await body.read(max_body, max_bytes)
         fields = await on_pool(partial(_parse_text, TEXT_PARSERS[media_type], data, schema.base64_fields))
         texts.update({name: fields.pop(name) for name in schema.base64_fields if name in fields})
         upload = Upload({}, fields)
@@ -135,6 +146,10 @@ async def read_upload(
     if not upload.files.get("image") and "image" not in upload.urls:
         _raise_missing_image(upload, schema, raw)
     return upload
+
+
+def _is_image(data: bytearray) -> bool:
+    return detect_format(memoryview(data)) is not None
 
 
 def parse_query(query: bytes) -> dict[str, str]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clearcut.imaging.formats import png_writer
-from clearcut.imaging.formats.png_chunks import chunks
-from clearcut.imaging.formats.png_writer import encode_png
+from clearcut.imaging.formats.png_file import writer
+from clearcut.imaging.formats.png_file.chunks import chunks
+from clearcut.imaging.formats.png_file.writer import encode_png
 from tests.support import samples
 
 
@@ -34,7 +34,7 @@ IMAGES = images()
 @pytest.fixture(params=["isal", "zlib"])
 def deflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "zlib":
-        monkeypatch.setattr(png_writer, "_deflate", zlib)
+        monkeypatch.setattr(writer, "deflate", zlib)
     else:
         pytest.importorskip("isal")
     return str(request.param)

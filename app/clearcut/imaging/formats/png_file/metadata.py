@@ -7,14 +7,21 @@ import zlib
 
 import numpy as np
 
-from clearcut.imaging import color
+from clearcut.imaging import cicp, color
+from clearcut.imaging.cicp import CodingPoints
 from clearcut.imaging.types import U8
 
-from . import png_chunks
+from . import chunks as png_chunks
+
+_ICC_HEADER = 128
+"""Bytes of the header of a profile (ICC.1:2022 7.2)."""
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
-    """Inflate the iCCP profile; None if it is absent, damaged or larger than ``max_bytes``."""
+    """Inflate the iCCP profile; None if it is absent, damaged or larger than ``max_bytes``.
+
+    Some design programs write the chunk without the end of its zlib stream. The profile states its own size.
+    """
     body = _find(view, b"iCCP")
     if body is None:
         return None
@@ -26,7 +33,20 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
         profile = inflater.decompress(rest[1:], max_bytes)
     except zlib.error:
         return None
-    return profile if inflater.eof else None
+    if not inflater.eof and len(profile) < int.from_bytes(profile[:4], "big"):
+        return None
+    return profile if len(profile) >= _ICC_HEADER else None
+
+
+def coding_points(view: memoryview, depth: int) -> CodingPoints | None:
+    """Return the color space of the cICP chunk, which has precedence over all others (PNG 4.3).
+
+    None if the chunk is absent or names a color space that is not supported; the other chunks apply then.
+    """
+    body = _find(view, b"cICP")
+    if body is None or len(body) != 4 or body[2] != 0 or body[3] > 1:  # RGB has no matrix coefficients
+        return None
+    return cicp.coding_points(body[0], body[1], full_range=body[3] == 1, depth=16 if depth == 16 else 8)
 
 
 def sample_table(view: memoryview, depth: int) -> U8 | None:
@@ -35,7 +55,9 @@ def sample_table(view: memoryview, depth: int) -> U8 | None:
     cICP, iCCP and sRGB chunks have precedence over gAMA: the result is None then. cHRM is not applied.
     """
     body = _find(view, b"gAMA")
-    if body is None or len(body) != 4 or any(_find(view, kind) is not None for kind in (b"cICP", b"iCCP", b"sRGB")):
+    if body is None or len(body) != 4 or any(_find(view, kind) is not None for kind in (b"iCCP", b"sRGB")):
+        return None
+    if coding_points(view, depth) is not None:
         return None
     (scaled,) = struct.unpack(">I", body)
     return color.gamma_table(scaled / 100_000, 16 if depth == 16 else 8)

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
 
+from clearcut.imaging.formats.deflate import deflate
 from clearcut.imaging.types import U8
-
-_isal: Any
-try:
-    from isal import isal_zlib as _isal
-except ImportError:  # no wheel for this platform: zlib takes four times as long
-    _isal = None
-_deflate = _isal if _isal is not None else zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {1: 0, 3: 2, 4: 6}
@@ -51,7 +44,7 @@ def encode_png(pixels: U8) -> bytearray:
         raise ValueError("the image is too large for one PNG chunk")
     struct.pack_into(">I", out, start, length)
     with memoryview(out) as view:
-        checksum = _deflate.crc32(view[start + 4 :])
+        checksum = deflate.crc32(view[start + 4 :])
     out += struct.pack(">I", checksum)
     out += _chunk(b"IEND", b"")
     return out
@@ -63,7 +56,7 @@ def _deflate_rows(rows: U8, out: bytearray) -> None:
     step = max(1, min(height, _STRIP_BYTES // (stride + 1)))
     filtered = np.empty((step, stride + 1), np.uint8)
     filtered[:, 0] = _UP
-    deflater = _deflate.compressobj(1)
+    deflater = deflate.compressobj(1)
     for top in range(0, height, step):
         count = min(step, height - top)
         body = filtered[:count, 1:]

@@ -8,22 +8,27 @@ from typing import NamedTuple
 import numpy as np
 
 from clearcut.errors import CorruptImage, SuspiciousStructure, UnsupportedFormat
+from clearcut.imaging.formats import exif
+from clearcut.imaging.formats.dimensions import check_dimensions
 from clearcut.imaging.types import ImageHeader, ProbeLimits
 
-from . import exif
-from .dimensions import check_dimensions
+from .scans import ScanCoverage
 
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
-APP1, APP2 = 0xE1, 0xE2
-_ADOBE = 0xEE
-_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {_ADOBE}
-"""APPn segments and comments, except Adobe's, which defines the color transform."""
+APP0, APP1, APP2, ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
+_JPEG_LS = 0xF7
+"""Frame header of ISO/IEC 14495-1."""
+DATA_END = 0
+"""Marker of the ``Segment`` for the end of a file without an end-of-image marker: no marker of T.81."""
 _USUAL_SCANS = 16
 """Number of scans that any image may have. Encoders write about ten."""
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Sequential and progressive DCT, Huffman or arithmetic; not lossless, not hierarchical."""
+_AFTER_SCAN = frozenset({0xC4, 0xCC, EOI, SOS, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+"""Markers that can follow a scan: tables, the next scan, the number of lines, comments, APPn and the end."""
 
+_EXPORT = "export the image as an 8-bit JPEG"
 _MAX_GAP = 1 << 16
 """Maximum bytes of padding between two header segments, which decoders skip. Cameras write a few kilobytes."""
 
@@ -42,13 +47,17 @@ class Segment(NamedTuple):
 
 
 def segments(view: memoryview) -> Iterator[Segment]:
-    """Yield every segment after SOI, up to and including the first EOI (empty payload).
+    """Yield every segment after the first SOI, up to and including the first EOI (empty payload).
 
     Following the segments, instead of searching for 0xFFDA, makes the number of scans exact. A thumbnail in an APPn
     segment, a second image after EOI (MPO) and marker bytes inside a comment do not count. The file is read once.
 
+    Some writers omit EOI, and some phones append other data without it. After a scan, the first bytes that cannot be a
+    segment therefore end the image: the last segment is ``DATA_END`` at their offset. Further SOI markers in the header
+    have an empty payload.
+
     Raises:
-        CorruptImage: a segment extends past the file, a marker is invalid at its position, or EOI is missing.
+        CorruptImage: the header is incomplete, or a marker in it is invalid.
         SuspiciousStructure: long padding between header segments.
     """
     data = np.frombuffer(view, np.uint8)
@@ -56,17 +65,26 @@ def segments(view: memoryview) -> Iterator[Segment]:
     while True:
         previous, at = at, _next_marker(data, at)
         if at < 0:
-            raise CorruptImage("The JPEG is truncated: it ends before its end-of-image marker")
+            if scanning:
+                yield Segment(DATA_END, len(view), len(view))
+                return
+            raise CorruptImage("The JPEG is truncated: it ends inside its header")
         if at - previous > _MAX_GAP and not scanning:
             raise SuspiciousStructure("The JPEG has a gap between its segments")
         marker = view[at + 1]
-        if marker == EOI:
-            yield Segment(EOI, at + 2, at + 2)
-            return
-        if marker < 0xC0 or marker == SOI:
-            raise CorruptImage(f"The JPEG has a stray marker 0xFF{marker:02X}")
+        if marker == EOI or (marker == SOI and not scanning):
+            at += 2
+            yield Segment(marker, at, at)
+            if marker == EOI:
+                return
+            continue
         length = int.from_bytes(view[at + 2 : at + 4], "big")
         end = at + 2 + length
+        if scanning and not _follows_scan(view, marker, at, end):
+            yield Segment(DATA_END, at, at)
+            return
+        if marker < 0xC0:
+            raise CorruptImage(f"The JPEG has a stray marker 0xFF{marker:02X}")
         if end > len(view):
             raise CorruptImage("The JPEG is truncated inside a segment")
         if length < 2:
@@ -87,36 +105,46 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """
     size: tuple[int, int] | None = None
     orientation: int | None = None
+    coverage: ScanCoverage | None = None
     frames = 1
     scans = 0
+    needs_repair = False
     for count, segment in enumerate(segments(view)):
         if count > limits.max_segments:
             raise SuspiciousStructure(f"The JPEG has more than {limits.max_segments} segments")
-        if segment.marker == SOS:
+        if segment.marker in (DATA_END, SOI):
+            needs_repair = True
+        elif segment.marker == SOS:
             scans += 1
-            if size is None:
+            if size is None or coverage is None:
                 raise CorruptImage("The JPEG has a scan before its frame header")
             allowed = _scans_allowed(size[0] * size[1], limits)
             if scans > allowed:
                 raise SuspiciousStructure(
                     f"The JPEG has more than {allowed} scans; save it as baseline or with fewer scans"
                 )
-        elif segment.marker in _FRAMES:
+            coverage.add(view[segment.start : segment.end])
+        elif segment.marker in FRAMES:
             if size is not None:
                 raise SuspiciousStructure("The JPEG has several frame headers")
             size = _frame_size(segment, view)
             check_dimensions(*size, limits)
+            coverage = ScanCoverage(segment.marker, view[segment.start : segment.end])
+        elif segment.marker == _JPEG_LS:
+            raise UnsupportedFormat("JPEG-LS", _EXPORT)
         elif scans:
             continue
-        elif segment.marker == APP1 and orientation is None and _starts_with(view, segment, b"Exif\x00\x00"):
+        elif segment.marker == APP1 and orientation is None and starts_with(view, segment, b"Exif\x00\x00"):
             orientation = exif.orientation(view[segment.start : segment.end])
-        elif segment.marker == APP2 and _starts_with(view, segment, b"MPF\x00"):
+        elif segment.marker == APP2 and starts_with(view, segment, b"MPF\x00"):
             frames = 2
-    if size is None or not scans:
+    if size is None or coverage is None or not scans:
         raise CorruptImage("The JPEG contains no image")
+    if not coverage.complete:
+        raise CorruptImage("The JPEG is truncated: it ends before its last scan")
     if size[0] * size[1] > 64 * 8 * len(view):  # a first scan needs at least one bit per 8 x 8 block (T.81, F.1.2)
         raise CorruptImage(f"The JPEG has a size of {size[0]} x {size[1]} pixels and too little data for it")
-    return ImageHeader("jpeg", *size, orientation=orientation or 1, frames=frames)
+    return ImageHeader("jpeg", *size, orientation=orientation or 1, frames=frames, needs_repair=needs_repair)
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
@@ -128,7 +156,7 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
             break
         if (
             segment.marker == APP2
-            and _starts_with(view, segment, b"ICC_PROFILE\x00")
+            and starts_with(view, segment, b"ICC_PROFILE\x00")
             and segment.end - segment.start > 14
         ):
             number, total = view[segment.start + 12], view[segment.start + 13]
@@ -138,17 +166,16 @@ def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:
     return b"".join(parts[number] for number in sorted(parts))
 
 
-def pixels_only(view: memoryview) -> bytes:
-    """Return the file without metadata, so that the decoder does not parse any."""
-    parts: list[bytes | memoryview] = [b"\xff\xd8"]
+def components(view: memoryview) -> int:
+    """Return the number of components of a JPEG that ``read_header`` accepts: 1 gray, 3 color, 4 CMYK or YCCK."""
     for segment in segments(view):
-        whole = slice(segment.start - 4, segment.end)
-        if segment.marker == SOS:
-            parts.append(view[whole.start :])
-            break
-        if segment.marker not in _METADATA:
-            parts.append(view[whole])
-    return b"".join(parts)
+        if segment.marker in FRAMES and segment.end - segment.start >= 6:
+            return view[segment.start + 5]
+    raise CorruptImage("The JPEG contains no image")
+
+
+def starts_with(view: memoryview, segment: Segment, prefix: bytes) -> bool:
+    return bytes(view[segment.start : min(segment.end, segment.start + len(prefix))]) == prefix
 
 
 def _frame_size(segment: Segment, view: memoryview) -> tuple[int, int]:
@@ -157,24 +184,19 @@ def _frame_size(segment: Segment, view: memoryview) -> tuple[int, int]:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise CorruptImage("The JPEG has an incomplete frame header")
     if segment.marker not in _DECODABLE_FRAMES:
-        raise UnsupportedFormat("lossless or hierarchical JPEG")
+        raise UnsupportedFormat("lossless or hierarchical JPEG", _EXPORT)
     if body[0] != 8:
-        raise UnsupportedFormat(f"{body[0]}-bit JPEG")
+        raise UnsupportedFormat(f"{body[0]}-bit JPEG", _EXPORT)
     if body[5] not in (1, 3, 4):
         raise CorruptImage(f"The JPEG has {body[5]} color components")
     return int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
 
 
-def components(view: memoryview) -> int:
-    """Return the number of components of a JPEG that ``read_header`` accepts: 1 gray, 3 color, 4 CMYK or YCCK."""
-    for segment in segments(view):
-        if segment.marker in _FRAMES and segment.end - segment.start >= 6:
-            return view[segment.start + 5]
-    raise CorruptImage("The JPEG contains no image")
-
-
-def _starts_with(view: memoryview, segment: Segment, prefix: bytes) -> bool:
-    return bytes(view[segment.start : min(segment.end, segment.start + len(prefix))]) == prefix
+def _follows_scan(view: memoryview, marker: int, at: int, end: int) -> bool:
+    """Return whether the bytes at ``at`` can be a segment after a scan; ``end`` is the end of its payload."""
+    if marker not in _AFTER_SCAN or not at + 4 <= end <= len(view):
+        return False
+    return marker != SOS or (end - at >= 10 and end - at == 8 + 2 * view[at + 4])
 
 
 def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> int:

@@ -1,0 +1,1 @@
+"""The structure of JPEG files: reading and repairing it without decoding coefficients."""

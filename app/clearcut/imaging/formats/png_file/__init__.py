@@ -1,0 +1,1 @@
+"""The structure of PNG files: reading, repairing and writing it."""
