@@ -24,6 +24,8 @@ class Reader:
     """(file, header, reduction): decode the pixels; the reduction is 1 or one of ``reductions``."""
     reductions: tuple[int, ...] = ()
     """Factors, largest first, by which the decoder can reduce an image for less than the cost of decoding it."""
+    available: Callable[[], bool] = lambda: True
+    """Whether the decoder is installed. ``probe`` raises UnsupportedFormat otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class ImageFormat:
     media_type: str
     extension: str
     """File name extension; also the value of the option ``format`` and of the metric label ``format``."""
+    other_extensions: tuple[str, ...] = ()
+    """Further file name extensions of input files."""
     reader: Reader | None = None
     """None: the format is for output only."""
     writer: Writer | None = None

@@ -5,10 +5,6 @@ from __future__ import annotations
 import codecs
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"II*\x00", "TIFF or camera raw"),
-    (b"MM\x00*", "TIFF or camera raw"),
     (b"II+\x00", "BigTIFF"),
     (b"MM\x00+", "BigTIFF"),
     (b"II\xbc\x01", "JPEG XR"),
@@ -46,17 +42,10 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "Windows executable"),
     (b"\xca\xfe\xba\xbe", "Java class or Mach-O executable"),
     (b"#!", "script"),
-    (b"BM", "BMP"),
+    (b"BM", "BMP with an unknown header"),
 )
 _RIFF = {b"AVI ": "AVI video", b"WAVE": "WAV audio", b"ACON": "animated cursor"}
 _BRANDS = {
-    b"avif": "AVIF",
-    b"avis": "AVIF",
-    b"heic": "HEIC",
-    b"heix": "HEIC",
-    b"hevc": "HEIC",
-    b"heim": "HEIC",
-    b"heis": "HEIC",
     b"mif1": "HEIF",
     b"msf1": "HEIF",
     b"crx ": "camera raw",
