@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
+from PIL import AvifImagePlugin
 
 from clearcut.errors import OutOfMemory
 
 
-def disable_opencv_threads() -> None:
-    """Turn off OpenCV's own threads: the thread pool runs images in parallel, and both would compete for cores."""
+def disable_codec_threads() -> None:
+    """Turn off the own threads of OpenCV and of the AVIF decoder: the thread pool runs images in parallel, and both would compete for cores."""
     cv2.setNumThreads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.ocl.setUseOpenCL(False)
 
 

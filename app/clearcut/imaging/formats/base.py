@@ -36,6 +36,8 @@ class Writer:
     """(u8[h,w,1|3|4], quality 1..100) to a file; the quality is 0 for formats without one."""
     max_side: int
     """Longest side in pixels that the format or its encoder allows."""
+    max_pixels: int | None = None
+    """Largest area that is encoded, because the encoder needs more memory for a pixel than the others; None: any."""
     default_quality: int = 0
     """1..100; 0 means that the format has no quality setting."""
     has_alpha: bool = True

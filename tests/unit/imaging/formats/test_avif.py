@@ -146,6 +146,14 @@ def test_other_codec_is_named() -> None:
         probe(data, LIMITS)
 
 
+def test_damaged_image_data_is_corrupt() -> None:
+    data = bytearray(avif(PHOTO, quality=90))
+    header = probe(bytes(data), LIMITS)
+    data[-200:-20] = b"\xa5" * 180
+    with pytest.raises(CorruptImage):
+        decode(bytes(data), header)
+
+
 def test_other_items_do_not_reach_the_decoder() -> None:
     data = avif(PHOTO, exif=samples.exif(1), xmp=b"<x>secret</x>")
     image = opened(data)

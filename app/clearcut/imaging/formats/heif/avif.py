@@ -25,6 +25,9 @@ _SPEED = 9
 """Encoder speed of libavif, 0 (slowest) to 10. Speed 8 takes three times the time for a fifth less data
 (``benchmarks/formats.py``)."""
 
+_MAX_PIXELS = 16_000_000
+"""Largest output: libaom needs about 40 bytes for a pixel (``benchmarks/formats.py``)."""
+
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """Read the header of an AVIF.
@@ -42,7 +45,7 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
         with AvifImageFile(BytesIO(rebuild(view, image, CODEC, b"avif"))) as opened:
             opened.load()
             pixels = np.asarray(opened.convert("RGBA" if image.alpha is not None else "RGB"))
-    except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error) as exc:  # as Image.open expects
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error) as exc:
         raise_if_out_of_memory(header)
         raise damaged(header) from exc
     return decoded(view, image, pixels, header)
@@ -77,5 +80,5 @@ AVIF = ImageFormat(
         read_header,
         decode,
     ),
-    writer=Writer(encode, max_side=16_384, default_quality=75),
+    writer=Writer(encode, max_side=16_384, max_pixels=_MAX_PIXELS, default_quality=75),
 )
