@@ -12,7 +12,10 @@ from clearcut.errors import OutOfMemory
 
 
 def disable_codec_threads() -> None:
-    """Turn off the own threads of OpenCV and of the AVIF decoder: the thread pool runs images in parallel, and both would compete for cores."""
+    """Turn off the own threads of OpenCV and of the AVIF decoder.
+
+    The thread pool runs images in parallel, and both would compete for cores.
+    """
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.ocl.setUseOpenCL(False)
