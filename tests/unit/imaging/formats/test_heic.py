@@ -33,6 +33,7 @@ def libheif(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module pi_heif of any version: the files of these tests are our own."""
     module = pytest.importorskip("pi_heif", reason="pi_heif is not installed")
     monkeypatch.setattr(heic, "MIN_LIBHEIF", (1, 0, 0))
+    monkeypatch.setattr(heic, "MIN_LIBDE265", (1, 0, 0))
     return module
 
 
@@ -87,7 +88,7 @@ def test_pixels_equal_the_stored_samples(libheif: Any) -> None:
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("order", ["", "m0", "m1", "0m", "1m"])
 def test_rotation_is_applied_once(turns: int, order: str, libheif: Any) -> None:
-    """The EXIF block says otherwise and must not count."""
+    """The EXIF block has another orientation, which must not count."""
     rotation = [heif_files.irot(turns)]
     mirror = [heif_files.imir(int(order.strip("m")))] if order else []
     properties = [*mirror, *rotation] if order.endswith("m") else [*rotation, *mirror]
@@ -116,12 +117,22 @@ def test_missing_or_old_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         probe(heif_files.heic(CORNERS), LIMITS)
 
 
-@pytest.mark.parametrize(("version", "usable"), [("1.23.0", False), ("1.23.6", False), ("1.23.7", True), ("x", False)])
-def test_old_libheif_is_not_used(version: str, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("libheif_version", "libde265_version", "usable"),
+    [("1.23.0", "1.1.3", False), ("1.23.6", "1.1.3", False), ("1.23.7", "1.1.0", False), ("1.23.7", "1.1.3", True),
+     ("1.24.0", "1.2.0", True), ("x", "1.1.3", False), ("1.23.7", "?", False)],
+)  # fmt: skip
+def test_old_libheif_is_not_used(
+    libheif_version: str, libde265_version: str, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Module:
         @staticmethod
         def libheif_version() -> str:
-            return version
+            return libheif_version
+
+        @staticmethod
+        def libheif_info() -> dict[str, dict[str, str]]:
+            return {"decoders": {"libde265": f"libde265 HEVC decoder, version {libde265_version}"}}
 
     monkeypatch.setattr(heic.importlib, "import_module", lambda _: Module)
     assert (heic.decoder() is not None) == usable

@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemTable:
-    """Everything that the meta box tells about the items of a file."""
+    """The items that the meta box of a file describes."""
 
     primary: int
     items: dict[int, Item]

@@ -20,20 +20,23 @@ from .images import Codec, property_of
 from .rebuild import rebuild
 from .still import decoded, header_of, still_image
 
-MIN_LIBHEIF = (1, 23, 7)
-"""Oldest libheif that is used: the first release without published vulnerabilities (SECURITY.md, "HEIC")."""
+MIN_LIBHEIF, MIN_LIBDE265 = (1, 23, 7), (1, 1, 3)
+"""Oldest versions that are used: they fix all vulnerabilities known in November 2026 (SECURITY.md, "HEIC")."""
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _LARGEST_BLOCK = 64
 """Largest coding block of HEVC in pixels: coded sizes are multiples of the block size."""
 
 
 def decoder() -> Any | None:
-    """Return the module ``pi_heif``; None if it is missing or contains an older libheif than ``MIN_LIBHEIF``."""
+    """Return the module ``pi_heif``; None if it is missing or contains an older library than the minimum."""
     try:
         module = importlib.import_module("pi_heif")
-        version = tuple(int(part) for part in module.libheif_version().split(".")[:3])
-    except (ImportError, AttributeError, ValueError):
+        texts = module.libheif_version(), module.libheif_info()["decoders"]["libde265"]
+    except (ImportError, AttributeError, KeyError):
         return None
-    return module if version >= MIN_LIBHEIF else None
+    found = [_VERSION.search(text) for text in texts]
+    versions = [tuple(map(int, each.groups())) if each else (0,) for each in found]
+    return module if versions[0] >= MIN_LIBHEIF and versions[1] >= MIN_LIBDE265 else None
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -44,9 +47,9 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         UnsupportedFormat: as for ``images.read_image``, or this server has no decoder.
     """
     if decoder() is None:
-        wanted = ".".join(map(str, MIN_LIBHEIF))
+        minimum = ".".join(map(str, MIN_LIBHEIF))
         raise UnsupportedFormat(
-            f"HEIC, and this server has no HEIC decoder (pi_heif with libheif {wanted} or newer); export it as JPEG"
+            f"HEIC, and this server has no HEIC decoder (pi_heif with libheif {minimum} or newer); export it as JPEG"
         )
     return header_of("heic", view, still_image(view, limits, CODEC))
 

@@ -210,7 +210,7 @@ def _orientation(view: memoryview, item: Item) -> int:
 
 
 def _crop(view: memoryview, item: Item, width: int, height: int) -> Crop | None:
-    """Return the clean aperture; None if there is none, or one that is not of whole pixels within the image."""
+    """Return the clean aperture; None if it is absent, or not of whole pixels within the image."""
     box = property_of(item, b"clap")
     if box is None or box.end - box.start < 32:
         return None
