@@ -17,7 +17,7 @@ KINDS = {
     "jpeg": ("baseline, progressive, gray, CMYK", "Pillow, LittleCMS"),
     "png": ("all color types and depths", "source pixels, LittleCMS"),
     "tiff": (
-        "1 to 16 bits, gray, RGB, palette, CMYK, alpha; strips, tiles; LZW, deflate, PackBits",
+        "1 to 16 bits, gray, RGB, palette, CMYK, alpha; strips, tiles; LZW, deflate",
         "Pillow, LittleCMS",
     ),
     "webp": ("lossy, lossless, alpha", "source pixels, LittleCMS"),
@@ -36,7 +36,7 @@ def _figures(row: dict[str, Any] | None) -> str:
 def input_table() -> str:
     found = json.loads(RESULT.read_text())["input"]
     rows = [
-        "| Format | Tested kinds | Tested against | Size at 1 and 12 MP | Decode, 1 and 12 MP | Memory for each pixel |",
+        "| Format | Tested kinds | Tested against | Size at 1 and 12 MP | Decode, 1 and 12 MP | Memory per pixel |",
         "|---|---|---|---|---|---|",
     ]
     for each in sorted((each for each in FORMATS if each.reader), key=lambda each: each.name):
@@ -48,7 +48,7 @@ def input_table() -> str:
 def output_table() -> str:
     found = json.loads(RESULT.read_text())["output"]
     rows = [
-        "| `format` | Alpha | Default quality | Limit | Size at 1 and 12 MP | Encode, 1 and 12 MP | Memory for each pixel |",
+        "| `format` | Alpha | Default quality | Limit | Size, 1 and 12 MP | Encode, 1 and 12 MP | Memory per pixel |",
         "|---|---|---|---|---|---|---|",
     ]
     for each in FORMATS:
