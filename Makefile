@@ -98,16 +98,16 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
 	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
 
-test-hostile: $(VENV)/.dev ## send about 3,800 hostile inputs and attacks with many connections to the live server
+test-hostile: $(VENV)/.dev ## send about 4,600 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, clock jumps, signals, disconnects under load
 	$(RUN) -m pytest -q tests/chaos -m slow
 
 SECONDS ?= 60
-fuzz: $(VENV)/.dev ## fuzz probe, upload and options for SECONDS= each (installs atheris; Linux on x86 only)
+fuzz: $(VENV)/.dev ## fuzz every parser for SECONDS= each (installs atheris; Linux on x86 only)
 	$(PIP) install 'atheris>=3'
-	for target in probe upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
+	for target in probe avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## send 1.5 times the maximum load for 30 minutes (MINUTES=); record resources and responses
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))

@@ -15,7 +15,7 @@ from .admission.pixel_budget import PixelBudget
 from .cutout import CutoutRequest, CutoutResult
 from .environment import load_settings
 from .errors import RemoverClosed, StartupError, Unavailable
-from .imaging.codec_setup import disable_opencv_threads, silence_codec_stderr
+from .imaging.codec_setup import disable_codec_threads, silence_codec_stderr
 from .inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from .inference.model_files import locate
 from .inference.providers import choose_device
@@ -88,7 +88,7 @@ class LocalEngine:
         Raises:
             StartupError: the model cannot run with these settings.
         """
-        disable_opencv_threads()
+        disable_codec_threads()
         silence_codec_stderr()
         model = load_served_model(settings) if tune else load_quickly(settings)
         engine = load_cutout_engine(settings, model.entry)

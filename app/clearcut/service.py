@@ -18,7 +18,7 @@ from clearcut.admission.pixel_budget import PixelBudget
 from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_DIVISOR, Transfers
 from clearcut.fetch.policy import fetch_policy
-from clearcut.imaging.codec_setup import disable_opencv_threads, silence_codec_stderr
+from clearcut.imaging.codec_setup import disable_codec_threads, silence_codec_stderr
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.startup.load import ServedModel, load_served_model
 from clearcut.observability.metrics import Metrics
@@ -217,7 +217,7 @@ def build(settings: Settings, load: Callable[[], ServedModel] | None = None) -> 
     Raises:
         StartupError: a package for an enabled part is not installed.
     """
-    disable_opencv_threads()
+    disable_codec_threads()
     silence_codec_stderr()
     return Service(settings, load or (lambda: load_served_model(settings)))
 

@@ -126,7 +126,7 @@ class Settings(BaseModel):
         1_000,
         ge=16,
         le=1_000_000,
-        description="Maximum number of PNG or WebP chunks or JPEG segments in a file. Many take seconds to parse.",
+        description="Maximum number of parts in a file: JPEG segments, PNG or WebP chunks, GIF blocks, AVIF items.",
     )
 
     # concurrency and timeouts

@@ -30,7 +30,9 @@ def test_pdf_with_image_name_is_refused_in_words(open_tab, tmp_path):
     disguised.write_bytes(b"%PDF-1.4 example")
     tab = open_tab()
     tab.choose(disguised)
-    tab.expect(tab.get("error")).to_contain_text("Unsupported image type: detected PDF. Accepted: JPEG, PNG, WebP.")
+    tab.expect(tab.get("error")).to_contain_text(
+        "Unsupported image type: detected PDF. Accepted: AVIF, BMP, GIF, JPEG, PNG, TIFF, WebP."
+    )
     assert only_http_errors(tab)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.cut_command import outputs, pixels
 from tests.support.live_server import environment, served
@@ -43,6 +44,14 @@ def test_folder_keeps_its_structure_and_skips_other_files(cut, folder):
     assert result.code == 0
     assert "3 written" in result.errors
     assert outputs(folder / "out") == IN_OUTPUTS
+
+
+def test_folder_of_every_input_format(cut, folder):
+    for name in ("photo.avif", "photo2.bmp", "photo3.gif", "photo4.tif", "photo5.TIFF"):
+        Image.fromarray(photo("astronaut", 96, 64)).save(folder / "in" / name)
+    assert cut("in", "out", "--format", "avif").code == 0
+    assert len(outputs(folder / "out")) == 8
+    assert (folder / "out/photo4.avif").read_bytes()[4:12] == b"ftypavif"
 
 
 def test_several_files_go_to_a_folder(cut, folder):

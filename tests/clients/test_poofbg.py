@@ -372,7 +372,7 @@ def test_option_out_of_range_is_validation_error(results):
 
 
 def test_non_image_is_validation_error(results):
-    assert "Accepted: JPEG, PNG, WebP" in error_of(results, "no image", "ValidationError", 400, "validation_error")
+    assert "JPEG, PNG, TIFF, WebP" in error_of(results, "no image", "ValidationError", 400, "validation_error")
     error_of(results, "empty", "ValidationError", 400, "missing_image")
 
 
@@ -405,6 +405,6 @@ def test_urls_are_refused_by_name(results):
 @latest
 def test_videos_are_refused_by_name(results):
     assert "'format'" in error_of(results, "video format", "ValidationError", 400, "validation_error")
-    assert "Accepted: JPEG, PNG, WebP" in error_of(results, "video", "ValidationError", 400, "validation_error")
+    assert "JPEG, PNG, TIFF, WebP" in error_of(results, "video", "ValidationError", 400, "validation_error")
     error_of(results, "job", "PoofError", 404, "not_found")
     error_of(results, "wait for job", "PoofError", 404, "not_found")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clearcut.imaging.formats.registry import INPUT_FORMATS
 from tests.support.cutouts import SUBJECT, decoded, picture, send
 from tests.support.fakes import on_stage
 
@@ -181,7 +182,7 @@ def test_me_and_health_routes():
     assert facts["model"]["name"] == "fake"
     assert facts["inference"]["buckets"] == [1, 2, 4]
     assert facts["limits"]["max_bytes"] == 20 * 1024 * 1024
-    assert facts["formats"]["input"] == ["jpeg", "png", "webp"]
+    assert facts["formats"]["input"] == [each.name for each in INPUT_FORMATS]
     assert {"png", "jpg", "webp", "zip"} <= set(facts["formats"]["output"])
     assert json.dumps(facts)
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clearcut.errors import ClearcutError
+from tests.support import samples
 from tests.support.asgi import PNG, chunk, send_messages
 from tests.support.cutouts import picture
 from tests.support.fakes import Stage, on_stage, until
@@ -20,9 +21,9 @@ def ask(method="POST", path="/v1/remove", start=True, environ=None, **kwargs):
     return on_stage(scenario, start=start, **(environ or {}))
 
 
-def gif():
+def icon():
     out = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(out, "GIF")
+    Image.fromarray(samples.corners(32, 32)).save(out, "ICO")
     return out.getvalue()
 
 
@@ -37,8 +38,8 @@ CASES = {
     "json body": ({"json": {"url": "x"}}, 400, "missing_image", "application/json"),
     "empty file": (form(b""), 400, "missing_image", "empty"),
     "two files": ({"files": [("file", ("a", picture())), ("image", ("b", picture()))]}, 400, "validation_error", "one"),
-    "gif": (form(gif()), 400, "validation_error", "GIF"),
-    "text": (form(b"hello, this is no picture at all"), 400, "validation_error", "JPEG, PNG, WebP"),
+    "icon": (form(icon()), 400, "validation_error", "ICO"),
+    "text": (form(b"hello, this is no picture at all"), 400, "validation_error", "JPEG, PNG, TIFF, WebP"),
     "truncated": (form(picture()[:-40]), 400, "validation_error", "image_file"),
     "too many bytes": (form(b"\x89PNG\r\n\x1a\n" + bytes(200_000)), 400, "image_too_large", "CLEARCUT_MAX_BYTES"),
     "too many pixels": (form(picture(1200, 1000)), 400, "image_too_large", "CLEARCUT_MAX_MEGAPIXELS"),

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
-from tests.support import samples
+from tests.support import heif_files, samples
 
 MIB = 1 << 20
 
@@ -126,6 +127,127 @@ def webp_lying() -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def gif_block_flood(size: int = 10 * MIB) -> bytes:
+    """Return a GIF full of empty comments before its first frame."""
+    data, at = _gif()
+    return data[:at] + b"!\xfe\x00" * (size // 3) + data[at:]
+
+
+def gif_splinters(size: int = 10 * MIB) -> bytes:
+    """Return a GIF with its comment in blocks of one byte."""
+    data, at = _gif()
+    return data[:at] + b"!\xfe" + b"\x01a" * (size // 2) + b"\x00" + data[at:]
+
+
+def gif_empty_promise() -> bytes:
+    data, at = _gif()
+    return data[: at + 5] + struct.pack("<HH", 7000, 7000) + data[at + 9 :]
+
+
+def gif_huge_claim() -> bytes:
+    data, at = _gif()
+    return data[: at + 5] + struct.pack("<HH", 65_535, 65_535) + data[at + 9 :]
+
+
+def gif_frame_flood(size: int = 10 * MIB) -> bytes:
+    """Return a GIF with millions of frames of 65,535 x 65,535 pixels after the first one."""
+    frame = b",\x00\x00\x00\x00\xff\xff\xff\xff\x00\x08\x00"
+    return _gif()[0][:-1] + frame * (size // len(frame))
+
+
+def _gif() -> tuple[bytes, int]:
+    """Return a GIF of 8 x 8 pixels and the offset of its first frame."""
+    data = samples.saved(Image.fromarray(np.zeros((8, 8), np.uint8)), "GIF")
+    return data, data.index(b",\x00\x00\x00\x00")
+
+
+def bmp_huge_claim() -> bytes:
+    data = bytearray(samples.saved(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), "BMP"))
+    data[18:26] = struct.pack("<ii", 65_535, 65_535)
+    return bytes(data)
+
+
+def bmp_empty_promise() -> bytes:
+    data = bytearray(samples.saved(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), "BMP"))
+    data[18:26] = struct.pack("<ii", 7000, 7000)
+    return bytes(data)
+
+
+def tiff_entry_flood() -> bytes:
+    return b"II*\x00" + struct.pack("<IH", 8, 65_535) + bytes(12 * 65_535)
+
+
+def tiff_empty_promise(side: int = 7000) -> bytes:
+    """Return a deflated TIFF with a few bytes of data for 147 MB of pixels."""
+    return _tiff([(256, side), (257, side), (259, 8), (262, 2), (277, 3), (278, side), (273, 8), (279, 200)])
+
+
+def tiff_giant_tiles() -> bytes:
+    tile = 1 << 20
+    return _tiff([(256, 8), (257, 8), (259, 5), (262, 1), (322, tile), (323, tile), (324, 8), (325, 200)])
+
+
+def tiff_shared_strips(count: int = 16_000, size: int = 10 * MIB) -> bytes:
+    """Return a TIFF with strips that each name almost the whole file as their data."""
+    start = 8 + size
+    values = struct.pack("<I", 8) * count + struct.pack("<I", size) * count
+    entries = [(256, 8, 1), (257, count, 1), (258, 8, 1), (259, 5, 1), (262, 1, 1), (278, 1, 1)]
+    entries += [(273, start, count), (279, start + 4 * count, count)]
+    head = b"II*\x00" + struct.pack("<I", start + len(values)) + bytes(size) + values
+    table = b"".join(struct.pack("<HHII", tag, 4, number, value) for tag, value, number in sorted(entries))
+    return head + struct.pack("<H", len(entries)) + table + bytes(4)
+
+
+def tiff_directory_loop() -> bytes:
+    """Return a TIFF with a first directory that names itself as the next one."""
+    data = bytearray(samples.saved(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), "TIFF"))
+    (start,) = struct.unpack_from("<I", data, 4)
+    struct.pack_into("<I", data, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], start)
+    return bytes(data)
+
+
+def _tiff(entries: list[tuple[int, int]]) -> bytes:
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted([*entries, (258, 8)]))
+    return b"II*\x00" + struct.pack("<I", 208) + bytes(200) + struct.pack("<H", len(entries) + 1) + table + bytes(4)
+
+
+def avif_item_flood(count: int = 3000) -> bytes:
+    file = heif_files.File(brand=b"avif")
+    file.items = [(b"av01", b"", [])] * count
+    return file.build()
+
+
+def avif_box_flood(size: int = 10 * MIB) -> bytes:
+    """Return an AVIF with empty boxes before its items."""
+    data = _avif()
+    (head,) = struct.unpack_from(">I", data, 0)
+    return data[:head] + b"\x00\x00\x00\x08free" * (size // 8) + data[head:]
+
+
+def avif_lying(side: int = 7000) -> bytes:
+    """Return an AVIF that declares another size than its image data has."""
+    data = _avif()
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", side, side) + data[at + 8 :]
+
+
+def avif_huge_claim() -> bytes:
+    return avif_lying(65_535)
+
+
+def avif_many_tiles() -> bytes:
+    """Return an AVIF with a grid of 256 x 256 times the same tile."""
+    file = heif_files.File(brand=b"avif")
+    grid = file.add(b"grid", heif_files.grid_data(256, 256, 16, 16), heif_files.ispe(16, 16))
+    tile = file.add(b"av01", b"", heif_files.ispe(16, 16))
+    file.refer(b"dimg", grid, *[tile] * 65_535)
+    return file.build()
+
+
+def _avif() -> bytes:
+    return samples.saved(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), "AVIF", speed=10)
+
+
 def exif_directory_bomb() -> bytes:
     """Return a JPEG with an EXIF directory that claims 65,535 entries and points at itself."""
     data = samples.jpeg(np.zeros((8, 8, 3), np.uint8))
@@ -154,6 +276,21 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "webp chunks": (webp_chunk_flood, "suspicious_structure"),
     "webp 16777216 x 16777216": (webp_huge_claim, "too_many_pixels"),
     "webp lying canvas": (webp_lying, "corrupt_image"),
+    "gif blocks": (gif_block_flood, "suspicious_structure"),
+    "gif splinters": (gif_splinters, "suspicious_structure"),
+    "gif empty promise": (gif_empty_promise, "corrupt_image"),
+    "gif 65535 x 65535": (gif_huge_claim, "too_many_pixels"),
+    "bmp 65535 x 65535": (bmp_huge_claim, "too_many_pixels"),
+    "bmp empty promise": (bmp_empty_promise, "corrupt_image"),
+    "tiff entries": (tiff_entry_flood, "suspicious_structure"),
+    "tiff empty promise": (tiff_empty_promise, "corrupt_image"),
+    "tiff giant tiles": (tiff_giant_tiles, "suspicious_structure"),
+    "tiff shared strips": (tiff_shared_strips, "suspicious_structure"),
+    "avif items": (avif_item_flood, "suspicious_structure"),
+    "avif boxes": (avif_box_flood, "suspicious_structure"),
+    "avif lying size": (avif_lying, "suspicious_structure"),
+    "avif 65535 x 65535": (avif_huge_claim, "too_many_pixels"),
+    "avif 65,536 tiles": (avif_many_tiles, "suspicious_structure"),
 }
 """Files that ``probe`` refuses, by name: (function, ``reason`` of the error)."""
 
@@ -163,5 +300,7 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
     "png 900 texts inflating to 8 MB each": png_text_flood,
     "png profile inflating to 512 MiB": png_profile_bomb,
     "exif directory": exif_directory_bomb,
+    "gif frames": gif_frame_flood,
+    "tiff directory loop": tiff_directory_loop,
 }
 """Files that decode at the cost of their small image, because nothing reads the expensive part."""

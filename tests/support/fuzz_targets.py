@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 from clearcut.errors import InputError
+from clearcut.imaging.decode import decode
+from clearcut.imaging.formats import registry
+from clearcut.imaging.formats.heif import heic, still
+from clearcut.imaging.formats.heif.rebuild import rebuild
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
 from clearcut.web.apis import photoroom, poof, rembg, removebg
@@ -20,6 +25,8 @@ from tests.support.hostile.hostile_forms import BOUNDARY, KIND, all_forms
 
 LIMITS = ProbeLimits()
 MAX_FILE_BYTES = 64 * 1024
+MAX_DECODED_PIXELS = 10_000
+"""Largest image that the fuzz targets of formats decode."""
 MAX_LEN = 32 * 1024
 """Largest input of the fuzzer, in bytes."""
 KINDS = (
@@ -40,6 +47,36 @@ def fuzz_probe(data: bytes) -> None:
     assert 0 < header.height <= LIMITS.max_side
     assert header.pixels <= LIMITS.max_pixels
     assert header.orientation in range(1, 9)
+
+
+def fuzz_format(name: str, data: bytes) -> None:
+    """Fuzz one reader: its header, and for small images the decoder and its wrapper."""
+    reader = registry.READERS[name]
+    if not reader.signature.match(data):
+        return
+    view = memoryview(data)
+    try:
+        header = reader.probe(view, LIMITS)
+        assert 0 < header.width <= LIMITS.max_side
+        assert 0 < header.height <= LIMITS.max_side
+        assert header.pixels <= LIMITS.max_pixels
+        if header.pixels <= MAX_DECODED_PIXELS:
+            image = decode(data, header)
+            assert (image.width, image.height) == header.upright_size
+    except InputError:
+        return
+
+
+def fuzz_heic(data: bytes) -> None:
+    """Fuzz the container and parameter sets of HEIC, which need no decoder, and the file for the decoder."""
+    view = memoryview(data)
+    try:
+        image = still.still_image(view, LIMITS, heic.CODEC)
+        rebuilt = memoryview(rebuild(view, image, heic.CODEC, b"heic"))
+    except InputError:
+        return
+    again = still.still_image(rebuilt, LIMITS, heic.CODEC)
+    assert (again.width, again.height, again.alpha is None) == (image.width, image.height, image.alpha is None)
 
 
 def fuzz_upload(data: bytes) -> None:
@@ -96,6 +133,18 @@ def _probe_seeds() -> Iterator[bytes]:
             yield from (changed for _, changed in file_mutations.rearrangements(kind, data, random.Random(1), 8))
 
 
+def _format_seeds(name: str) -> Iterator[bytes]:
+    for number, (title, make) in enumerate(valid_files.MORE_MAKERS.items()):
+        if title.split()[0] == name:
+            data = make()
+            yield data
+            rng = random.Random(number)
+            for _ in range(8):
+                changed = bytearray(data)
+                changed[rng.randrange(min(len(data), 400))] = rng.randrange(256)
+                yield bytes(changed)
+
+
 def _upload_seeds() -> Iterator[bytes]:
     for number, form in enumerate(all_forms()):
         if len(form.body) < 20_000:
@@ -121,6 +170,11 @@ def _option_seeds() -> Iterator[bytes]:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
     "probe": (fuzz_probe, _probe_seeds),
+    **{
+        name: (functools.partial(fuzz_format, name), functools.partial(_format_seeds, name))
+        for name in ("avif", "gif", "bmp", "tiff")
+    },
+    "heic": (fuzz_heic, functools.partial(_format_seeds, "heic")),
     "upload": (fuzz_upload, _upload_seeds),
     "options": (fuzz_options, _option_seeds),
 }

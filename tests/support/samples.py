@@ -125,6 +125,11 @@ def animated(frames: list[np.ndarray], fmt: Literal["PNG", "WEBP", "MPO"], **opt
     return _save(first, fmt, save_all=True, append_images=rest, **options)
 
 
+def saved(image: Image.Image, fmt: str, **options: Any) -> bytes:
+    """Encode a Pillow image with Pillow's options."""
+    return _save(image, fmt, **options)
+
+
 def _save(image: Image.Image, fmt: str, **options: Any) -> bytes:
     out = BytesIO()
     image.save(out, fmt, **options)

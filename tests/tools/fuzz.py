@@ -63,7 +63,9 @@ def run(target: str, seconds: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", choices=("probe", "upload", "options"))
+    parser.add_argument(
+        "target",
+    )
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", help="of one leg; what this starts itself with")
     args = parser.parse_args()

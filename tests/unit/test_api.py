@@ -14,7 +14,7 @@ import clearcut
 from clearcut import Remover
 from clearcut.errors import InputError, RemoverClosed, StartupError
 from tests.support.live_server import environment
-from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png
+from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png, saved
 
 PHOTO = photo("astronaut", 320, 320)
 
@@ -38,6 +38,21 @@ def opened(data):
 def test_bytes_give_a_png(remover, expected):
     assert expected.shape == (320, 320, 4)
     assert 0 < expected[:, :, 3].mean() < 255
+
+
+@pytest.mark.parametrize("fmt", ["BMP", "TIFF"])
+def test_lossless_formats_equal_png(remover, expected, fmt):
+    np.testing.assert_array_equal(opened(remover.remove(saved(Image.fromarray(PHOTO), fmt))), expected)
+
+
+@pytest.mark.parametrize("fmt", ["AVIF", "GIF"])
+def test_other_formats_as_bytes_path_and_pillow_image(remover, fmt, tmp_path):
+    path = tmp_path / "photo"
+    path.write_bytes(saved(Image.fromarray(PHOTO), fmt))
+    first = opened(remover.remove(path.read_bytes()))
+    np.testing.assert_array_equal(np.asarray(remover.remove(path)), first)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(remover.remove(image)), first)
 
 
 def test_bytes_give_the_requested_format(remover):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableSet, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearcut.imaging.formats.registry import FORMATS, OUTPUT_FORMATS
+from clearcut.imaging.formats.registry import INPUT_EXTENSIONS, OUTPUT_FORMATS
 
 STANDARD_STREAM = "-"
 OUTPUT_EXTENSIONS = {each.extension: each.extension for each in OUTPUT_FORMATS} | {
@@ -166,7 +166,7 @@ def _images(folder: Path, excluded: Sequence[Path], suffix: str) -> Iterator[Pat
 def _is_image(path: Path) -> bool:
     """Return whether the name is that of an image. Images in a format that cannot be read count, and fail later."""
     extension = path.suffix.lower().lstrip(".")
-    if any(extension in (each.extension, each.name) and each.reader for each in FORMATS):
+    if extension in INPUT_EXTENSIONS:
         return True
     return (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
 

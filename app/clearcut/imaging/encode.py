@@ -24,7 +24,7 @@ def encode(cutout: ComposedImage, format: str, quality: int | None = None) -> En
         quality: 1..100 for lossy formats; None uses the default of the format.
 
     Raises:
-        InvalidOption: the format is unknown, cannot hold a side of this length, or cannot hold a matte alone.
+        InvalidOption: the format is unknown, cannot hold an image of this size, or cannot hold a matte alone.
     """
     if format == AUTO:
         format = "png"
@@ -37,6 +37,12 @@ def encode(cutout: ComposedImage, format: str, quality: int | None = None) -> En
         raise InvalidOption(
             "format",
             f"a format for {cutout.width} x {cutout.height} pixels; {format} allows {writer.max_side} pixels a side",
+        )
+    if writer.max_pixels is not None and cutout.width * cutout.height > writer.max_pixels:
+        raise InvalidOption(
+            "format",
+            f"a format for {cutout.width} x {cutout.height} pixels; {format} allows "
+            f"{writer.max_pixels / 1e6:g} megapixels",
         )
     data = writer.encode(cutout.pixels, quality or writer.default_quality)
     return EncodedImage(data, format, MEDIA_TYPES[format], cutout.width, cutout.height)

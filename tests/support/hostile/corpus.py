@@ -10,10 +10,11 @@ from tests.support.hostile import file_mutations, hostile_files
 from tests.support.hostile.hostile_files import File
 from tests.support.hostile.hostile_forms import all_forms
 from tests.support.hostile.oracle import Oracle
-from tests.support.hostile.valid_files import MAKERS, base, kind
+from tests.support.hostile.valid_files import MAKERS, MORE_MAKERS, base, kind
 
 SEED = 20_261_121
 MUTATIONS, REARRANGEMENTS = 24, 8
+TRUNCATIONS, MORE_MUTATIONS = 16, 24
 """Number for each valid file."""
 
 
@@ -37,12 +38,31 @@ def rearrangements() -> Iterator[File]:
             yield File(f"{name}, {what}", lambda data=data: data)
 
 
+def more_formats() -> Iterator[File]:
+    """Yield the valid files of AVIF, GIF, BMP, TIFF and HEIC, cut, and with changed bytes, most of them in headers.
+
+    The default server has no HEIC decoder and refuses all HEIC files.
+    """
+    rng = random.Random(SEED + 2)
+    for name in MORE_MAKERS:
+        data, refused = base(name), name.startswith("heic")
+        yield File(name, lambda data=data: data, "bad" if refused else "good")
+        for length in sorted({rng.randrange(1, len(data)) for _ in range(TRUNCATIONS)}):
+            yield File(f"{name}, cut at {length}", lambda cut=data[:length]: cut, "same", name)
+        for number in range(MORE_MUTATIONS):
+            changed = bytearray(data)
+            for _ in range(rng.choice((1, 1, 2, 4))):
+                changed[rng.randrange(min(len(data), 64 if number % 4 == 0 else 1024))] = rng.randrange(256)
+            yield File(f"{name}, mutation {number}", lambda changed=bytes(changed): changed)
+
+
 FILES: dict[str, Callable[[], Iterator[File]]] = {
     "whole files": lambda: (File(name, lambda name=name: base(name), "good") for name in MAKERS),
     "truncations": truncations,
     "mutations": mutations,
     "rearrangements": rearrangements,
     "wrong types": hostile_files.wrong_types,
+    "AVIF, GIF, BMP, TIFF, HEIC": more_formats,
     "polyglots": hostile_files.polyglots,
     "lying sizes": hostile_files.wrong_sizes,
     "just too large": hostile_files.just_too_large,

@@ -265,7 +265,7 @@ def _wrong_image(response: RawResponse) -> str:
     kind = response.headers["content-type"].split(";")[0]
     if kind in ("application/zip", "multipart/mixed", "application/json"):
         return "" if response.body else "an empty answer"
-    formats = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
+    formats = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/avif": "AVIF"}
     if kind not in formats:
         return f"content type {kind}"
     try:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from PIL import Image
 
-from tests.support import samples
+from tests.support import heif_files, samples
 
 Make = Callable[[], bytes]
 
@@ -99,9 +100,36 @@ MAKERS: dict[str, Make] = {
 }
 
 
+MORE_MAKERS: dict[str, Make] = {
+    "avif": lambda: _pillow("AVIF", _photo(), speed=10),
+    "avif alpha": lambda: _pillow("AVIF", _with_alpha(), speed=10),
+    "avif turned": lambda: _pillow("AVIF", _photo(), speed=10, exif=samples.exif(6)),
+    "avif icc": lambda: _pillow("AVIF", _photo(), speed=10, icc_profile=samples.icc_rgb()),
+    "avif grey": lambda: _pillow("AVIF", _photo()[..., 1], speed=10),
+    "gif": lambda: _pillow("GIF", _photo()[..., 1]),
+    "gif transparent": lambda: _pillow("GIF", _with_alpha()),
+    "gif animated": lambda: _pillow("GIF", _photo(), save_all=True, append_images=[Image.fromarray(_photo()[::-1])]),
+    "bmp": lambda: _pillow("BMP", _photo()),
+    "bmp palette": lambda: _pillow("BMP", _photo()[..., 1]),
+    "tiff": lambda: _pillow("TIFF", _photo()),
+    "tiff lzw alpha": lambda: _pillow("TIFF", _with_alpha(), compression="tiff_lzw"),
+    "tiff deflate turned": lambda: _pillow("TIFF", _photo(), compression="tiff_adobe_deflate", tiffinfo={274: 6}),
+    "tiff cmyk": lambda: samples.saved(Image.frombytes("CMYK", (64, 48), _inks().tobytes()), "TIFF"),
+    "tiff grey 16": lambda: _pillow("TIFF", _levels(16, 1)[..., 0]),
+    "heic": lambda: heif_files.heic(_photo(48, 32)),
+    "heic alpha": lambda: heif_files.heic(_photo(48, 32), alpha=samples.disc(32, 48)),
+    "heic tiles turned": lambda: heif_files.heic_grid(_photo(48, 32), 16, heif_files.nclx(), heif_files.irot(1)),
+}
+"""Valid files of the formats without a part-by-part mutator."""
+
+
+def _pillow(fmt: str, pixels: np.ndarray, **options: object) -> bytes:
+    return samples.saved(Image.fromarray(np.ascontiguousarray(pixels)), fmt, **options)
+
+
 @cache
 def base(name: str) -> bytes:
-    return MAKERS[name]()
+    return (MAKERS | MORE_MAKERS)[name]()
 
 
 def kind(name: str) -> str:

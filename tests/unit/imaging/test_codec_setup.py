@@ -1,9 +1,13 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from clearcut.errors import OutOfMemory
+from clearcut.errors import CorruptImage, OutOfMemory
 from clearcut.imaging.codec_setup import memory_errors, silence_codec_stderr
+from clearcut.imaging.decode import decode
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import ProbeLimits
 from tests.support import samples
 
 
@@ -25,3 +29,14 @@ def test_opencv_is_silent_for_damaged_files(capfd):
     broken = samples.webp(samples.corners())[:30]
     assert cv2.imdecode(np.frombuffer(broken, np.uint8), cv2.IMREAD_COLOR) is None
     assert "ERROR" not in capfd.readouterr().err
+
+
+def test_libtiff_is_silent_for_damaged_files(capfd):
+    silence_codec_stderr()
+    data = bytearray(samples.saved(Image.fromarray(samples.corners()), "TIFF", compression="tiff_adobe_deflate"))
+    header = probe(bytes(data), ProbeLimits())
+    at = data.index(b"\x78")
+    data[at + 4 : at + 40] = b"\xff" * 36
+    with pytest.raises(CorruptImage):
+        decode(bytes(data), header)
+    assert capfd.readouterr().err == ""

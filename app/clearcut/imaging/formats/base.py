@@ -24,6 +24,8 @@ class Reader:
     """(file, header, reduction): decode the pixels; the reduction is 1 or one of ``reductions``."""
     reductions: tuple[int, ...] = ()
     """Factors, largest first, by which the decoder can reduce an image for less than the cost of decoding it."""
+    available: Callable[[], bool] = lambda: True
+    """Whether the decoder is installed. ``probe`` raises UnsupportedFormat otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Writer:
     """(u8[h,w,1|3|4], quality 1..100) to a file; the quality is 0 for formats without one."""
     max_side: int
     """Longest side in pixels that the format or its encoder allows."""
+    max_pixels: int | None = None
+    """Largest area that is encoded, because the encoder needs more memory for a pixel than the others; None: any."""
     default_quality: int = 0
     """1..100; 0 means that the format has no quality setting."""
     has_alpha: bool = True
@@ -53,6 +57,8 @@ class ImageFormat:
     media_type: str
     extension: str
     """File name extension; also the value of the option ``format`` and of the metric label ``format``."""
+    other_extensions: tuple[str, ...] = ()
+    """Further file name extensions of input files."""
     reader: Reader | None = None
     """None: the format is for output only."""
     writer: Writer | None = None

@@ -21,10 +21,6 @@ class FileType(NamedTuple):
 
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"GIF87a", "GIF", EXPORT),
-    (b"GIF89a", "GIF", EXPORT),
-    (b"II*\x00", "TIFF or camera raw", EXPORT),
-    (b"MM\x00*", "TIFF or camera raw", EXPORT),
     (b"II+\x00", "BigTIFF", EXPORT),
     (b"MM\x00+", "BigTIFF", EXPORT),
     (b"IIU\x00", "camera raw", EXPORT),
@@ -83,13 +79,12 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"MZ", "Windows executable", FILE),
     (b"\xca\xfe\xba\xbe", "Java class or Mach-O executable", FILE),
     (b"#!", "script", FILE),
-    (b"BM", "BMP", EXPORT),
+    (b"BM", "BMP with an unknown header", EXPORT),
 )
 _RIFF = {b"AVI ": ("AVI video", FRAME), b"WAVE": ("WAV audio", FILE), b"ACON": ("animated cursor", EXPORT)}
 _BRANDS = {
-    b"avif": ("AVIF", EXPORT), b"avis": ("AVIF", EXPORT), b"heic": ("HEIC", EXPORT), b"heix": ("HEIC", EXPORT),
-    b"hevc": ("HEIC", EXPORT), b"heim": ("HEIC", EXPORT), b"heis": ("HEIC", EXPORT), b"mif1": ("HEIF", EXPORT),
-    b"msf1": ("HEIF", EXPORT), b"crx ": ("camera raw", EXPORT), b"qt  ": ("QuickTime video", FRAME),
+    b"mif1": ("HEIF", EXPORT), b"msf1": ("HEIF", EXPORT), b"crx ": ("camera raw", EXPORT),
+    b"qt  ": ("QuickTime video", FRAME),
 }  # fmt: skip
 _NETPBM = re.compile(rb"P([1-7])[ \t\r\n]")
 _NETPBM_NAMES = {b"1": "PBM", b"2": "PGM", b"3": "PPM", b"4": "PBM", b"5": "PGM", b"6": "PPM", b"7": "PAM"}

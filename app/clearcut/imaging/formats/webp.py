@@ -6,6 +6,7 @@ import re
 from io import BytesIO
 
 import cv2
+import numpy as np
 from PIL import Image
 
 from clearcut.imaging import color
@@ -17,6 +18,11 @@ from .opencv import MAX_PROFILE, TO_RGB, imdecode, split_alpha
 
 _METHOD = 0
 """Encoder effort of libwebp, 0..6. Method 2 takes twice the time for a third less data (``benchmarks/codecs.py``)."""
+
+_LOSSLESS_EFFORT = 20
+"""Effort of the lossless encoder, 0..100."""
+_FEW_COLORS, _SAMPLE = 512, 16_384
+"""Colors among so many pixels up to which the lossless encoder is tried too. Photos have thousands."""
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
@@ -31,15 +37,32 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
 
 
 def encode(pixels: U8, quality: int) -> bytes:
-    """Encode u8[h,w,1|3|4] with lossy color and lossless alpha.
+    """Encode u8[h,w,1|3|4] with lossy color and lossless alpha, or without loss if that file is smaller.
 
+    Only images with few colors, such as drawings and screenshots, are smaller without loss.
     Pillow is used because OpenCV cannot set the encoder effort and always uses 4. The encoder may change colors under
     alpha 0, which are zero here, to values that compress better; it derives them from visible pixels only.
     """
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    lossy = _save(image, quality=quality)
+    if not _has_few_colors(pixels):
+        return lossy
+    lossless = _save(image, quality=_LOSSLESS_EFFORT, lossless=True)
+    return min(lossless, lossy, key=len)
+
+
+def _save(image: Image.Image, **options: int) -> bytes:
     out = BytesIO()
-    image.save(out, "WEBP", quality=quality, method=_METHOD, exact=False)
+    image.save(out, "WEBP", method=_METHOD, exact=False, **options)
     return out.getvalue()
+
+
+def _has_few_colors(pixels: U8) -> bool:
+    """Return whether a sample of the pixels has at most ``_FEW_COLORS`` values."""
+    flat = pixels.reshape(-1, pixels.shape[2])
+    sample = flat[:: max(1, len(flat) // _SAMPLE)].astype(np.uint32)
+    packed = sample @ (1 << 8 * np.arange(pixels.shape[2], dtype=np.uint32))
+    return len(np.unique(packed)) <= _FEW_COLORS
 
 
 WEBP = ImageFormat(

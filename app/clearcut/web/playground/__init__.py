@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from clearcut import __version__
 from clearcut.errors import RouteNotFound
+from clearcut.imaging.formats.registry import INPUT_EXTENSIONS, INPUT_FORMATS
 from clearcut.service import Service
 from clearcut.settings import Settings
 from clearcut.web.apis.poof import DIALECT
@@ -87,7 +88,14 @@ def openapi_paths() -> dict[str, Any]:
 
 def _page(settings: Settings) -> _File:
     accounts = "off" if not settings.database_url else "optional" if settings.allow_anonymous else "required"
-    values = {"accounts": accounts, "max_bytes": str(settings.max_bytes), "version": __version__}
+    titles = [each.title for each in INPUT_FORMATS]
+    values = {
+        "accept": ",".join(["image/*", *(f".{extension}" for extension in INPUT_EXTENSIONS)]),
+        "accounts": accounts,
+        "formats": f"{', '.join(titles[:-1])} or {titles[-1]}",
+        "max_bytes": str(settings.max_bytes),
+        "version": __version__,
+    }
     text = (_FOLDER / "index.html").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", escape(value))

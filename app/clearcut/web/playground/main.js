@@ -328,7 +328,7 @@ function createPhoto(file) {
 function checkFile(file, name) {
   if (file.type && !file.type.startsWith("image/")) {
     const kind = file.type === "application/pdf" ? "a PDF" : `a file of type ${file.type}`;
-    return `${name} is ${kind}, not an image. Choose a JPEG, PNG or WebP image.`;
+    return `${name} is ${kind}, not an image. Choose ${$("formats").textContent}.`;
   }
   if (file.size > maxBytes) return `${name} has ${bytes(file.size)}. This server accepts at most ${bytes(maxBytes)}.`;
   return "";

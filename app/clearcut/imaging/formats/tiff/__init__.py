@@ -1,0 +1,3 @@
+"""TIFF 6.0: the first page."""
+
+from .tiff import TIFF as TIFF

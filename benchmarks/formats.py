@@ -1,0 +1,109 @@
+"""Bytes, CPU time and memory of every input and output format at 1 and 12 megapixels.
+
+Inputs are photos; outputs are cut-outs with a soft edge. Milliseconds are CPU time of the process, the median of three
+photos. Memory is the growth of the process's high-water mark for one image. HEIC files are made of raw blocks, because
+no free encoder is installed: their bytes and times are not those of a phone, and they are measured only where
+``pi_heif`` is installed.
+
+Run: ``python -m benchmarks.formats``; writes results/formats.json.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from benchmarks import report
+from benchmarks.codecs import cutout
+from benchmarks.hostile_cost import resident
+from benchmarks.photos import jpegs
+from clearcut.imaging.codec_setup import disable_codec_threads
+from clearcut.imaging.decode import decode
+from clearcut.imaging.encode import encode
+from clearcut.imaging.formats.registry import INPUT_FORMATS, OUTPUT_FORMATS
+from clearcut.imaging.probe import probe
+from clearcut.imaging.types import Cutout, ProbeLimits
+from tests.support import samples
+
+MEGAPIXELS = (1, 12)
+PHOTOS = 3
+ENCODE: dict[str, Callable[[np.ndarray], bytes]] = {
+    "jpeg": lambda rgb: samples.jpeg(rgb, quality=90),
+    "png": samples.png,
+    "webp": lambda rgb: samples.webp(rgb, quality=85),
+    "avif": lambda rgb: _pillow(rgb, "AVIF", speed=9, quality=75, max_threads=1),
+    "gif": lambda rgb: samples.saved(Image.fromarray(rgb).quantize(256), "GIF"),
+    "bmp": lambda rgb: _pillow(rgb, "BMP"),
+    "tiff": lambda rgb: _pillow(rgb, "TIFF", compression="tiff_lzw"),
+}
+"""How the inputs are made."""
+
+
+def _pillow(rgb: np.ndarray, fmt: str, **options: object) -> bytes:
+    return samples.saved(Image.fromarray(rgb), fmt, **options)
+
+
+def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
+    """Measure one image in this process, which is new."""
+    disable_codec_threads()
+    work: Callable[[], Any]
+    if kind == "input":
+        rgb = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        data = ENCODE[name](rgb)
+        limits = ProbeLimits()
+        pixels = rgb.shape[0] * rgb.shape[1]
+        del rgb
+
+        def work() -> int:
+            decode(data, probe(data, limits))
+            return len(data)
+    else:
+        made = cutout(jpeg)
+        pixels = made.shape[0] * made.shape[1]
+        if name == "jpg":
+            alpha = made[:, :, 3:].astype(np.uint16)
+            made = ((made[:, :, :3] * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
+
+        def work() -> int:
+            return len(encode(Cutout(made), name).data)
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before, _ = resident()
+    begun = time.process_time()
+    size = work()
+    spent = time.process_time() - begun
+    _, peak = resident()
+    return {"bytes": size, "cpu_ms": spent * 1e3, "bytes_per_pixel": (peak - before) * 2**20 / pixels}
+
+
+def main() -> int:
+    facts = report.machine()
+    context = multiprocessing.get_context("spawn")
+    results: dict[str, Any] = {"input": {}, "output": {}}
+    names = [("input", each.name) for each in INPUT_FORMATS if each.name in ENCODE]
+    names += [("output", each.extension) for each in OUTPUT_FORMATS]
+    for megapixels in MEGAPIXELS:
+        photos = jpegs(megapixels)[:PHOTOS]
+        for kind, name in names:
+            rows = []
+            for jpeg in photos:
+                with context.Pool(1) as pool:
+                    rows.append(pool.apply(measure, (kind, name, jpeg)))
+            row = {key: round(statistics.median(each[key] for each in rows), 1) for key in rows[0]}
+            results[kind].setdefault(name, {})[str(megapixels)] = row
+            print(f"{kind:<7}{name:<6}{megapixels:>3} MP  {row}", flush=True)
+    command = "python -m benchmarks.formats"
+    report.write("formats", "bytes, CPU time and memory of every format", command, facts, results)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
