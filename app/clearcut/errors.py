@@ -86,6 +86,7 @@ class RegionEmpty(InvalidOption):
 
 class InvalidField(InvalidOption):
     """A field or header of a request has an invalid value, and each of ``others`` too. Only ``web`` raises it."""
+    others: tuple[InvalidField, ...] = ()
     def __init__(self, field: str, expected: str, others: Sequence[InvalidField] = ()) -> None:
         super().__init__(None, expected)
         self.field, self.others = field, tuple(others)
