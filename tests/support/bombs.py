@@ -91,6 +91,11 @@ def png_splinters(side: int = 1024, part: int = 4) -> bytes:
     return _png(side, side, [packed[at : at + part] for at in range(0, len(packed), part)])
 
 
+def png_data_bomb(size: int = 512 * MIB) -> bytes:
+    """Return a PNG of one pixel without IEND, with image data that inflates to ``size`` bytes."""
+    return _png(1, 1, [_zeros(size)])[:-12]
+
+
 def png_text_bomb(size: int = 512 * MIB) -> bytes:
     """Return a PNG with a compressed text chunk that inflates to ``size`` bytes."""
     return _png(1, 1, [zlib.compress(bytes(4))], before=samples.png_chunk(b"zTXt", b"k\x00\x00" + _zeros(size)))
@@ -299,6 +304,7 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
     "png text inflating to 512 MiB": png_text_bomb,
     "png 900 texts inflating to 8 MB each": png_text_flood,
     "png profile inflating to 512 MiB": png_profile_bomb,
+    "png data inflating to 512 MiB, without IEND": png_data_bomb,
     "exif directory": exif_directory_bomb,
     "gif frames": gif_frame_flood,
     "tiff directory loop": tiff_directory_loop,

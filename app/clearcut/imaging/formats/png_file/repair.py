@@ -14,6 +14,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STORED = 65_535
 """Largest stored block of deflate, in bytes (RFC 1951 3.2.4)."""
 _WINDOW_BITS = 15
+_ZLIB_HEADER = 2
+_INPUT = 1 << 16
+"""Bytes that are given to the inflater at a time. It copies what it does not use."""
 
 
 def needs_repair(view: memoryview, ihdr: Ihdr) -> bool:
@@ -87,20 +90,27 @@ def _stored(body: bytearray, size: int) -> tuple[bytearray, int | None, bool]:
     stream = bytearray(b"\x78\x01")
     adler = 1
     left = size
-    pending: bytes = bytes(body[2:])
+    more = b""
+    at = _ZLIB_HEADER
     try:
-        while left:
-            piece = inflater.decompress(pending, min(_STORED, left))
-            pending = inflater.unconsumed_tail
-            if not piece:
-                raise CorruptImage("The PNG is truncated: its last rows are missing")
-            left -= len(piece)
-            stream += struct.pack("<BHH", not left, len(piece), len(piece) ^ 0xFFFF)
-            stream += piece
-            adler = deflate.adler32(piece, adler)
-        more = inflater.decompress(pending, 1) if not inflater.eof else b""
+        while at < len(body) and not inflater.eof and not more:
+            pending = bytes(body[at : at + _INPUT])
+            at += len(pending)
+            while pending and left:
+                piece = inflater.decompress(pending, min(_STORED, left))
+                pending = inflater.unconsumed_tail
+                if not piece:
+                    break
+                left -= len(piece)
+                stream += struct.pack("<BHH", not left, len(piece), len(piece) ^ 0xFFFF)
+                stream += piece
+                adler = deflate.adler32(piece, adler)
+            if not left and not inflater.eof:
+                more = inflater.decompress(pending, 1)
     except (zlib.error, deflate.error) as exc:
         raise CorruptImage("The PNG is damaged: its image data cannot be decompressed") from exc
+    if left:
+        raise CorruptImage("The PNG is truncated: its last rows are missing")
     stream += struct.pack(">I", adler)
-    stored = bytes(inflater.unused_data[:4])
+    stored = (bytes(inflater.unused_data) + bytes(body[at : at + 4]))[:4] if inflater.eof else b""
     return stream, int.from_bytes(stored, "big") if len(stored) == 4 else None, inflater.eof and not more
