@@ -67,17 +67,17 @@ def test_gray_and_first_frame() -> None:
     assert np.abs(opened(data).rgb.astype(int) - PHOTO).mean() < 8
 
 
-@pytest.mark.parametrize("size", [(96, 64), (90, 50)])
+@pytest.mark.parametrize("size", [(192, 128), (180, 100)])
 def test_grid_equals_pillow(size: tuple[int, int]) -> None:
-    """Two rows of three tiles, as cameras write large images."""
+    """Two rows of three tiles; 64 is the smallest side of a tile."""
     width, height = size
-    photo = samples.photo("coffee", 96, 64)
+    photo = samples.photo("coffee", 192, 128)
     file = heif_files.File(brand=b"avif")
     grid = file.add(b"grid", heif_files.grid_data(2, 3, width, height), heif_files.ispe(width, height))
     tiles = []
-    for top in (0, 32):
-        for left in (0, 32, 64):
-            view = memoryview(avif(np.ascontiguousarray(photo[top : top + 32, left : left + 32])))
+    for top in (0, 64):
+        for left in (0, 64, 128):
+            view = memoryview(avif(np.ascontiguousarray(photo[top : top + 64, left : left + 64])))
             image = read_image(view, LIMITS, CODEC)
             boxes = [heif_files.box(each.kind, bytes(view[each.start : each.end])) for each in image.main.properties]
             tiles.append(file.add(b"av01", data_of(view, image.main), *boxes))
