@@ -12,6 +12,8 @@ from PIL import Image, ImageCms, ImageOps
 from clearcut.errors import ClearcutError, CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
 from clearcut.imaging.decode import decode
 from clearcut.imaging.encode import encode
+from clearcut.imaging.formats.heif.avif import CODEC
+from clearcut.imaging.formats.heif.images import data_of, read_image
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import Cutout, DecodedImage, ProbeLimits
 from tests.support import heif_files, samples
@@ -63,6 +65,27 @@ def test_gray_and_first_frame() -> None:
     data = avif(PHOTO, save_all=True, append_images=[Image.fromarray(PHOTO[::-1].copy())])
     assert probe(data, LIMITS).frames == 2
     assert np.abs(opened(data).rgb.astype(int) - PHOTO).mean() < 8
+
+
+@pytest.mark.parametrize("size", [(192, 128), (180, 100)])
+def test_grid_equals_pillow(size: tuple[int, int]) -> None:
+    """Two rows of three tiles; 64 is the smallest side of a tile."""
+    width, height = size
+    photo = samples.photo("coffee", 192, 128)
+    file = heif_files.File(brand=b"avif")
+    grid = file.add(b"grid", heif_files.grid_data(2, 3, width, height), heif_files.ispe(width, height))
+    tiles = []
+    for top in (0, 64):
+        for left in (0, 64, 128):
+            view = memoryview(avif(np.ascontiguousarray(photo[top : top + 64, left : left + 64])))
+            image = read_image(view, LIMITS, CODEC)
+            boxes = [heif_files.box(each.kind, bytes(view[each.start : each.end])) for each in image.main.properties]
+            tiles.append(file.add(b"av01", data_of(view, image.main), *boxes))
+    file.refer(b"dimg", grid, *tiles)
+    data = file.build()
+    image = opened(data)
+    np.testing.assert_array_equal(image.rgb, by_pillow(data)[:, :, :3])
+    assert np.abs(image.rgb.astype(int) - photo[:height, :width]).mean() < 8
 
 
 def test_profile_is_converted_as_littlecms_does() -> None:
