@@ -17,7 +17,7 @@ _MIN_BORDER = 0.5
 """Least share of fully transparent pixels on the border of a cut-out."""
 _MIN_SOFT = 0.25
 """Share of translucent pixels among those next to a fully transparent pixel, from which on an edge is soft. Straight
-edges on pixel boundaries are hard in every image; a screenshot with round corners has about 0.05
+edges on pixel boundaries are hard in every image; screenshots with round corners and a margin have at most 0.154
 (``benchmarks/input_alpha.py``)."""
 _OPAQUE = 128
 """Lowest alpha of a part."""

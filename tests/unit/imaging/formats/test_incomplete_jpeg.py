@@ -187,6 +187,15 @@ def test_flat_image_with_optimized_tables_has_no_hole() -> None:
     np.testing.assert_array_equal(opened(data[:-2] + SAMSUNG).rgb, by_pillow(data))
 
 
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("shape", [(1500, 1500), (1500, 1500, 3)])
+@pytest.mark.parametrize("level", [0, 128, 180, 255])
+def test_flat_images_have_no_hole(level: int, shape: tuple[int, ...], options: dict[str, object]) -> None:
+    data = samples.jpeg(np.full(shape, level, np.uint8), **options)
+    np.testing.assert_array_equal(opened(data).rgb, by_pillow(data))
+    np.testing.assert_array_equal(opened(data[:-2]).rgb, by_pillow(data))
+
+
 def test_unusual_sampling_is_decoded() -> None:
     """TurboJPEG refuses 3 x 1 sampling of the luminance. The header of a gray file gets it without other changes."""
     data = bytearray(samples.jpeg(PHOTO[:8, :24], subsampling=0))

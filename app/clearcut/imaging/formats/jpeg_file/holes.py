@@ -8,16 +8,19 @@ from . import segments as jpeg_segments
 from .segments import DATA_END, EOI, FRAMES, SOS
 
 _DHT, _DRI = 0xC4, 0xDD
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+"""Frames of sequential images with Huffman codes."""
 _STEP = 128
 ZERO_RUN = bytes(2 * _STEP)
 """The shortest hole that is detected. Disks and file systems lose blocks of 512 bytes or more."""
 
 
 def has_hole(data: bytes | memoryview, left_over: int = 0) -> bool:
-    """Return whether the data of a scan contains a run of zeros that no encoder writes.
+    """Return whether the data of a sequential image in one scan contains a run of zeros that no encoder writes.
 
     In the tables of T.81 annex K, zeros are blocks full of small coefficients. Only with tables for flat images, in
-    which the code of zeros ends a block, an encoder writes such runs: then the result is False.
+    which the code of zeros ends a block, an encoder writes such runs: then the result is False. Scans of progressive
+    images and of single components have long runs of zeros in flat images too, so the result is False for them.
 
     Args:
         left_over: bytes after the last block, before the end of the file or its end marker.
@@ -29,6 +32,7 @@ def has_hole(data: bytes | memoryview, left_over: int = 0) -> bool:
     begin = 0
     found = False
     zeros_end_blocks = True
+    scans = 0
     for segment in jpeg_segments.segments(view):
         if begin:
             end = segment.start - 4
@@ -38,9 +42,12 @@ def has_hole(data: bytes | memoryview, left_over: int = 0) -> bool:
             begin = 0
         if segment.marker == SOS:
             begin = segment.end
+            scans += 1
+        elif segment.marker in FRAMES and segment.marker not in _SEQUENTIAL:
+            return False
         elif segment.marker == _DHT:
             zeros_end_blocks = zeros_end_blocks and _zeros_end_blocks(view[segment.start : segment.end])
-    return found and not zeros_end_blocks
+    return found and scans == 1 and not zeros_end_blocks
 
 
 def lacks_restarts(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The first frame of an animated PNG whose default image is not a frame (W3C PNG, third edition, 11.3.6)."""
+"""The first frame of an animated PNG with a default image that is not a frame (W3C PNG, third edition, 11.3.6)."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
 
 
 class FirstFrame:
-    """The first frame of an animation whose default image is not one of its frames (PNG 11.3.6)."""
+    """The first frame of an animation with a default image that is not one of its frames (PNG 11.3.6)."""
 
     def __init__(self) -> None:
         self.data: list[Chunk] = []

@@ -1,4 +1,4 @@
-"""A valid copy of a PNG file whose image data is complete although checksums or the end are missing or wrong."""
+"""A valid copy of a PNG file with complete image data, but missing or wrong checksums or no end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STORED = 65_535
 _WINDOW_BITS = 15
 _ZLIB_HEADER = 2
 _INPUT = 1 << 16
-"""Bytes that are given to the inflater at a time. It copies what it does not use."""
+"""Bytes that are given to the inflater at a time. It copies unused input."""
 
 
 def needs_repair(view: memoryview, ihdr: Ihdr) -> bool:
