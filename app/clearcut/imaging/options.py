@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .formats.registry import WRITERS
-from .types import Channels, Color
+from .types import Channels, Color, MatteOptions
 
 Fit = Literal["contain", "cover", "scale-down"]
 BackgroundEffect = Literal["none", "blur", "overlay", "image"]
@@ -93,8 +93,15 @@ class RemoveOptions:
     """Opacity of a soft contact shadow, 0..1; 0 draws none."""
     despill: bool = True
     """Remove the color of the old background from soft edges."""
+    plain_background: bool = True
+    """Use the color of the background for the matte if it is plain, such as a white wall."""
     quality: int | None = None
     """1..100 for lossy formats; None uses the default of the format."""
+
+    @property
+    def matte(self) -> MatteOptions:
+        """The options that change how the matte is made."""
+        return MatteOptions(self.despill, self.plain_background)
 
     @property
     def opaque(self) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
+from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, MatteOptions, RawMatte
 
 from .edge_band import Strips, strips_of
 from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
+from .plain_background import plain_matte
 
+DEFAULT_OPTIONS = MatteOptions(despill=True, plain_background=True)
 _BOX_LEVEL = 10
 """Lowest alpha of a pixel inside the bounding box."""
 _BOX_ROWS = 64
@@ -18,11 +22,18 @@ _BOX_ROWS = 64
 _MIN_PEAK = 0.5
 _MIN_AREA = 3e-4
 """Share of the values that must reach ``_MIN_PEAK`` for a subject; less is noise."""
+_TRANSPARENT_BORDER = 0.9
+"""Share of the border that is transparent if the background is."""
 _AMBIGUOUS = (26, 229)
 """Levels between 0.1 and 0.9 of 255."""
 
 
-def refine(raw: RawMatte, image: DecodedImage, edge_model: EdgeModel | None = None, *, despill: bool = True) -> Matte:
+def refine(
+    raw: RawMatte,
+    image: DecodedImage,
+    edge_model: EdgeModel | None = None,
+    options: MatteOptions = DEFAULT_OPTIONS,
+) -> Matte:
     """Return the matte at the size of the image.
 
     Without a subject, alpha is 0 everywhere, ``box`` is None and ``confidence`` is 0; the matte is not rescaled to
@@ -31,16 +42,25 @@ def refine(raw: RawMatte, image: DecodedImage, edge_model: EdgeModel | None = No
     Args:
         raw: the network's output for the whole image, f32[h,w] in 0..1 of any size.
         edge_model: corrects the edges of the matte.
-        despill: remove the background's color from soft edges.
+        options: an image without a plain background has the same matte with and without ``plain_background``.
     """
+    use_plain = options.plain_background
+    if use_plain and image.alpha is not None and has_transparent_border(image.alpha):
+        # What is opaque in front of a transparent background is subject.
+        opaque = np.full((image.height, image.width), 255, np.uint8)
+        return replace(finish_matte(opaque, image, 1.0, despill=options.despill), plain_background=True)
+    plain = plain_matte(raw.values, image.rgb, edge_model) if use_plain and image.alpha is None else None
+    if plain is not None:
+        matte = finish_matte(plain, image, confidence(raw.values), despill=options.despill)
+        return replace(matte, plain_background=True)
     if not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
     certainty = confidence(raw.values)  # computed first, while the values are in the CPU cache
     # The copy that becomes the foreground also replaces the image as the guide: it is in the CPU cache.
-    rgb = image.rgb.copy() if despill else image.rgb
+    rgb = image.rgb.copy() if options.despill else image.rgb
     alpha = upsample(raw.values, rgb, edge_model)
-    return finish_matte(alpha, image, certainty, rgb, despill=despill)
+    return finish_matte(alpha, image, certainty, rgb, despill=options.despill)
 
 
 def finish_matte(
@@ -82,6 +102,12 @@ def has_subject(values: F32) -> bool:
     if float(values.max(initial=0.0)) < _MIN_PEAK:
         return False
     return int(np.count_nonzero(values >= _MIN_PEAK)) >= _MIN_AREA * values.size
+
+
+def has_transparent_border(alpha: U8) -> bool:
+    """Return whether nearly all of the border of an input's ``alpha`` (u8[H,W]) is transparent."""
+    border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+    return int(np.count_nonzero(border < _BOX_LEVEL)) >= _TRANSPARENT_BORDER * border.size
 
 
 def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:

@@ -101,6 +101,10 @@ FIELDS: dict[str, Field] = {
     "background_type": fields.choice("Background behind the subject.", BACKGROUND_TYPES, default="rgba"),
     "shadow": fields.text("A soft contact shadow, or its opacity from 0 to 1.", _shadow, ["true", "0.4"], "false"),
     "despill": fields.boolean("Remove the old background's color from soft edges.", "despill", True),
+    "plain_background": fields.choice(
+        "`auto`: use the color of the background for the matte if it is plain; `off`: the model's matte alone.",
+        {"auto": {"plain_background": True}, "off": {"plain_background": False}}, default="auto",
+    ),
     "quality": fields.integer(
         f"Quality of lossy formats; defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"
     ),

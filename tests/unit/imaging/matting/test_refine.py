@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from clearcut.imaging.matting.foreground import foreground_strips
 from clearcut.imaging.matting.refine import confidence, finish_matte, has_subject, refine, subject_box
-from clearcut.imaging.types import Box, DecodedImage, Matte, RawMatte
+from clearcut.imaging.types import Box, DecodedImage, Matte, MatteOptions, RawMatte
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> DecodedImage:
@@ -15,7 +15,7 @@ def noise_image(height: int, width: int, seed: int = 0) -> DecodedImage:
 
 
 def run(values: np.ndarray, image: DecodedImage, *, despill: bool = True) -> Matte:
-    return refine(RawMatte(values.astype(np.float32)), image, despill=despill)
+    return refine(RawMatte(values.astype(np.float32)), image, options=MatteOptions(despill, plain_background=True))
 
 
 def disc(side: int, radius: float, ramp: float = 2.0) -> np.ndarray:
