@@ -148,7 +148,7 @@ class Matte:
     box: Box | None
     """Bounding box of alpha >= 10, or None without a subject."""
     confidence: float
-    """Mean certainty of the network, 0..1; 0 without a subject."""
+    """Estimated IoU with the correct matte, 0..1; 0 without a subject. For a matte of the caller: its certainty."""
     ambiguous_ratio: float
     """Share of pixels with alpha between 0.1 and 0.9."""
     plain_background: bool = False

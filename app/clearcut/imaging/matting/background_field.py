@@ -27,7 +27,7 @@ _MIN_SHARE = 0.6
 """Share of the border that the field must explain (``benchmarks/plain.py``)."""
 _MAX_RUNS = 5
 """Maximum interruptions of the background along the border: more are a pattern."""
-_RIDGE = np.array([0.0, 1e-3, 1e-3, 1e-2, 1e-2, 1e-2])
+_RIDGE = np.array([0.0, 1e-3, 1e-3, 2e-3, 2e-3, 2e-3])
 """Penalties of the coefficients relative to the samples: the interior is extrapolated from the border."""
 
 

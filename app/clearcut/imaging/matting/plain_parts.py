@@ -14,6 +14,8 @@ from .edge_band import Mask
 _WINDOW3, _WINDOW5, _WINDOW7 = (np.ones((side, side), np.uint8) for side in (3, 5, 7))
 _SPECK = 12
 """Maximum cells of a part that is noise if it hardly differs from the background."""
+_TINY = 4
+"""The same for parts in the network's matte, such as noise in a hole that the network has filled."""
 _MIN_SHARP = 0.5
 """Share of the rim of a part that is an edge of the image, if the network has not found the part. A light on a wall has
 no such edge."""
@@ -130,7 +132,8 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     strong_count = np.bincount(mine[strong], minlength=count)
     found_count = np.bincount(mine[strong & (values > 0.5)], minlength=count)
     mean_net, contrast = (np.bincount(mine, each, count) / area for each in (values, distance))
-    noise = (area <= max(_SPECK, 0.02 * mine.size)) & (mean_net < 0.3) & (contrast < 0.25 * colors.typical)
+    speck = (area <= max(_SPECK, 0.02 * mine.size)) & (mean_net < 0.3)
+    noise = (speck | (area <= _TINY)) & (contrast < 0.25 * colors.typical)
     rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
     rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))
     noise |= (sharp_count < _MIN_SHARP * rim_count) & (mean_net < 0.3)

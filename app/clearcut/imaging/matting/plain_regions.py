@@ -108,7 +108,9 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     subject &= ~parts.noise
     weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
     weak &= parts.found if parts.agreement <= _TRUST else np.True_
-    doubtful = subject & ((weak & (net < 0.9)) | parts.faint)
+    # Shadows and reflections are areas; single weak cells are the edges of thin parts.
+    weak = cv2.morphologyEx((subject & weak & (net < 0.9)).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+    doubtful = weak | (subject & parts.faint)
     doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
     subject &= ~doubtful
     if not subject.any():

@@ -9,6 +9,7 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, MatteOptions, RawMatte
 
+from .confidence import estimate_iou, matte_facts
 from .edge_band import Strips, strips_of
 from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
@@ -50,17 +51,15 @@ def refine(
         opaque = np.full((image.height, image.width), 255, np.uint8)
         return replace(finish_matte(opaque, image, 1.0, despill=options.despill), plain_background=True)
     plain = plain_matte(raw.values, image.rgb, edge_model) if use_plain and image.alpha is None else None
-    if plain is not None:
-        matte = finish_matte(plain, image, confidence(raw.values), despill=options.despill)
-        return replace(matte, plain_background=True)
-    if not has_subject(raw.values):
+    if plain is None and not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    certainty = confidence(raw.values)  # computed first, while the values are in the CPU cache
     # The copy that becomes the foreground also replaces the image as the guide: it is in the CPU cache.
     rgb = image.rgb.copy() if options.despill else image.rgb
-    alpha = upsample(raw.values, rgb, edge_model)
-    return finish_matte(alpha, image, certainty, rgb, despill=options.despill)
+    alpha = upsample(raw.values, rgb, edge_model) if plain is None else plain
+    found = plain is not None
+    confidence = estimate_iou(matte_facts(raw.values, alpha, image.rgb, plain_background=found))
+    return replace(finish_matte(alpha, image, confidence, rgb, despill=options.despill), plain_background=found)
 
 
 def finish_matte(
@@ -134,13 +133,3 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
 def ambiguous_pixels(alpha: U8) -> int:
     """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
     return int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
-
-
-def confidence(values: F32) -> float:
-    """Return the mean certainty of the network, 0..1, for ``values`` f32[h,w] in 0..1.
-
-    This is the mean of |2p - 1| weighted by p, so that a large empty background does not hide an uncertain subject.
-    """
-    weight = cv2.sumElems(values)[0]
-    distance = np.abs(values - np.float32(0.5))
-    return float(np.vdot(values, distance)) * 2 / weight if weight > 0 else 0.0
