@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it."""
-MIN_CONFIDENCE = 0.8
+MIN_CONFIDENCE = 0.9
+"""Outputs with a lower confidence need a person's look (docs/quality.md)."""
 TUNE_FILES = 200
 """Number of files from which the start-up measurement of the model, which takes about two seconds, pays off."""
 _PREFIX = "option_"
