@@ -1,8 +1,9 @@
 """Throughput and latency by concurrency, megapixels and load, including overload.
 
 Closed loop over concurrency and megapixels, then an open loop (constant arrival rate, timed from the scheduled start
-of each request) at 70 % of the measured peak and at three times it. Writes a table, results/scaling.json and
-results/scaling.png.
+of each request) at 70 % of the measured peak and in three runs at 300 % of it. Goodput at 3x is the median of the
+three ratios of successful responses per second to the mean of the peaks before and after the run. Writes a table,
+results/scaling.json and results/scaling.png.
 
 Run: ``python -m benchmarks.scaling``.
 """
@@ -57,15 +58,22 @@ def main() -> int:
         by_megapixels = {m: summarize(closed(target, images[m], 4, args.seconds)) for m in MEGAPIXELS}
         peak = statistics.median(closed(target, images[1], 8, args.seconds).rate for _ in range(3))
         steady = opened(target, images[1], 0.7 * peak, 3 * args.seconds)
-        flood = opened(target, images[1], 3 * peak, 3 * args.seconds)
-    within = sum(1 for _ in flood.latencies) / flood.seconds
+        peaks, floods = [], []
+        for _ in range(3):  # alternating, because the speed of a shared machine changes within a minute
+            peaks.append(closed(target, images[1], 8, args.seconds).rate)
+            floods.append(opened(target, images[1], 3 * peak, 2 * args.seconds))
+        peaks.append(closed(target, images[1], 8, args.seconds).rate)
+    goodput = statistics.median(
+        2 * len(flood.latencies) / flood.seconds / (before + after)
+        for flood, before, after in zip(floods, peaks, peaks[1:], strict=False)
+    )
     figures = {
         "by_concurrency_1mp": {str(n): row for n, row in by_concurrency.items()},
         "by_megapixels_4_at_once": {str(m): row for m, row in by_megapixels.items()},
         "peak_images_per_s": round(peak, 2),
         "at_70_percent": summarize(steady)
         | {"p95_over_p50": round(steady.percentile(0.95) / steady.percentile(0.5), 2)},
-        "at_3x": summarize(flood) | {"goodput_over_peak": round(within / peak, 3)},
+        "at_3x": summarize(floods[-1]) | {"goodput_over_peak": round(goodput, 3)},
     }
     report.write("scaling", "throughput and latency against load", "python -m benchmarks.scaling", facts, figures)
     cv2.imwrite(str(report.RESULTS / "scaling.png"), plot(by_concurrency))
