@@ -168,4 +168,4 @@ def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Color
         return False
     mean = float(np.abs(colors.difference[window][core].mean(axis=0)).max())
     spread = float(np.median(distance[core]))
-    return mean < max(0.9, 1.2 * colors.noise) and spread < 1.6 * colors.noise + 0.4
+    return mean < max(0.7, 0.9 * colors.noise) and spread < 1.35 * colors.noise + 0.3

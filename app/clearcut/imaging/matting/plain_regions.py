@@ -37,6 +37,8 @@ _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
 _DARKEST_SHADOW = 0.4
 """Lowest brightness of a shadow as a share of the background's."""
+_SHADOW_REACH = 15
+"""Side, in cells, of the window around a shadow in which the network decides on weak colors."""
 _LOW_CONTRAST = 36
 """Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
 _TRUST = 0.7
@@ -108,9 +110,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     subject &= ~parts.noise
     weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
     weak &= parts.found if parts.agreement <= _TRUST else np.True_
-    # Shadows and reflections are areas; single weak cells are the edges of thin parts.
-    weak = cv2.morphologyEx((subject & weak & (net < 0.9)).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-    doubtful = weak | (subject & parts.faint)
+    weak &= subject & (net < 0.9)
+    # Away from thick parts and from shadows, single weak cells are the edges of thin parts.
+    thick = cv2.dilate(cv2.morphologyEx(subject.view(np.uint8), cv2.MORPH_OPEN, _WINDOW5), _WINDOW5) > 0
+    areas = cv2.morphologyEx(weak.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+    shades = cv2.morphologyEx((empty & ~alike).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
+    shaded = cv2.dilate(shades, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
+    doubtful = (weak & (thick | shaded)) | (subject & parts.faint)
     doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
     subject &= ~doubtful
     if not subject.any():
