@@ -101,7 +101,7 @@ def _coefficients(regions: Regions, samples: U8) -> tuple[F32, F32, Mask, Mask]:
     edge = cv2.dilate(edge.view(np.uint8), _WINDOW3) > 0
     even &= cv2.dilate(regions.shadow.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) == 0
     thin = edge & (near == 0)
-    if thin.any():  # a thin part has no pure cell: the purest pixels nearby stand for it
+    if thin.any():  # a thin part has no pure cell: use the purest pixels nearby
         extreme = _extremes(samples, regions.colors)
         purity = largest_channel(extreme) * subject
         purity *= purity

@@ -47,7 +47,7 @@ def refine(
     """
     use_plain = options.plain_background
     if use_plain and image.alpha is not None and has_transparent_border(image.alpha):
-        # What is opaque in front of a transparent background is subject.
+        # In front of a transparent background, opaque pixels are subject.
         opaque = np.full((image.height, image.width), 255, np.uint8)
         return replace(finish_matte(opaque, image, 1.0, despill=options.despill), plain_background=True)
     plain = plain_matte(raw.values, image.rgb, edge_model) if use_plain and image.alpha is None else None
