@@ -23,7 +23,7 @@ import numpy as np
 from clearcut.imaging.compose import compose
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.options import RemoveOptions
-from clearcut.imaging.types import F32, U8, DecodedImage, Matte, RawMatte
+from clearcut.imaging.types import F32, U8, DecodedImage, Matte, MatteOptions, RawMatte
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.system import keep_freed_memory, release_free_memory
 
@@ -100,7 +100,7 @@ def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "naive": naive,
         "naive and compose": lambda: compose(image, naive(), options),
-        "refine without colour": lambda: refine(matte, image, edges, despill=False),
+        "refine without colour": lambda: refine(matte, image, edges, MatteOptions(False, False)),
         "refine": lambda: refine(matte, image, edges),
         "refine without edge model": lambda: refine(matte, image),
         "refine and compose": lambda: compose(image, refine(matte, image, edges), options),

@@ -48,7 +48,7 @@ class RemoverResult:
     box: Box | None
     """Bounding box of the subject in the upright input, pixels; None without a subject."""
     confidence: float
-    """0 to 1: how clearly the matte separates subject and background."""
+    """0 to 1: estimated quality of the cut-out; see ``X-Matte-Confidence`` in docs/api.md."""
     timings: Mapping[str, float]
     """Milliseconds by stage, and ``total``."""
 

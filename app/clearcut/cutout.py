@@ -192,14 +192,14 @@ class CutoutSteps:
         variants = self.request.variants
         mattes = {}
         with self.timing.stage("refine"):
-            for despill in {options.despill for options in variants}:
+            for options in {options.matte for options in variants}:
                 if mask is not None:
-                    mattes[despill] = user_matte(mask, image, despill=despill)
+                    mattes[options] = user_matte(mask, image, despill=options.despill)
                 elif self.input_is_cutout and image.alpha is not None:
-                    mattes[despill] = matte_of_alpha(image, image.alpha)
+                    mattes[options] = matte_of_alpha(image, image.alpha)
                 elif raw is not None:
-                    mattes[despill] = refine(raw, image, self.engine.edge_model, despill=despill)
-            crops = [edit(mattes[each.despill], image, each).box if each.crop else None for each in variants]
+                    mattes[options] = refine(raw, image, self.engine.edge_model, options)
+            crops = [edit(mattes[each.matte], image, each).box if each.crop else None for each in variants]
         pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)
 
@@ -208,7 +208,7 @@ class CutoutSteps:
         if self._reduction > 1:
             options = pin_output_size(options, self.headers["image"])
         with self.timing.stage("compose"):
-            matte = edit(refined.mattes[options.despill], refined.image, options)
+            matte = edit(refined.mattes[options.matte], refined.image, options)
             return compose(refined.image, matte, options, refined.backdrop), matte
 
     def encode(self, cutout: ComposedImage, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:

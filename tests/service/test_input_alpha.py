@@ -10,8 +10,6 @@ import json
 import numpy as np
 import pytest
 
-from clearcut.api import parse_input
-from clearcut.errors import InvalidField
 from tests.support import samples
 from tests.support import transparent_images as images
 from tests.support.cutouts import decoded
@@ -108,11 +106,3 @@ def test_other_dialects_keep_cutouts(path: str, field: str) -> None:
     response = send(DARK_FILE, path, field, **({"size": "auto"} if path.startswith("/v1.0") else {}))
     assert response.status_code == 200
     np.testing.assert_array_equal(decoded(response), DARK)
-
-
-def test_python_api_parses_the_option() -> None:
-    request = parse_input(DARK, {"input_alpha": "ignore"})
-    assert request.variants[0].input_alpha == "ignore"
-    assert parse_input(DARK, {}).variants[0].input_alpha == "auto"
-    with pytest.raises(InvalidField):
-        parse_input(DARK, {"input_alpha": "no"})

@@ -15,7 +15,8 @@ from .cut_backends import Backend, LocalBackend, ServerBackend, find_key
 from .cut_files import STANDARD_STREAM, UsageError, format_for_output
 from .cut_run import Review
 
-MIN_CONFIDENCE = 0.8
+MIN_CONFIDENCE = 0.9
+"""Outputs with a lower confidence need a person's look (docs/quality.md)."""
 _PREFIX = "option_"
 """Of the attributes of the option flags."""
 _FLAGS = {

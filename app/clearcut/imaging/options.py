@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .formats.registry import WRITERS
-from .types import Channels, Color
+from .types import Channels, Color, MatteOptions
 
 Fit = Literal["contain", "cover", "scale-down"]
 InputAlpha = Literal["auto", "keep", "ignore"]
@@ -97,8 +97,15 @@ class RemoveOptions:
     input_alpha: InputAlpha = "auto"
     """Use of the input's transparency. auto: it is the matte if the input is a cut-out already, else it limits the
     model's matte; keep: it is the matte; ignore: the input counts as opaque. Equal for all outputs of a request."""
+    plain_background: bool = True
+    """Use the color of the background for the matte if it is plain, such as a white wall."""
     quality: int | None = None
     """1..100 for lossy formats; None uses the default of the format."""
+
+    @property
+    def matte(self) -> MatteOptions:
+        """The options that change how the matte is made."""
+        return MatteOptions(self.despill, self.plain_background)
 
     @property
     def opaque(self) -> bool:

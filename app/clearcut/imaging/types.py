@@ -10,7 +10,7 @@ with color in RGB order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -152,9 +152,20 @@ class Matte:
     box: Box | None
     """Bounding box of alpha >= 10, or None without a subject."""
     confidence: float
-    """Mean certainty of the network, 0..1; 0 without a subject."""
+    """Estimated IoU with the correct matte, 0..1; 0 without a subject. For a matte of the caller: its certainty."""
     ambiguous_ratio: float
     """Share of pixels with alpha between 0.1 and 0.9."""
+    plain_background: bool = False
+    """Whether the image has a plain or a transparent background, which then helped to make the matte."""
+
+
+class MatteOptions(NamedTuple):
+    """Options that change how the matte is made. Outputs with equal ones share a matte."""
+
+    despill: bool
+    """Remove the background's color from soft edges."""
+    plain_background: bool
+    """Use the color of a plain background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +173,7 @@ class Refined:
     """An image with its mattes, before the outputs are composed."""
 
     image: DecodedImage
-    mattes: dict[bool, Matte]
-    """One matte for each value of ``RemoveOptions.despill`` in use."""
+    mattes: dict[MatteOptions, Matte]
     backdrop: U8 | None
     """Background image of the request, u8[H,W,3] of any size."""
     output_pixels: int

@@ -85,13 +85,13 @@ def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
     active = any_in_strips(mixed.view(np.uint8), rows)
     # Between opaque and empty cells in a column of a strip there are mixed ones, so a column without mixed cells is
     # either opaque or empty.
-    alpha = _fill_strips(any_in_strips(opaque.view(np.uint8), rows), step, rows * step, height, width)
+    alpha = fill_strips(any_in_strips(opaque.view(np.uint8), rows), step, rows * step, height, width)
     if not active.any():
         return alpha
     tiles = TileSet(find_spans(active, rows, clamped.shape[0], max_gap(step)), step, (height, width))
     slope, offset = tiles.cells(1, slope, offset)
     for tile in tiles.tiles(_PIXEL_BYTES):
-        _write_alpha(slope, offset, tile, rgb, alpha)
+        tile.scatter(apply_coefficients(slope, offset, tile, rgb), alpha)
     return alpha
 
 
@@ -141,7 +141,7 @@ def clamp_haze(values: F32) -> F32:
     return np.asarray(np.clip((values - _LOW) * (1 / (_HIGH - _LOW)), 0, 1), np.float32)
 
 
-def _fill_strips(opaque: Mask, step: int, rows: int, height: int, width: int) -> U8:
+def fill_strips(opaque: Mask, step: int, rows: int, height: int, width: int) -> U8:
     """Return u8[height,width]: 255 where a column of cells in a strip of ``rows`` pixels is in ``opaque``, else 0."""
     lines = np.repeat(opaque.view(np.uint8) * np.uint8(255), step, axis=1)[:, :width]
     alpha = np.empty((height, width), np.uint8)
@@ -166,12 +166,16 @@ def _classify_cells(slope: F32, level: F32) -> tuple[Mask, Mask]:
     return opaque, np.asarray(cv2.dilate(highest, window) > 0) & ~opaque
 
 
-def _write_alpha(slope: F32, offset: F32, tile: Tile, rgb: U8, alpha: U8) -> None:
-    """Compute the pixels of a tile and write them into ``alpha``."""
+def apply_coefficients(slope: F32, offset: F32, tile: Tile, rgb: U8) -> U8:
+    """Return slope . color + offset at the pixels of a tile, rounded and limited to u8.
+
+    Args:
+        slope: sheet of cells f32[h,w,3] with a border of one cell around each span; ``offset`` f32[h,w] likewise.
+    """
     products = tile.zoom(slope)
     products *= tile.gather(rgb)
     dots = cv2.transform(products, _ONES)
-    tile.scatter(np.asarray(cv2.add(dots, tile.zoom(offset), dtype=cv2.CV_8U), np.uint8), alpha)
+    return np.asarray(cv2.add(dots, tile.zoom(offset), dtype=cv2.CV_8U), np.uint8)
 
 
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, RawMatte
+from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, MatteOptions, RawMatte
 
+from .confidence import estimate_iou, matte_facts
 from .edge_band import Strips, strips_of
 from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
+from .plain_background import plain_matte
 
+DEFAULT_OPTIONS = MatteOptions(despill=True, plain_background=True)
 _BOX_LEVEL = 10
 """Lowest alpha of a pixel inside the bounding box."""
 _BOX_ROWS = 64
@@ -18,11 +23,18 @@ _BOX_ROWS = 64
 _MIN_PEAK = 0.5
 _MIN_AREA = 3e-4
 """Share of the values that must reach ``_MIN_PEAK`` for a subject; less is noise."""
+_TRANSPARENT_BORDER = 0.9
+"""Share of the border that is transparent if the background is."""
 _AMBIGUOUS = (26, 229)
 """Levels between 0.1 and 0.9 of 255."""
 
 
-def refine(raw: RawMatte, image: DecodedImage, edge_model: EdgeModel | None = None, *, despill: bool = True) -> Matte:
+def refine(
+    raw: RawMatte,
+    image: DecodedImage,
+    edge_model: EdgeModel | None = None,
+    options: MatteOptions = DEFAULT_OPTIONS,
+) -> Matte:
     """Return the matte at the size of the image.
 
     Without a subject, alpha is 0 everywhere, ``box`` is None and ``confidence`` is 0; the matte is not rescaled to
@@ -31,16 +43,23 @@ def refine(raw: RawMatte, image: DecodedImage, edge_model: EdgeModel | None = No
     Args:
         raw: the network's output for the whole image, f32[h,w] in 0..1 of any size.
         edge_model: corrects the edges of the matte.
-        despill: remove the background's color from soft edges.
+        options: an image without a plain background has the same matte with and without ``plain_background``.
     """
-    if not has_subject(raw.values):
+    use_plain = options.plain_background
+    if use_plain and image.alpha is not None and has_transparent_border(image.alpha):
+        # In front of a transparent background, opaque pixels are subject.
+        opaque = np.full((image.height, image.width), 255, np.uint8)
+        return replace(finish_matte(opaque, image, 1.0, despill=options.despill), plain_background=True)
+    plain = plain_matte(raw.values, image.rgb, edge_model) if use_plain and image.alpha is None else None
+    if plain is None and not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    certainty = confidence(raw.values)  # computed first, while the values are in the CPU cache
     # The copy that becomes the foreground also replaces the image as the guide: it is in the CPU cache.
-    rgb = image.rgb.copy() if despill else image.rgb
-    alpha = upsample(raw.values, rgb, edge_model)
-    return finish_matte(alpha, image, certainty, rgb, despill=despill)
+    rgb = image.rgb.copy() if options.despill else image.rgb
+    alpha = upsample(raw.values, rgb, edge_model) if plain is None else plain
+    found = plain is not None
+    confidence = estimate_iou(matte_facts(raw.values, alpha, image.rgb, plain_background=found))
+    return replace(finish_matte(alpha, image, confidence, rgb, despill=options.despill), plain_background=found)
 
 
 def finish_matte(
@@ -84,6 +103,12 @@ def has_subject(values: F32) -> bool:
     return int(np.count_nonzero(values >= _MIN_PEAK)) >= _MIN_AREA * values.size
 
 
+def has_transparent_border(alpha: U8) -> bool:
+    """Return whether nearly all of the border of an input's ``alpha`` (u8[H,W]) is transparent."""
+    border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+    return int(np.count_nonzero(border < _BOX_LEVEL)) >= _TRANSPARENT_BORDER * border.size
+
+
 def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
     """Return the bounding box of alpha >= 10, or None.
 
@@ -108,13 +133,3 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
 def ambiguous_pixels(alpha: U8) -> int:
     """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
     return int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
-
-
-def confidence(values: F32) -> float:
-    """Return the mean certainty of the network, 0..1, for ``values`` f32[h,w] in 0..1.
-
-    This is the mean of |2p - 1| weighted by p, so that a large empty background does not hide an uncertain subject.
-    """
-    weight = cv2.sumElems(values)[0]
-    distance = np.abs(values - np.float32(0.5))
-    return float(np.vdot(values, distance)) * 2 / weight if weight > 0 else 0.0

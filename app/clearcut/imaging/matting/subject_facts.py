@@ -33,10 +33,14 @@ class SubjectFacts:
     white_background: bool
     """Whether the background is already white, apart from a margin around the subject and noise."""
 
+    plain_background: bool = False
+    """Whether the input has a plain or a transparent background; False with ``plain_background=off``."""
+
     def header(self) -> str:
         """Return the properties as a structured header value (RFC 9651, dictionary)."""
         touches = " ".join(f'"{border}"' for border in self.touches)
-        return f"fill={self.fill:.3f}, touches=({touches}), white-background=?{int(self.white_background)}"
+        flags = f"white-background=?{int(self.white_background)}, plain-background=?{int(self.plain_background)}"
+        return f"fill={self.fill:.3f}, touches=({touches}), {flags}"
 
 
 def subject_facts(image: DecodedImage, matte: Matte) -> SubjectFacts:
@@ -54,4 +58,5 @@ def subject_facts(image: DecodedImage, matte: Matte) -> SubjectFacts:
         fill=float(cv2.mean(sampled)[0]) / 255,
         touches=tuple(name for name, line in borders.items() if int(line.max()) >= _OPAQUE),
         white_background=area > 0 and cv2.countNonZero(cv2.bitwise_and(background, white)) >= _WHITE_SHARE * area,
+        plain_background=matte.plain_background,
     )

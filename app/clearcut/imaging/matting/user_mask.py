@@ -7,9 +7,10 @@ import numpy as np
 
 from clearcut.imaging.types import F32, DecodedImage, Matte
 
+from .confidence import certainty
 from .grid import grid_step
 from .guided_filter import upsample
-from .refine import confidence, finish_matte
+from .refine import finish_matte
 
 _PIXELS_PER_CELL = 0.45
 """Minimum mask pixels along the side of a cell for plain interpolation. Masks with fewer are upsampled along the edges
@@ -38,4 +39,4 @@ def user_matte(mask: DecodedImage, image: DecodedImage, *, despill: bool = True)
             alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         else:
             alpha = upsample(values, image.rgb)
-    return finish_matte(alpha, image, confidence(values), despill=despill)
+    return finish_matte(alpha, image, certainty(values), despill=despill)

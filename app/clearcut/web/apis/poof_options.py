@@ -108,6 +108,10 @@ FIELDS: dict[str, Field] = {
         "model's matte. `keep`: it is the matte. `ignore`: the input counts as opaque.",
         get_args(InputAlpha), "input_alpha", "auto",
     ),
+    "plain_background": fields.choice(
+        "`auto`: use the color of the background for the matte if it is plain; `off`: the model's matte alone.",
+        {"auto": {"plain_background": True}, "off": {"plain_background": False}}, default="auto",
+    ),
     "quality": fields.integer(
         f"Quality of lossy formats; defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"
     ),

@@ -15,7 +15,7 @@ from clearcut.imaging.encode import encode
 from clearcut.imaging.formats.heif.avif import CODEC
 from clearcut.imaging.formats.heif.images import data_of, read_image
 from clearcut.imaging.probe import probe
-from clearcut.imaging.types import Cutout, DecodedImage, ProbeLimits
+from clearcut.imaging.types import ComposedImage, DecodedImage, ProbeLimits
 from tests.support import heif_files, samples
 
 LIMITS = ProbeLimits()
@@ -118,7 +118,7 @@ def test_hdr_is_refused_by_name(transfer: int) -> None:
 
 
 def test_metadata_is_not_in_the_output() -> None:
-    data = bytes(encode(Cutout(WITH_ALPHA), "avif").data)
+    data = bytes(encode(ComposedImage(WITH_ALPHA), "avif").data)
     found = Image.open(BytesIO(data))
     assert found.format == "AVIF"
     assert not {"exif", "xmp", "icc_profile"} & found.info.keys()
@@ -127,7 +127,7 @@ def test_metadata_is_not_in_the_output() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_output_is_decoded_by_pillow(channels: int) -> None:
     pixels = {1: WITH_ALPHA[:, :, 3:], 3: PHOTO, 4: WITH_ALPHA}[channels]
-    data = bytes(encode(Cutout(pixels), "avif", 95).data)
+    data = bytes(encode(ComposedImage(pixels), "avif", 95).data)
     found = np.asarray(Image.open(BytesIO(data)).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
     difference = np.abs(found.reshape(pixels.shape).astype(int) - pixels)
     assert difference[:, :, -1].mean() < 3

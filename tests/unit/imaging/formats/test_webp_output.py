@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from clearcut.imaging.encode import encode
-from clearcut.imaging.types import Cutout
+from clearcut.imaging.types import ComposedImage
 from tests.support import samples
 
 
@@ -30,7 +30,7 @@ def lossy_size(pixels: np.ndarray) -> int:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_drawing_is_lossless_and_smaller(channels: int) -> None:
     pixels = np.ascontiguousarray(drawing(channels))
-    data = bytes(encode(Cutout(pixels), "webp").data)
+    data = bytes(encode(ComposedImage(pixels), "webp").data)
     assert len(data) < lossy_size(pixels)
     found = np.asarray(Image.open(BytesIO(data)).convert("RGBA"))
     if channels == 4:
@@ -42,6 +42,6 @@ def test_drawing_is_lossless_and_smaller(channels: int) -> None:
 
 def test_photo_stays_lossy() -> None:
     pixels = np.dstack([samples.photo("coffee"), samples.disc(*samples.photo("coffee").shape[:2])])
-    data = bytes(encode(Cutout(pixels), "webp").data)
+    data = bytes(encode(ComposedImage(pixels), "webp").data)
     assert b"VP8L" not in data[:64]
     assert len(data) == lossy_size(pixels)

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clearcut.imaging.matting.confidence import certainty
 from clearcut.imaging.matting.foreground import foreground_strips
-from clearcut.imaging.matting.refine import confidence, finish_matte, has_subject, refine, subject_box
-from clearcut.imaging.types import Box, DecodedImage, Matte, RawMatte
+from clearcut.imaging.matting.refine import finish_matte, has_subject, refine, subject_box
+from clearcut.imaging.types import Box, DecodedImage, Matte, MatteOptions, RawMatte
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> DecodedImage:
@@ -15,7 +16,7 @@ def noise_image(height: int, width: int, seed: int = 0) -> DecodedImage:
 
 
 def run(values: np.ndarray, image: DecodedImage, *, despill: bool = True) -> Matte:
-    return refine(RawMatte(values.astype(np.float32)), image, despill=despill)
+    return refine(RawMatte(values.astype(np.float32)), image, options=MatteOptions(despill, plain_background=True))
 
 
 def disc(side: int, radius: float, ramp: float = 2.0) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_any_size(shape: tuple[int, int], level: float) -> None:
     if level == 1.0:
         assert (matte.alpha == 255).all()
         assert matte.box == Box(0, 0, shape[1], shape[0])
-        assert matte.confidence == 1.0
+        assert 0 < matte.confidence <= 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,11 +121,11 @@ def test_refine_does_not_change_its_inputs() -> None:
     assert np.array_equal(values, before)
 
 
-def test_confidence_falls_with_haze() -> None:
+def test_certainty_falls_with_haze() -> None:
     sharp = disc(64, 20, 1).astype(np.float32)
-    assert confidence(sharp) > 0.9
-    assert confidence(np.maximum(sharp * 0.6, 0.3 * sharp)) < 0.5
-    assert confidence(sharp) > confidence(disc(64, 20, 12).astype(np.float32)) > 0
+    assert certainty(sharp) > 0.9
+    assert certainty(np.maximum(sharp * 0.6, 0.3 * sharp)) < 0.5
+    assert certainty(sharp) > certainty(disc(64, 20, 12).astype(np.float32)) > 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (63, 64), (130, 129), (700, 450), (5, 4000)])

@@ -58,7 +58,8 @@ def test_white_background_allows_noise_and_a_soft_edge():
 
 
 def test_header_is_a_structured_dictionary():
-    assert facts(box(0, 30, 0, 80)).header() == 'fill=0.500, touches=("top" "right" "left"), white-background=?1'
+    flags = "white-background=?1, plain-background=?0"
+    assert facts(box(0, 30, 0, 80)).header() == f'fill=0.500, touches=("top" "right" "left"), {flags}'
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 999), (999, 1), (16384, 2)])

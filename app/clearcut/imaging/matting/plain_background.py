@@ -1,0 +1,170 @@
+"""Mattes of subjects on plain backgrounds: alpha from the known color of the background.
+
+On a plain background I = alpha * F + (1 - alpha) * B, with B known everywhere and F similar to the subject nearby.
+Alpha is the share of F - B in I - B. Like the guided filter, the coefficients are computed on a grid of cells and
+applied to the pixels of the edge.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from clearcut.imaging.types import F32, U8, EdgeModel
+
+from .background_field import border_field
+from .edge_band import Mask, any_in_strips, find_spans, max_gap, strip_height
+from .grid import sample_at_cells
+from .guided_filter import apply_coefficients, fill_strips, upsample
+from .plain_regions import Regions, divide, largest_channel
+from .tiles import TileSet
+
+_CELLS = 220
+"""Cells along the longer side of the grid, about."""
+_CELL_SAMPLES = 2
+"""Pixels along the side of a cell that are read, at most."""
+_CHROMA_WEIGHT = 0.35
+"""Weight of color differences against brightness: JPEG files store color at half the size."""
+_LUMA = np.array([[0.299, 0.587, 0.114]])
+_CHROMA = np.eye(3) - np.ones((3, 1)) @ _LUMA
+_METRIC = np.asarray(3 * _LUMA.T @ _LUMA + _CHROMA_WEIGHT * _CHROMA.T @ _CHROMA, np.float32)
+_FAR_WEIGHT = 0.02
+"""Weight of the subject's colors up to four cells away, relative to those beside a cell."""
+_EVEN = 0.985
+"""Share of the mean in the power of the subject's colors near an edge from which they count as one color."""
+_EVEN_CONTRAST = 40
+"""Difference from the background in levels that such a color must have."""
+_REACH = 9
+"""Side, in cells, of the window around a wrong cell of the network in which colors decide."""
+_ONES = np.ones((1, 3), np.float32)
+_PIXEL_BYTES = 28
+_WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
+
+
+def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8 | None:
+    """Return alpha u8[H,W] of ``rgb`` (u8[H,W,3]), or None without a plain background and a subject that differs.
+
+    Args:
+        values: the network's matte of the whole image, f32[h,w] in 0..1.
+        edge_model: for the parts in which the network's matte is used.
+    """
+    field = border_field(rgb)
+    if field is None:
+        return None
+    height, width = rgb.shape[:2]
+    step = max(1, round(max(height, width) / _CELLS))
+    samples, cells = _read_cells(rgb, step)
+    net = sample_at_cells(values, step, height, width)
+    regions = divide(net, cells, field, step)
+    if regions is None:
+        return None
+    slope, offset, edge, thin = _coefficients(regions, samples)
+    by_color = _decided_by_color(regions, thin, net)
+    rows = strip_height(step)
+    near_edge = cv2.dilate((edge | regions.doubtful).view(np.uint8), _WINDOW5)
+    active = any_in_strips(np.asarray(near_edge, np.uint8), rows)
+    alpha = fill_strips(any_in_strips(regions.subject.view(np.uint8), rows), step, rows * step, height, width)
+    if active.any():
+        other = upsample(values, rgb, edge_model) if not by_color.all() else None
+        tiles = TileSet(find_spans(active, rows, net.shape[0], max_gap(step)), step, (height, width))
+        slope, offset, weight = tiles.cells(1, slope, offset, by_color.astype(np.float32))
+        for tile in tiles.tiles(_PIXEL_BYTES):
+            pixels = apply_coefficients(slope, offset, tile, rgb)
+            if other is not None:
+                pixels = _mix(tile.gather(other), pixels, tile.zoom(weight))
+            tile.scatter(pixels, alpha)
+    return alpha
+
+
+def _read_cells(rgb: U8, step: int) -> tuple[U8, U8]:
+    """Return samples of the image, at most two along the side of a cell, and the means of cells, u8[h,w,3] each."""
+    height, width = rgb.shape[:2]
+    rows, columns = height // step, width // step
+    side = min(step, _CELL_SAMPLES)
+    pixels = rgb[: rows * step, : columns * step]
+    if step > side:
+        size = columns * side, rows * side
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    below, right = -(-height // step) - rows, -(-width // step) - columns
+    samples = np.asarray(cv2.copyMakeBorder(pixels, 0, below * side, 0, right * side, cv2.BORDER_REPLICATE), np.uint8)
+    size = columns + right, rows + below
+    cells = np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return samples, cells
+
+
+def _coefficients(regions: Regions, samples: U8) -> tuple[F32, F32, Mask, Mask]:
+    """Return slope f32[h,w,3] and offset f32[h,w] of alpha in 0..255, the cells at edges, and those of clear edges."""
+    subject = regions.subject.view(np.uint8)
+    edge = (cv2.dilate(subject, _WINDOW3) > 0) & (cv2.dilate(regions.background.view(np.uint8), _WINDOW3) > 0)
+    color, near, even = _mean_colors(regions.difference, (regions.subject & ~edge).astype(np.float32))
+    # Between cells the coefficients are linear, so that an edge needs those of the cells on both sides.
+    edge = cv2.dilate(edge.view(np.uint8), _WINDOW3) > 0
+    even &= cv2.dilate(regions.shadow.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) == 0
+    thin = edge & (near == 0)
+    if thin.any():  # a thin part has no pure cell: use the purest pixels nearby
+        extreme = _extremes(samples, regions.colors)
+        purity = largest_channel(extreme) * subject
+        purity *= purity
+        thin_color, _, _ = _mean_colors(extreme, np.asarray(purity * purity, np.float32))
+        cv2.copyTo(thin_color, thin.view(np.uint8), color)
+    weighted = np.asarray(cv2.transform(color, _METRIC), np.float32)
+    power = np.maximum(_dot(weighted, color), 1)
+    margin = np.minimum(0.25, (2.5 * regions.field.noise + 1) / np.sqrt(power))
+    gain = 255 * edge / (1 - 2 * margin)
+    slope = np.asarray(cv2.multiply(weighted, cv2.merge([np.asarray(gain / power, np.float32)] * 3)), np.float32)
+    offset = np.where(edge, (255 - gain) / 2, 255 * subject) - _dot(slope, regions.colors)
+    return slope, np.asarray(offset, np.float32), edge, thin | (edge & even)
+
+
+def _dot(first: F32, second: F32) -> F32:
+    """Return the sums of products of the channels of two f32[h,w,3], f32[h,w]."""
+    return np.asarray(cv2.transform(first * second, _ONES), np.float32)
+
+
+def _extremes(samples: U8, background: F32) -> F32:
+    """Return the largest difference of a sample of each cell from the ``background`` (f32[h,w,3]), f32[h,w,3]."""
+    side = samples.shape[0] // background.shape[0]
+    window, first = np.ones((side, side), np.uint8), side // 2
+    low, high = (
+        np.asarray(cv2.subtract(pick(samples, window)[first::side, first::side], background, dtype=cv2.CV_32F))
+        for pick in (cv2.erode, cv2.dilate)
+    )
+    return np.asarray(np.where(-low > high, low, high), np.float32)
+
+
+def _decided_by_color(regions: Regions, thin: Mask, net: F32) -> Mask:
+    """Return the cells in which colors decide: in thin parts, and where the network's matte is clearly different.
+
+    Elsewhere the network's edges are better: they are trained on blurred edges and on hair.
+    """
+    inner, outer = (cv2.erode(each.view(np.uint8), _WINDOW5) > 0 for each in (regions.subject, regions.background))
+    wrong = (inner & (net < 0.6)) | (outer & (net > 0.4)) | thin
+    return (cv2.dilate(wrong.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) > 0) & ~regions.doubtful
+
+
+def _mean_colors(colors: F32, weights: F32) -> tuple[F32, F32, Mask]:
+    """Return weighted means of ``colors`` around each cell, f32[h,w,3], and the sums of weights f32[h,w].
+
+    The third result is where the colors within four cells are nearly one color that differs much from the background.
+    """
+    weight3 = cv2.merge([weights] * 3)
+    weighted = np.asarray(cv2.multiply(colors, weight3), np.float32)
+    planes = cv2.merge([*cv2.split(weighted), weights])
+    near = cv2.boxFilter(planes, -1, (3, 3), normalize=False)
+    far = cv2.boxFilter(planes, -1, (9, 9), normalize=False)
+    power = cv2.boxFilter(_dot(weighted, colors), -1, (9, 9), normalize=False)
+    sums = cv2.split(cv2.addWeighted(near, 1, far, _FAR_WEIGHT, 0))
+    total = sums[3] * (sums[3] > 1e-3)
+    scale = 1 / np.maximum(total, 1e-3)
+    means = [each * scale for each in sums[:3]]
+    red, green, blue, count = cv2.split(far)
+    squares = red * red + green * green + blue * blue
+    even = squares > _EVEN * np.maximum(count * power, 1e-3)
+    even &= np.maximum(np.maximum(np.abs(means[0]), np.abs(means[1])), np.abs(means[2])) > _EVEN_CONTRAST
+    return np.asarray(cv2.merge(means), np.float32), np.asarray(total, np.float32), np.asarray(even)
+
+
+def _mix(first: U8, second: U8, weight: F32) -> U8:
+    """Return ``first`` where ``weight`` is 0 and ``second`` where it is 1, u8[h,w]."""
+    difference = second.astype(np.float32) - first
+    return np.asarray(first + difference * weight + np.float32(0.5)).astype(np.uint8)

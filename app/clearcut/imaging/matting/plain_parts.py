@@ -1,0 +1,171 @@
+"""Connected parts of a grid of cells in front of a plain background: holes, open parts, parts of the subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from clearcut.imaging.types import F32
+
+from .edge_band import Mask
+
+_WINDOW3, _WINDOW5, _WINDOW7 = (np.ones((side, side), np.uint8) for side in (3, 5, 7))
+_SPECK = 12
+"""Maximum cells of a part that is noise if it hardly differs from the background."""
+_TINY = 4
+"""The same for parts in the network's matte, such as noise in a hole that the network has filled."""
+_MIN_SHARP = 0.5
+"""Share of the rim of a part that is an edge of the image, if the network has not found the part. A light on a wall has
+no such edge."""
+_MAX_PARTS = 100
+"""Maximum parts that are examined; further ones stay subject."""
+_AGREEMENT = 0.85
+"""Share of the clear cells of the subject that the network must have found to reject faint parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colors:
+    """The cells compared with the background."""
+
+    difference: F32
+    """Color minus the background's color, f32[h,w,3] in levels."""
+    distance: F32
+    """Largest channel of the difference, f32[h,w] in levels."""
+    noise: float
+    """Deviation of background cells in levels."""
+    level: float
+    """Distance from which a cell differs from the background."""
+    typical: float
+    """Upper quartile of the distance of cells that differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectParts:
+    """Properties of the connected parts of the subject, bool[h,w] each."""
+
+    noise: Mask
+    """Not in the network's matte, and either small and hardly different from the background or without clear edges."""
+    faint: Mask
+    """Without clear colors and not in the network's matte, beside a subject that the network has found."""
+    found: Mask
+    """In the network's matte for the most part."""
+    agreement: float
+    """Share of the cells with clear colors that are in the network's matte, 0..1."""
+
+
+def connected_to_border(mask: Mask) -> Mask:
+    """Return the parts of ``mask`` that touch the border of the frame."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    touching = np.zeros(count, np.bool_)
+    for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touching[line] = True
+    touching[0] = False
+    return np.asarray(touching[labels])
+
+
+def hole_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
+    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte."""
+    if not candidates.any():
+        return candidates
+    mask = candidates.view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    chosen = np.zeros(count, np.bool_)
+    for number in _largest_parts(stats, 3):
+        window = _window(stats[number])
+        part = (labels[window] == number).view(np.uint8)
+        inner = cv2.erode(part, _WINDOW3) > 0
+        core = inner if np.count_nonzero(inner) >= 6 else part > 0
+        chosen[number] = _is_background(part, core, candidates[window], colors, window) or (
+            float(net[window][part > 0].mean()) < 0.4
+        )
+    return np.asarray(chosen[labels])
+
+
+def open_parts(candidates: Mask, colors: Colors) -> Mask:
+    """Return the open parts in the network's matte that may be subject: they are no gap with the background behind.
+
+    Without them a white subject on white would lose its surface.
+    """
+    core = cv2.erode(candidates.view(np.uint8), _WINDOW5) > 0
+    if not core.any():
+        return core  # the network's matte is a few cells wider than the subject
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.view(np.uint8), connectivity=4)
+    chosen = np.zeros(count, np.bool_)
+    for number in _largest_parts(stats, 25):
+        window = _window(stats[number])
+        part = (labels[window] == number).view(np.uint8)
+        inner = core[window] & (part > 0)
+        if inner.any():
+            chosen[number] = not _is_background(part, inner, candidates[window], colors, window)
+    return np.asarray(chosen[labels])
+
+
+def rejected_parts(candidates: Mask, same: Mask, net: F32) -> Mask:
+    """Return the enclosed parts, shadows included, that the network takes for background.
+
+    Part of them must have the color of the background (``same``): print on a cover does not.
+    """
+    if not candidates.any():
+        return candidates
+    count, labels = cv2.connectedComponents(candidates.view(np.uint8), connectivity=4)
+    mine = labels[candidates]
+    area = np.maximum(np.bincount(mine, minlength=count), 1)
+    mean, share = (np.bincount(mine, each[candidates], count) / area for each in (net, same))
+    rejected = (mean < 0.4) & (share > 0.2)
+    rejected[0] = False
+    return np.asarray(rejected[labels])
+
+
+def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net: F32) -> SubjectParts:
+    """Return the properties of the parts of ``subject``, bool[h,w].
+
+    Args:
+        shadow: cells that may be shadow; ``sharp``: cells at edges of the image.
+        net: the network's matte, f32[h,w] in 0..1.
+    """
+    count, labels = cv2.connectedComponents(subject.view(np.uint8), connectivity=8)
+    mine, values, distance = labels[subject], net[subject], colors.distance[subject]
+    strong = (distance >= max(2 * colors.level, 0.4 * colors.typical)) & ~shadow[subject]
+    area = np.maximum(np.bincount(mine, minlength=count), 1)
+    strong_count = np.bincount(mine[strong], minlength=count)
+    found_count = np.bincount(mine[strong & (values > 0.5)], minlength=count)
+    mean_net, contrast = (np.bincount(mine, each, count) / area for each in (values, distance))
+    speck = (area <= max(_SPECK, 0.02 * mine.size)) & (mean_net < 0.3)
+    noise = (speck | (area <= _TINY)) & (contrast < 0.25 * colors.typical)
+    rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
+    rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))
+    noise |= (sharp_count < _MIN_SHARP * rim_count) & (mean_net < 0.3)
+    agreement = float(found_count.sum() / max(1, strong_count.sum()))
+    faint = (strong_count < 0.1 * area) & (mean_net < 0.3) & (agreement > _AGREEMENT)
+    found = found_count >= 0.75 * np.maximum(strong_count, 1)
+    return SubjectParts(noise[labels], faint[labels], found[labels], agreement)
+
+
+def _largest_parts(stats: np.ndarray, least: int) -> list[int]:
+    """Return the numbers of the largest parts of at least ``least`` cells."""
+    area = stats[:, cv2.CC_STAT_AREA].copy()
+    area[0] = 0
+    numbers = np.flatnonzero(area >= least)
+    return [int(each) for each in numbers[np.argsort(-area[numbers])][:_MAX_PARTS]]
+
+
+def _window(stats: np.ndarray) -> tuple[slice, slice]:
+    left, top, width, height, _ = (int(each) for each in stats)
+    return slice(max(0, top - 4), top + height + 4), slice(max(0, left - 4), left + width + 4)
+
+
+def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Colors, window: tuple[slice, slice]) -> bool:
+    """Return whether a part equals the background in mean and noise and a clear edge surrounds it.
+
+    Args:
+        part: u8[h,w] of 0 and 1 in ``window``; ``core`` (bool[h,w]) is its inner part.
+    """
+    distance = colors.distance[window]
+    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
+    if not rim.any() or float(np.median(distance[rim])) <= max(20.0, 0.35 * colors.typical):
+        return False
+    mean = float(np.abs(colors.difference[window][core].mean(axis=0)).max())
+    spread = float(np.median(distance[core]))
+    return mean < max(0.7, 0.9 * colors.noise) and spread < 1.35 * colors.noise + 0.3

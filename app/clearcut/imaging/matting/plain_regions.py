@@ -1,0 +1,160 @@
+"""Division of an image with a plain background into background, subject and doubtful cells.
+
+The colors decide where they differ clearly from the background or equal it. The network's matte decides where colors do
+not tell: in shadows and reflections, and where a subject has the color of the background. ``benchmarks/plain.py``
+measures the result; the limits below are chosen with its tuning half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from clearcut.imaging.types import F32, U8
+
+from .background_field import ColorField, refit
+from .edge_band import Mask
+from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
+
+_WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
+_MIN_BACKGROUND = 0.04
+"""Minimum share of the cells that are background."""
+_MIN_UNCLEAR_BACKGROUND = 0.2
+"""The same where something else covers a tenth of the border or more."""
+_NOISE_STEPS = 4.5
+"""Distance from the background, in deviations of a cell, from which a cell differs."""
+_LEAST_LEVEL = 3.0
+"""Minimum of this distance in levels."""
+_MAX_UNEXPLAINED = 0.06
+"""Share of the border that neither the field nor the network's subject explains."""
+_CLEAN_NOISE = 0.6
+"""Noise in levels below which the image is a drawing, so that its border needs no such explanation."""
+_JPEG_REACH = 10
+"""Distance in pixels from an edge to which JPEG artifacts reach; blocks of color have 16 pixels."""
+_JPEG_SHARE = 0.18
+"""Maximum difference by artifacts as a share of the contrast of the edge."""
+_DARKEST_SHADOW = 0.4
+"""Lowest brightness of a shadow as a share of the background's."""
+_SHADOW_REACH = 15
+"""Side, in cells, of the window around a shadow in which the network decides on weak colors."""
+_LOW_CONTRAST = 36
+"""Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
+_TRUST = 0.7
+"""Share of the clear cells of the subject that the network must have found to decide on all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Masks of the grid of cells, bool[h,w]; every cell is in exactly one of the first three."""
+
+    background: Mask
+    subject: Mask
+    doubtful: Mask
+    """Cells in which the network's matte decides."""
+    shadow: Mask
+    """Cells of the background that differ from it."""
+    difference: F32
+    """Color minus the background's color, f32[h,w,3] in levels."""
+    colors: F32
+    """The background's color, f32[h,w,3] in levels."""
+    field: ColorField
+
+
+def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
+    """Divide the grid; None if the background turns out not to be plain, or no subject is found.
+
+    Args:
+        net: the network's matte, f32[h,w] in 0..1.
+        cells: the image, u8[h,w,3].
+        step: side of a cell in pixels.
+    """
+    start = max(6.0, 4 * max(0.35, field.noise / min(step, 3)))
+    around = largest_channel(cv2.subtract(cells, field.at(*net.shape), dtype=cv2.CV_32F)) < start
+    if around.mean() < _MIN_BACKGROUND:
+        return None
+    field = refit(field, cells, cv2.erode(around.view(np.uint8), _WINDOW3) > 0)
+    background = field.at(*net.shape)
+    difference = np.asarray(cv2.subtract(cells, background, dtype=cv2.CV_32F), np.float32)
+    distance = largest_channel(difference)
+    noise = max(0.3, float(np.median(distance[around][:: max(1, around.size // 4000)])))
+    level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
+    same = distance < level
+    # JPEG artifacts around a part of high contrast differ from the background, too.
+    reach = 2 * -(-_JPEG_REACH // step) + 1
+    levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
+    blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
+    alike = same | ((distance < blur) & (net < 0.7))
+    tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
+    shadow = _like_shadow(cells, background, tolerance)
+    sharp = _sharp(cells, levels)
+    passable = shadow & (net < 0.8) & ~sharp
+    for line in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        passable[line] = False  # a shadow does not begin at the border
+    outside = connected_to_border(alike | passable)
+    if not _is_plausible(outside, alike, net, field):
+        return None
+    differs = distance[~outside & ~alike]
+    if differs.size < 8:
+        return None
+    typical = float(np.percentile(differs[:: max(1, differs.size // 4000)], 75))
+    colors = Colors(difference, distance, noise, level, typical)
+    empty = outside | hole_parts(alike & ~outside, colors, net)
+    empty |= rejected_parts((alike | passable) & ~empty, same, net)
+    unclear = open_parts(outside & alike & (net > 0.6), colors)
+    subject = ~empty
+    parts = divide_subject(subject, shadow, sharp, colors, net)
+    if typical < _LOW_CONTRAST and parts.agreement > _TRUST:
+        return None
+    subject &= ~parts.noise
+    weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
+    weak &= parts.found if parts.agreement <= _TRUST else np.True_
+    weak &= subject & (net < 0.9)
+    # Away from thick parts and from shadows, single weak cells are the edges of thin parts.
+    thick = cv2.dilate(cv2.morphologyEx(subject.view(np.uint8), cv2.MORPH_OPEN, _WINDOW5), _WINDOW5) > 0
+    areas = cv2.morphologyEx(weak.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+    shades = cv2.morphologyEx((empty & ~alike).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
+    shaded = cv2.dilate(shades, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
+    doubtful = (weak & (thick | shaded)) | (subject & parts.faint)
+    doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
+    subject &= ~doubtful
+    if not subject.any():
+        return None
+    background_mask = ~subject & ~doubtful
+    shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+    return Regions(background_mask, subject, doubtful, shadows, difference, background, field)
+
+
+def largest_channel(difference: np.ndarray) -> F32:
+    """Return the largest channel of the absolute ``difference`` f32[h,w,3], f32[h,w]."""
+    first, second, third = cv2.split(difference)
+    return np.asarray(np.maximum(np.maximum(np.abs(first), np.abs(second)), np.abs(third)), np.float32)
+
+
+def _like_shadow(cells: U8, background: F32, tolerance: F32) -> Mask:
+    """Return the cells with the hue of the background and 40 to 100 % of its brightness."""
+    back, own = cv2.split(background), [each.astype(np.float32) for each in cv2.split(cells)]
+    power = back[0] * back[0] + back[1] * back[1] + back[2] * back[2]
+    share = (own[0] * back[0] + own[1] * back[1] + own[2] * back[2]) / np.maximum(power, 1)
+    near = (share > _DARKEST_SHADOW) & (share < 1)
+    for mine, its in zip(own, back, strict=True):
+        near &= np.abs(mine - share * its) < tolerance
+    return np.asarray(near)
+
+
+def _sharp(cells: U8, levels: U8) -> Mask:
+    """Return the cells at edges: the color changes by most of the contrast within a few cells."""
+    first, second, third = cv2.split(cv2.morphologyEx(cells, cv2.MORPH_GRADIENT, _WINDOW3))
+    gradient = np.maximum(np.maximum(first, second), third)
+    return np.asarray(gradient > np.maximum(10, 0.42 * cv2.dilate(levels, _WINDOW5).astype(np.float32)))
+
+
+def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField) -> bool:
+    share = float(outside.mean())
+    if share < (_MIN_BACKGROUND if field.share >= 0.9 else _MIN_UNCLEAR_BACKGROUND):
+        return False
+    lines = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
+    unexplained = np.concatenate([~outside[line] & ~alike[line] & (net[line] < 0.3) for line in lines])
+    is_drawing = field.noise < _CLEAN_NOISE and float(net.max()) >= 0.5
+    return bool(unexplained.mean() <= _MAX_UNEXPLAINED) or is_drawing

@@ -1,0 +1,147 @@
+"""Plain backgrounds: colors complete the network's matte where they are sure, and nothing else changes."""
+
+import cv2
+import numpy as np
+import pytest
+
+from clearcut.imaging.matting.background_field import border_field
+from clearcut.imaging.matting.plain_background import plain_matte
+from clearcut.imaging.matting.refine import refine
+from clearcut.imaging.types import DecodedImage, Matte, MatteOptions, RawMatte
+
+SIDE = 480
+OFF = MatteOptions(despill=True, plain_background=False)
+
+
+def canvas(color: tuple[int, int, int] = (255, 255, 255), side: int = SIDE) -> np.ndarray:
+    return np.full((side, side, 3), color, np.uint8)
+
+
+def noisy(rgb: np.ndarray, deviation: float = 1.5) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, deviation, rgb.shape)
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+
+
+def network(mask: np.ndarray) -> np.ndarray:
+    """The matte that a network of 320 values would return for a mask of 0 and 1."""
+    small = cv2.resize(mask.astype(np.float32), (320, 320), interpolation=cv2.INTER_AREA)
+    return np.clip(cv2.GaussianBlur(small, (0, 0), 1.2), 0, 1).astype(np.float32)
+
+
+def disc(radius: int, side: int = SIDE) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
+    return np.hypot(x - side / 2, y - side / 2) < radius
+
+
+def run(values: np.ndarray, rgb: np.ndarray, options: MatteOptions | None = None) -> Matte:
+    image = DecodedImage(rgb)
+    return refine(RawMatte(values), image) if options is None else refine(RawMatte(values), image, None, options)
+
+
+def iou(alpha: np.ndarray, mask: np.ndarray) -> float:
+    found = alpha > 127
+    return float((found & mask).sum() / (found | mask).sum())
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (222, 205, 180), (40, 40, 44), (70, 110, 180)])
+def test_filled_hole_becomes_transparent(background: tuple[int, int, int]) -> None:
+    ring = disc(160) & ~disc(90)
+    rgb = noisy(np.where(ring[..., None], np.uint8((170, 60, 50)), canvas(background)))
+    matte = run(network(disc(160)), rgb)
+    assert matte.plain_background
+    assert iou(matte.alpha, ring) > 0.98
+    assert matte.alpha[disc(80)].max() == 0
+
+
+def test_missing_strap_is_restored() -> None:
+    body = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.rectangle(body, (120, 260), (360, 430), 1, -1)
+    bag = body.copy()
+    cv2.ellipse(bag, (240, 260), (80, 200), 0, 180, 360, 1, 4)
+    rgb = np.where(bag[..., None] > 0, np.uint8((50, 40, 120)), canvas((239, 239, 239)))
+    strap = (bag > 0) & (body == 0)
+    assert run(network(body), rgb, OFF).alpha[strap].mean() < 40
+    assert run(network(body), rgb).alpha[strap].mean() > 215
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_subject_is_found_by_color(found: bool) -> None:
+    square = np.zeros((SIDE, SIDE), np.bool_)
+    square[100:380, 90:400] = True
+    rgb = noisy(np.where(square[..., None], np.uint8((30, 70, 140)), canvas((225, 225, 222))))
+    matte = run(network(square) if found else np.zeros((320, 320), np.float32), rgb)
+    assert iou(matte.alpha, square) > 0.98
+
+
+def test_soft_shadow_is_background() -> None:
+    subject = disc(120)
+    cast = cv2.GaussianBlur(np.roll(subject, (30, 40), (0, 1)).astype(np.float32), (0, 0), 14)
+    scene = canvas((235, 235, 235)) * (1 - 0.35 * cast[..., None])
+    rgb = noisy(np.where(subject[..., None], np.uint8((190, 40, 40)), scene.astype(np.uint8)))
+    assert iou(run(network(subject), rgb).alpha, subject) > 0.97
+
+
+def test_white_subject_on_white_stays_whole() -> None:
+    subject = disc(150)
+    shade = 246 + 4 * np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j][1]
+    rgb = noisy(np.where(subject[..., None], np.repeat(shade[..., None], 3, 2), 255), 0.5)
+    assert iou(run(network(subject), rgb).alpha, subject) > 0.97
+
+
+def test_print_in_similar_color_stays() -> None:
+    subject = disc(170)
+    rgb = np.where(subject[..., None], np.uint8((40, 60, 130)), canvas())
+    rgb[200:280, 200:280] = 244  # a white print is never exactly as bright as a white background
+    matte = run(network(subject), noisy(rgb))
+    assert matte.alpha[210:270, 210:270].min() == 255
+
+
+@pytest.mark.parametrize("kind", ["light", "gradient", "empty"])
+def test_wall_without_subject_stays_empty(kind: str) -> None:
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    field = {"light": np.exp(-(x**2 + y**2) * 4), "gradient": 0.5 * x, "empty": 0 * x}[kind]
+    rgb = noisy(np.clip(180 + 60 * field[..., None] + np.zeros(3), 0, 255))
+    assert run(np.zeros((320, 320), np.float32), rgb).box is None
+
+
+@pytest.mark.parametrize("kind", ["noise", "stripes", "two halves"])
+def test_matte_is_unchanged_without_plain_background(kind: str) -> None:
+    rgb = canvas((150, 150, 150))
+    if kind == "noise":
+        rgb = np.random.default_rng(1).integers(0, 256, rgb.shape, dtype=np.uint8)
+    elif kind == "stripes":
+        rgb[:, (np.arange(SIDE) // 20) % 2 == 0] = 90
+    else:
+        rgb[SIDE // 2 :] = 40
+    rgb[disc(100)] = (200, 60, 40)
+    values = network(disc(100))
+    with_colors, without = run(values, rgb), run(values, rgb, OFF)
+    assert not with_colors.plain_background
+    assert np.array_equal(with_colors.alpha, without.alpha)
+    assert np.array_equal(with_colors.foreground, without.foreground)
+
+
+def test_field_follows_vignette() -> None:
+    y, x = np.mgrid[-1:1:200j, -1:1:300j]
+    rgb = (200 - 25 * (x**2 + y**2))[..., None] + np.array([0, -10, -30])
+    field = border_field(noisy(rgb))
+    assert field is not None
+    assert field.share > 0.95
+    assert np.abs(field.at(200, 300) - rgb).max() < 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (24, 24), (25, 2000), (2000, 25)])
+def test_any_size(shape: tuple[int, int]) -> None:
+    rgb = np.full((*shape, 3), 255, np.uint8)
+    rgb[shape[0] // 3 : 2 * shape[0] // 3 + 1, shape[1] // 3 : 2 * shape[1] // 3 + 1] = (20, 90, 20)
+    alpha = plain_matte(np.ones((32, 32), np.float32), rgb)
+    assert alpha is None or (alpha.shape == shape and alpha.dtype == np.uint8 and alpha.flags.c_contiguous)
+
+
+def test_opaque_parts_on_transparent_input_are_subject() -> None:
+    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    alpha[100:200, 60:160] = 255
+    alpha[300:340, 250:420] = 180
+    matte = refine(RawMatte(np.zeros((320, 320), np.float32)), DecodedImage(canvas((10, 10, 10)), alpha))
+    assert matte.plain_background
+    assert np.array_equal(matte.alpha, alpha)
