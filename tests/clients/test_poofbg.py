@@ -344,7 +344,7 @@ def test_wait_option_has_no_effect(results):
 def test_account_is_unlimited_without_accounts(results):
     account = results["me"]["value"]
     assert account.keys() == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
-    assert account["maxCredits"] > account["usedCredits"] >= 5
+    assert account["maxCredits"] > account["usedCredits"] == 0
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -40,12 +40,12 @@ def test_cutout_is_returned_unchanged(option: dict[str, str]) -> None:
 
 
 def test_ignore_uses_the_model_alone() -> None:
-    response = send(DARK_FILE, input_alpha="ignore")
+    response = send(DARK_FILE, input_alpha="ignore", plain_background="off")
     assert response.headers["x-model"] == "fake"
     assert response.headers["x-foreground-found"] == "false"
     pixels = images.cutout("rocket", 160, 120)
     pixels[:, :, :3] = 250
-    response = send(samples.png(pixels), input_alpha="ignore")
+    response = send(samples.png(pixels), input_alpha="ignore", plain_background="off")
     np.testing.assert_array_equal(decoded(response)[:, :, 3], 255)
 
 

@@ -269,3 +269,11 @@ def test_pillow_image_of_a_cmyk_file_equals_its_path(remover, tmp_path):
     inks = np.dstack([255 - PHOTO, np.zeros((320, 320), np.uint8)])
     path.write_bytes(jpeg_cmyk(inks, icc_profile=icc_cmyk()))
     assert np.array_equal(np.asarray(remover.remove(Image.open(path))), np.asarray(remover.remove(path)))
+
+
+def test_input_alpha_keep_returns_the_inputs_alpha(remover):
+    pixels = np.dstack([PHOTO[:60, :80], np.tile(np.linspace(0, 255, 80, dtype=np.uint8), (60, 1))])
+    cutout = remover.remove(pixels, input_alpha="keep")
+    np.testing.assert_array_equal(cutout[..., 3], pixels[..., 3])
+    with pytest.raises(InputError, match="input_alpha"):
+        remover.remove(pixels, input_alpha="no")
