@@ -53,5 +53,6 @@ def load_cutout_engine(settings: Settings, entry: ModelEntry) -> CutoutEngine:
         max_scans=settings.max_scans,
         max_segments=settings.max_segments,
     )
+    moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
     edge_model = load_edge_model() if entry.edges else None
-    return CutoutEngine(entry.name, entry.input, limits, edge_model, load_moderator(settings.model_dir))
+    return CutoutEngine(entry.name, entry.input, limits, edge_model, moderator)

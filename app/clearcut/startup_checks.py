@@ -25,7 +25,7 @@ from clearcut.errors import StartupError
 from clearcut.fetch.policy import fetch_policy
 from clearcut.inference.edge_model import OnnxEdgeModel, find_edge_model
 from clearcut.inference.manifest import models_folder
-from clearcut.inference.moderation import load_moderator
+from clearcut.inference.moderation import HOW_TO_GET, load_moderator
 from clearcut.inference.runtime import runtime_version
 from clearcut.inference.startup.load import load_configured_model
 from clearcut.memory_estimate import estimate_memory
@@ -157,9 +157,13 @@ def _check_edge_model(_: Settings) -> Iterator[Finding]:
 
 def check_moderation(settings: Settings) -> Iterator[Finding]:
     """A configured moderation model must load and run."""
-    moderator = load_moderator(settings.model_dir)
-    if moderator is not None:
-        yield Finding("ok", "moderation", f"{moderator.file}, for jobs that request moderation")
+    moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
+    if moderator is None:
+        yield Finding("ok", "moderation", f"not run, because there is no classifier. {HOW_TO_GET}")
+        return
+    limits = ", ".join(f"{label} {limit:g}" for label, limit in moderator.thresholds.items())
+    text = f"{moderator.file}, correct sha256 {moderator.sha256}, refuses at {limits}"
+    yield Finding("ok", "moderation", text)
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:

