@@ -23,7 +23,7 @@ from .imaging.python_images import PilImage, from_array, png_of, to_pil
 from .imaging.types import U8, Box, Cutout, DecodedImage
 from .local_engine import LocalEngine, local_settings
 from .observability.timing import RequestTiming
-from .web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
+from .web.apis.poof_options import FIELDS, add_background_type, parse_options, request_options, require_background
 from .web.request.json_body import scalar_text
 
 Array = npt.NDArray[np.generic]
@@ -50,6 +50,8 @@ class CutResult:
     """0 to 1: how clearly the matte separates subject and background."""
     timings: Mapping[str, float]
     """Milliseconds by stage, and ``total``."""
+    model: str | None = None
+    """Name of the model that made the matte; None for a matte of the caller (``mask``)."""
 
 
 class Remover:
@@ -98,10 +100,12 @@ class Remover:
         Raises:
             as for ``remove``.
         """
-        output, timings = self.run(parse_input(x, options, keep_alpha=True))
+        request = parse_input(x, options, keep_alpha=True)
+        output, timings = self.run(request)
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
-        return CutResult(_image(x, output), output.alpha, output.box, output.confidence, timings)
+        model = None if request.mask is not None else request.model or self.model
+        return CutResult(_image(x, output), output.alpha, output.box, output.confidence, timings, model)
 
     def run(self, request: CutoutRequest) -> tuple[CutoutOutput, dict[str, float]]:
         """Process a parsed request; return its output and the milliseconds by stage."""
@@ -109,6 +113,11 @@ class Remover:
         result = self._get_engine().remove(request, timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
         return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}
+
+    @property
+    def model(self) -> str:
+        """Name of the default model. It is loaded if necessary."""
+        return self._get_engine().model
 
     def load(self) -> None:
         """Load the model now instead of at the first call.
@@ -205,7 +214,9 @@ def parse_input(x: Input, options: Mapping[str, Any], *, keep_alpha: bool = Fals
     if parsed.format == "zip" and not encode:
         raise InvalidField("format", "an image format, because the result is an image in memory")
     background, mask = (None if options.get(name) is None else _file(options[name]) for name in FILE_OPTIONS)
-    return CutoutRequest(_source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha)
+    return CutoutRequest(
+        _source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha, **request_options(fields)
+    )
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -59,7 +59,6 @@ class ClearcutError(Exception):
 # fmt: off
 class InternalError(ClearcutError):
     """An unexpected failure. The cause is logged with the request id and is not public."""
-
 class InputError(ClearcutError):
     status, code, reason, message = 400, "validation_error", "invalid_input", "One or more parameters are invalid"
 
@@ -74,9 +73,10 @@ class InvalidOption(InputError):
     def describe(self, names: Mapping[str, str]) -> str:
         return f"Invalid value for '{self.field_name(names)}'. Expected: {self.expected}"
 
+class UnknownModel(InvalidOption):
+    reason = "unknown_model"
 class RegionOutside(InvalidOption):
     reason = "region_outside"
-
 class RegionEmpty(InvalidOption):
     reason = "region_empty"
 

@@ -16,6 +16,18 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     model: str = Field("clearcut-m", description="Name of the model in the manifest.")
+    models: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63})*)?$",
+        description="Comma-separated names of [further models](models.md#several-models) that requests can choose. All "
+        "are loaded at start.",
+    )
+    model_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="Maximum memory of all models together, in MiB; if they need more, the service does not start. 0: "
+        "half of the memory limit if `CLEARCUT_MODELS` is set, else no limit.",
+    )
     model_dir: Path | None = Field(
         None, description="Second folder that is searched for the model file, after `models/`."
     )
@@ -60,6 +72,12 @@ class ModelSettings(BaseModel):
         "`porn=0.7,hentai=0.7`. Labels that are not listed refuse nothing. Empty: the limits of the classifier's entry "
         "in the manifest.",
     )
+
+    @property
+    def further_models(self) -> tuple[str, ...]:
+        """The names in ``models`` without repetitions and without the default model."""
+        names = dict.fromkeys(name for name in self.models.split(",") if name)
+        return tuple(name for name in names if name != self.model)
 
     @property
     def moderation_thresholds(self) -> dict[str, float]:

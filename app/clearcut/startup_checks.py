@@ -27,7 +27,7 @@ from clearcut.inference.edge_model import OnnxEdgeModel, find_edge_model
 from clearcut.inference.manifest import models_folder
 from clearcut.inference.moderation import HOW_TO_GET, load_moderator
 from clearcut.inference.runtime import runtime_version
-from clearcut.inference.startup.load import load_configured_model
+from clearcut.inference.startup.load import load_served_models
 from clearcut.memory_estimate import estimate_memory
 from clearcut.service import NO_FETCH_CLIENT, NO_TRACER
 from clearcut.settings import MIB, Settings
@@ -132,21 +132,24 @@ def _check_port(topic: str, host: str, port: int) -> Finding:
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:
-    """The model and its edge model must load, run and pass the self-test."""
-    model, loaded = load_configured_model(settings, save_plan=False)
-    entry, plan = model.entry, loaded.plan
-    yield Finding("ok", "model", f"{entry.name}, {entry.licence}, {model.path}, correct sha256 {entry.sha256}")
-    if entry.edges:
+    """All models and the edge model must load, run and pass the self-test, within the memory of models."""
+    models = load_served_models(settings, save_plan=False)
+    for model in models:
+        entry, plan = model.entry, model.plan
+        text = f"{entry.name}, {entry.licence}, {model.path}, correct sha256 {entry.sha256}, {_mib(model.memory_bytes)}"
+        yield Finding("ok", "model", text)
+        sizes = ", ".join(str(size) for size in plan.buckets)
+        yield Finding(
+            "ok",
+            "provider",
+            f"{entry.name}: {plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of "
+            f"{plan.intra_op_threads} thread(s), batches of {sizes}, about {plan.images_per_s:.1f} images/s",
+        )
+        yield from (Finding("note", "provider", f"{entry.name}: {note}") for note in plan.notes)
+    if any(model.entry.edges for model in models):
         yield from StartupCheck(_check_edge_model, "edges").findings(settings)
-    sizes = ", ".join(str(size) for size in plan.buckets)
-    yield Finding(
-        "ok",
-        "provider",
-        f"{plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of {plan.intra_op_threads} "
-        f"thread(s), batches of {sizes}, about {plan.images_per_s:.1f} images/s",
-    )
-    yield from (Finding("note", "provider", note) for note in plan.notes)
-    yield Finding("ok", "self-test", "the matte of the golden image is correct")
+    names = ", ".join(model.entry.name for model in models)
+    yield Finding("ok", "self-test", f"the matte of the golden image is correct: {names}")
 
 
 def _check_edge_model(_: Settings) -> Iterator[Finding]:

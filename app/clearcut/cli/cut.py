@@ -42,6 +42,8 @@ _FLAGS = {
     if "true" in (*field.schema.get("enum", ()), *field.schema.get("examples", ()))
 }
 """Flags that mean ``true`` without a value, with their option."""
+OPTION_FIELDS = {name: field for name, field in FIELDS.items() if name != "model"}
+"""Options with a flag of the same name. ``--model`` selects the model that is loaded."""
 _EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
 _SWITCHES = ("-h", "--help", "--overwrite")
 """Flags without a value."""
@@ -80,12 +82,14 @@ def add_commands(commands: Commands) -> None:
     work.add_argument(
         "--workers", type=_count, default=0, metavar="N", help="threads, or concurrent requests to --server"
     )
-    work.add_argument("--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL)")
+    work.add_argument(
+        "--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL, or the default of --server)"
+    )
     work.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or tensorrt (default: CLEARCUT_DEVICE)")
     work.add_argument("--server", metavar="URL", help="use a running service, such as http://127.0.0.1:8080")
     work.add_argument("--key", metavar="KEY", help="API key for --server")
     options = cut.add_argument_group("options of the output, as in POST /v1/remove")
-    for name, field in FIELDS.items():
+    for name, field in OPTION_FIELDS.items():
         flag = "--" + name.replace("_", "-")
         values = field.schema.get("enum")
         metavar = "{" + ",".join(values) + "}" if values else "VALUE"
@@ -233,7 +237,8 @@ def _backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: 
             except OSError as exc:
                 raise StartupError(f"{path}: {exc.strerror}") from None
     if arguments.server is not None:
-        return ServerBackend(arguments.server, arguments.key, fields, files, arguments.workers)
+        model = {"model": arguments.model} if arguments.model else {}
+        return ServerBackend(arguments.server, arguments.key, {**fields, **model}, files, arguments.workers)
     workers = arguments.workers or None
     remover = Remover(arguments.model, arguments.device, workers=workers, tune=tune)
     return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())
@@ -246,7 +251,7 @@ def _fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
         UsageError: an option is invalid.
     """
     values = vars(arguments)
-    fields = {name: values[_PREFIX + name] for name in FIELDS if values[_PREFIX + name] is not None}
+    fields = {name: values[_PREFIX + name] for name in OPTION_FIELDS if values[_PREFIX + name] is not None}
     if arguments.crop_ratio is not None:
         if fields.get("crop", "true") != "true":
             raise UsageError("--crop-ratio: not together with a value of --crop")
@@ -274,8 +279,8 @@ def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> Non
         raise UsageError("--min-confidence needs --review")
     if arguments.key is not None and arguments.server is None:
         raise UsageError("--key needs --server")
-    if arguments.server is not None and (arguments.model or arguments.device):
-        raise UsageError("--model and --device do not work with --server, which has its own model")
+    if arguments.server is not None and arguments.device:
+        raise UsageError("--device does not work with --server, which has its own device")
     if files[0].target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it to a file")
     read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]

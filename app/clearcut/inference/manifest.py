@@ -60,6 +60,8 @@ class ModelEntry:
     """Measured difference between a variant and the fp32 file."""
     at_most: float = 1.0
     """Automatic selection uses a variant only if its run takes at most this share of the time of fp32."""
+    memory_mb: int = 0
+    """Peak memory of one session in MiB, for large models; 0 if it is not known before the model is loaded."""
     edges: bool = False
     """Whether the edge model corrects the mattes. It is trained on the errors of certain networks."""
     recipe: str = ""
@@ -117,6 +119,7 @@ def _entry(name: str, table: ModelTable) -> ModelEntry:
         batch_min=table.batch.min,
         batch_max=table.batch.max,
         golden=table.golden,
+        memory_mb=table.memory_mb,
         edges=table.edges,
     )
     variants: dict[str, ModelEntry] = {

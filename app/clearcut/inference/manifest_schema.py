@@ -132,6 +132,7 @@ class ModelTable(Table):
     )
     package: ChunkedPackage | None = None
     output: OutputKind
+    memory_mb: int = Field(0, strict=True, ge=0)
     edges: StrictBool = False
     input: InputTable
     batch: BatchTable

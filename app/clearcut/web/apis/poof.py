@@ -20,7 +20,15 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport
-from .poof_options import FIELDS, VARIANTS, add_background_type, parse_options, parse_variants, require_background
+from .poof_options import (
+    FIELDS,
+    VARIANTS,
+    add_background_type,
+    parse_options,
+    parse_variants,
+    request_options,
+    require_background,
+)
 
 PATHS = ("/v1/remove", "/v1/remove-background", "/v1/remove-bg")
 """The documented path and two aliases that clients use."""
@@ -83,7 +91,8 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         variants, ignored = [options], parsed.unknown
         upload.name_options(parsed.names)
     require_background(variants, has_background=background is not None)
-    return CutoutRequest(upload.image, tuple(variants), background, upload.files.get("mask")), ignored
+    mask = upload.files.get("mask")
+    return CutoutRequest(upload.image, tuple(variants), background, mask, **request_options(fields)), ignored
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -19,6 +20,9 @@ from clearcut.web.request.upload import URLS_DISABLED
 MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""
 MAX_VARIANTS = 16
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REQUEST_OPTIONS = ("model", "moderate")
+"""Options of the whole request, which are attributes of ``CutoutRequest``."""
 URL_FIELDS = ("url", "image_url", "bg_image_url")
 
 SIZES: dict[str, dict[str, int]] = {
@@ -64,6 +68,12 @@ def _shadow(name: str, value: str) -> Options:
     return {"shadow": parsers.number(name, value, 0, 1)}
 
 
+def _model(name: str, value: str) -> Options:
+    if not MODEL_NAME.fullmatch(value):
+        raise InvalidField(name, "a model's name")
+    return {"model": value}
+
+
 def _margin(description: str) -> Field:
     return fields.text(description, lambda name, value: {"padding": parsers.padding(name, value)}, MARGIN_EXAMPLES, "0")
 
@@ -101,11 +111,22 @@ FIELDS: dict[str, Field] = {
     "background_type": fields.choice("Background behind the subject.", BACKGROUND_TYPES, default="rgba"),
     "shadow": fields.text("A soft contact shadow, or its opacity from 0 to 1.", _shadow, ["true", "0.4"], "false"),
     "despill": fields.boolean("Remove the old background's color from soft edges.", "despill", True),
+    "model": fields.text("Model that makes the matte. `/v1/info` lists the served models.", _model, ["clearcut-m"]),
+    "moderation": fields.boolean(
+        "Refuse the image with 422 if the moderation classifier does. `X-Moderation` has the result.",
+        "moderate", False,
+    ),
     "quality": fields.integer(
         f"Quality of lossy formats; defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"
     ),
 }  # fmt: skip
 
+
+MODEL_FIELDS = {"model": FIELDS["model"]}
+"""The field of the model, for APIs with further fields of their own."""
+
+REQUEST_FIELDS = ("model", "moderation")
+"""Fields that apply to the whole request and not to one output."""
 
 VARIANTS = fields.unused(
     "A JSON list of up to 16 option sets, each merged over the other fields. One output each, as multipart/mixed, "
@@ -132,10 +153,22 @@ def parse_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedField
     if background_type == "color" and "bg_color" not in values:
         raise InvalidField("bg_color", "a color, because background_type is color")
     opaque = background_type in ("green", "white", "color", "blur", "overlay", "image")
-    options = RemoveOptions(**parsed.options)
+    options = RemoveOptions(**{name: parsed.options[name] for name in parsed.options if name not in REQUEST_OPTIONS})
     if not (opaque or options.opaque) and options.background is not None:
         options = replace(options, background=None)
     return options, replace(parsed, unknown=[name for name in parsed.unknown if name != "variants"])
+
+
+def request_options(values: Mapping[str, str]) -> Options:
+    """Parse the fields that apply to the whole request.
+
+    Returns:
+        Arguments of ``CutoutRequest``.
+
+    Raises:
+        InvalidField: a value is invalid.
+    """
+    return parse_fields({name: values[name] for name in REQUEST_FIELDS if name in values}, FIELDS).options
 
 
 def add_background_type(fields: dict[str, str], *, has_background: bool) -> dict[str, str]:
@@ -175,6 +208,8 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
         if not isinstance(members, dict):
             raise InvalidField(path, 'an object of options, such as {"size": "preview"}')
         texts = _texts(members, path)
+        if fixed := [name for name in REQUEST_FIELDS if name in texts]:
+            raise InvalidField(f"{path}.{fixed[0]}", f"no value; '{fixed[0]}' applies to all variants of a request")
         try:
             options, parsed = parse_options(common | texts)
         except InvalidField as exc:
