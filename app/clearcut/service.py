@@ -121,6 +121,7 @@ class Service:
         self.fetcher = _create_fetcher(settings, self.metrics)
         await self.accounts.start()
         self.loaded = await asyncio.to_thread(self._load)
+        await asyncio.to_thread(release_free_memory)  # the measurements of a large model free up to a gigabyte
         entries = [model.entry for model in self.loaded]
         engines = await asyncio.to_thread(load_cutout_engines, settings, entries)
         series = [self.metrics.add_model(model.labels) for model in self.loaded]

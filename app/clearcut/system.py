@@ -82,11 +82,17 @@ def peak_memory(proc: Path = Path("/proc/self")) -> Iterator[list[int]]:
     except OSError:
         resettable = False
     yield growth
-    peak = memory_used()
-    if resettable:
-        lines = (proc / "status").read_text().splitlines()
-        peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))])
+    peak = memory_high_water(proc) if resettable else memory_used()
     growth.append(max(0, peak - before))
+
+
+def memory_high_water(proc: Path = Path("/proc/self")) -> int:
+    """Return the peak of the resident memory in bytes, since the start or the last ``peak_memory``."""
+    try:
+        lines = (proc / "status").read_text().splitlines()
+    except OSError:
+        lines = []
+    return max([memory_used(), *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))])
 
 
 def release_free_memory() -> None:
