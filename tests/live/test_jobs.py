@@ -510,6 +510,12 @@ def test_moderation_model_refuses_and_passes(service, tmp_path):
         refused = callbacks.client.post("/v2/images/background-remove", json=unknown, headers=callbacks.auth())
         assert refused.status_code == 400
         assert "'lab851BgRemoveParams.model'. Expected: clearcut-m, clearcut-s" in refused.json()["error"]
+        prediction = EACHLABS_ORDER | {"input": {"image_url": service.photo, "model": "u2net"}}
+        refused = callbacks.client.post("/v1/prediction/", json=prediction, headers=callbacks.auth())
+        assert (refused.status_code, "'input.model'" in refused.json()["details"]) == (400, True)
+        form = {"image_url": service.photo, "model": "u2net"}
+        refused = callbacks.client.post("/api/v1/remove-bg", data=form, headers=callbacks.auth())
+        assert (refused.status_code, "'model'" in refused.json()["message"]) == (400, True)
 
 
 def test_commands_of_the_jobs_page_work(service, tmp_path):
