@@ -138,18 +138,21 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         entry, plan = model.entry, model.plan
         text = f"{entry.name}, {entry.licence}, {model.path}, correct sha256 {entry.sha256}, {_mib(model.memory_bytes)}"
         yield Finding("ok", "model", text)
-        sizes = ", ".join(str(size) for size in plan.buckets)
         yield Finding(
             "ok",
             "provider",
             f"{entry.name}: {plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of "
-            f"{plan.intra_op_threads} thread(s), batches of {sizes}, about {plan.images_per_s:.1f} images/s",
+            f"{plan.intra_op_threads} thread(s), batches of {', '.join(map(str, plan.buckets))}, about "
+            f"{plan.images_per_s:.1f} images/s",
         )
         yield from (Finding("note", "provider", f"{entry.name}: {note}") for note in plan.notes)
+        if (seconds := min(plan.cost_s.values())) > settings.deadline_s:
+            yield Finding(
+                "error", "provider", f"{entry.name}: a run takes {seconds:.1f} s, more than CLEARCUT_DEADLINE_S"
+            )
     if any(model.entry.edges for model in models):
         yield from StartupCheck(_check_edge_model, "edges").findings(settings)
-    names = ", ".join(model.entry.name for model in models)
-    yield Finding("ok", "self-test", f"the matte of the golden image is correct: {names}")
+    yield Finding("ok", "self-test", f"correct for {', '.join(model.entry.name for model in models)}")
 
 
 def _check_edge_model(_: Settings) -> Iterator[Finding]:
@@ -159,14 +162,13 @@ def _check_edge_model(_: Settings) -> Iterator[Finding]:
 
 
 def check_moderation(settings: Settings) -> Iterator[Finding]:
-    """A configured moderation model must load and run."""
+    """A classifier for moderation must load and run."""
     moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
     if moderator is None:
         yield Finding("ok", "moderation", f"not run, because there is no classifier. {HOW_TO_GET}")
         return
     limits = ", ".join(f"{label} {limit:g}" for label, limit in moderator.thresholds.items())
-    text = f"{moderator.file}, correct sha256 {moderator.sha256}, refuses at {limits}"
-    yield Finding("ok", "moderation", text)
+    yield Finding("ok", "moderation", f"{moderator.file}, correct sha256 {moderator.sha256}, refuses at {limits}")
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:

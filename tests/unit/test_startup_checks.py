@@ -14,6 +14,7 @@ from clearcut.settings import MIB, Settings
 from clearcut.startup_checks import (
     Finding,
     StartupCheck,
+    check_model,
     check_moderation,
     memory_finding,
     require_startable,
@@ -202,3 +203,8 @@ def test_start_reports_all_errors_and_ignores_notes(tmp_path):
         require_startable(Settings(data_dir=folder, host="0.0.0.0", jobs="sqlite"))
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in str(caught.value)
     assert "CLEARCUT_DATA_DIR" in str(caught.value)
+
+
+def test_model_slower_than_the_deadline_is_an_error():
+    found = list(check_model(load_settings(QUICK | {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_DEADLINE_S": "0.0001"})))
+    assert next(each.text for each in found if each.severity == "error").endswith("more than CLEARCUT_DEADLINE_S")
