@@ -24,7 +24,7 @@ from .imaging.python_images import PilImage, from_array, png_of, to_pil
 from .imaging.types import U8, Box, ComposedImage, DecodedImage
 from .local_engine import LocalEngine, local_settings
 from .observability.timing import RequestTiming
-from .web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
+from .web.apis.poof_options import FIELDS, add_background_type, parse_options, request_options, require_background
 from .web.request.json_body import scalar_text
 
 Array = npt.NDArray[np.generic]
@@ -51,6 +51,8 @@ class RemoverResult:
     """0 to 1: estimated quality of the cut-out; see ``X-Matte-Confidence`` in docs/api.md."""
     timings: Mapping[str, float]
     """Milliseconds by stage, and ``total``."""
+    model: str | None = None
+    """Name of the model that made the matte; None for a matte of the caller or of the input."""
 
 
 class Remover:
@@ -86,7 +88,7 @@ class Remover:
     def remove(self, x: Array, **options: Any) -> U8: ...
     def remove(self, x: Input, **options: Any) -> bytes | PilImage | U8:
         """Remove the background of one image; see the function ``remove``."""
-        output, _ = self.process(x, options)
+        output, _, _ = self.process(x, options)
         return _image(x, output)
 
     def cut(self, x: Input, **options: Any) -> RemoverResult:
@@ -99,20 +101,25 @@ class Remover:
         Raises:
             as for ``remove``.
         """
-        output, timings = self.process(x, options, keep_alpha=True)
+        output, timings, model = self.process(x, options, keep_alpha=True)
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
-        return RemoverResult(_image(x, output), output.alpha, output.box, output.confidence, timings)
+        return RemoverResult(_image(x, output), output.alpha, output.box, output.confidence, timings, model)
 
     def process(
         self, x: Input, options: Mapping[str, Any], *, keep_alpha: bool = False
-    ) -> tuple[CutoutOutput, dict[str, float]]:
-        """Process one image; return its output and the milliseconds by stage. Raises as ``remove``."""
+    ) -> tuple[CutoutOutput, dict[str, float], str | None]:
+        """Process one image; return its output, the milliseconds by stage and the model. Raises as ``remove``."""
         timing = RequestTiming(NO_DEADLINE_S)
         with _named_options() as names:
             result = self._get_engine().remove(_parse_input(x, options, names, keep_alpha=keep_alpha), timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
-        return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}
+        return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}, result.model
+
+    @property
+    def model(self) -> str:
+        """Name of the default model. It is loaded if necessary."""
+        return self._get_engine().model
 
     def load(self) -> None:
         """Load the model now instead of at the first call.
@@ -226,7 +233,9 @@ def _parse_input(x: Input, options: Mapping[str, Any], names: dict[str, str], *,
     if parsed.format == "zip" and not encode:
         raise InvalidField("format", "an image format, because the result is an image in memory")
     background, mask = _option_file(options, "bg_image", "background"), _option_file(options, "mask", "mask")
-    return CutoutRequest(_source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha)
+    return CutoutRequest(
+        _source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha, **request_options(fields)
+    )
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from clearcut.errors import ImageError, ModerationRefused
 from clearcut.imaging.compose import compose
@@ -58,6 +59,8 @@ class CutoutRequest:
     """An image for the backdrop ``image``."""
     mask: Buffer | None = None
     """A matte from the caller; it replaces the model's."""
+    model: str | None = None
+    """Name of a served model; None uses the default."""
     moderate: bool = False
     """Whether the moderation model, if there is one, checks the image."""
     encode: bool = True
@@ -92,6 +95,8 @@ class CutoutResult:
     """Height of the upright input in pixels."""
     model: str | None
     """Name of the model that made the matte; None if the matte is a mask of the caller or the input's alpha."""
+    moderation: Literal["passed", "not run"] | None = None
+    """Result of moderation: ``not run`` without a classifier; None if the request has no ``moderate``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,10 @@ class CutoutSteps:
 
     def result(self, outputs: Sequence[CutoutOutput]) -> CutoutResult:
         model = self.engine.model if self.needs_model else None
-        return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model)
+        moderation: Literal["passed", "not run"] | None = None
+        if self.request.moderate:
+            moderation = "not run" if self.engine.moderator is None else "passed"
+        return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model, moderation)
 
     @property
     def _reduction(self) -> int:

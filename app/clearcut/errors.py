@@ -64,14 +64,12 @@ class ClearcutError(Exception):
 # fmt: off
 class InternalError(ClearcutError):
     """An unexpected failure. The cause is logged with the request id and is not public."""
-
 class InputError(ClearcutError):
     status, code, reason, message = 400, "validation_error", "invalid_input", "One or more parameters are invalid"
 
 class InvalidOption(InputError):
     """An option's value is outside its grammar or range."""
     reason = "invalid_option"
-
     def __init__(self, option: str | None, expected: str, *, role: str | None = None) -> None:
         super().__init__(option=option, role=role)
         self.expected = expected
@@ -79,6 +77,8 @@ class InvalidOption(InputError):
     def describe(self, names: Mapping[str, str]) -> str:
         return f"Invalid value for '{self.field_name(names)}'. Expected: {self.expected}"
 
+class UnknownModel(InvalidOption):
+    reason = "unknown_model"
 class RegionOutside(InvalidOption):
     reason = "region_outside"
 class RegionEmpty(InvalidOption):
@@ -113,7 +113,6 @@ class UrlRefused(InvalidInput):
 class FetchFailed(InputError):
     """The URL is allowed and cannot be fetched; ``temporary``: a later attempt may succeed."""
     reason = "fetch_failed"
-
     def __init__(self, role: str, problem: str, *, temporary: bool = False) -> None:
         super().__init__(role=role)
         self.problem, self.temporary = problem, temporary

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from .admission.pixel_budget import PixelBudget
 from .cutout import CutoutRequest, CutoutResult
 from .environment import load_settings
-from .errors import RemoverClosed, StartupError, Unavailable
+from .errors import RemoverClosed, StartupError, Unavailable, UnknownModel
 from .imaging.codec_setup import disable_codec_threads, silence_codec_stderr
 from .inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from .inference.model_files import locate
@@ -24,7 +24,8 @@ from .inference.startup.precision import has_vnni
 from .memory_budget import pixel_capacity
 from .observability.timing import RequestTiming
 from .pipeline import Pipeline
-from .pipeline_parts import create_batcher, load_cutout_engine
+from .pipeline_parts import create_batcher, load_cutout_engines
+from .served_models import PipelineModel, ServedModels
 from .settings import Settings
 from .system import cpu_quota, memory_limit
 from .thread_pool import ThreadPool
@@ -90,14 +91,14 @@ class LocalEngine:
         """
         disable_codec_threads()
         silence_codec_stderr()
+        self._settings = settings
+        self._load_lock = threading.Lock()
         model = load_served_model(settings) if tune else load_quickly(settings)
-        engine = load_cutout_engine(settings, model.entry)
+        self._models = ServedModels([_started(settings, model)])
         self.workers = settings.workers or cpu_quota()
         self._pool = ThreadPool(self.workers)
-        self._batcher = create_batcher(settings, model, QUEUE_CAPACITY)
-        self._batcher.start()
         pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
-        self._pipeline = Pipeline(self._batcher, engine, pixels, self._pool)
+        self._pipeline = Pipeline(self._models, pixels, self._pool)
         self._closed = False
         self._lock = threading.Lock()
         """Each call is on the event loop before ``close`` stops it, or is refused."""
@@ -105,13 +106,21 @@ class LocalEngine:
         self._thread = threading.Thread(target=self._run_loop, name="clearcut", daemon=True)
         self._thread.start()
 
+    @property
+    def model(self) -> str:
+        """Name of the default model."""
+        return self._models.default.name
+
     def remove(self, request: CutoutRequest, timing: RequestTiming) -> CutoutResult:
-        """Remove the background of one image and wait for the result.
+        """Remove the background of one image and wait for the result. Another model is loaded at its first use.
 
         Raises:
             ClearcutError: as for ``Pipeline.remove``.
+            StartupError: another model cannot run.
             RemoverClosed: the engine is closed.
         """
+        if request.model is not None:
+            self._load(request.model)
         with self._lock:
             if self._closed:
                 raise RemoverClosed(_CLOSED)
@@ -132,12 +141,34 @@ class LocalEngine:
             if self._closed:
                 return
             self._closed = True
-        self._batcher.close(drain=False, timeout=CLOSE_S)
+        for model in tuple(self._models):
+            model.batcher.close(drain=False, timeout=CLOSE_S)
         self._pool.shutdown()
         self._loop.call_soon_threadsafe(self._loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_S)
         self._pool.join(CLOSE_S)
+
+    def _load(self, name: str) -> None:
+        """Load a further model of the manifest, once.
+
+        Raises:
+            UnknownModel: the manifest has no such model.
+            StartupError: the model cannot run.
+        """
+        with self._load_lock:
+            if name in self._models:
+                return
+            entries = read_manifest(models_folder() / MANIFEST)
+            if name not in entries:
+                raise UnknownModel("model", ", ".join(sorted(entries)))
+            settings = self._settings.model_copy(update={"model": name, "precision": "auto"})
+            model = _started(settings, load_quickly(settings))
+            with self._lock:
+                if not self._closed:
+                    self._models.add(model)
+                    return
+        model.batcher.close(drain=False, timeout=CLOSE_S)
 
     def _run_loop(self) -> None:
         try:
@@ -145,6 +176,14 @@ class LocalEngine:
             self._loop.run_until_complete(_cancel_tasks())
         finally:
             self._loop.close()
+
+
+def _started(settings: Settings, model: ServedModel) -> PipelineModel:
+    """Return a model with running threads. Raises StartupError."""
+    engine = load_cutout_engines(settings, [model.entry])[0]
+    batcher = create_batcher(settings, model, QUEUE_CAPACITY)
+    batcher.start()
+    return PipelineModel(batcher, engine)
 
 
 async def _cancel_tasks() -> None:

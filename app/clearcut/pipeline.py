@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,12 +24,12 @@ from clearcut.admission.active_requests import ActiveRequests
 from clearcut.admission.pixel_budget import PixelBudget, PixelHold
 from clearcut.imaging.codec_setup import memory_errors
 from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
-from clearcut.inference.batcher import Batcher
 from clearcut.inference.batching_policy import PendingArrival
 from clearcut.observability.timing import RequestTiming
 
 from .cutout import CutoutEngine, CutoutRequest, CutoutResult, CutoutSteps
 from .errors import DeadlineExceeded
+from .served_models import PipelineModel, ServedModels
 from .thread_pool import Priority, ThreadPool
 
 T = TypeVar("T")
@@ -55,19 +55,22 @@ class Pipeline:
 
     def __init__(
         self,
-        batcher: Batcher,
-        engine: CutoutEngine,
+        models: ServedModels,
         pixels: PixelBudget,
         pool: ThreadPool,
         low_priority_pool: ThreadPool | None = None,
     ) -> None:
-        self.batcher = batcher
-        self.engine = engine
+        self.models = models
         self.pixels = pixels
         self.pool = pool
         self.low_priority_pool = low_priority_pool or pool
         self.active_requests = ActiveRequests()
-        """Requests in progress, without low-priority ones."""
+        """Requests for the default model in progress, without low-priority ones."""
+
+    @property
+    def engine(self) -> CutoutEngine:
+        """The engine of the default model."""
+        return self.models.default.engine
 
     async def remove(
         self,
@@ -89,10 +92,12 @@ class Pipeline:
             DeadlineExceeded: ``timing.deadline`` passed; names the stage.
             Overloaded, Failed: the model's queue is full, or its thread has stopped.
         """
+        model = self.models.find(request.model)
+        counted = wait_turn is None and model.queue is None
         try:
             async with asyncio.timeout(timing.remaining()):
-                with self.active_requests.enter() if wait_turn is None else nullcontext():
-                    return await self._remove(request, timing, count_pixels, wait_turn)
+                with self.active_requests.enter() if counted else nullcontext():
+                    return await self._remove(request, model, timing, count_pixels, wait_turn)
         except TimeoutError:
             raise DeadlineExceeded(timing.current) from None
         finally:
@@ -101,12 +106,14 @@ class Pipeline:
     async def _remove(
         self,
         request: CutoutRequest,
+        model: PipelineModel,
         timing: RequestTiming,
         count_pixels: PixelCounter | None,
         wait_turn: StageGate | None,
     ) -> CutoutResult:
         low_priority = wait_turn is not None
-        steps = CutoutSteps(request, timing, self.engine)
+        queued = request.mask is None and not low_priority
+        steps = CutoutSteps(request, timing, model.engine)
 
         async def on_pool(priority: Priority, work: Callable[[], T]) -> T:
             if wait_turn is not None:
@@ -129,12 +136,16 @@ class Pipeline:
                 outputs.append(steps.encode(cutout, matte, refined, options))
             return steps.result(outputs)
 
-        announced = self.batcher.announce() if request.mask is None and not low_priority else nullcontext()
+        announced = model.batcher.announce() if queued else nullcontext()
         with announced as arrival:
             await on_pool(Priority.PROBE, steps.probe)
-            async with self._admit(steps, count_pixels, low_priority) as admission:
+            async with AsyncExitStack() as held:
+                turn = await held.enter_async_context(AsyncExitStack())
+                await turn.enter_async_context(model.turn(timing) if queued else nullcontext())
+                admission = await held.enter_async_context(self._admit(steps, count_pixels, low_priority))
                 image, model_input = await on_pool(Priority.PREPROCESS, decode_and_prepare)
-                raw = await self._infer(model_input, timing, arrival, low_priority)
+                raw = await self._infer(model, model_input, timing, arrival, low_priority)
+                await turn.aclose()  # the next request of this model can be decoded
                 result = await on_pool(Priority.POSTPROCESS, refine_and_output)
                 if isinstance(result, CutoutResult):
                     return result
@@ -172,6 +183,7 @@ class Pipeline:
 
     async def _infer(
         self,
+        model: PipelineModel,
         model_input: ModelInput | None,
         timing: RequestTiming,
         arrival: PendingArrival | None,
@@ -181,7 +193,7 @@ class Pipeline:
         if model_input is None:
             return None
         timing.current = "queue"
-        inference = await self.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority)
+        inference = await model.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority)
         timing.add("queue", inference.queue_s, ago=inference.run_s)
         timing.add("inference", inference.run_s, f"batch={inference.batch_size}")
         return RawMatte(inference.values)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from clearcut.admission.model_queue import ModelQueue
 from clearcut.inference.batcher import Batcher
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.inference.manifest import ModelEntry
@@ -13,7 +14,37 @@ from clearcut.inference.types import BatchObserver
 
 from .cutout import CutoutEngine
 from .imaging.types import ProbeLimits
+from .served_models import PipelineModel, ServedModels
 from .settings import Settings
+
+
+def create_models(
+    settings: Settings,
+    models: Sequence[ServedModel],
+    engines: Sequence[CutoutEngine],
+    capacity: int,
+    observers: Sequence[BatchObserver | None],
+    on_fatal: Callable[[BaseException], None],
+) -> ServedModels:
+    """Return the models of a service, the default first; the threads of their batchers are not started.
+
+    Further models together may have half of the requests, so that the default model stays available.
+
+    Args:
+        engines: of the models, in the same order.
+        capacity: maximum number of waiting images of the default model.
+        observers: receive the events of each model.
+        on_fatal: called once when a batcher has failed.
+    """
+    created: list[PipelineModel] = []
+    share = max(1, capacity // (2 * max(1, len(models) - 1)))
+    for model, engine, observer in zip(models, engines, observers, strict=True):
+        further = bool(created)
+        batcher = create_batcher(settings, model, share if further else capacity, observer, on_fatal)
+        name = model.entry.name
+        queue = ModelQueue(name, share, model.plan.lanes, batcher.seconds_per_image) if further else None
+        created.append(PipelineModel(batcher, engine, queue))
+    return ServedModels(created)
 
 
 def create_batcher(
@@ -38,11 +69,12 @@ def create_batcher(
         cost_s=model.plan.cost_s,
         observer=observer,
         on_fatal=on_fatal,
+        nice=model.nice,
     )
 
 
-def load_cutout_engine(settings: Settings, entry: ModelEntry) -> CutoutEngine:
-    """Return the input limits and the further models of a model. Loads files, so it blocks.
+def load_cutout_engines(settings: Settings, entries: Sequence[ModelEntry]) -> list[CutoutEngine]:
+    """Return the input limits and the edge and moderation models of each model. Loads files, so it blocks.
 
     Raises:
         StartupError: a model file cannot be used.
@@ -53,5 +85,9 @@ def load_cutout_engine(settings: Settings, entry: ModelEntry) -> CutoutEngine:
         max_scans=settings.max_scans,
         max_segments=settings.max_segments,
     )
-    edge_model = load_edge_model() if entry.edges else None
-    return CutoutEngine(entry.name, entry.input, limits, edge_model, load_moderator(settings.model_dir))
+    moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
+    edge_model = load_edge_model() if any(entry.edges for entry in entries) else None
+    return [
+        CutoutEngine(entry.name, entry.input, limits, edge_model if entry.edges else None, moderator)
+        for entry in entries
+    ]

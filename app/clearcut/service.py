@@ -1,6 +1,6 @@
 """One service: ``build(settings)`` creates and connects its parts and starts nothing.
 
-A test uses a fake model: ``build(settings, load=lambda: ServedModel(entry, engines, plan))``.
+A test uses a fake model: ``build(settings, load=lambda: [ServedModel(entry, engines, plan)])``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from clearcut.accounts.idempotency import IdempotencyCache
@@ -19,8 +20,7 @@ from clearcut.admission.slots import Slots
 from clearcut.admission.transfers import TRANSFERS_DIVISOR, Transfers
 from clearcut.fetch.policy import fetch_policy
 from clearcut.imaging.codec_setup import disable_codec_threads, silence_codec_stderr
-from clearcut.inference.batcher import Batcher
-from clearcut.inference.startup.load import ServedModel, load_served_model
+from clearcut.inference.startup.load import ServedModel, load_served_models
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
@@ -29,7 +29,8 @@ from .errors import StartupError
 from .lifecycle import Lifecycle, State
 from .memory_budget import pixel_capacity
 from .pipeline import Pipeline
-from .pipeline_parts import create_batcher, load_cutout_engine
+from .pipeline_parts import create_models, load_cutout_engines
+from .served_models import PipelineModel, ServedModels
 from .settings import MIB, Settings
 from .system import cpu_quota, memory_limit, release_free_memory
 from .thread_pool import Priority, ThreadPool
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 0.5
 JOBS_NICE = 19
 """Niceness of the threads that process the images of jobs. Threads of synchronous requests run first."""
+FURTHER_WATCHDOG_RUNS = 20
+"""Additional time of a run of a further model before the watchdog acts, in mean runs."""
 NO_FETCH_CLIENT = "CLEARCUT_FETCH: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
 NO_TRACER = "CLEARCUT_OTEL_ENDPOINT: the 'otel' extra is not installed; run `make serve EXTRAS=otel`"
 
@@ -52,7 +55,7 @@ NO_TRACER = "CLEARCUT_OTEL_ENDPOINT: the 'otel' extra is not installed; run `mak
 class Service:
     """All parts of one process. ``start`` and ``stop`` run on the event loop."""
 
-    def __init__(self, settings: Settings, load: Callable[[], ServedModel]) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Sequence[ServedModel]]) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(self._state_changed)
@@ -74,9 +77,10 @@ class Service:
         """Slots for downloads of stored outputs, which use no request slot."""
         self.jobs = _create_jobs(settings, self.accounts, self.metrics, self.workers)
         """The asynchronous jobs; None while they are disabled."""
-        self.model: ServedModel | None = None
-        """The loaded model; None until ``start`` has loaded it."""
-        self.batcher: Batcher | None = None
+        self.loaded: Sequence[ServedModel] = ()
+        """The loaded models, the default first; empty until ``start`` has loaded them."""
+        self.models: ServedModels | None = None
+        """The models that requests can choose; None until they are loaded."""
         self.pipeline: Pipeline | None = None
         self.failed = asyncio.Event()
         """Set when the process must exit with an error."""
@@ -95,15 +99,17 @@ class Service:
         begun = time.monotonic()
         self._tasks.append(asyncio.create_task(self._heartbeat()))
         try:
-            model = await self._start_parts()
+            await self._start_parts()
         except StartupError as exc:
             self.lifecycle.to(State.FAILED, str(exc))
             raise
-        self.metrics.set_model(model.labels)
         self.lifecycle.to(State.READY)
-        log.info("ready", extra={"fields": {"seconds": round(time.monotonic() - begun, 3), **model.labels}})
+        fields = {"seconds": round(time.monotonic() - begun, 3), **self.loaded[0].labels}
+        if further := [model.entry.name for model in self.loaded[1:]]:
+            fields["further_models"] = ", ".join(further)
+        log.info("ready", extra={"fields": fields})
 
-    async def _start_parts(self) -> ServedModel:
+    async def _start_parts(self) -> None:
         loop = asyncio.get_running_loop()
 
         def inference_failed(exc: BaseException) -> None:
@@ -112,21 +118,26 @@ class Service:
         settings = self.settings
         self.fetcher = _create_fetcher(settings, self.metrics)
         await self.accounts.start()
-        model = self.model = await asyncio.to_thread(self._load)
-        self.batcher = create_batcher(settings, model, self.slots.capacity, self.metrics, inference_failed)
-        self.batcher.start()
-        engine = await asyncio.to_thread(load_cutout_engine, settings, model.entry)
-        self.pipeline = Pipeline(self.batcher, engine, self.pixels, self.pool, self.low_priority_pool)
+        self.loaded = await asyncio.to_thread(self._load)
+        await asyncio.to_thread(release_free_memory)  # the measurements of a large model free up to a gigabyte
+        entries = [model.entry for model in self.loaded]
+        engines = await asyncio.to_thread(load_cutout_engines, settings, entries)
+        series = [self.metrics.add_model(model.labels) for model in self.loaded]
+        models = create_models(settings, self.loaded, engines, self.slots.capacity, series, inference_failed)
+        for model, each in zip(models, series, strict=True):
+            each.connect_queue(partial(getattr, model, "depth"), model.batcher.capacity)
+            model.batcher.start()
+        self.models = models
+        self.pipeline = Pipeline(models, self.pixels, self.pool, self.low_priority_pool)
         if self.jobs is not None:
             self.outputs = await self.jobs.start(self.pipeline)
-        return model
 
     async def stop(self) -> None:
         """Finish accepted requests, then end the threads. Unfinished jobs stay in their queue."""
         if self.jobs is not None:
             await self.jobs.stop(1.0)
-        if self.batcher is not None:
-            await asyncio.to_thread(self.batcher.close, drain=True, timeout=5.0)
+        batchers = [model.batcher for model in self.models or ()]
+        await asyncio.gather(*(asyncio.to_thread(each.close, drain=True, timeout=5.0) for each in batchers))
         await self.accounts.stop()
         for task in self._tasks:
             task.cancel()
@@ -161,7 +172,12 @@ class Service:
     @property
     def alive(self) -> bool:
         """False if the process must be replaced."""
-        return self.lifecycle.alive and (self.batcher is None or self.batcher.alive)
+        return self.lifecycle.alive and all(model.batcher.alive for model in self.models or ())
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The default model; None until it is loaded."""
+        return self.loaded[0] if self.loaded else None
 
     def _charge_closed(self, outcome: str) -> None:
         self.metrics.charges.labels(outcome).inc()
@@ -182,13 +198,19 @@ class Service:
             before = time.monotonic()
             await asyncio.sleep(HEARTBEAT_S)
             self.metrics.event_loop_lag.set(max(0.0, time.monotonic() - before - HEARTBEAT_S))
-            since = self.batcher.busy_since if self.batcher is not None else None
-            if self.batcher is not None and since is not None and before - since > self.settings.watchdog_s:
-                self.batcher.fail(TimeoutError(f"a model run has taken more than {self.settings.watchdog_s:g} s"))
+            for model in self.models or ():
+                limit = self._watchdog_s(model)
+                if (since := model.batcher.busy_since) is not None and before - since > limit:
+                    model.batcher.fail(TimeoutError(f"a run of {model.name} has taken more than {limit:g} s"))
             if self.slots.used == 0 and last_count == self._work_count != released_at:
                 await asyncio.to_thread(release_free_memory)
                 released_at = last_count
             last_count = self._work_count
+
+    def _watchdog_s(self, model: PipelineModel) -> float:
+        """Return the maximum duration of a run. While the default model is busy, other models get little CPU time."""
+        slower = 0.0 if model.queue is None else FURTHER_WATCHDOG_RUNS * model.batcher.seconds_per_image()
+        return self.settings.watchdog_s + slower
 
     @property
     def _work_count(self) -> int:
@@ -204,22 +226,20 @@ class Service:
         metrics.inflight_pixels.set_function(lambda: self.pixels.used)
         metrics.inflight_pixels_capacity.set_function(lambda: self.pixels.capacity)
         metrics.pool_depth.set_function(lambda: self.pool.depth)
-        metrics.queue_depth.set_function(lambda: self.batcher.depth if self.batcher is not None else 0)
-        metrics.queue_capacity.set_function(lambda: self.batcher.capacity if self.batcher is not None else 0)
 
 
-def build(settings: Settings, load: Callable[[], ServedModel] | None = None) -> Service:
+def build(settings: Settings, load: Callable[[], Sequence[ServedModel]] | None = None) -> Service:
     """Create a service from its settings.
 
     Args:
-        load: returns the model; None loads the configured one. Tests pass a fake model.
+        load: returns the models, the default first; None loads the configured ones. Tests pass a fake model.
 
     Raises:
         StartupError: a package for an enabled part is not installed.
     """
     disable_codec_threads()
     silence_codec_stderr()
-    return Service(settings, load or (lambda: load_served_model(settings)))
+    return Service(settings, load or (lambda: load_served_models(settings)))
 
 
 # These parts need packages of their own. The packages are imported only if the part is enabled.

@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from .model_settings import ModelSettings
 
 PREFIX = "CLEARCUT_"
 MIB = 1024 * 1024
 
 
-class Settings(BaseModel):
+class Settings(ModelSettings):
     """The configuration of one process."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     # listening sockets
     host: str = Field(
@@ -69,41 +69,6 @@ class Settings(BaseModel):
     )
     replay_mb: int = Field(
         64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, in MiB."
-    )
-
-    # model
-    model: str = Field("clearcut-m", description="Name of the model in the manifest.")
-    model_dir: Path | None = Field(
-        None, description="Second folder that is searched for the model file, after `models/`."
-    )
-    device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
-        "auto",
-        description="Device that runs the model: `cpu`, `cuda`, `tensorrt` or `auto`. `auto` uses a GPU if its ONNX "
-        "Runtime provider works, else the CPU. With any other value the service does not start if the provider is "
-        "missing.",
-    )
-
-    cuda_graphs: bool = Field(
-        False, description="Run each batch size as a CUDA graph. This can lower the latency of single images on a GPU."
-    )
-    tensorrt_cache: Path | None = Field(
-        None,
-        description="Folder for TensorRT engines (`make tensorrt-cache`). Empty: built at each start, which takes "
-        "minutes.",
-    )
-    plan_cache: Path | None = Field(
-        None, description="Folder that stores the measurement at start for one month. Empty: measured at each start."
-    )
-    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
-        "auto",
-        description="Number format of the model file: `fp32`, `fp16`, `int8` or `auto`. `auto` selects fp16 on a GPU,"
-        " int8 on a CPU with VNNI if int8 is fast there, and fp32 otherwise. With any other value the service does "
-        "not start if the model has no such file.",
-    )
-    model_mirror: str = Field(
-        "",
-        description="Base URL from which `.venv/bin/clearcut models pull` downloads model files. Empty: it uses the "
-        "publishers' URLs. The service itself downloads no models.",
     )
 
     # input limits, checked before the work they limit

@@ -25,14 +25,14 @@ from clearcut.errors import StartupError
 from clearcut.fetch.policy import fetch_policy
 from clearcut.inference.edge_model import OnnxEdgeModel, find_edge_model
 from clearcut.inference.manifest import models_folder
-from clearcut.inference.moderation import load_moderator
+from clearcut.inference.moderation import HOW_TO_GET, load_moderator
 from clearcut.inference.runtime import runtime_version
-from clearcut.inference.startup.load import load_configured_model
+from clearcut.inference.startup.load import load_served_models
 from clearcut.memory_estimate import estimate_memory
 from clearcut.service import NO_FETCH_CLIENT, NO_TRACER
 from clearcut.settings import MIB, Settings
 from clearcut.storage.factory import blob_store, signing_secrets
-from clearcut.system import cpu_quota, listen_error, memory_limit, memory_used
+from clearcut.system import cpu_quota, listen_error, memory_high_water, memory_limit, memory_used
 
 Severity = Literal["ok", "note", "error"]
 
@@ -132,21 +132,27 @@ def _check_port(topic: str, host: str, port: int) -> Finding:
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:
-    """The model and its edge model must load, run and pass the self-test."""
-    model, loaded = load_configured_model(settings, save_plan=False)
-    entry, plan = model.entry, loaded.plan
-    yield Finding("ok", "model", f"{entry.name}, {entry.licence}, {model.path}, correct sha256 {entry.sha256}")
-    if entry.edges:
+    """All models and the edge model must load, run and pass the self-test, within the memory of models."""
+    models = load_served_models(settings, save_plan=False)
+    for model in models:
+        entry, plan = model.entry, model.plan
+        text = f"{entry.name}, {entry.licence}, {model.path}, correct sha256 {entry.sha256}, {_mib(model.memory_bytes)}"
+        yield Finding("ok", "model", text)
+        yield Finding(
+            "ok",
+            "provider",
+            f"{entry.name}: {plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of "
+            f"{plan.intra_op_threads} thread(s), batches of {', '.join(map(str, plan.buckets))}, about "
+            f"{plan.images_per_s:.1f} images/s",
+        )
+        yield from (Finding("note", "provider", f"{entry.name}: {note}") for note in plan.notes)
+        if (seconds := min(plan.cost_s.values())) > settings.deadline_s:
+            yield Finding(
+                "error", "provider", f"{entry.name}: a run takes {seconds:.1f} s, more than CLEARCUT_DEADLINE_S"
+            )
+    if any(model.entry.edges for model in models):
         yield from StartupCheck(_check_edge_model, "edges").findings(settings)
-    sizes = ", ".join(str(size) for size in plan.buckets)
-    yield Finding(
-        "ok",
-        "provider",
-        f"{plan.device} (onnxruntime {runtime_version()}), {plan.lanes} session(s) of {plan.intra_op_threads} "
-        f"thread(s), batches of {sizes}, about {plan.images_per_s:.1f} images/s",
-    )
-    yield from (Finding("note", "provider", note) for note in plan.notes)
-    yield Finding("ok", "self-test", "the matte of the golden image is correct")
+    yield Finding("ok", "self-test", f"correct for {', '.join(model.entry.name for model in models)}")
 
 
 def _check_edge_model(_: Settings) -> Iterator[Finding]:
@@ -156,15 +162,20 @@ def _check_edge_model(_: Settings) -> Iterator[Finding]:
 
 
 def check_moderation(settings: Settings) -> Iterator[Finding]:
-    """A configured moderation model must load and run."""
-    moderator = load_moderator(settings.model_dir)
-    if moderator is not None:
-        yield Finding("ok", "moderation", f"{moderator.file}, for jobs that request moderation")
+    """A classifier for moderation must load and run."""
+    moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
+    if moderator is None:
+        yield Finding("ok", "moderation", f"not run, because there is no classifier. {HOW_TO_GET}")
+        return
+    limits = ", ".join(f"{label} {limit:g}" for label, limit in moderator.thresholds.items())
+    yield Finding("ok", "moderation", f"{moderator.file}, correct sha256 {moderator.sha256}, refuses at {limits}")
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:
     """The largest permitted load must fit into the memory limit. Run this check with the model loaded."""
-    yield memory_finding(settings, memory_used(), memory_limit(), settings.workers or cpu_quota())
+    # A run of a large further model takes more memory than the loaded model. The peak of its start includes a run.
+    base = memory_high_water() if settings.further_models else memory_used()
+    yield memory_finding(settings, base, memory_limit(), settings.workers or cpu_quota())
 
 
 def memory_finding(settings: Settings, base: int, limit: int, workers: int) -> Finding:

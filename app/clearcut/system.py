@@ -10,7 +10,10 @@ import importlib
 import os
 import socket
 import struct
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,42 @@ def keep_freed_memory() -> bool:
         _M_TOP_PAD: _GROWTH_BYTES,
     }
     return bool(min(mallopt(name, value) for name, value in options.items()))
+
+
+def lower_thread_priority(nice: int) -> None:
+    """Set the niceness of the current thread, and of threads that it creates. Linux only: setpriority(2), "Threads".
+
+    Elsewhere it would apply to the whole process, so nothing happens.
+    """
+    if nice and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+
+
+@contextmanager
+def peak_memory(proc: Path = Path("/proc/self")) -> Iterator[list[int]]:
+    """Measure how much the resident memory grows at most within the block; the list has the bytes after it.
+
+    The peak is reset with /proc/self/clear_refs (proc(5)). Where that is not possible, the growth at the end counts.
+    """
+    growth: list[int] = []
+    before = memory_used()
+    try:
+        (proc / "clear_refs").write_text("5")
+        resettable = True
+    except OSError:
+        resettable = False
+    yield growth
+    peak = memory_high_water(proc) if resettable else memory_used()
+    growth.append(max(0, peak - before))
+
+
+def memory_high_water(proc: Path = Path("/proc/self")) -> int:
+    """Return the peak of the resident memory in bytes, since the start or the last ``peak_memory``."""
+    try:
+        lines = (proc / "status").read_text().splitlines()
+    except OSError:
+        lines = []
+    return max([memory_used(), *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))])
 
 
 def release_free_memory() -> None:

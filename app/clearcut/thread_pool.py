@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,8 @@ from concurrent.futures import Executor, Future
 from enum import IntEnum
 from functools import partial
 from typing import Any, TypeVar
+
+from clearcut.system import lower_thread_priority
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class ThreadPool(Executor):
             workers: number of threads.
             nice: niceness of the threads, 0 to 19. Linux only: elsewhere it would apply to the whole process.
         """
-        self._nice = nice if sys.platform == "linux" and hasattr(os, "setpriority") else 0
+        self._nice = nice
         self._sequence = itertools.count()
         self._waiting: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()
@@ -97,8 +97,7 @@ class ThreadPool(Executor):
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run_tasks(self) -> None:
-        if self._nice:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        lower_thread_priority(self._nice)
         while True:
             with self._changed:
                 while not self._waiting and not self._closed:

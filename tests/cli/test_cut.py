@@ -197,7 +197,7 @@ def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory, monkeypatch):
         (["in", "out", "--workers", "0"], "--workers"),
         (["in", "out", "--min-confidence", "0.5"], "--review"),
         (["in", "out", "--key", "secret"], "--server"),
-        (["in", "out", "--server", "http://127.0.0.1:9", "--model", "clearcut-s"], "--model"),
+        (["in", "out", "--server", "http://127.0.0.1:9", "--device", "cpu"], "--device"),
         (["in", "in/a.jpg/out"], "OUT"),
         (["-", "out"], "'-'"),
         (["empty", "out"], "no images"),

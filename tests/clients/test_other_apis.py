@@ -242,6 +242,8 @@ CURL = {
     "rembg": "curl -s -H 'x-api-key: KEY' -F file=@photo.jpg URL/api/remove -o no-bg.png -f",
     "rembg with a query": "curl -H 'x-api-key: KEY' -F file=@photo.jpg 'URL/api/remove?model=u2net&a=true' "
     "-o no-bg.png -f",
+    "rembg with a served model": "curl -H 'x-api-key: KEY' -F file=@photo.jpg -F model=clearcut-m URL/api/remove "
+    "-o no-bg.png -f",
     "Photoroom": "curl --request POST --url URL/v1/segment --header 'x-api-key: KEY' "
     "--form 'image_file=@photo.jpg' -o no-bg.png -f",
     "Bearer": "curl -H 'Authorization: Bearer KEY' -F image_file=@photo.jpg URL/v1/remove -o no-bg.png -f",

@@ -484,14 +484,15 @@ def test_moderation_model_refuses_and_passes(service, tmp_path):
     models.mkdir()
     install_moderation(models, refuse="bright = 0.9")
     service.callback_server.files["/white.jpg"] = samples.jpeg(np.full((64, 64, 3), 255, np.uint8))
-    environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models)}
+    environ = service.environ | {"data_dir": str(tmp_path / "data"), "model_dir": str(models), "models": "clearcut-s"}
     with (
         served(**environ) as server,
         closing(Service(server, service.callback_server, service.accounts, service.key, environ)) as callbacks,
     ):
 
-        def moderated(name: str, flag: bool) -> dict[str, Any]:
-            params = {"image": f"{service.callback_server.base_url}/{name}.jpg", "content_moderation": flag}
+        def moderated(name: str, flag: bool | None = None, **further: str) -> dict[str, Any]:
+            params = {"image": f"{service.callback_server.base_url}/{name}.jpg", **further}
+            params |= {} if flag is None else {"content_moderation": flag}
             create_job = {"model": "bria-bg-remove", "briaBgRemoveParams": params}
             response = callbacks.client.post("/v2/images/background-remove", json=create_job, headers=callbacks.auth())
             return callbacks.finished(response.json()["jobId"])
@@ -499,8 +500,22 @@ def test_moderation_model_refuses_and_passes(service, tmp_path):
         refused = moderated("white", True)
         assert (refused["status"], refused["result"], refused["creditCost"]) == ("FAILED", None, 0)
         assert "refused by content moderation: bright" in refused["error"]
+        assert moderated("white")["status"] == "FAILED", "moderation is the default"
         assert moderated("white", False)["status"] == "COMPLETED"
-        assert moderated("photo", True)["result"]["moderation"] == "passed"
+        passed = moderated("photo", model="clearcut-s")
+        assert passed["result"]["moderation"] == "passed"
+        answer = callbacks.client.get(f"/v2/jobs/{passed['id']}", headers=callbacks.auth())
+        assert answer.headers["x-model"] == "clearcut-s"
+        unknown = {"model": "851-bg-remove", "lab851BgRemoveParams": {"image": service.photo, "model": "u2net"}}
+        refused = callbacks.client.post("/v2/images/background-remove", json=unknown, headers=callbacks.auth())
+        assert refused.status_code == 400
+        assert "'lab851BgRemoveParams.model'. Expected: clearcut-m, clearcut-s" in refused.json()["error"]
+        prediction = EACHLABS_ORDER | {"input": {"image_url": service.photo, "model": "u2net"}}
+        refused = callbacks.client.post("/v1/prediction/", json=prediction, headers=callbacks.auth())
+        assert (refused.status_code, "'input.model'" in refused.json()["details"]) == (400, True)
+        form = {"image_url": service.photo, "model": "u2net"}
+        refused = callbacks.client.post("/api/v1/remove-bg", data=form, headers=callbacks.auth())
+        assert (refused.status_code, "'model'" in refused.json()["message"]) == (400, True)
 
 
 def test_commands_of_the_jobs_page_work(service, tmp_path):

@@ -18,7 +18,7 @@ from tests.support.fakes import ENTRY, BrightIsSubject
 def service_with(edges: bool):
     plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
     entry = replace(ENTRY, edges=edges)
-    return build(load_settings({}), load=lambda: ServedModel(entry, [BrightIsSubject()], plan))
+    return build(load_settings({}), load=lambda: [ServedModel(entry, [BrightIsSubject()], plan)])
 
 
 @pytest.mark.parametrize("edges", [True, False])

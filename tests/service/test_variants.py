@@ -164,7 +164,7 @@ def test_mask_replaces_model():
     assert (pixels[..., 3] == wanted).all()
     assert (pixels[..., :3][wanted == 255] == original[wanted == 255]).all()
     assert "x-model" not in response.headers
-    assert "\nclearcut_batch_size_count 0.0" in text
+    assert '\nclearcut_batch_size_count{model="fake"} 0.0' in text
     assert "inference" not in response.headers["server-timing"]
     refused = send(files={"image_file": ("a.png", picture()), "mask": ("m.bin", b"no picture at all")})
     assert "'mask'" in refused.json()["details"]

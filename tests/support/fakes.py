@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -50,10 +52,25 @@ class BrightIsSubject:
         return (batch.mean(axis=1) > 0).astype(np.float32)
 
 
-def serving(engine: BrightIsSubject, **environ: str) -> Service:
-    plan = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
+class DarkIsSubject(BrightIsSubject):
+    """The opposite of ``BrightIsSubject``, for tests with several models."""
+
+    def run(self, batch):
+        return 1 - super().run(batch)
+
+
+PLAN = ExecutionPlan("cpu", 1, 1, (1, 2, 4), {1: 0.001, 2: 0.001, 4: 0.001}, 1000.0)
+FURTHER = "dark"
+
+
+def serving(engine: BrightIsSubject, further: BrightIsSubject | None = None, cost_s: float = 0.001, **environ: str):
+    """Return a service with the model ``fake``, and with ``dark`` if there is a ``further`` engine."""
     settings = load_settings({f"CLEARCUT_{name.upper()}": value for name, value in environ.items()})
-    return build(settings, load=lambda: ServedModel(ENTRY, [engine], plan))
+    models = [ServedModel(ENTRY, [engine], PLAN)]
+    if further is not None:
+        plan = ExecutionPlan("cpu", 1, 1, (1,), {1: cost_s}, 1 / cost_s)
+        models.append(ServedModel(replace(ENTRY, name=FURTHER, batch_max=1), [further], plan, 5_000_000, nice=10))
+    return build(settings, load=lambda: models)
 
 
 class Stage:
@@ -72,20 +89,22 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(*, start: bool = True, **environ: str):
+async def stage(*, start: bool = True, further: BrightIsSubject | None = None, cost_s: float = 0.001, **environ: str):
     engine = BrightIsSubject()
-    on = Stage(serving(engine, **environ), engine)
+    on = Stage(serving(engine, further, cost_s, **environ), engine)
     if start:
         await on.service.start()
     try:
         yield on
     finally:
         engine.gate.set()
+        if further is not None:
+            further.gate.set()
         await on.client.aclose()
         await on.service.stop()
 
 
-def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: str) -> object:
+def on_stage(scenario: Callable[[Stage], Awaitable[object]], **environ: Any) -> object:
     """Run ``scenario`` against a started service and return its result. ``start=False`` leaves it in STARTING."""
 
     async def run():

@@ -24,6 +24,8 @@ class Origin:
         """Status to send instead of the file, if not 0."""
         self.redirect = ""
         self.length = True
+        self.others: dict[str, bytes] = {}
+        """Further contents, by path."""
         self.asked: list[dict[str, str]] = []
         self.url = ""
 
@@ -42,14 +44,14 @@ def published(content: bytes) -> Iterator[Origin]:
         def do_GET(self) -> None:
             origin.asked.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
             self.close_connection = True
-            if origin.status or origin.redirect:
+            if (origin.status or origin.redirect) and self.path not in origin.others:
                 self.send_response(origin.status or 302)
                 self.send_header("Content-Length", "0")
                 if origin.redirect:
                     self.send_header("Location", origin.redirect)
                 self.end_headers()
                 return
-            start, body = 0, origin.content
+            start, body = 0, origin.others.get(self.path, origin.content)
             asked = self.headers.get("Range")
             if asked and origin.ranges and self.headers.get("If-Range") in (None, origin.etag):
                 start = int(asked.removeprefix("bytes=").removesuffix("-")) + origin.off_by

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import clearcut
-from clearcut import Remover
+from clearcut import Remover, local_engine
 from clearcut.errors import InputError, RemoverClosed, StartupError
 from tests.support.live_server import environment
 from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png, saved
@@ -277,3 +277,20 @@ def test_input_alpha_keep_returns_the_inputs_alpha(remover):
     np.testing.assert_array_equal(cutout[..., 3], pixels[..., 3])
     with pytest.raises(InputError, match="input_alpha"):
         remover.remove(pixels, input_alpha="no")
+
+
+def test_option_chooses_a_model_that_is_loaded_once(remover, monkeypatch):
+    loaded = []
+    original = local_engine.load_quickly
+    monkeypatch.setattr(
+        local_engine, "load_quickly", lambda settings: loaded.append(settings.model) or original(settings)
+    )
+    default = remover.cut(PHOTO)
+    chosen = [remover.cut(PHOTO, model="clearcut-m") for _ in range(2)]
+    assert default.model == "clearcut-s"
+    assert [each.model for each in chosen] == ["clearcut-m"] * 2
+    assert loaded == ["clearcut-m"]
+    assert (chosen[0].alpha == chosen[1].alpha).all()
+    assert np.abs(default.alpha.astype(int) - chosen[0].alpha).mean() > 0.5
+    with pytest.raises(InputError, match=r"'model'.*clearcut-m, clearcut-s"):
+        remover.remove(PHOTO, model="u3net")

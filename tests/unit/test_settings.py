@@ -42,3 +42,12 @@ def test_bucket_list():
 
 def test_variable_of_clients_is_no_setting():
     assert load_settings({"CLEARCUT_API_KEY": "clc_secret"}) == load_settings({})
+
+
+def test_moderation_limits_are_parsed_and_bounded():
+    assert load_settings({}).moderation_thresholds == {}
+    settings = load_settings({"CLEARCUT_MODERATION_LIMITS": "porn=0.5,very odd=1"})
+    assert settings.moderation_thresholds == {"porn": 0.5, "very odd": 1.0}
+    for text in ("porn", "porn=2", "porn=0.5,", "=0.5", "porn=0.5;hentai=0.5"):
+        with pytest.raises(StartupError, match="CLEARCUT_MODERATION_LIMITS"):
+            load_settings({"CLEARCUT_MODERATION_LIMITS": text})

@@ -8,9 +8,19 @@ import pytest
 from clearcut import startup_checks
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import check_database, open_engine
+from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.settings import MIB, Settings
-from clearcut.startup_checks import Finding, StartupCheck, memory_finding, require_startable, run_checks
+from clearcut.startup_checks import (
+    Finding,
+    StartupCheck,
+    check_model,
+    check_moderation,
+    memory_finding,
+    require_startable,
+    run_checks,
+)
+from tests.support.moderation_models import install_moderation
 
 QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_DEVICE": "cpu", "CLEARCUT_PORT": "0"}
 
@@ -132,6 +142,20 @@ def test_missing_trace_exporter_is_an_error(monkeypatch):
     assert "'otel' extra" in found["traces"].text
 
 
+def test_check_names_the_download_of_a_classifier():
+    found = next(check_moderation(load_settings({})))
+    assert (found.severity, found.topic) == ("ok", "moderation")
+    assert "models pull nsfw" in found.text
+
+
+def test_check_lists_the_moderation_limits(tmp_path):
+    install_moderation(tmp_path)
+    environ = {"CLEARCUT_MODEL_DIR": str(tmp_path), "CLEARCUT_MODERATION_LIMITS": "dark=0.25"}
+    found = next(check_moderation(load_settings(environ)))
+    assert "moderation.onnx" in found.text
+    assert found.text.endswith("refuses at dark 0.25")
+
+
 def test_missing_moderation_model_is_an_error(tmp_path):
     (tmp_path / "manifest.toml").write_text(
         f'''[moderation]
@@ -179,3 +203,8 @@ def test_start_reports_all_errors_and_ignores_notes(tmp_path):
         require_startable(Settings(data_dir=folder, host="0.0.0.0", jobs="sqlite"))
     assert "CLEARCUT_ALLOW_ANONYMOUS=true" in str(caught.value)
     assert "CLEARCUT_DATA_DIR" in str(caught.value)
+
+
+def test_model_slower_than_the_deadline_is_an_error():
+    found = list(check_model(load_settings(QUICK | {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_DEADLINE_S": "0.0001"})))
+    assert next(each.text for each in found if each.severity == "error").endswith("more than CLEARCUT_DEADLINE_S")

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from clearcut.system import memory_limit
+from clearcut.system import memory_limit, peak_memory
 
 BUFFERS = """
 import numpy, psutil
@@ -42,3 +42,17 @@ def test_lower_limit_of_control_group(tmp_path, text, limited):
 
 def test_memory_of_machine_without_control_group(tmp_path):
     assert memory_limit(tmp_path) > 1 << 28
+
+
+def test_peak_memory_includes_what_was_freed():
+    with peak_memory() as growth:
+        block = bytearray(200 << 20)
+        block[::4096] = b"x" * len(block[::4096])
+        del block
+    assert growth[0] > 150 << 20
+
+
+def test_peak_memory_without_proc_is_the_growth(tmp_path):
+    with peak_memory(tmp_path / "missing") as growth:
+        pass
+    assert growth[0] < 100 << 20

@@ -25,6 +25,8 @@ _FLAGS = {
     if "true" in (*field.schema.get("enum", ()), *field.schema.get("examples", ()))
 }
 """Flags that mean ``true`` without a value, with their option."""
+OPTION_FIELDS = {name: field for name, field in FIELDS.items() if name != "model"}
+"""Options with a flag of the same name. ``--model`` selects the model that is loaded, or one of the server's."""
 _SWITCHES = ("-h", "--help", "--overwrite")
 """Flags without a value."""
 
@@ -43,12 +45,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--workers", type=_count, default=0, metavar="N", help="threads, or concurrent requests to --server"
     )
-    work.add_argument("--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL)")
+    work.add_argument(
+        "--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL, or the default of --server)"
+    )
     work.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or tensorrt (default: CLEARCUT_DEVICE)")
     work.add_argument("--server", metavar="URL", help="use a running service, such as http://127.0.0.1:8080")
     work.add_argument("--key", metavar="KEY", help="API key for --server (default: CLEARCUT_API_KEY)")
     options = parser.add_argument_group("options of the output, as in POST /v1/remove")
-    for name, field in FIELDS.items():
+    for name, field in OPTION_FIELDS.items():
         flag = "--" + name.replace("_", "-")
         values = field.schema.get("enum")
         metavar = "{" + ",".join(values) + "}" if values else "VALUE"
@@ -97,7 +101,7 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
         UsageError: options are invalid; names all of them.
     """
     values = vars(arguments)
-    fields = {name: values[_PREFIX + name] for name in FIELDS if values[_PREFIX + name] is not None}
+    fields = {name: values[_PREFIX + name] for name in OPTION_FIELDS if values[_PREFIX + name] is not None}
     if arguments.crop_ratio is not None:
         if fields.get("crop", "true") != "true":
             raise UsageError("--crop-ratio: not together with a value of --crop")
@@ -128,8 +132,8 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--min-confidence needs --review")
     if arguments.key is not None and arguments.server is None:
         raise UsageError("--key needs --server")
-    if arguments.server is not None and (arguments.model or arguments.device):
-        raise UsageError("--model and --device do not work with --server, which has its own model")
+    if arguments.server is not None and arguments.device:
+        raise UsageError("--device does not work with --server, which has its own device")
     if arguments.server is not None:
         find_key(arguments.key)
 
@@ -158,7 +162,8 @@ def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, 
             except OSError as exc:
                 raise StartupError(f"{path}: {exc.strerror}") from None
     if arguments.server is not None:
-        return ServerBackend(arguments.server, find_key(arguments.key), fields, files, arguments.workers)
+        model = {"model": arguments.model} if arguments.model else {}
+        return ServerBackend(arguments.server, find_key(arguments.key), {**fields, **model}, files, arguments.workers)
     workers = arguments.workers or None
     remover = Remover(arguments.model, arguments.device, workers=workers, tune=tune)
     return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())

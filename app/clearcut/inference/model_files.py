@@ -126,6 +126,6 @@ def golden_toml(name: str, golden: Golden) -> str:
 def _how_to_get(entry: ModelEntry) -> str:
     if entry.recipe:
         return f"Make it: {entry.recipe}"
-    if entry.urls:
+    if entry.urls or entry.package:
         return f"Download it: python -m clearcut models pull {entry.name}"
     return f"Download it from {entry.source} (see docs/models.md)"

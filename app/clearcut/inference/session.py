@@ -19,6 +19,9 @@ from .types import F32, FatalEngineError
 
 _DEVICE_LOST = re.compile(r"\b(CUDA|CUDNN|CUBLAS) (failure|error)|CUDNN_STATUS|CUBLAS_STATUS|cudaError", re.I)
 _OUT_OF_MEMORY = re.compile(r"failed to allocate|out of memory|ALLOC_FAILED", re.I)
+LARGE_SIDE = 1024
+"""Input side from which a session on the CPU keeps no memory pool. A pool doubles the peak of ISNet, 2.2 instead of
+1.1 GB, and keeps this memory between runs."""
 
 
 class OutOfDeviceMemory(Exception):
@@ -52,6 +55,8 @@ class OnnxEngine:
         if device != "cpu" and (reason := unavailable_reason(device)):
             raise StartupError(f"Device '{device}' was requested and is not available: {reason}")
         options = session_options(intra_op_threads, log_level=ERRORS_ONLY if device == "cpu" else FATAL_ONLY)
+        if device == "cpu" and entry.input.side >= LARGE_SIDE:
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         output = io.StringIO()
         try:
             # If a provider fails, the wrapper prints a message and falls back to another provider.

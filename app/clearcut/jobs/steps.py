@@ -255,18 +255,17 @@ class JobSteps(InterruptibleSteps):
                 stage_gate = await slots.enter_async_context(self._throttle.slot(partition_of(job_id, spec)))
             data = (await asyncio.to_thread(self._blobs.get, input_key(job_id, spec))).data
             started = time.monotonic()
-            request = CutoutRequest(data, (spec.options,), moderate=spec.moderate)
+            request = CutoutRequest(data, (spec.options,), model=spec.served_model, moderate=spec.moderate)
             result = await self._pipeline.remove(request, RequestTiming(RETRY_TIMEOUT_S), count_pixels, stage_gate)
             seconds = time.monotonic() - started
         image = result.outputs[0].image
         key = output_key(job_id, spec, image.format)
         put = partial(self._blobs.put, key, image.data, image.media_type, time.time() + self._ttl_s)
         await self._retry(lambda: asyncio.to_thread(put))
-        moderated = self._pipeline.engine.moderator is not None
-        moderation: Moderation | None = ("passed" if moderated else "not run") if spec.moderate else None
         return Outcome(
-            True, time.time(), seconds, key, image.media_type, image.width, image.height, moderation=moderation
-        )
+            True, time.time(), seconds, key, image.media_type, image.width, image.height,
+            moderation=result.moderation, model=result.model,
+        )  # fmt: skip
 
     async def _download(self, url: str) -> bytearray:
         """Download an image; retry temporary failures."""

@@ -47,7 +47,9 @@ class JobSpec:
     fingerprint: str
     """SHA-256 digest of the request, hexadecimal."""
     model: str = ""
-    """Model name of the request, repeated in responses."""
+    """The API's model name of the request, repeated in responses."""
+    served_model: str | None = None
+    """Name of the served model that makes the matte; None uses the default."""
     account: str | None = None
     """Id of the account; None for a caller without an account."""
     cost: int = 0
@@ -89,6 +91,8 @@ class Outcome:
     """Reason of a failure, as counted in metrics."""
     message: str = ""
     """Error message for the caller."""
+    model: str | None = None
+    """Name of the model that made the matte; None in jobs of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

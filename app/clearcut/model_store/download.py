@@ -73,6 +73,8 @@ def download(
     check: Callable[[Path], str | None],
     progress: Progress = lambda _done, _total: None,
     on_retry: OnRetry = lambda _reason, _attempt, _attempts, _pause_s: None,
+    *,
+    immutable: bool = False,
 ) -> None:
     """Download a URL to a file.
 
@@ -82,6 +84,8 @@ def download(
         check: called with the path of the complete file before it gets its name; returns an error text, or None.
         progress: receives the progress.
         on_retry: receives each interruption.
+        immutable: the URL always has the same content, so that a part is continued even if the server sends neither an
+            ETag nor a date. ``check`` refuses a file that has changed nevertheless.
 
     Raises:
         DownloadError: the server refuses or cannot be reached, another process downloads the file, or ``check`` failed.
@@ -93,7 +97,7 @@ def download(
     try:
         with _lock(parts.content) as file:
             try:
-                _complete(url, file, parts, progress, on_retry)
+                _complete(url, file, parts, progress, on_retry, immutable)
             except BaseException:
                 if not file.seek(0, os.SEEK_END):
                     parts.delete()
@@ -130,14 +134,16 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress, on_retry: OnRetry) -> None:
+def _complete(
+    url: str, file: BinaryIO, parts: _PartFiles, progress: Progress, on_retry: OnRetry, immutable: bool
+) -> None:
     """Send requests until the file is complete, as long as it grows."""
     idle = 0
     require_resolvable(url)
     while True:
         before = file.seek(0, os.SEEK_END)
         try:
-            _request_rest(url, file, parts, progress)
+            _request_rest(url, file, parts, progress, immutable)
             return
         except _Interrupted as exc:
             idle = 0 if file.seek(0, os.SEEK_END) > before else idle + 1
@@ -148,16 +154,17 @@ def _complete(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress, o
             time.sleep(pause_s)
 
 
-def _request_rest(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress) -> None:
+def _request_rest(url: str, file: BinaryIO, parts: _PartFiles, progress: Progress, immutable: bool) -> None:
     """Send one request and append its response."""
     offset = file.seek(0, os.SEEK_END)
     validator = parts.validator.read_text() if offset and parts.validator.is_file() else ""
-    if not validator:
+    if not validator and not immutable:
         offset = 0
     request = _request(url)
     if offset:
         request.add_header("Range", f"bytes={offset}-")
-        request.add_header("If-Range", validator)
+        if validator:
+            request.add_header("If-Range", validator)
     try:
         with _opener().open(request, timeout=STALL_S) as response:
             _append(response, file, parts, offset, progress)

@@ -8,6 +8,7 @@ tests) do not share counters.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,6 +29,29 @@ _JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _MEGAPIXELS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 50)
 _BYTES = (10e3, 30e3, 100e3, 300e3, 1e6, 3e6, 10e6, 20e6, 50e6, 100e6)
+
+
+class ModelMetrics:
+    """The series of one model. Implements ``inference.types.BatchObserver``."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._model = model
+        metrics.batch_size.labels(model)  # the series exists before the first run
+
+    def batch_done(self, size: int, bucket: int, run_s: float) -> None:
+        """Record a run; see ``inference.types.BatchObserver``."""
+        self._metrics.batch_size.labels(self._model).observe(size)
+        self._metrics.batch_seconds.labels(self._model, str(bucket)).observe(run_s)
+
+    def entry_dropped(self, reason: str) -> None:
+        """Record an image that left the queue without a run; see ``inference.types.BatchObserver``."""
+        self._metrics.queue_dropped.labels(self._model, reason).inc()
+
+    def connect_queue(self, depth: Callable[[], int], capacity: int) -> None:
+        """Let the gauges of the queue read their values when they are scraped."""
+        self._metrics.queue_depth.labels(self._model).set_function(depth)
+        self._metrics.queue_capacity.labels(self._model).set(capacity)
 
 
 class Metrics:
@@ -53,11 +77,13 @@ class Metrics:
             ["stage"], buckets=_STAGE, registry=r,
         )  # fmt: skip
         self.batch_size = Histogram(
-            "clearcut_batch_size", "Images in one model run, without padding.", buckets=_BATCH, registry=r
-        )
+            "clearcut_batch_size", "Images in one run of a model, without padding.",
+            ["model"], buckets=_BATCH, registry=r,
+        )  # fmt: skip
         self.batch_seconds = Histogram(
-            "clearcut_batch_seconds", "Duration of one model run.", ["bucket"], buckets=_STAGE, registry=r
-        )
+            "clearcut_batch_seconds", "Duration of one run of a model.",
+            ["model", "bucket"], buckets=_STAGE, registry=r,
+        )  # fmt: skip
         self.rejected = Counter(
             "clearcut_rejected", "Requests rejected before processing, by reason.", ["reason"], registry=r
         )
@@ -74,8 +100,8 @@ class Metrics:
             "clearcut_expired", "Requests that exceeded their deadline, by pipeline stage.", ["stage"], registry=r
         )
         self.queue_dropped = Counter(
-            "clearcut_queue_dropped", "Images removed from the model queue without a run, by reason.",
-            ["reason"], registry=r,
+            "clearcut_queue_dropped", "Images removed from a model's queue without a run, by reason.",
+            ["model", "reason"], registry=r,
         )  # fmt: skip
         self.fetches = Counter(
             "clearcut_fetches",
@@ -119,9 +145,9 @@ class Metrics:
             "clearcut_inflight_pixels_capacity", "Maximum decoded pixels in memory.", registry=r
         )
         self.pool_depth = Gauge("clearcut_pool_depth", "Tasks that wait for a thread of the image pool.", registry=r)
-        self.queue_depth = Gauge("clearcut_queue_depth", "Images that wait for the model.", registry=r)
+        self.queue_depth = Gauge("clearcut_queue_depth", "Images that wait for a model.", ["model"], registry=r)
         self.queue_capacity = Gauge(
-            "clearcut_queue_capacity", "Maximum number of images that wait for the model.", registry=r
+            "clearcut_queue_capacity", "Maximum number of images that wait for a model.", ["model"], registry=r
         )
         self.jobs_queued = Gauge(
             "clearcut_jobs_queued", "Jobs that wait, on all nodes. 0 while jobs are disabled.", registry=r
@@ -131,20 +157,12 @@ class Metrics:
         )
         self._build = Info("clearcut_build", "Version of the service and of Python.", registry=r)
         self._build.info({"version": __version__, "python": platform.python_version()})
-        self._model = Info("clearcut_model", "The model in use.", registry=r)
+        self._model = Info("clearcut_model", "The served models.", ["name"], registry=r)
 
-    def set_model(self, labels: dict[str, str]) -> None:
-        """Set the labels of ``clearcut_model``."""
-        self._model.info(labels)
-
-    def batch_done(self, size: int, bucket: int, run_s: float) -> None:
-        """Record a model run; see ``inference.types.BatchObserver``."""
-        self.batch_size.observe(size)
-        self.batch_seconds.labels(str(bucket)).observe(run_s)
-
-    def entry_dropped(self, reason: str) -> None:
-        """Record an image that left the model queue without a run; see ``inference.types.BatchObserver``."""
-        self.queue_dropped.labels(reason).inc()
+    def add_model(self, labels: dict[str, str]) -> ModelMetrics:
+        """Set the labels of ``clearcut_model`` for a model, and return its series."""
+        self._model.labels(labels["name"]).info({key: value for key, value in labels.items() if key != "name"})
+        return ModelMetrics(self, labels["name"])
 
     def fetch_ended(self, outcome: str) -> None:
         """Record an outgoing request: done, refused or failed."""

@@ -59,6 +59,10 @@ def routes(service: Service) -> list[Route]:
                 "state": service.lifecycle.state.value,
                 "model": served.labels if served is not None else None,
                 "inference": served.plan.to_dict() if served is not None else None,
+                "models": [
+                    {**each.labels, "memory_bytes": each.memory_bytes, "inference": each.plan.to_dict()}
+                    for each in service.loaded
+                ],
                 "workers": service.workers,
                 "limits": {
                     "max_bytes": settings.max_bytes,

@@ -44,7 +44,11 @@ class JobRequest:
     webhook: str | None = None
     """URL of the webhook."""
     model: str = ""
-    """The model that the caller names; it only appears in responses."""
+    """The API's name of the model that the caller names; it only appears in responses."""
+    served_model: str | None = None
+    """Name of the served model that makes the matte; None uses the default."""
+    model_field: str = "model"
+    """The caller's field of ``served_model``."""
     moderate: bool = False
 
 
@@ -89,7 +93,9 @@ async def accept_job(service: Service, request: Request, handler: JobHandler) ->
         with context.timing.stage("read"):
             job_request = await handler.read(request, context.body)
         slot.reacquire()
-        context.field_names["image"] = job_request.image_field
+        context.field_names |= {"image": job_request.image_field, "model": job_request.model_field}
+        if service.models is not None:
+            service.models.find(job_request.served_model)
         if job_request.url is not None and is_data_url(job_request.url):
             raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
         spec = await _job_spec(service, request, handler, job_request, account.id if account is not None else None)
@@ -132,6 +138,11 @@ async def read_image(service: Service, request: Request, text: str | None, field
     return {"data": await service.on_pool(decode)}
 
 
+def model_header(job: JobView) -> dict[str, str]:
+    """Return the header X-Model of a finished job."""
+    return {"X-Model": job.outcome.model} if job.outcome is not None and job.outcome.model else {}
+
+
 def timestamp(seconds: float) -> str:
     """Format Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -159,6 +170,7 @@ async def _job_spec(
         request_id=RequestContext.of(request).request_id,
         fingerprint=await service.on_pool(partial(_fingerprint, request.scope["path"], job_request)),
         model=job_request.model,
+        served_model=job_request.served_model,
         account=account_id,
         url=job_request.url,
         webhook=job_request.webhook,
@@ -169,7 +181,9 @@ async def _job_spec(
 def _fingerprint(path: str, job: JobRequest) -> str:
     """Return a digest of the request. It must not change between versions: the queue compares it."""
     image = hashlib.sha256(job.data).hexdigest() if job.data is not None else job.url
-    content = (path, job.options, job.image_field, image, job.webhook, job.model, job.moderate)
+    content: tuple[Any, ...] = (path, job.options, job.image_field, image, job.webhook, job.model, job.moderate)
+    if job.served_model is not None:
+        content += (job.served_model,)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 

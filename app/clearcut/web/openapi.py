@@ -19,7 +19,6 @@ from clearcut.errors import (
     JobNotFound,
     JobsDisabled,
     MethodNotAllowed,
-    ModerationRefused,
     OutputExpired,
     OutputNotFound,
     PaymentRequired,
@@ -49,6 +48,7 @@ CUTOUT_HEADERS = {
     "X-Matte-Confidence": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Matte-Ambiguous-Ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "X-Subject-Facts": TEXT,
+    "X-Moderation": {"type": "string", "enum": ["passed", "not run"], "description": "Result of `moderation`."},
     "X-Model": {"type": "string", "description": "The model that made the matte; absent if the request has a mask."},
     "X-Credits-Charged": INTEGER,
     "Server-Timing": TEXT,
@@ -56,7 +56,7 @@ CUTOUT_HEADERS = {
 IDEMPOTENCY_SCHEMA: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
 KEY_SECURITY: list[dict[str, list[str]]] = [{}, {"apiKey": []}, {"bearer": []}, {"basic": []}]
 _OUTPUT_ERRORS = InvalidSignature | OutputNotFound | OutputExpired | RangeNotSatisfiable
-_JOB_ERRORS = JobNotFound | JobsDisabled | ModerationRefused
+_JOB_ERRORS = JobNotFound | JobsDisabled
 
 
 def json_response(description: str, schema: Schema) -> dict[str, Any]:

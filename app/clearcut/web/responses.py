@@ -18,7 +18,7 @@ EXPOSED_HEADERS = (
     "X-Request-ID", "X-Processing-Time-Ms", "X-Image-Width", "X-Image-Height", "X-Original-Width", "X-Original-Height",
     "X-Foreground-Found", "X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height",
     "X-Matte-Confidence", "X-Matte-Ambiguous-Ratio", "X-Subject-Facts", "X-Ignored-Fields", "Server-Timing",
-    "X-Model", "Retry-After",
+    "X-Model", "X-Moderation", "Retry-After",
     "X-Credits-Charged", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit",
     "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Width", "X-Height", "X-Max-Width", "X-Max-Height", "X-Type",
     "X-Uncertainty-Score", "ETag", "Content-Range", "Content-Disposition",
@@ -41,6 +41,8 @@ def result_headers(context: RequestContext, result: CutoutResult, ignored: Seque
     }
     if result.model is not None:
         headers["X-Model"] = result.model
+    if result.moderation is not None:
+        headers["X-Moderation"] = result.moderation
     if names := [name for name in ignored if _SAFE_FIELD.fullmatch(name)]:
         headers["X-Ignored-Fields"] = ", ".join(names[:16])
     return headers

@@ -71,6 +71,8 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     upload = await _read_upload(service, request, operation.schema, slot)
     # Options are parsed before credits are reserved. A request with URLs gets its files only after the reservation.
     parsed = None if upload.urls else operation.parse_request(upload)
+    if parsed is not None:
+        pipeline.models.find(parsed[0].model)
     charge = await reserve(service, request, account, upload)
     if (cached := _cached_response(service, charge)) is not None:
         return cached

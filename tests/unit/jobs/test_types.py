@@ -45,6 +45,7 @@ def test_spec_round_trips_through_json(options):
 def test_outcome_round_trips_through_json():
     for outcome in (
         Outcome(True, 2.5, 0.25, "key.png", "image/png", 10, 20, "passed"),
+        Outcome(True, 2.5, 0.25, "key.png", "image/png", 10, 20, model="clearcut-m"),
         Outcome(False, 2.5, status=422, reason="moderation", message="no"),
     ):
         stored = json.loads(json.dumps(outcome_to_json(outcome)))

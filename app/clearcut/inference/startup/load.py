@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from clearcut.errors import StartupError
@@ -15,7 +17,8 @@ from clearcut.inference.providers import GpuOptions, choose_device
 from clearcut.inference.runtime import runtime_version
 from clearcut.inference.session import OnnxEngine
 from clearcut.inference.types import Engine
-from clearcut.settings import Settings
+from clearcut.settings import MIB, Settings
+from clearcut.system import cpu_quota, lower_thread_priority, memory_limit, peak_memory
 
 from .autotune import ExecutionPlan, LoadedEngines
 from .cache import CachedPlan, PlanCache, available_variants, cache_key
@@ -23,14 +26,23 @@ from .precision import load_best
 
 log = logging.getLogger("clearcut")
 
+FURTHER_NICE = 10
+"""Niceness of the threads of further models. Threads of niceness 0 get ten times the CPU time (sched(7))."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model that a service runs."""
+    """A model that a service runs."""
 
     entry: ModelEntry
     engines: Sequence[Engine]
     plan: ExecutionPlan
+    memory_bytes: int = 0
+    """Peak of the memory that loading, measuring and testing the model took."""
+    nice: int = 0
+    """Niceness of the model's threads."""
+    path: Path = Path()
+    """The model's file."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -49,10 +61,69 @@ class ServedModel:
         }
 
 
-def load_served_model(settings: Settings) -> ServedModel:
-    """Load the configured model for a service; see ``load_configured_model``."""
-    model, loaded = load_configured_model(settings)
-    return ServedModel(model.entry, loaded.engines, loaded.plan)
+def load_served_models(settings: Settings, *, save_plan: bool = True) -> tuple[ServedModel, ...]:
+    """Load the default model and all further models of a service.
+
+    Args:
+        save_plan: as for ``load_configured_model``.
+
+    Raises:
+        StartupError: as ``load_served_model``, or the models need more memory than their budget.
+    """
+    models = [load_served_model(settings, save_plan=save_plan)]
+    entries = read_manifest(models_folder() / MANIFEST)
+    for name in settings.further_models:
+        _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models], find_entry(entries, name))
+        models.append(load_further_model(settings, name))
+    _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models])
+    return tuple(models)
+
+
+def load_served_model(settings: Settings, *, save_plan: bool = True) -> ServedModel:
+    """Load the default model of a service; see ``load_configured_model``."""
+    with peak_memory() as memory:
+        model, loaded = load_configured_model(settings, save_plan=save_plan)
+    return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], path=model.path)
+
+
+def load_further_model(settings: Settings, name: str) -> ServedModel:
+    """Load a model beside the default one: one session on half of the CPUs, whose threads have a lower priority.
+
+    Raises:
+        StartupError: as for ``load_configured_model``.
+    """
+    changes = {"model": name, "precision": "auto", "buckets": "", "lanes": 1, "plan_cache": None}
+    threads = settings.intra_op_threads or max(1, cpu_quota() // 2)
+    further = settings.model_copy(update={**changes, "intra_op_threads": threads})
+
+    def load() -> tuple[ModelFile, LoadedEngines]:
+        lower_thread_priority(FURTHER_NICE)  # the session's threads inherit it
+        return load_configured_model(further, save_plan=False)
+
+    with peak_memory() as memory, ThreadPoolExecutor(1, thread_name_prefix="load") as thread:
+        model, loaded = thread.submit(load).result()
+    return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], FURTHER_NICE, model.path)
+
+
+def _check_memory(settings: Settings, loaded: Sequence[tuple[str, int]], following: ModelEntry | None = None) -> None:
+    """Raise StartupError if the models need more than their budget.
+
+    Args:
+        settings: with the budget.
+        loaded: names and bytes of the models.
+        following: the model that is loaded next. Its need is known if the manifest has it.
+    """
+    needs = [*loaded, *([(following.name, following.memory_mb * MIB)] if following and following.memory_mb else [])]
+    budget = settings.model_memory_mb * MIB
+    if not budget and len(needs) > 1:
+        budget = memory_limit() // 2
+    if budget and sum(need for _, need in needs) > budget:
+        listed = ", ".join(f"{name} {need / MIB:.0f}" for name, need in needs)
+        raise StartupError(
+            f"The models need {sum(need for _, need in needs) / MIB:.0f} MiB ({listed}), and the limit is "
+            f"{budget / MIB:.0f} MiB. Name fewer models in CLEARCUT_MODELS, provide more memory, or set "
+            "CLEARCUT_MODEL_MEMORY_MB"
+        )
 
 
 def load_configured_model(settings: Settings, *, save_plan: bool = True) -> tuple[ModelFile, LoadedEngines]:

@@ -12,7 +12,16 @@ from starlette.routing import Route
 from clearcut.errors import InvalidField
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, read_image, register, timestamp
+from clearcut.web.job_handler import (
+    JobHandler,
+    JobRequest,
+    accept_job,
+    find_job,
+    model_header,
+    read_image,
+    register,
+    timestamp,
+)
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import json_response
 from clearcut.web.request import fields, parsers
@@ -22,7 +31,7 @@ from clearcut.web.request.json_body import object_member, read_json, text_member
 
 from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
-from .poof_options import BACKGROUND_TYPES
+from .poof_options import BACKGROUND_TYPES, MODEL_FIELDS
 
 if TYPE_CHECKING:
     from clearcut.jobs.types import JobView
@@ -54,7 +63,7 @@ TABLES: dict[str, dict[str, Field]] = {
             default="rgba",
         ),
     },
-    BRIA: {"content_moderation": fields.boolean("Apply the moderation model.", "moderate", False)},
+    BRIA: {"content_moderation": fields.boolean("Apply the moderation classifier.", "moderate", True)},
 }
 
 
@@ -70,7 +79,8 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"jobId": job.id, "status": STATES[job.state]}, 202)
 
     async def show(request: Request) -> Response:
-        return JSONResponse(job_body(*await find_job(service, request, NAME)))
+        job, url = await find_job(service, request, NAME)
+        return JSONResponse(job_body(job, url), headers=model_header(job))
 
     return [
         Route("/v2/images/background-remove", create, methods=["POST"]),
@@ -85,12 +95,15 @@ async def _job_request(service: Service, request: Request, body: dict[str, Any])
     params_name = PARAMS[model]
     prefix = params_name + "."
     params = object_member(body, params_name)
-    options = parse_fields(params, TABLES[model], prefix=prefix).options
-    moderate = options.pop("moderate", False)
+    options = parse_fields(params, {**TABLES[model], **MODEL_FIELDS}, prefix=prefix).options
+    moderate, served_model = options.pop("moderate", model == BRIA), options.pop("model", None)
     image_field = prefix + "image"
     image = await read_image(service, request, text_member(params, "image", prefix), image_field)
     webhook = text_member(body, "webhook_url") or text_member(body, "webhookUrl")
-    return JobRequest(RemoveOptions(**options), image_field, **image, webhook=webhook, model=model, moderate=moderate)
+    return JobRequest(
+        RemoveOptions(**options), image_field, **image, webhook=webhook, model=model, moderate=moderate,
+        served_model=served_model, model_field=prefix + "model",
+    )  # fmt: skip
 
 
 def job_body(job: JobView, url: str | None) -> dict[str, Any]:
@@ -147,11 +160,14 @@ def openapi_paths() -> dict[str, Any]:
             "type": "object",
             "required": ["image"],
             "properties": {"image": {**TEXT, "description": "A URL or a `data:` URL of the image."}}
-            | {name: {**dict(field.schema), "description": field.description} for name, field in table.items()},
+            | {
+                name: {**dict(field.schema), "description": field.description}
+                for name, field in {**table, **MODEL_FIELDS}.items()
+            },
         }
         for model, table in TABLES.items()
     }
-    params[PARAMS[BRIA]]["properties"]["content_moderation"] = {"type": "boolean"}
+    params[PARAMS[BRIA]]["properties"]["content_moderation"] = {"type": "boolean", "default": True}
     body = {
         "type": "object",
         "required": ["model"],

@@ -11,14 +11,16 @@ from starlette.routing import Route
 from clearcut.errors import InvalidField, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, register
+from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, model_header, register
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import json_response
 from clearcut.web.request.body import Body
+from clearcut.web.request.fields import parse_fields
 from clearcut.web.request.json_body import object_member, read_json, text_member
 
 from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
+from .poof_options import MODEL_FIELDS
 
 if TYPE_CHECKING:
     from clearcut.jobs.types import JobView
@@ -38,7 +40,11 @@ def routes(service: Service) -> list[Route]:
         if url is None:
             raise MissingImage(f"Send the URL of the image in '{IMAGE_FIELD}'")
         webhook = text_member(members, "webhook_url")
-        return JobRequest(RemoveOptions(), IMAGE_FIELD, url=url, webhook=webhook, model=MODEL)
+        model = parse_fields(object_member(members, "input"), MODEL_FIELDS, prefix="input.").options.get("model")
+        return JobRequest(
+            RemoveOptions(), IMAGE_FIELD, url=url, webhook=webhook, model=MODEL,
+            served_model=model, model_field="input.model",
+        )  # fmt: skip
 
     settings = service.settings
     handler = JobHandler(NAME, read, webhook_body, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
@@ -49,7 +55,8 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"status": "success", "message": "Prediction created successfully", "predictionID": job.id})
 
     async def show(request: Request) -> Response:
-        return JSONResponse(job_body(*await find_job(service, request, NAME)))
+        job, url = await find_job(service, request, NAME)
+        return JSONResponse(job_body(job, url), headers=model_header(job))
 
     return [
         Route("/v1/prediction/", create, methods=["POST"]),
@@ -93,6 +100,7 @@ DIALECT = Dialect(
 def openapi_paths() -> dict[str, Any]:
     body = object_schema(model={"const": MODEL}, input=object_schema(image_url=TEXT))
     body["properties"]["webhook_url"] = TEXT
+    body["properties"]["input"]["properties"]["model"] = dict(MODEL_FIELDS["model"].schema)
     accepted = json_response(
         "The prediction is accepted", object_schema(status={"const": "success"}, predictionID=TEXT)
     )

@@ -26,6 +26,7 @@ from .poof_options import (
     add_background_type,
     parse_options,
     parse_variants,
+    request_options,
     require_background,
     unused_fields,
 )
@@ -94,7 +95,8 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     ignored = [name for name in ignored if name in upload.fields or name not in FIELDS]
     if background is not None and all(options.effective().backdrop != "image" for options in variants):
         ignored.append(upload.field_names.get("background", "bg_image"))
-    return CutoutRequest(upload.image, tuple(variants), background, upload.files.get("mask")), ignored
+    mask = upload.files.get("mask")
+    return CutoutRequest(upload.image, tuple(variants), background, mask, **request_options(fields)), ignored
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,9 @@ from clearcut.web.request.upload import URLS_DISABLED
 MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""
 MAX_VARIANTS = 16
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REQUEST_OPTIONS = ("model", "moderate")
+"""Options of the whole request, which are attributes of ``CutoutRequest``."""
 URL_FIELDS = ("url", "image_url", "bg_image_url")
 
 SIZES: dict[str, dict[str, int]] = {
@@ -64,6 +68,12 @@ def _shadow(name: str, value: str) -> Options:
     if value.lower() in ("true", "false"):
         return {"shadow": 0.5 if value.lower() == "true" else 0.0}
     return {"shadow": parsers.number(name, value, 0, 1)}
+
+
+def _model(name: str, value: str) -> Options:
+    if not MODEL_NAME.fullmatch(value):
+        raise InvalidField(name, "a model's name")
+    return {"model": value}
 
 
 def _margin(description: str) -> Field:
@@ -112,11 +122,22 @@ FIELDS: dict[str, Field] = {
         "`auto`: use the color of the background for the matte if it is plain; `off`: the model's matte alone.",
         {"auto": {"plain_background": True}, "off": {"plain_background": False}}, default="auto",
     ),
+    "model": fields.text("Model that makes the matte. `/v1/info` lists the served models.", _model, ["clearcut-m"]),
+    "moderation": fields.boolean(
+        "Refuse the image with 422 if the moderation classifier does. `X-Moderation` has the result.",
+        "moderate", False,
+    ),
     "quality": fields.integer(
         f"Quality of lossy formats; defaults: {_LOSSY}.", 1, 100, "quality", "a whole number"
     ),
 }  # fmt: skip
 
+
+MODEL_FIELDS = {"model": FIELDS["model"]}
+"""The field of the model, for APIs with further fields of their own."""
+
+REQUEST_FIELDS = ("model", "moderation")
+"""Fields that apply to the whole request and not to one output."""
 
 VARIANTS = fields.unused(
     "A JSON list of up to 16 option sets, each merged over the other fields. One output each, as multipart/mixed, "
@@ -150,7 +171,7 @@ def parse_options(values: Mapping[str, str]) -> tuple[RemoveOptions, ParsedField
 def _build(values: Mapping[str, str], parsed: ParsedFields) -> RemoveOptions:
     """Return the options of the parsed fields; ``values`` has the texts of at least these fields."""
     background_type = values["background_type"].lower() if "background_type" in parsed.by_field else "rgba"
-    options = RemoveOptions(**parsed.options)
+    options = RemoveOptions(**{name: parsed.options[name] for name in parsed.options if name not in REQUEST_OPTIONS})
     if background_type in ("rgba", "map") and not options.opaque and options.background is not None:
         return replace(options, background=None)
     return options
@@ -158,7 +179,20 @@ def _build(values: Mapping[str, str], parsed: ParsedFields) -> RemoveOptions:
 
 def unused_fields(values: Mapping[str, str], parsed: ParsedFields) -> list[str]:
     """Return the fields that the output does not depend on, the unknown ones first."""
-    return parsed.unknown + fields_without_effect(parsed, partial(_build, values))
+    unused = fields_without_effect(parsed, partial(_build, values))
+    return parsed.unknown + [name for name in unused if name not in REQUEST_FIELDS]
+
+
+def request_options(values: Mapping[str, str]) -> Options:
+    """Parse the fields that apply to the whole request.
+
+    Returns:
+        Arguments of ``CutoutRequest``.
+
+    Raises:
+        InvalidField: a value is invalid.
+    """
+    return parse_fields({name: values[name] for name in REQUEST_FIELDS if name in values}, FIELDS).options
 
 
 def add_background_type(fields: dict[str, str], *, has_background: bool) -> dict[str, str]:
@@ -201,6 +235,8 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
         if not isinstance(members, dict):
             raise InvalidField(path, 'an object of options, such as {"size": "preview"}')
         texts = _texts(members, path)
+        if fixed := [name for name in REQUEST_FIELDS if name in texts]:
+            raise InvalidField(f"{path}.{fixed[0]}", f"no value; '{fixed[0]}' applies to all variants of a request")
         try:
             options, parsed = parse_options(common | texts)
         except InvalidField as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from clearcut.cutout import CutoutRequest
-from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage
+from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage, UnknownModel
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.json_schema import TEXT, object_schema
@@ -23,17 +24,21 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport, plain_status
+from .poof_options import MODEL_NAME
 
 UPLOAD = UploadSchema(file_fields={"file": "image"}, url_fields={"url": "image"})
 
-_MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GENERAL = re.compile(
+    r"u2net|u2netp|u2net_human_seg|silueta|isnet-general-use|bria-rmbg|birefnet-[a-z0-9-]{1,40}|ben2?|withoutbg[a-z-]*"
+)
+"""rembg's models that remove backgrounds. Its other models segment clothes, anime figures or prompted objects."""
 _TRUE, _FALSE = ("true", "1", "yes", "on", "y", "t"), ("false", "0", "no", "off", "n", "f")
 
 
 def _model(name: str, value: str) -> Options:
-    if not _MODEL.fullmatch(value):
+    if not MODEL_NAME.fullmatch(value):
         raise InvalidField(name, "a model's name")
-    return {}
+    return {"model": value}
 
 
 def _color(name: str, value: str) -> Options:
@@ -52,7 +57,12 @@ def _flag(description: str, **options: Any) -> Field:
 
 
 FIELDS: dict[str, Field] = {
-    "model": fields.text("Accepted and ignored; `/v1/info` names the model.", _model, ["u2net"]),
+    "model": fields.text(
+        "Model that makes the matte. rembg's names for general use run the served model of that name, or else the "
+        "default; `X-Model` names it.",
+        _model,
+        ["u2net"],
+    ),
     "a": _flag("Alpha matting. Accepted and ignored; edges are always soft."),
     "af": fields.integer("Accepted and ignored.", 0, 255, noun="a whole number"),
     "ab": fields.integer("Accepted and ignored.", 0, 255, noun="a whole number"),
@@ -64,12 +74,15 @@ FIELDS: dict[str, Field] = {
     "bgc": fields.text("Background color: red, green, blue, alpha.", _color, ["255,255,255,255"]),
     "extras": fields.unused("Accepted and ignored.", "{}"),
 }
-IGNORED = ("model", "a", "af", "ab", "ae", "dc", "vm", "extras")
+IGNORED = ("a", "af", "ab", "ae", "dc", "vm", "extras")
 """Fields that are checked and have no effect; `X-Ignored-Fields` names them."""
 
 
 def routes(service: Service) -> list[Route]:
-    operation = SyncOperation(UPLOAD, parse_request, respond)
+    def parse(upload: Upload) -> tuple[CutoutRequest, list[str]]:
+        return parse_request(upload, service.models.names if service.models is not None else ())
+
+    operation = SyncOperation(UPLOAD, parse, respond)
 
     async def remove(request: Request) -> Response:
         if request.method != "POST" and service.fetcher is None:
@@ -83,8 +96,11 @@ async def respond(cutout: FinishedCutout) -> Response:
     return file_response(cutout.output, result_headers(cutout.context, cutout.result, cutout.ignored))
 
 
-def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
+def parse_request(upload: Upload, served: Sequence[str]) -> tuple[CutoutRequest, list[str]]:
     """Return (request, fields without an effect).
+
+    Args:
+        served: names of the served models.
 
     Raises:
         InvalidField: a field is invalid.
@@ -94,12 +110,18 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
     parsed = parse_fields(upload.fields, FIELDS)
     upload.name_options(parsed.names)
     ignored = parsed.unknown + [name for name in IGNORED if name in upload.fields]
-    ignored += fields_without_effect(parsed, _build)
-    return CutoutRequest(upload.image, (_build(parsed),)), ignored
+    ignored += [name for name in fields_without_effect(parsed, _build) if name != "model"]
+    model = parsed.options.get("model")
+    if model is not None and model not in served:
+        if not _GENERAL.fullmatch(model):
+            raise UnknownModel("model", f"{', '.join(served)}, or a model of rembg for general use, such as u2net")
+        model = None
+        ignored.append("model")
+    return CutoutRequest(upload.image, (_build(parsed),), model=model), ignored
 
 
 def _build(parsed: ParsedFields) -> RemoveOptions:
-    return RemoveOptions(**parsed.options)
+    return RemoveOptions(**{name: value for name, value in parsed.options.items() if name != "model"})
 
 
 def write_error(report: ErrorReport) -> dict[str, Any]:
@@ -108,7 +130,9 @@ def write_error(report: ErrorReport) -> dict[str, Any]:
 
 
 def _status(error: ClearcutError) -> int:
-    return 422 if isinstance(error, InvalidOption | MissingImage) else plain_status(error)
+    """Return 422 for invalid fields, as rembg's framework does, and 400 for a model that is not served."""
+    invalid = isinstance(error, InvalidOption | MissingImage) and not isinstance(error, UnknownModel)
+    return 422 if invalid else plain_status(error)
 
 
 DIALECT = Dialect(

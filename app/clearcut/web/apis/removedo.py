@@ -12,17 +12,19 @@ from starlette.routing import Route
 from clearcut.errors import MalformedBody, MissingImage, MultipleImages
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, register, timestamp
+from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, model_header, register, timestamp
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import FILE, json_response
 from clearcut.web.request.body import Body, require_length
 from clearcut.web.request.encoded import urlencoded_fields
+from clearcut.web.request.fields import parse_fields
 from clearcut.web.request.header_params import parse_content_type
 from clearcut.web.request.limits import ENVELOPE_BYTES
 from clearcut.web.request.multipart import read_multipart
 
 from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
+from .poof_options import MODEL_FIELDS
 
 if TYPE_CHECKING:
     from clearcut.jobs.types import JobView
@@ -41,7 +43,9 @@ def routes(service: Service) -> list[Route]:
         if not url and not data:
             raise MissingImage("Send the image in field 'image_file', or its URL in 'image_url'")
         image_field = "image_url" if url else "image_file"
-        return JobRequest(RemoveOptions(), image_field, url=url, data=data, webhook=fields.get("webhook_url"))
+        model = parse_fields(fields, MODEL_FIELDS).options.get("model")
+        webhook = fields.get("webhook_url")
+        return JobRequest(RemoveOptions(), image_field, url=url, data=data, webhook=webhook, served_model=model)
 
     handler = JobHandler(NAME, read, webhook_body)
     register(service, handler)
@@ -58,7 +62,8 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse(body, 202)
 
     async def show(request: Request) -> Response:
-        return JSONResponse(job_body(*await find_job(service, request, NAME)))
+        job, url = await find_job(service, request, NAME)
+        return JSONResponse(job_body(job, url), headers=model_header(job))
 
     return [
         Route("/api/v1/remove-bg", create, methods=["POST"]),
@@ -117,7 +122,7 @@ DIALECT = Dialect(
 
 
 def openapi_paths() -> dict[str, Any]:
-    texts = {"image_url": TEXT, "webhook_url": TEXT}
+    texts = {"image_url": TEXT, "webhook_url": TEXT, "model": dict(MODEL_FIELDS["model"].schema)}
     bodies = {
         "multipart/form-data": {"type": "object", "properties": {"image_file": FILE, **texts}},
         "application/x-www-form-urlencoded": {"type": "object", "properties": texts, "required": ["image_url"]},

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clearcut.environment import load_settings
+from clearcut.errors import StartupError
 from clearcut.inference.startup import load as startup_load
-from clearcut.inference.startup.load import load_configured_model
+from clearcut.inference.startup.load import FURTHER_NICE, load_configured_model, load_served_models
 
 
 def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
@@ -57,3 +61,45 @@ def test_check_stores_nothing(tmp_path: Path) -> None:
         load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False
     )
     assert not plans.exists()
+
+
+QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model takes 50 MiB more than the one before. Memory of earlier tests would change a real measurement."""
+    sizes = itertools.count(50 << 20, 50 << 20)
+
+    @contextmanager
+    def peak_memory() -> Iterator[list[int]]:
+        yield [next(sizes)]
+
+    monkeypatch.setattr(startup_load, "peak_memory", peak_memory)
+
+
+@pytest.mark.usefixtures("measured")
+def test_further_models_have_their_own_plan_and_memory() -> None:
+    settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m,clearcut-s", "CLEARCUT_BUCKETS": "1,2"})
+    default, further = load_served_models(settings)
+    assert [each.entry.name for each in (default, further)] == ["clearcut-s", "clearcut-m"]
+    assert (default.nice, further.nice) == (0, FURTHER_NICE)
+    assert further.plan.lanes == 1
+    assert (default.memory_bytes, further.memory_bytes) == (50 << 20, 100 << 20)
+    assert further.path.name.startswith("clearcut-m")
+
+
+@pytest.mark.usefixtures("measured")
+def test_models_beyond_the_memory_limit_are_refused() -> None:
+    settings = load_settings(QUICK | {"CLEARCUT_MODEL_MEMORY_MB": "49"})
+    with pytest.raises(StartupError, match=r"need 50 MiB \(clearcut-s 50\), and the limit is 49 MiB"):
+        load_served_models(settings)
+    # The manifest has the memory of ISNet, so the service does not load its file first.
+    settings = load_settings(QUICK | {"CLEARCUT_MODEL_MEMORY_MB": "1000", "CLEARCUT_MODELS": "isnet-general-use"})
+    with pytest.raises(StartupError, match=r"isnet-general-use 1100\), and the limit is 1000 MiB"):
+        load_served_models(settings)
+
+
+def test_unknown_further_model_is_refused() -> None:
+    with pytest.raises(StartupError, match="Unknown model 'u3net'"):
+        load_served_models(load_settings(QUICK | {"CLEARCUT_MODELS": "u3net"}))

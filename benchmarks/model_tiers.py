@@ -1,0 +1,178 @@
+"""Several models in one process: does a stream of requests for a further model slow down the default model?
+
+    python -m benchmarks.model_tiers --model-dir FOLDER [--further isnet-general-use] [--seconds 60]
+
+One server serves the default and the further model. First the throughput of the default model is measured with as many
+clients as the process has CPUs. Then requests for the default model arrive at half of that rate, at random intervals,
+in alternating phases: alone, and beside one client that sends requests for the further model without a pause. The p95
+of both kinds of phases is compared; the goal is a ratio of at most 1.3. ``X-Model`` of each response is checked.
+Memory: the figures of /v1/info and the resident memory of the process. Writes results/model_tiers.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks import photos, report
+from tests.support.live_server import Server, started
+
+MEGAPIXELS = 1.0
+START_S = 600.0
+GOAL = 1.3
+
+
+def send(server: Server, image: bytes, model: str) -> float:
+    """Send one request and return its seconds.
+
+    Raises:
+        RuntimeError: the status is not 200, or another model ran.
+    """
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=600)
+    try:
+        path = f"/v1/remove?format=png&model={model}"
+        connection.request("POST", path, image, {"Content-Type": "application/octet-stream"})
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200 or response.headers["X-Model"] != model:
+        raise RuntimeError(f"{response.status} from {response.headers['X-Model']}: {body[:200]!r}")
+    return time.monotonic() - begun
+
+
+def images_per_s(request: Callable[[int], float], clients: int, seconds: float) -> float:
+    """Return the throughput with concurrent clients."""
+    until = time.monotonic() + seconds
+    numbers = count()
+
+    def client(_: int) -> int:
+        done = 0
+        while time.monotonic() < until:
+            request(next(numbers))
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(clients) as pool:
+        return sum(pool.map(client, range(clients))) / seconds
+
+
+def poisson(request: Callable[[int], float], rate: float, seconds: float, seed: int) -> list[float]:
+    """Return the seconds of requests that arrive at random intervals with a mean rate per second."""
+    rng = random.Random(seed)
+    until = time.monotonic() + seconds
+    with ThreadPoolExecutor(256) as pool:
+        futures = []
+        while time.monotonic() < until:
+            futures.append(pool.submit(request, len(futures)))
+            time.sleep(rng.expovariate(rate))
+        return [future.result() for future in futures]
+
+
+@contextmanager
+def stream(request: Callable[[int], float]) -> Iterator[list[float]]:
+    """Send requests one after the other in a thread; the list has their seconds."""
+    stopped, seconds = threading.Event(), list[float]()
+
+    def run() -> None:
+        for number in count():
+            if stopped.is_set():
+                return
+            seconds.append(request(number))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
+
+
+def info(server: Server) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+    try:
+        connection.request("GET", "/v1/info")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+        return found
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-dir", type=Path, required=True, help="folder with the file of the further model")
+    parser.add_argument("--further", default="isnet-general-use")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of each phase")
+    parser.add_argument("--phases", type=int, default=6, help="number of pairs of phases")
+    args = parser.parse_args()
+    facts = report.machine()
+    shots = photos.jpegs(MEGAPIXELS)
+    with started(models=args.further, model_dir=str(args.model_dir.resolve()), deadline_s="600") as server:
+        default = server.listening().event("ready", START_S)["name"]
+        models = info(server)["models"]
+        process = psutil.Process(server.process.pid)
+
+        def fast(number: int) -> float:
+            return send(server, shots[number % len(shots)], default)
+
+        def slow(number: int) -> float:
+            return send(server, shots[number % len(shots)], args.further)
+
+        idle = process.memory_info().rss
+        throughput = images_per_s(fast, len(os.sched_getaffinity(0)), args.seconds / 4)
+        alone: list[float] = []
+        beside: list[float] = []
+        further: list[float] = []
+        for phase in range(args.phases):
+            alone += poisson(fast, throughput / 2, args.seconds / 2, phase)
+            with stream(slow) as seconds:
+                beside += poisson(fast, throughput / 2, args.seconds, phase)
+            further += seconds
+        peak = process.memory_info().rss
+    found = {
+        "models": {
+            each["name"]: {"memory_mb": round(each["memory_bytes"] / 2**20), "cost_ms": each["inference"]["cost_ms"]}
+            for each in models
+        },
+        "resident_mb": {"idle": round(idle / 2**20), "after_the_load": round(peak / 2**20)},
+        "images_per_s_of_default": round(throughput, 2),
+        "requests": {"alone": len(alone), "beside": len(beside), "further": len(further)},
+        "p95_ms": {"alone": round(1000 * p95(alone), 1), "beside": round(1000 * p95(beside), 1)},
+        "p50_ms": {
+            "alone": round(1000 * statistics.median(alone), 1),
+            "beside": round(1000 * statistics.median(beside), 1),
+            "further": round(1000 * statistics.median(further), 1),
+        },
+        "ratio": round(p95(beside) / p95(alone), 3),
+        "goal": GOAL,
+    }
+    report.write(
+        "model_tiers", "latency of the default model beside a stream of requests for a further model",
+        "python -m benchmarks.model_tiers --model-dir FOLDER", facts, found,
+    )  # fmt: skip
+    print(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
