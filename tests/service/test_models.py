@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.cutouts import decoded, picture
 from tests.support.fakes import FURTHER, DarkIsSubject, Stage, on_stage, until
+from tests.support.samples import png
 
-FILES = {"image_file": ("a.png", picture(), "image/png")}
+
+def textured_picture() -> bytes:
+    """Return the image of ``picture`` with noise in its background. A plain one would correct the matte of ``dark``."""
+    pixels = np.array(Image.open(io.BytesIO(picture())))
+    noise = np.random.default_rng(1).integers(0, 90, pixels.shape, dtype=np.uint8)
+    return png(np.where(pixels.max(axis=2, keepdims=True) < 90, noise, pixels))
+
+
+IMAGE = textured_picture()
+FILES = {"image_file": ("a.png", IMAGE, "image/png")}
 
 
 def with_dark(scenario, **environ):
@@ -31,8 +43,8 @@ def test_request_chooses_model(name):
     async def scenario(on: Stage):
         chosen = {"model": name} if name else {}
         form = await on.client.post("/v1/remove", files=FILES, data=chosen)
-        raw = await on.post(picture(), **chosen)
-        rembg = await on.client.post("/api/remove", files={"file": ("a.png", picture())}, data=chosen)
+        raw = await on.post(IMAGE, **chosen)
+        rembg = await on.client.post("/api/remove", files={"file": ("a.png", IMAGE)}, data=chosen)
         return form, raw, rembg
 
     for response in with_dark(scenario):

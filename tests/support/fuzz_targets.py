@@ -7,6 +7,7 @@ import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 from clearcut.errors import InputError
@@ -34,7 +35,12 @@ KINDS = (
     "application/octet-stream", "text/plain",
 )  # fmt: skip
 UPLOADS: tuple[UploadSchema, ...] = (poof.UPLOAD, removebg.UPLOAD, rembg.UPLOAD, photoroom.UPLOAD)
-PARSERS = (poof.parse_request, removebg.parse_request, rembg.parse_request, photoroom.parse_request)
+PARSERS = (
+    poof.parse_request,
+    removebg.parse_request,
+    partial(rembg.parse_request, served=("clearcut-m",)),
+    photoroom.parse_request,
+)
 _LOOP = asyncio.new_event_loop()
 
 
