@@ -100,7 +100,7 @@ def check_public_access(settings: Settings) -> Iterator[Finding]:
     if not (settings.allow_anonymous or settings.database_url or is_loopback(settings.host)):
         raise StartupError(
             f"CLEARCUT_HOST={settings.host} is reachable from other machines and no API keys are configured. Set "
-            "CLEARCUT_DATABASE_URL and create keys (python -m clearcut keys create), or set "
+            "CLEARCUT_DATABASE_URL and create keys (clearcut keys create NAME), or set "
             "CLEARCUT_ALLOW_ANONYMOUS=true to serve all clients that can reach it, or listen on 127.0.0.1"
         )
     yield from ()

@@ -48,7 +48,9 @@ def format_for_output(out: str, requested: str | None) -> str | None:
     extension = OUTPUT_EXTENSIONS.get(Path(out).suffix.lower().lstrip("."))
     if requested is None or extension is None or Path(out).is_dir():
         return requested or extension
-    if OUTPUT_EXTENSIONS.get(requested.lower()) != extension:
+    if requested.lower() not in OUTPUT_EXTENSIONS:
+        return requested  # the check of the options rejects it
+    if OUTPUT_EXTENSIONS[requested.lower()] != extension:
         raise UsageError(f"OUT is {out}, but --format is {requested}")
     return requested
 
@@ -195,7 +197,8 @@ def check_collisions(
         if key in outputs:
             raise UsageError(f"{outputs[key].name} and {each.name} have the same output {each.target}")
         if key in sources:
-            raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; use --suffix")
+            advice = "use another OUT, or --suffix with a folder"
+            raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; {advice}")
         outputs[key] = each
     others = [] if review is None else [("--review", review / each.relative) for each in files]
     others += [] if report is None else [("--report", report)]

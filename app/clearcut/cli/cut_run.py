@@ -87,6 +87,11 @@ class Run:
                 if self._progress and (now - shown_at >= PROGRESS_S or count == len(files)):
                     shown_at = now
                     _show_progress(count, len(files), now - begun)
+        except KeyboardInterrupt:
+            print_line("clearcut: stopping after the files in progress; press Ctrl-C again to stop at once")
+            pool.shutdown(wait=True, cancel_futures=True)
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise

@@ -89,7 +89,7 @@ def verify_model(entry: ModelEntry, path: Path, data: bytes) -> ModelEntry:
     if entry.sha256 != digest and pin is not None and pin.sha256 != digest:
         raise StartupError(
             f"Model '{entry.name}': {path} has sha256 {digest}, but {pin.sha256} was pinned earlier. If you replaced "
-            f"the file on purpose, run `python -m clearcut models pin {entry.name}`"
+            f"the file on purpose, run `clearcut models pin {entry.name}`"
         )
     if entry.golden is None and pin is not None:
         return replace(entry, sha256=digest, golden=pin.golden)
@@ -127,5 +127,5 @@ def _how_to_get(entry: ModelEntry) -> str:
     if entry.recipe:
         return f"Make it: {entry.recipe}"
     if entry.urls or entry.package:
-        return f"Download it: python -m clearcut models pull {entry.name}"
+        return f"Download it: clearcut models pull {entry.name}"
     return f"Download it from {entry.source} (see docs/models.md)"

@@ -69,7 +69,7 @@ def load_moderator(
     return None
 
 
-HOW_TO_GET = "Download one: python -m clearcut models pull nsfw"
+HOW_TO_GET = "Download one: clearcut models pull nsfw"
 
 
 def read_classifiers(folder: Path) -> dict[str, ClassifierTable]:
@@ -94,7 +94,7 @@ def verify_classifier(name: str, table: ClassifierTable, path: Path) -> bytes:
     """
     pin = read_pin(path)
     if pin is None:
-        raise StartupError(f"Moderation: {path} has no pin. Delete it and run `python -m clearcut models pull {name}`")
+        raise StartupError(f"Moderation: {path} has no pin. Delete it and run `clearcut models pull {name}`")
     data = read_verified("Moderation", path, pin.sha256)
     check_classifier(name, table, data)
     return data

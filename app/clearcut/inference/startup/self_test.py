@@ -80,7 +80,7 @@ def check_golden(engine: Engine, model: ModelFile, bucket: int) -> None:
     if entry.golden is None:
         raise StartupError(
             f"Model '{entry.name}' has no golden output. Look at its mattes of real photos, then record its output "
-            f"with `python -m clearcut models pin {entry.name}`"
+            f"with `clearcut models pin {entry.name}`"
         )
     values = engine.run(np.repeat(golden_input(entry.input)[None], bucket, axis=0))[0]
     difference = float(np.abs(np.array(block_means(values)) - np.array(entry.golden.grid)).max())
