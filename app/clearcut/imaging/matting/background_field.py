@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.ma  # np.median loads it at its first call, which fails without a free file descriptor
 import numpy.typing as npt
 
 from clearcut.imaging.types import F32, U8
