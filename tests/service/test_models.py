@@ -154,7 +154,12 @@ def test_cancelled_request_leaves_the_queue():
 def test_further_model_has_its_own_series_and_description():
     async def scenario(on: Stage):
         await on.post(picture(), model=FURTHER)
-        return (await on.client.get("/metrics")).text, (await on.client.get("/v1/info")).json()
+        for _ in range(500):  # the worker records a run after it has delivered the result
+            text = (await on.client.get("/metrics")).text
+            if 'clearcut_batch_seconds_count{bucket="1",model="dark"} 1.0' in text:
+                break
+            await asyncio.sleep(0.01)
+        return text, (await on.client.get("/v1/info")).json()
 
     text, info = with_dark(scenario)
     assert 'clearcut_batch_size_count{model="dark"} 1.0' in text

@@ -70,6 +70,8 @@ def server_url() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+            for _ in process.stdout or ():  # the server logs its end; a closed pipe would be an error for it
+                pass
 
 
 def before_after(pairs: list[tuple[np.ndarray, np.ndarray]], height: int = 300) -> np.ndarray:

@@ -76,7 +76,8 @@ class Run:
         futures: list[Future[FileReport]] = []
         try:
             shown_at = 0.0
-            futures += [pool.submit(self._process_file, file, stdin) for file in files]
+            for file in files:  # one by one, so that an interruption finds those submitted so far
+                futures.append(pool.submit(self._process_file, file, stdin))  # noqa: PERF401
             for count, future in enumerate(as_completed(futures), 1):
                 report = future.result()
                 self.reports.append(report)

@@ -21,8 +21,9 @@ class InterruptedBackend:
 
     def cut(self, data: bytes) -> FileOutput:
         if self.both_started.wait(10) == 0:
+            threading.Event().wait(0.1)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        threading.Event().wait(0.3)
+        threading.Event().wait(0.6)
         assert not self.closed, "closed while files were in progress"
         return FileOutput(data, 1.0, None)
 
@@ -30,6 +31,15 @@ class InterruptedBackend:
         self.closed = True
 
 
+@pytest.fixture
+def interrupts():
+    """Handle SIGINT as usual: the worker processes of pytest-xdist ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_interrupt_writes_the_files_in_progress(tmp_path: Path):
     files = []
     for number in range(20):
