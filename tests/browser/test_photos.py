@@ -65,6 +65,7 @@ def test_pasted_photo_is_processed(tab, photos):
         "data => document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}))", pasted
     )
     tab.wait_done()
+    tab.expect(tab.page.get_by_test_id("result").locator("img")).to_be_visible()
 
 
 def test_three_files_queue_and_switch(tab, photos):

@@ -25,8 +25,10 @@ def oracle(server):
 
 @pytest.mark.parametrize("family", corpus.FILES)
 def test_hostile_files(oracle, family):
+    before = len(oracle.failures)
     for index, item in enumerate(corpus.FILES[family]()):
         oracle.file(item, index)
+    assert oracle.failures[before:] == []
 
 
 def test_hostile_forms(oracle):
@@ -38,8 +40,10 @@ def test_hostile_options(oracle):
 
 
 def test_hostile_http_messages(oracle):
+    before = len(oracle.failures)
     for message in http_messages.all_messages():
         oracle.message(*message)
+    assert oracle.failures[before:] == []
 
 
 class _OneReader:

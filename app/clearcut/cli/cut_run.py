@@ -76,8 +76,8 @@ class Run:
         futures: list[Future[FileReport]] = []
         try:
             shown_at = 0.0
-            for file in files:  # one by one, so that an interruption finds those submitted so far
-                futures.append(pool.submit(self._process_file, file, stdin))  # noqa: PERF401
+            for file in files:
+                futures.append(pool.submit(self._process_file, file, stdin))  # noqa: PERF401 - an interruption needs them
             for count, future in enumerate(as_completed(futures), 1):
                 report = future.result()
                 self.reports.append(report)

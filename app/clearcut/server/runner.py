@@ -77,6 +77,7 @@ class Server(uvicorn.Server):
         config = _config(create_metrics_app(self.service), host, port, self.service)
         config.load()
 
+        # uvicorn types the protocol class as a plain asyncio.Protocol without arguments.
         def protocol() -> asyncio.Protocol:
             return config.http_protocol_class(  # type: ignore[call-arg]
                 config=config, server_state=self.server_state, app_state={}

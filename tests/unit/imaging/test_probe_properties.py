@@ -42,7 +42,8 @@ def _probe(data: bytes) -> ImageHeader | None:
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
 @settings(max_examples=400, deadline=None)
 def test_arbitrary_bytes(signature: bytes, rest: bytes) -> None:
-    _probe(signature + rest)
+    header = _probe(signature + rest)
+    assert header is None or 1 <= header.width * header.height <= LIMITS.max_pixels
 
 
 @st.composite
