@@ -67,8 +67,8 @@ LIST_EXTRAS := import sys, tomllib; \
 	unknown = [name for name in names if name not in extras]; \
 	sys.exit(f"EXTRAS={sys.argv[1]}: expected some of {chr(44).join(extras)}") if unknown else \
 	print("\n".join(each for name in names for each in extras[name]))
-$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt
-	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
+$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt requirements-models.txt
+	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' $(filter %.txt,$^) | sort -u > $(VENV)/.pins
 	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
 	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
@@ -262,6 +262,7 @@ lock: $(VENV)/bin/uv ## update the requirements files from pyproject.toml, with 
 	$(HASHED) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) -c requirements.txt -o deploy/requirements.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c requirements.txt -o deploy/requirements-cpu.txt
+	$(HASHED) pyproject.toml --extra models -c deploy/requirements.txt -c requirements-dev.txt -o requirements-models.txt
 	echo 'hatchling>=1.27' | $(HASHED) - -c requirements-dev.txt -o requirements-build.txt
 
 # pylock.toml (PEP 751) lists the wheels of each package.
