@@ -14,6 +14,7 @@ from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.inference.startup import load as startup_load
 from clearcut.inference.startup.load import FURTHER_NICE, load_configured_model, load_served_models
+from clearcut.inference.startup.precision import further_precision
 
 
 def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
@@ -86,7 +87,21 @@ def test_further_models_have_their_own_plan_and_memory() -> None:
     assert (default.nice, further.nice) == (0, FURTHER_NICE)
     assert further.plan.lanes == 1
     assert (default.memory_bytes, further.memory_bytes) == (50 << 20, 100 << 20)
-    assert further.path.name.startswith("clearcut-m")
+    assert further.path.name == "clearcut-m.onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "requested", "used"),
+    [
+        ("clearcut-m", "auto", "auto"),
+        ("clearcut-m", "fp32", "fp32"),
+        ("clearcut-m", "int8", "int8"),
+        ("isnet-general-use", "int8", "fp32"),  # it has no such variant
+        ("u2netp", "int8", "fp32"),  # it has one, which must be made, and the file does not exist
+    ],
+)
+def test_further_model_uses_the_requested_precision(tmp_path: Path, name: str, requested: str, used: str) -> None:
+    assert further_precision(name, requested, tmp_path) == used  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("measured")
