@@ -24,7 +24,7 @@ REJECT_BELOW ?= 0.35
 VIEWS ?= 1
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-load test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
 	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
 # `##>` marks a target for users, and `##` a target for developers.
@@ -97,6 +97,9 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
 	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
+
+test-load: $(VENV)/.dev ## send mixed load and overload to the live server for about 20 seconds
+	$(RUN) -m pytest -q tests/live/test_load.py tests/live/test_soak.py -m slow
 
 test-hostile: $(VENV)/.dev ## send about 4,500 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow

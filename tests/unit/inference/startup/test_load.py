@@ -16,6 +16,8 @@ from clearcut.inference.startup import load as startup_load
 from clearcut.inference.startup.load import FURTHER_NICE, load_configured_model, load_served_models
 from clearcut.inference.startup.precision import further_precision
 
+QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
+
 
 def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
     settings = load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(tmp_path / "plans")})
@@ -39,13 +41,14 @@ def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
 
 def test_no_folder_stores_nothing(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
-    load_configured_model(load_settings({"CLEARCUT_MODEL": "clearcut-s"}))
+    load_configured_model(load_settings(QUICK))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_cpu_plan_is_not_used_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = tmp_path / "plans"
-    settings = load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)})
+    environ = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PRECISION": "fp32", "CLEARCUT_PLAN_CACHE": str(plans)}
+    settings = load_settings(environ)
     load_configured_model(settings)
     before = {path.name: path.read_bytes() for path in plans.iterdir()}
     calls: list[dict[str, object]] = []
@@ -58,13 +61,8 @@ def test_cpu_plan_is_not_used_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_check_stores_nothing(tmp_path: Path) -> None:
     plans = tmp_path / "plans"
-    load_configured_model(
-        load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False
-    )
+    load_configured_model(load_settings(QUICK | {"CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False)
     assert not plans.exists()
-
-
-QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
 
 
 @pytest.fixture
