@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 
 from pydantic import ValidationError
 
+from .admission.memory_budget import pixel_capacity
 from .admission.pixel_budget import PixelBudget
 from .cutout import CutoutRequest, CutoutResult
 from .environment import load_settings
@@ -21,7 +22,6 @@ from .inference.model_files import locate
 from .inference.providers import choose_device
 from .inference.startup.load import ServedModel, load_served_model
 from .inference.startup.precision import further_precision, has_vnni
-from .memory_budget import pixel_capacity
 from .observability.timing import RequestTiming
 from .pipeline import Pipeline
 from .pipeline_parts import create_batcher, load_cutout_engines
