@@ -53,7 +53,7 @@ class ModelSettings(BaseModel):
         "auto",
         description="Number format of the model file: `fp32`, `fp16`, `int8` or `auto`. `auto` selects fp16 on a GPU,"
         " int8 on a CPU with VNNI if int8 is fast there, and fp32 otherwise. With any other value the service does "
-        "not start if the model has no such file; further models then use fp32.",
+        "not start if the model has no such file.",
     )
     model_mirror: str = Field(
         "",
