@@ -24,7 +24,7 @@ REJECT_BELOW ?= 0.35
 VIEWS ?= 1
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-load test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
 	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
 # `##>` marks a target for users, and `##` a target for developers.
@@ -67,8 +67,8 @@ LIST_EXTRAS := import sys, tomllib; \
 	unknown = [name for name in names if name not in extras]; \
 	sys.exit(f"EXTRAS={sys.argv[1]}: expected some of {chr(44).join(extras)}") if unknown else \
 	print("\n".join(each for name in names for each in extras[name]))
-$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt
-	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
+$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt requirements-models.txt
+	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' $(filter %.txt,$^) | sort -u > $(VENV)/.pins
 	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
 	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
@@ -97,6 +97,9 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
 	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
+
+test-load: $(VENV)/.dev ## send mixed load and overload to the live server for about 20 seconds
+	$(RUN) -m pytest -q tests/live/test_load.py tests/live/test_soak.py -m slow
 
 test-hostile: $(VENV)/.dev ## send about 4,500 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
@@ -262,6 +265,7 @@ lock: $(VENV)/bin/uv ## update the requirements files from pyproject.toml, with 
 	$(HASHED) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) -c requirements.txt -o deploy/requirements.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c requirements.txt -o deploy/requirements-cpu.txt
+	$(HASHED) pyproject.toml --extra models -c deploy/requirements.txt -c requirements-dev.txt -o requirements-models.txt
 	echo 'hatchling>=1.27' | $(HASHED) - -c requirements-dev.txt -o requirements-build.txt
 
 # pylock.toml (PEP 751) lists the wheels of each package.

@@ -40,7 +40,7 @@ def serve() -> int:
     from .observability.native_output import captured_native_output, log_line
     from .server.event_loop import new_event_loop
     from .server.runner import run
-    from .startup_checks import require_startable
+    from .startup_checks.checks import require_startable
     from .system import keep_freed_memory
 
     keep_freed_memory()

@@ -24,10 +24,10 @@ from clearcut.inference.startup.load import ServedModel, load_served_models
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
+from .admission.memory_budget import pixel_capacity
 from .cutout import CutoutResult
 from .errors import StartupError
 from .lifecycle import Lifecycle, State
-from .memory_budget import pixel_capacity
 from .pipeline import Pipeline
 from .pipeline_parts import create_models, load_cutout_engines
 from .served_models import PipelineModel, ServedModels

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,10 +11,12 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from clearcut.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
+from clearcut.errors import AuthenticationError, PermissionDenied, Unavailable
 from clearcut.settings import Settings
 
 from . import pricing
+from .account_cache import AccountCache
+from .concurrency import ConcurrentRequests
 from .keys import Account, parse_key_id, verify_key
 from .ledger import Ledger
 from .quotas import QuotaCounter
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _LEASE_MARGIN_S = 10
 """Seconds that a reservation outlives the deadline of its request, for sending the response."""
-_MAX_CACHED_KEYS = 10_000
 _DATABASE_TIMEOUT_S = 10
 """Seconds, including the time that a call waits for a thread."""
 _STOP_TIMEOUT_S = 5
@@ -48,10 +47,8 @@ class AccountService:
         self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
         self.quotas = QuotaCounter(settings)
-        self._cached_accounts: dict[str, tuple[float, Account | None]] = {}
-        """By key id: the time when the entry expires, and the account."""
-        self._concurrent_requests: Counter[str] = Counter()
-        """By account: requests of this process."""
+        self._cached_accounts = AccountCache(self._find_key, settings.key_cache_s)
+        self._concurrent_requests = ConcurrentRequests()
         self._unsettled = 0
         self._leases: dict[str, asyncio.Task[None]] = {}
         """By charge: the task that extends its reservation."""
@@ -104,7 +101,7 @@ class AccountService:
         if key is None and self._settings.allow_anonymous:
             return None
         key_id = parse_key_id(key or "")
-        account = await self._account(key_id) if key_id is not None else None
+        account = await self._cached_accounts.get(key_id) if key_id is not None else None
         if not verify_key(key or "", account) or account is None:
             raise AuthenticationError
         if account.revoked:
@@ -121,16 +118,8 @@ class AccountService:
         if account is None:
             yield
             return
-        limit, requests = self._concurrent_limit(account), self._concurrent_requests
-        if limit and requests[account.id] >= limit:
-            raise RateLimited(f"The key has {requests[account.id]} of {limit} concurrent requests", retry_after=1)
-        requests[account.id] += 1
-        try:
+        with self._concurrent_requests.count(account.id, self._concurrent_limit(account)):
             yield
-        finally:
-            requests[account.id] -= 1
-            if not requests[account.id]:
-                del requests[account.id]
 
     async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
         """Return whether the account can pay for a request, or has used this Idempotency-Key before.
@@ -231,7 +220,7 @@ class AccountService:
 
     async def find(self, key_id: str) -> Account | None:
         """Return the account of a key's id, or None. Raises Unavailable."""
-        return await self._account(key_id)
+        return await self._cached_accounts.get(key_id)
 
     async def usage(self, account: Account) -> Usage:
         """Return the used credits of an account.
@@ -250,16 +239,9 @@ class AccountService:
         limit = account.quotas.concurrent
         return self._settings.concurrent if limit is None else limit
 
-    async def _account(self, key_id: str) -> Account | None:
-        now = time.monotonic()
-        expires_at, account = self._cached_accounts.get(key_id, (0.0, None))
-        if expires_at < now:
-            ledger = self._open_ledger()
-            account = await self._call(lambda: ledger.find(key_id))
-            if len(self._cached_accounts) >= _MAX_CACHED_KEYS:  # invented ids could fill the memory
-                self._cached_accounts.clear()
-            self._cached_accounts[key_id] = now + self._settings.key_cache_s, account
-        return account
+    async def _find_key(self, key_id: str) -> Account | None:
+        ledger = self._open_ledger()
+        return await self._call(lambda: ledger.find(key_id))
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:

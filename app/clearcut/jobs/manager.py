@@ -22,7 +22,8 @@ from clearcut.storage.factory import blob_store, data_folder, signing_secrets
 from clearcut.storage.signed_urls import OutputLinks, sign_url
 
 from . import webhook
-from .acceptance import Backlog, JobAcceptance
+from .acceptance import JobAcceptance
+from .backlog import Backlog
 from .dbos_queue import DbosQueue, dbos_installed
 from .nodes import MultiNode, NodeRegistry, SingleNode, queue_url
 from .steps import JobSteps, WebhookBody

@@ -24,6 +24,7 @@ from clearcut.inference.session import OnnxEngine
 from .autotune import EngineMaker, LoadedEngines, load_engines
 from .self_test import golden_input
 
+Requested = Literal["auto", "fp32", "fp16", "int8"]
 ROUNDS = 7
 """Number of paired runs; 0.15 s in total with the default model."""
 _VNNI = {"avx512_vnni", "avx_vnni", "avx10", "asimddp", "i8mm"}
@@ -32,7 +33,7 @@ _VNNI = {"avx512_vnni", "avx_vnni", "avx10", "asimddp", "i8mm"}
 
 def load_best(
     name: str,
-    requested: Literal["auto", "fp32", "fp16", "int8"],
+    requested: Requested,
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = "auto",
     *,
     models_dir: Path | None = None,
@@ -83,6 +84,21 @@ def load_best(
             return model, loaded
         notes.append(f"{variant.precision} is not used: {'; '.join(loaded.plan.notes)}")
     return load("fp32", tuple(notes))
+
+
+def further_precision(name: str, requested: Requested, extra_dir: Path | None = None) -> Requested:
+    """Return the precision of a model beside the default one: the requested one, or fp32 if the model has no such file.
+
+    Raises:
+        StartupError: the manifest has no such model.
+    """
+    folder = models_folder()
+    entry = find_entry(read_manifest(folder / MANIFEST), name)
+    if requested in ("auto", "fp32"):
+        return requested
+    variant = entry.variants.get(requested)
+    folders = [folder] if extra_dir is None else [folder, extra_dir]
+    return "fp32" if variant is None or locate(variant, folders) is None else requested
 
 
 def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
