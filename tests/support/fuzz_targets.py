@@ -13,7 +13,7 @@ from urllib.parse import quote
 from clearcut.errors import InputError
 from clearcut.imaging.decode import decode
 from clearcut.imaging.formats import registry
-from clearcut.imaging.formats.heif import heic, still
+from clearcut.imaging.formats.heif import heic, images
 from clearcut.imaging.formats.heif.rebuild import rebuild
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
@@ -77,11 +77,11 @@ def fuzz_heic(data: bytes) -> None:
     """Fuzz the container and parameter sets of HEIC, which need no decoder, and the file for the decoder."""
     view = memoryview(data)
     try:
-        image = still.still_image(view, LIMITS, heic.CODEC)
+        image = images.read_image(view, LIMITS, heic.CODEC)
         rebuilt = memoryview(rebuild(view, image, heic.CODEC, b"heic"))
     except InputError:
         return
-    again = still.still_image(rebuilt, LIMITS, heic.CODEC)
+    again = images.read_image(rebuilt, LIMITS, heic.CODEC)
     assert (again.width, again.height, again.alpha is None) == (image.width, image.height, image.alpha is None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import BytesIO
 
 import cv2
@@ -28,7 +29,9 @@ _MISSING = re.compile("premature end|Premature end|bad Huffman|bad arithmetic|in
 """libjpeg's warnings about blocks that are missing or unreadable (``jerror.h``)."""
 _PADDING = 16
 """Bytes between the last block and the end marker that cameras write, for example to an even length."""
-_SOS = b"\xff\xda"
+_SOS, _EOI = b"\xff\xda", b"\xff\xd9"
+_FURTHER_DATA = b"\x5a" * 64
+"""Decodes to blocks that are not gray."""
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
@@ -80,14 +83,15 @@ def _decode(view: memoryview, header: ImageHeader, mode: str, reduction: int) ->
         raise_if_out_of_memory(header)
         message = str(exc)
         if _UNKNOWN_SAMPLING in message:
-            return _decode_unusual_sampling(data, header, mode, reduction)
+            return _complete(data, lambda file: _decode_unusual_sampling(file, header, mode, reduction))
         left_over = _left_over(message)
         foreign = left_over > _PADDING and not header.needs_repair
         lost = foreign and ZERO_RUN in data[data.index(_SOS) : -left_over]
         if _MISSING.search(message) or lost or (left_over and lacks_restarts(data)):
             raise _missing_blocks() from exc
         if left_over or message.startswith(_UNFINISHED):
-            return _without_hole(data, _libjpeg(data, header, mode, reduction, strict=False), left_over)
+            pixels = _complete(data, lambda file: _libjpeg(file, header, mode, reduction, strict=False))
+            return _without_hole(data, pixels, left_over)
         raise damaged(header) from exc
 
 
@@ -103,6 +107,21 @@ def _left_over(message: str) -> int:
 
 def _without_hole(data: bytes | memoryview, pixels: U8, left_over: int = 0) -> U8:
     if has_hole(data, left_over):
+        raise _missing_blocks()
+    return pixels
+
+
+def _complete(data: bytes, read: Callable[[bytes], U8]) -> U8:
+    """Decode a repaired file with ``read``, which returns missing blocks in gray.
+
+    The file is decoded once more with other data before its end marker. Only a file with missing blocks needs that
+    data, so its pixels change.
+
+    Raises:
+        CorruptImage: the last scan is incomplete.
+    """
+    pixels = read(data)
+    if not np.array_equal(pixels, read(data[: -len(_EOI)] + _FURTHER_DATA + _EOI)):
         raise _missing_blocks()
     return pixels
 
