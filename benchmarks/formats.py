@@ -30,7 +30,7 @@ from clearcut.imaging.decode import decode
 from clearcut.imaging.encode import encode
 from clearcut.imaging.formats.registry import INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.imaging.probe import probe
-from clearcut.imaging.types import Cutout, ProbeLimits
+from clearcut.imaging.types import ComposedImage, ProbeLimits
 from tests.support import samples
 
 MEGAPIXELS = (1, 12)
@@ -73,7 +73,7 @@ def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
             made = ((made[:, :, :3] * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
 
         def work() -> int:
-            return len(encode(Cutout(made), name).data)
+            return len(encode(ComposedImage(made), name).data)
 
     Path("/proc/self/clear_refs").write_text("5")
     before, _ = resident()

@@ -29,6 +29,10 @@ _MISSING = re.compile("premature end|Premature end|bad Huffman|bad arithmetic|in
 """libjpeg's warnings about blocks that are missing or unreadable (``jerror.h``)."""
 _PADDING = 16
 """Bytes between the last block and the end marker that cameras write, for example to an even length."""
+_PROGRESSIVE_PIXELS = range(20_000, 4_000_000)
+"""Outputs of this size are progressive, which saves 7 to 12 % of the bytes. Others have optimized tables: small ones
+would not be smaller, and large ones would take twice the time for 2 % (``benchmarks/jpeg_kinds.py``).
+"""
 _SOS, _EOI = b"\xff\xda", b"\xff\xd9"
 _FURTHER_DATA = b"\x5a" * 64
 """Decodes to blocks that are not gray."""
@@ -53,6 +57,8 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
 def encode(pixels: U8, quality: int) -> memoryview:
     """Encode u8[h,w,1|3] without chroma subsampling, which would blur a cut edge on a plain background.
 
+    The file is progressive where that makes it smaller. Its pixels do not depend on that.
+
     Raises:
         ValueError: the pixels have an alpha channel.
     """
@@ -60,7 +66,9 @@ def encode(pixels: U8, quality: int) -> memoryview:
         raise ValueError("JPEG has no alpha channel")
     source = pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    done, encoded = cv2.imencode(".jpg", source, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
+    progressive = pixels.shape[0] * pixels.shape[1] in _PROGRESSIVE_PIXELS
+    tables = (cv2.IMWRITE_JPEG_PROGRESSIVE if progressive else cv2.IMWRITE_JPEG_OPTIMIZE, 1)
+    done, encoded = cv2.imencode(".jpg", source, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling, *tables])
     if not done:
         raise ValueError("the JPEG encoder failed")
     return encoded.data

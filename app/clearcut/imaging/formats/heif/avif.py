@@ -26,7 +26,10 @@ _SPEED = 9
 (``benchmarks/formats.py``)."""
 
 _MAX_PIXELS = 16_000_000
-"""Largest output: libaom needs about 40 bytes for a pixel (``benchmarks/formats.py``)."""
+"""Largest output, because libaom needs much memory."""
+_MEMORY_FACTOR = 2
+"""A request with this output needs 37 to 55 bytes for a pixel, one with PNG output 19 to 22
+(``benchmarks/format_memory.py``)."""
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -80,5 +83,5 @@ AVIF = ImageFormat(
         read_header,
         decode,
     ),
-    writer=Writer(encode, max_side=16_384, max_pixels=_MAX_PIXELS, default_quality=75),
+    writer=Writer(encode, max_side=16_384, max_pixels=_MAX_PIXELS, memory_factor=_MEMORY_FACTOR, default_quality=75),
 )
