@@ -107,7 +107,7 @@ test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## fuzz every parser for SECONDS= each (installs atheris; Linux on x86 only)
 	$(PIP) install 'atheris>=3'
-	for target in probe avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
+	for target in probe jpeg png webp avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## send 1.5 times the maximum load for 30 minutes (MINUTES=); record resources and responses
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))

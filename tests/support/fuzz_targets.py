@@ -140,7 +140,7 @@ def _probe_seeds() -> Iterator[bytes]:
 
 
 def _format_seeds(name: str) -> Iterator[bytes]:
-    for number, (title, make) in enumerate(valid_files.MORE_MAKERS.items()):
+    for number, (title, make) in enumerate((valid_files.MAKERS | valid_files.MORE_MAKERS).items()):
         if title.split()[0] == name:
             data = make()
             yield data
@@ -178,7 +178,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]
     "probe": (fuzz_probe, _probe_seeds),
     **{
         name: (functools.partial(fuzz_format, name), functools.partial(_format_seeds, name))
-        for name in ("avif", "gif", "bmp", "tiff")
+        for name in ("jpeg", "png", "webp", "avif", "gif", "bmp", "tiff")
     },
     "heic": (fuzz_heic, functools.partial(_format_seeds, "heic")),
     "upload": (fuzz_upload, _upload_seeds),
