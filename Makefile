@@ -98,7 +98,7 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
 	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
 
-test-hostile: $(VENV)/.dev ## send about 4,500 hostile inputs and attacks with many connections to the live server
+test-hostile: $(VENV)/.dev ## send 4,546 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, clock jumps, signals, disconnects under load
