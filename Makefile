@@ -101,7 +101,7 @@ test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-n
 test-load: $(VENV)/.dev ## send mixed load and overload to the live server for about 20 seconds
 	$(RUN) -m pytest -q tests/live/test_load.py tests/live/test_soak.py -m slow
 
-test-hostile: $(VENV)/.dev ## send about 4,500 hostile inputs and attacks with many connections to the live server
+test-hostile: $(VENV)/.dev ## send 4,546 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, clock jumps, signals, disconnects under load
@@ -110,7 +110,7 @@ test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## fuzz every parser for SECONDS= each (installs atheris; Linux on x86 only)
 	$(PIP) install 'atheris>=3'
-	for target in probe avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
+	for target in probe jpeg png webp avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## send 1.5 times the maximum load for 30 minutes (MINUTES=); record resources and responses
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))

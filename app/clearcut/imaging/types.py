@@ -64,7 +64,8 @@ class ImageHeader:
     frames: int = 1
     """Number of frames of an animation according to the header; 2 can mean "more than one". Only the first is used."""
     needs_repair: bool = False
-    """The file lacks its end marker or a valid header checksum; the reader repairs a copy before it decodes."""
+    """The file lacks its end marker, a valid header checksum or the right container length; the reader repairs a copy
+    before it decodes."""
 
     @property
     def pixels(self) -> int:

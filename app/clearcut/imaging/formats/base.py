@@ -38,6 +38,8 @@ class Writer:
     """Longest side in pixels that the format or its encoder allows."""
     max_pixels: int | None = None
     """Largest area that is encoded, because the encoder needs more memory for a pixel than the others; None: any."""
+    memory_factor: float = 1
+    """Memory of the encoder for a pixel, as a multiple of the memory that the service reserves for a decoded pixel."""
     default_quality: int = 0
     """1..100; 0 means that the format has no quality setting."""
     has_alpha: bool = True
