@@ -49,11 +49,16 @@ def to_rgba(rgb: U8, alpha: U8) -> U8:
         if not cv2.hasNonZero(cover):
             strip[:] = 0
             continue
-        cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA, dst=strip)
-        visible = cv2.inRange(cover, 1, 255)
-        # The alpha channel of the strip is 255, so the bitwise AND sets it to ``cover``.
-        cv2.bitwise_and(strip, cv2.merge([visible, visible, visible, cover]), dst=strip)
+        mask_into(rgb[top : top + rows], cover, strip)
     return out
+
+
+def mask_into(rgb: U8, alpha: U8, out: U8) -> None:
+    """Write straight RGBA with color 0 where alpha is 0 into ``out`` (u8[h,w,4])."""
+    cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA, dst=out)
+    visible = cv2.inRange(alpha, 1, 255)
+    # The alpha channel of ``out`` is 255, so the bitwise AND sets it to ``alpha``.
+    cv2.bitwise_and(out, cv2.merge([visible, visible, visible, alpha]), dst=out)
 
 
 def over_color(rgb: U8, alpha: U8, color: Color) -> U8:
