@@ -198,13 +198,16 @@ class CutoutSteps:
         variants = self.request.variants
         mattes = {}
         with self.timing.stage("refine"):
-            for options in {options.matte for options in variants}:
+            choices = {options.matte for options in variants}
+            own_pixels = not isinstance(self.request.image, DecodedImage)
+            in_place = own_pixels and len(choices) == 1 and not any(each.shows_original_edges for each in variants)
+            for options in choices:
                 if mask is not None:
                     mattes[options] = user_matte(mask, image, despill=options.despill)
                 elif self.input_is_cutout and image.alpha is not None:
                     mattes[options] = matte_of_alpha(image, image.alpha)
                 elif raw is not None:
-                    mattes[options] = refine(raw, image, self.engine.edge_model, options)
+                    mattes[options] = refine(raw, image, self.engine.edge_model, options, in_place=in_place)
             crops = [edit(mattes[each.matte], image, each).box if each.crop else None for each in variants]
         pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)
