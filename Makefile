@@ -188,11 +188,10 @@ bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/
 	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
 
-bench-check: $(VENV)/.dev ## run the quick benchmarks and fail if a result is over 10 % worse than in the last commit
-	$(RUN) -m benchmarks.batcher
-	$(RUN) -m benchmarks.codecs
-	$(RUN) -m benchmarks.scaling
-	$(RUN) -m benchmarks.summary --check
+# BASE= is the commit to compare with.
+BASE ?= HEAD
+bench-check: $(VENV)/.dev ## run the quick benchmarks here and in the commit BASE= alternately; fail if a figure is over 10 % worse
+	$(RUN) -m benchmarks.check --base $(BASE)
 
 bench-gpu: $(VENV)/.dev ## benchmark the session and the service on a GPU (without a GPU: ARGS="--device cpu --quick")
 	$(RUN) -m benchmarks.gpu $(ARGS)

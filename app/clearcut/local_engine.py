@@ -69,8 +69,9 @@ def load_quickly(settings: Settings) -> ServedModel:
     plan: dict[str, object] = {"lanes": 1, "intra_op_threads": cpu_quota(), "buckets": str(entry.batch_min)}
     folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
     variant = entry.variants.get("int8")
-    if settings.precision == "auto" and variant is not None and has_vnni() and locate(variant, folders) is not None:
-        plan["precision"] = "int8"
+    if settings.precision == "auto":
+        usable = variant is not None and has_vnni() and locate(variant, folders) is not None
+        plan["precision"] = "int8" if usable else "fp32"
     try:
         return load_served_model(settings.model_copy(update=plan))
     except StartupError:

@@ -197,6 +197,24 @@ class ComposedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskedImage:
+    """An RGBA output before color and alpha are joined; the color where alpha is 0 is not part of it."""
+
+    rgb: U8
+    """u8[h,w,3]."""
+    alpha: U8
+    """u8[h,w]."""
+
+    @property
+    def height(self) -> int:
+        return int(self.alpha.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.alpha.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedImage:
     """An output file."""
 

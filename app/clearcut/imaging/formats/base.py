@@ -44,6 +44,8 @@ class Writer:
     """1..100; 0 means that the format has no quality setting."""
     has_alpha: bool = True
     """Whether the format can store transparency; without it, the output is flattened onto a background."""
+    encode_masked: Callable[[U8, U8, int], Buffer] | None = None
+    """(rgb u8[h,w,3], alpha u8[h,w], quality): the file of the same image without its RGBA in memory, if possible."""
     is_image: bool = True
     """Whether the file is one image; an archive of images is not."""
 
