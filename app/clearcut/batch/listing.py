@@ -1,6 +1,6 @@
 """The inputs of a bulk run as a stream: folders and prefixes, or the rows of CSV, JSONL and Parquet files.
 
-The order is always the same. Ray repeats a listing whose machine was lost, and drops as many items as it has already.
+The order is always the same. After the loss of a machine Ray repeats the listing and drops the items that it has.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class BatchPlan:
     target: str
     """A folder or a prefix."""
     extension: str
-    """Of the outputs whose row has no option ``format``."""
+    """Extension of outputs without an option ``format`` of their own."""
     suffix: str
     """Added to the names of outputs."""
     overwrite: bool
