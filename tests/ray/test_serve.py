@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from tests.conftest import ROOT
+from tests.support.clients.poofbg import RegistryUnreachable
+from tests.support.clients.removebg import bare, removebg_of_pypi
 from tests.support.cut_command import pixels
 from tests.support.proxies import free_port
 from tests.support.ray_runs import kill_tree, wait_until
@@ -85,11 +90,6 @@ def post(served: Served, data: bytes = PHOTO, **fields: str) -> httpx.Response:
     return httpx.post(f"{served.url}/v1/remove", files=files, data=fields, timeout=120, trust_env=False)
 
 
-def replicas(served: Served) -> set[str]:
-    """Return the instances that the processes of the replicas report, from several requests."""
-    return {post(served).headers.get("X-Replica", "") for _ in range(20)}
-
-
 def test_replica_answers_like_the_service(served):
     response = post(served, format="png", crop="true")
     assert response.status_code == 200
@@ -100,15 +100,24 @@ def test_replica_answers_like_the_service(served):
     assert httpx.get(f"{served.url}/livez", trust_env=False).status_code == 200
 
 
-def test_published_client_gets_a_cutout(served):
-    driver = Path("tests/support/clients/removebg.py")
-    assert driver.exists()
-    response = httpx.post(
-        f"{served.url}/v1.0/removebg", files={"image_file": PHOTO}, data={"size": "auto"},
-        headers={"X-Api-Key": "any"}, timeout=60, trust_env=False,
-    )  # fmt: skip
-    assert response.status_code == 200
-    assert pixels(response.content).shape == (96, 96, 4)
+def test_published_client_gets_a_cutout(served, tmp_path):
+    try:
+        packages = removebg_of_pypi()
+    except RegistryUnreachable as exc:
+        pytest.skip(f"the package cannot be fetched: {exc}")
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    plan = [
+        ["cut", "any", "remove_background_from_img_file", {"img_file_path": "photo.jpg", "size": "regular"}],
+        ["size", "any", "remove_background_from_img_file", {"img_file_path": "photo.jpg", "size": "gigantic"}],
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    driver = ROOT / "tests" / "support" / "clients" / "removebg_driver.py"
+    command = [sys.executable, driver, packages, f"{served.url}/v1.0/removebg", tmp_path / "plan.json"]
+    done = subprocess.run(command, cwd=tmp_path, env=bare(), capture_output=True, text=True, check=True, timeout=120)
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    assert outcomes["cut"] == "ok"
+    assert outcomes["size"][0] == 400
+    assert pixels((tmp_path / "photo.jpg_no_bg.png").read_bytes()).shape == (96, 96, 4)
 
 
 def test_scaling_up_and_down_loses_no_request(served):
@@ -125,7 +134,9 @@ def test_scaling_up_and_down_loses_no_request(served):
             pool.submit(send)
         try:
             wait_until(lambda: record(counts) == 2, 240)
-            time.sleep(5)  # traffic for both
+            before = cpu_seconds()
+            time.sleep(8)
+            after = cpu_seconds()
         finally:
             stop.set()
     stop.clear()
@@ -138,6 +149,7 @@ def test_scaling_up_and_down_loses_no_request(served):
         future.result()
     assert set(codes) == {200}
     assert max(counts) == 2
+    assert all(after[process] - seconds > 0.3 for process, seconds in before.items()), "one replica had no requests"
 
 
 def record(counts: list[int]) -> int:
@@ -145,9 +157,13 @@ def record(counts: list[int]) -> int:
     return counts[-1]
 
 
-def replica_processes() -> list[int]:
-    import psutil
+def cpu_seconds() -> dict[int, float]:
+    """Return the CPU time of each replica."""
+    times = {number: psutil.Process(number).cpu_times() for number in replica_processes()}
+    return {number: each.user + each.system for number, each in times.items()}
 
+
+def replica_processes() -> list[int]:
     found = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         command = (process.info["cmdline"] or [""])[0]

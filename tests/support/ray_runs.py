@@ -32,7 +32,7 @@ def write_images(folder: Path, count: int, broken: int) -> set[str]:
         key = f"{number % 7}/{number:05d}.jpg"
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        if number % (count // broken) == 3:
+        if broken and number % (count // broken) == 3:
             path.write_bytes(BROKEN[len(keys) % len(BROKEN)])
             keys.add(key)
         else:

@@ -48,7 +48,8 @@ def test_outputs_inside_the_source_are_no_inputs(tmp_path):
 LISTS = {
     "rows.csv": "source,target,format,crop\nphotos/a.jpg,,webp,\nhttps://cdn.test/p/b.jpg,,,true\n"
     "/x/c.jpg,other/c.png,,\n",
-    "rows.jsonl": '{"source": "photos/a.jpg", "format": "webp"}\n\n{"source": "https://cdn.test/p/b.jpg", "crop": true}\n'
+    "rows.jsonl": '{"source": "photos/a.jpg", "format": "webp"}\n\n'
+    '{"source": "https://cdn.test/p/b.jpg", "crop": true}\n'
     '{"source": "/x/c.jpg", "target": "other/c.png", "crop": null}\n',
 }
 
