@@ -7,12 +7,15 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from tests.support.live_server import ROOT
 from tests.support.ray_runs import (
     S3_VARIABLES,
     CuttingProxy,
@@ -163,3 +166,14 @@ def test_rows_of_a_list_have_options(tmp_path, photos):
     assert written["0.png"] == photos[1][good[0]]
     assert written["one.webp"][8:12] == b"WEBP"
     assert [each["key"] for each in failures(tmp_path / "failed")] == [rows[2]["source"]]
+
+
+def test_driver_memory_does_not_grow_with_the_listing(tmp_path):
+    peaks = []
+    for count in (1_000, 1_000_000):
+        command = [sys.executable, "-m", "tests.support.ray_listing", str(count), str(tmp_path / "list.jsonl")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=900)
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert result["keys"] == count
+        peaks.append(result["peak_bytes"])
+    assert peaks[1] - peaks[0] < 50e6

@@ -18,10 +18,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import ROOT
 from tests.support.clients.poofbg import RegistryUnreachable
 from tests.support.clients.removebg import bare, removebg_of_pypi
 from tests.support.cut_command import pixels
+from tests.support.live_server import ROOT
 from tests.support.proxies import free_port
 from tests.support.ray_runs import kill_tree, wait_until
 from tests.support.samples import jpeg, photo
