@@ -122,6 +122,17 @@ test-s3: $(VENV)/.dev ## test file storage on an S3-compatible server (installs 
 	test -d .cache/s3 || $(PIP) install --target .cache/s3 's3fs==2026.9.0' 'moto[server]==5.2.5'
 	PYTHONPATH=.cache/s3 $(RUN) -m pytest -q tests/live/test_s3.py
 
+RAY := .venv-ray
+.PHONY: test-ray
+$(RAY)/.ray: pyproject.toml | $(VENV)/.dev
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --editable '.[ray,s3]' onnxruntime 'moto[server]==5.2.5' 'pytest>=9' 'pytest-timeout>=2.4' \
+		'httpx>=0.28' 'psutil>=7' 'scikit-image>=0.25' 'pyyaml>=6'
+	@touch $@
+
+test-ray: $(RAY)/.ray ## bulk runs and the service on Ray, with killed workers and nodes (installs Ray; takes 15 minutes)
+	$(RAY)/bin/python -m pytest -q tests/ray -m slow
+
 AXE := 4.14.1
 .PHONY: test-browser
 test-browser: $(VENV)/.dev ## test the page in Chromium (CHROMIUM= its path; SCREENSHOTS=1 updates docs/; needs npm for axe-core)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clearcut.errors import StartupError
 
+from . import cut_ray
 from .cut_arguments import add_options, check_options, create_backend, create_review, option_fields
 from .cut_files import (
     OUTPUT_EXTENSIONS,
@@ -53,6 +54,7 @@ def add_commands(commands: Commands) -> None:
     cut.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or - for standard input")
     cut.add_argument("out", metavar="OUT", help=f"a file ({_EXTENSIONS}), a folder, or - for standard output")
     add_options(cut)
+    cut_ray.add_options(cut)
 
 
 def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
@@ -66,7 +68,11 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     """
     begun = time.monotonic()
     try:
+        if arguments.ray is not None:
+            cut_ray.check_usage(arguments)
         fields, extension = option_fields(arguments)
+        if arguments.ray is not None:
+            return cut_ray.run(arguments, fields, OUTPUT_EXTENSIONS[extension], interrupts)
         excluded = [] if arguments.review is None else [arguments.review]
         files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
         _check_usage(arguments, files)

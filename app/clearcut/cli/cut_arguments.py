@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clearcut.api import FILE_OPTIONS, Remover
+from clearcut.batch.process import Backend, LocalBackend
 from clearcut.errors import ClearcutError, InvalidField, StartupError
 from clearcut.system import cpu_quota
 from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
 
-from .cut_backends import Backend, LocalBackend, ServerBackend, find_key
+from .cut_backends import ServerBackend, find_key
 from .cut_files import STANDARD_STREAM, UsageError, format_for_output
 from .cut_run import Review
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import sys
-import threading
-from collections.abc import Iterator, MutableSet, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,26 +230,3 @@ def is_finished(file: CutFile, *, overwrite: bool) -> bool:
     except OSError as exc:
         raise UsageError(f"{file.target}: {exc.strerror}") from None
     return not overwrite
-
-
-def write_file(path: Path, data: bytes | bytearray | memoryview, partial_files: MutableSet[Path] | None = None) -> None:
-    """Write a file, with its folders. Until it is complete it has another, hidden name.
-
-    Args:
-        partial_files: contains the hidden name while it exists.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    names: MutableSet[Path] = set() if partial_files is None else partial_files
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".clearcut-{os.getpid()}-{threading.get_ident()}.part")
-    names.add(partial)
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    finally:
-        names.discard(partial)
