@@ -21,7 +21,7 @@ from typing import Literal
 from clearcut.accounts.rate_limits import RateLimiter
 from clearcut.accounts.schema import check_database
 from clearcut.environment import read_settings
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 from clearcut.fetch.policy import fetch_policy
 from clearcut.inference.edge_model import OnnxEdgeModel, find_edge_model
 from clearcut.inference.manifest import models_folder
@@ -263,9 +263,7 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
     from clearcut.jobs.nodes import postgres_url
 
     if not dbos_installed():
-        raise StartupError(
-            f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-        )
+        raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: {missing_extra('jobs')}")
     if settings.jobs == "sqlite":
         yield Finding("ok", "jobs", f"stored in {settings.data_dir}, for one process")
     else:

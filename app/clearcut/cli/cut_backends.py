@@ -96,7 +96,7 @@ class LocalBackend:
 
     def cut(self, data: bytes) -> FileOutput:
         output, _, _ = self._remover.process(data, self._options)
-        return FileOutput(output.image.data, output.confidence, output.box)
+        return FileOutput(output.image.data, round(output.confidence, 2), output.box)  # as in X-Matte-Confidence
 
     def close(self) -> None:
         self._remover.close()
@@ -146,7 +146,8 @@ class ServerBackend:
             if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):
                 break
         if status in _FATAL_STATUSES:
-            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}")
+            advice = "; set --key or CLEARCUT_API_KEY" if status == 401 else ""
+            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}{advice}")
         if status < 400 or status in _WRONG_URL_STATUSES:
             raise StartupError(
                 f"{self._url.geturl()}: no Clearcut service answers at {self._url.path.rstrip('/')}{_PATH} (status "

@@ -139,7 +139,7 @@ class Run:
         except Exception as exc:  # one file must not stop the others
             return FileReport(file, "error", error=f"unexpected error: {exc!r}")
         ms = round(1000 * (time.monotonic() - begun), 1)
-        return FileReport(file, "ok", round(output.confidence, 4), output.box, ms)
+        return FileReport(file, "ok", output.confidence, output.box, ms)
 
 
 def print_line(text: str) -> None:
