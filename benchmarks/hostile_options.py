@@ -26,9 +26,9 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from clearcut.admission.memory_budget import BYTES_PER_PIXEL
 from clearcut.imaging.formats.registry import WRITERS
 from clearcut.imaging.types import U8
-from clearcut.memory_budget import BYTES_PER_PIXEL
 from tests.support.hostile.hostile_forms import KIND, Part, form
 from tests.support.hostile.oracle import cpu_seconds, resident_mib
 from tests.support.live_server import Server

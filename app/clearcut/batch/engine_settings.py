@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clearcut.admission.memory_budget import pixel_capacity
 from clearcut.errors import StartupError
 from clearcut.inference.manifest import MANIFEST, find_entry, models_folder, read_manifest
 from clearcut.inference.model_files import locate
 from clearcut.inference.providers import choose_device
 from clearcut.inference.startup.precision import has_vnni
 from clearcut.local_engine import local_settings
-from clearcut.memory_budget import pixel_capacity
 from clearcut.system import cpu_quota, memory_limit
 
 from .types import BatchResources

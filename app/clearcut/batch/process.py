@@ -71,7 +71,7 @@ class LocalBackend:
 
     def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> FileOutput:
         output, _, _ = self._remover.process(data, {**self._options, **(options or {})})
-        return FileOutput(output.image.data, output.confidence, output.box)
+        return FileOutput(output.image.data, round(output.confidence, 2), output.box)  # as in X-Matte-Confidence
 
     def close(self) -> None:
         self._remover.close()
@@ -119,4 +119,4 @@ def process_item(
     except Exception as exc:  # one file must not stop the others
         return ItemResult("error", code=UNEXPECTED_ERROR, text=f"unexpected error: {exc!r}")
     ms = round(1000 * (time.monotonic() - begun), 1)
-    return ItemResult("ok", round(output.confidence, 4), output.box, ms)
+    return ItemResult("ok", output.confidence, output.box, ms)

@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING
 from clearcut.errors import StartupError
 
 from . import cut_ray
-from .cut_arguments import add_options, check_options, create_backend, create_review, option_fields
+from .cut_arguments import (
+    add_file_command,
+    add_options,
+    check_options,
+    check_outputs,
+    create_backend,
+    create_review,
+    option_fields,
+    save_report,
+)
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
     CutFile,
     UsageError,
-    check_collisions,
     is_finished,
     plan_files,
+    split_duplicates,
 )
-from .cut_run import FileReport, Run, print_line, summary, write_report
+from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import INTERRUPTED, InterruptHandler
 
 if TYPE_CHECKING:
@@ -43,14 +52,7 @@ Outputs that exist are skipped. Exit code 0: all files are done; 1: some failed;
 
 def add_commands(commands: Commands) -> None:
     """Add ``cut`` to the command line."""
-    cut = commands.add_parser(
-        "cut",
-        help="remove the background of files and folders",
-        usage="clearcut cut [options] IN... OUT",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    cut = add_file_command(commands, "cut", "remove the background of files and folders", "IN... OUT", DESCRIPTION)
     cut.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or - for standard input")
     cut.add_argument("out", metavar="OUT", help=f"a file ({_EXTENSIONS}), a folder, or - for standard output")
     add_options(cut)
@@ -76,12 +78,17 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         excluded = [] if arguments.review is None else [arguments.review]
         files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
         _check_usage(arguments, files)
-        reports = [FileReport(each, "skipped") for each in files if is_finished(each, overwrite=arguments.overwrite)]
+        unique, duplicates = split_duplicates(files)
+        reports = [FileReport(each, "skipped") for each in unique if is_finished(each, overwrite=arguments.overwrite)]
     except UsageError as exc:
         print_line(f"clearcut cut: error: {exc}")
         return 2
     skipped = {report.file for report in reports}
-    pending = [each for each in files if each not in skipped]
+    pending = [each for each in unique if each not in skipped]
+    for each, owner in duplicates:
+        text = f"{owner.name} has the same output {each.target}; rename a file, or use another OUT"
+        print_line(f"clearcut: {each.name}: {text}")
+        reports.append(FileReport(each, "error", error=text))
     stopped: BaseException | None = None
     if pending:
         try:
@@ -89,15 +96,11 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         except _Stopped as exc:
             stopped = exc.__cause__
             reports += exc.reports
-    if arguments.report is not None:
-        try:
-            write_report(arguments.report, reports)
-        except OSError as exc:
-            raise StartupError(f"--report {arguments.report}: {exc.strerror}") from None
+    save_report(arguments.report, reports)
     failed = any(report.status == "error" for report in reports)
     if stopped is not None:
         text = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"clearcut: {stopped}\nstopped"
-        print_line(f"{text}: {summary(reports, 0)}, {len(files) - len(reports)} not processed")
+        print_line(f"{text}: {summary(reports, 0)}, {len(unique) + len(duplicates) - len(reports)} not processed")
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
         print_line(summary(reports, time.monotonic() - begun))
@@ -137,5 +140,4 @@ def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> Non
     check_options(arguments)
     if files[0].target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it to a file")
-    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
-    check_collisions(files, read, arguments.review, arguments.report)
+    check_outputs(arguments, files)

@@ -89,7 +89,8 @@ class ServerBackend:
             if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):
                 break
         if status in _FATAL_STATUSES:
-            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}")
+            advice = "; set --key or CLEARCUT_API_KEY" if status == 401 else ""
+            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}{advice}")
         if status < 400 or status in _WRONG_URL_STATUSES:
             raise StartupError(
                 f"{self._url.geturl()}: no Clearcut service answers at {self._url.path.rstrip('/')}{_PATH} (status "

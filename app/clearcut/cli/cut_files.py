@@ -175,7 +175,7 @@ def _is_image(path: Path) -> bool:
 def check_collisions(
     files: Sequence[CutFile], read: Sequence[Path] = (), review: Path | None = None, report: Path | None = None
 ) -> None:
-    """Check that each written path is written once and is no input.
+    """Check that no written path is an input or the path of another kind of output.
 
     Args:
         files: inputs and outputs.
@@ -184,7 +184,7 @@ def check_collisions(
         report: file of the report.
 
     Raises:
-        UsageError: two inputs have one output, or a file would be replaced that is an input or another output.
+        UsageError: a file would be replaced that is an input or another output.
     """
     inputs = [each.source for each in files if each.source is not None]
     sources = {_key(each): each for each in (*inputs, *read)}
@@ -193,12 +193,10 @@ def check_collisions(
         if each.target is None:
             continue
         key = _key(each.target)
-        if key in outputs:
-            raise UsageError(f"{outputs[key].name} and {each.name} have the same output {each.target}")
         if key in sources:
             advice = "use another OUT, or --suffix with a folder"
             raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; {advice}")
-        outputs[key] = each
+        outputs.setdefault(key, each)
     others = [] if review is None else [("--review", review / each.relative) for each in files]
     others += [] if report is None else [("--report", report)]
     for flag, path in others:
@@ -207,6 +205,22 @@ def check_collisions(
             raise UsageError(f"{flag} would replace {path}")
     if review is not None and report is not None and _key(report) in {_key(path) for _, path in others[:-1]}:
         raise UsageError(f"--report would replace {report}")
+
+
+def split_duplicates(files: Sequence[CutFile]) -> tuple[list[CutFile], list[tuple[CutFile, CutFile]]]:
+    """Separate the files that have the output of an earlier file.
+
+    Returns:
+        (files with different outputs, [(file, earlier file with the same output)]). An input that is listed twice
+        appears once.
+    """
+    owners: dict[str, CutFile] = {}
+    duplicates = []
+    for each in files:
+        owner = owners.setdefault(_key(each.target) if each.target is not None else STANDARD_STREAM, each)
+        if owner is not each and owner.source != each.source:
+            duplicates.append((each, owner))
+    return list(owners.values()), duplicates
 
 
 def _key(path: Path) -> str:

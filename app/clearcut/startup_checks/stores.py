@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clearcut.accounts.rate_limits import RateLimiter
 from clearcut.accounts.schema import check_database
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 from clearcut.settings import Settings
 from clearcut.storage.factory import blob_store, signing_secrets
 
@@ -65,9 +65,7 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
     from clearcut.jobs.nodes import postgres_url
 
     if not dbos_installed():
-        raise StartupError(
-            f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-        )
+        raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: {missing_extra('jobs')}")
     if settings.jobs == "sqlite":
         yield Finding("ok", "jobs", f"stored in {settings.data_dir}, for one process")
     else:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
 from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.apis.removebg import UPLOAD as REMOVEBG
 from clearcut.web.request.encoded import base64_file, json_fields, urlencoded_fields
@@ -235,3 +235,11 @@ def test_unpaired_quotes_are_refused(text: str) -> None:
 @pytest.mark.parametrize("name", [";" * 200, "a;b;" * 60 + '\\"' + ";" * 99])
 def test_file_names_with_many_semicolons_are_accepted(name: str) -> None:
     assert bytes(read(form(part("image_file", b"abc", name))).image) == b"abc"
+
+
+@pytest.mark.parametrize("make", [samples.jpeg, samples.png])
+def test_body_of_curl_data_names_the_right_flags(make: Callable[[np.ndarray], bytes]) -> None:
+    """``curl -d @FILE`` removes NUL bytes and line ends, and declares an urlencoded form."""
+    damaged = make(samples.photo("astronaut", 64, 64)).translate(None, b"\0\r\n")
+    with pytest.raises(MissingImage, match=r"-F image_file=@photo.jpg, or curl --data-binary"):
+        read(damaged, {"content-type": "application/x-www-form-urlencoded"})
