@@ -172,11 +172,6 @@ def _engine(url: str, threads: int) -> Engine:
     return engine
 
 
-def threads_for(url: str) -> int:
-    """Return the number of database threads. SQLite has one writer at a time, so more threads would only wait."""
-    return 1 if url.startswith("sqlite") else 4
-
-
 def _create_private_file(path: str | None) -> None:
     """Create the file if it does not exist, readable only by its owner: it holds names, credits and digests of keys."""
     if path and path != ":memory:":

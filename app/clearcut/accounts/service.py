@@ -7,9 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, TypeVar
 
 from clearcut.errors import AuthenticationError, PermissionDenied, Unavailable
 from clearcut.settings import Settings
@@ -18,10 +16,11 @@ from . import pricing
 from .account_cache import AccountCache
 from .concurrency import ConcurrentRequests
 from .keys import Account, parse_key_id, verify_key
-from .ledger import Ledger
 from .quotas import QuotaCounter
-from .schema import open_engine, threads_for
 from .types import Charge, Idempotency, Usage
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class AccountService:
         self.enabled = bool(settings.database_url)
         self._settings = settings
         self._observe = observe
-        self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
+        self._pool = ThreadPoolExecutor(_database_threads(settings.database_url), thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
         self.quotas = QuotaCounter(settings)
         self._cached_accounts = AccountCache(self._find_key, settings.key_cache_s)
@@ -64,10 +63,13 @@ class AccountService:
         """
         if not self.enabled:
             return
+        from .ledger import Ledger  # loads SQLAlchemy, which a service without accounts does not need
+        from .schema import open_engine
+
         url = self._settings.database_url
         self.quotas.open()
         engine = await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: open_engine(url, threads_for(url))
+            self._pool, lambda: open_engine(url, _database_threads(url))
         )
         self._ledger = Ledger(engine, self._settings.deadline_s + _LEASE_MARGIN_S)
         self._cleanup = asyncio.create_task(self._delete_expired(self._ledger))
@@ -263,6 +265,8 @@ class AccountService:
         Raises:
             Unavailable: the database cannot be reached, or it is too slow.
         """
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
             async with asyncio.timeout(_DATABASE_TIMEOUT_S):
                 return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
@@ -272,3 +276,8 @@ class AccountService:
         except SQLAlchemyError as exc:
             log.error("account database failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The account database cannot be reached", retry_after=2) from None
+
+
+def _database_threads(url: str) -> int:
+    """Return the number of database threads. SQLite has one writer at a time, so more threads would only wait."""
+    return 1 if url.startswith("sqlite") else 4

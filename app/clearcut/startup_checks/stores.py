@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clearcut.accounts.rate_limits import RateLimiter
-from clearcut.accounts.schema import check_database
 from clearcut.errors import StartupError, missing_extra
 from clearcut.settings import Settings
 from clearcut.storage.factory import blob_store, signing_secrets
@@ -18,6 +17,8 @@ from .findings import Finding, Severity
 def check_accounts(settings: Settings) -> Iterator[Finding]:
     """The database of keys and credits must be usable."""
     if settings.database_url:
+        from clearcut.accounts.schema import check_database
+
         yield Finding("ok", "accounts", f"keys and credits in {check_database(settings.database_url)}")
     else:
         yield Finding("ok", "accounts", "none: all clients that can reach the service may use it")
@@ -61,6 +62,7 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
     """The job queue must be installed and its database usable."""
     if settings.jobs == "off":
         return
+    from clearcut.accounts.schema import check_database
     from clearcut.jobs.dbos_queue import dbos_installed
     from clearcut.jobs.nodes import postgres_url
 
