@@ -56,8 +56,10 @@ def test_budget_holds_pixels_of_crop(monkeypatch):
     held = []
 
     async def scenario(on):
-        original = cutout.compose
-        monkeypatch.setattr(cutout, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        original = cutout.compose_for_file
+        monkeypatch.setattr(
+            cutout, "compose_for_file", lambda *args: held.append(on.service.pixels.used) or original(*args)
+        )
         files = {"image_file": ("a.png", picture(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
         return response, on.service.pixels.used
