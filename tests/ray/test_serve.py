@@ -45,7 +45,12 @@ class Served:
 
         self.cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 4, "object_store_memory": 100 * 2**20, "include_dashboard": False},
+            head_node_args={
+                "num_cpus": 4,
+                "object_store_memory": 100 * 2**20,
+                "include_dashboard": False,
+                "node_ip_address": "127.0.0.1",
+            },
         )
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         bin_folder = Path(sys.executable).parent

@@ -53,8 +53,10 @@ def connect(mode: str) -> None:
     common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "clearcut"}
     if mode == "local":
         cpus = cpu_quota()
+        # Ray's ports need no password, so they must not be open to other machines.
+        private = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         # A variable RAY_ADDRESS would select a cluster.
-        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+        ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **private, **common)
         return
     try:
         ray.init(mode, **common)
