@@ -77,14 +77,19 @@ def test_broken_file_is_reported_and_others_finish(cut, folder):
     assert by_file["in/broken.jpg"]["error"].startswith("Cannot read the image")
 
 
-def test_files_with_the_same_output_fail_and_others_finish(cut, folder):
+def test_inputs_with_the_same_output_stop_the_command_before_work(cut, folder):
     Image.fromarray(photo("coffee", 64, 64)).save(folder / "in/a.png")
     result = cut("in", "in/a.jpg", "out", "--report", "report.csv")
-    assert result.code == 1
-    assert "in/a.png: in/a.jpg has the same output out/a.png; rename a file" in result.errors
-    assert "3 written, 1 failed" in result.errors
+    assert result.code == 2
+    assert "in/a.png and in/a.jpg have the same output out/a.png; rename a file" in result.errors
+    assert not (folder / "out").exists()
+    assert not (folder / "report.csv").exists()
+
+
+def test_input_that_is_listed_twice_is_processed_once(cut, folder):
+    assert cut("in", "in/a.jpg", "out", "--report", "report.csv").code == 0
     assert outputs(folder / "out") == IN_OUTPUTS
-    assert [row["status"] for row in rows(folder / "report.csv")] == ["ok", "error", "ok", "ok"]
+    assert [row["file"] for row in rows(folder / "report.csv")].count("in/a.jpg") == 1
 
 
 def test_options_without_effect_get_a_warning(cut, folder):

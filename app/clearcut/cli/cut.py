@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 TUNE_FILES = 200
 """Number of files from which the start-up measurement of the model, which takes about two seconds, pays off."""
+SHOWN = 10
+"""Number of inputs with the same output that the error lists."""
 _EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
 DESCRIPTION = """\
 Remove the background of files.
@@ -79,16 +81,14 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
         _check_usage(arguments, files)
         unique, duplicates = split_duplicates(files)
+        if duplicates:
+            raise UsageError(_same_outputs(duplicates))
         reports = [FileReport(each, "skipped") for each in unique if is_finished(each, overwrite=arguments.overwrite)]
     except UsageError as exc:
         print_line(f"clearcut cut: error: {exc}")
         return 2
     skipped = {report.file for report in reports}
     pending = [each for each in unique if each not in skipped]
-    for each, owner in duplicates:
-        text = f"{owner.name} has the same output {each.target}; rename a file, or use another OUT"
-        print_line(f"clearcut: {each.name}: {text}")
-        reports.append(FileReport(each, "error", error=text))
     stopped: BaseException | None = None
     if pending:
         try:
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     failed = any(report.status == "error" for report in reports)
     if stopped is not None:
         text = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"clearcut: {stopped}\nstopped"
-        print_line(f"{text}: {summary(reports, 0)}, {len(unique) + len(duplicates) - len(reports)} not processed")
+        print_line(f"{text}: {summary(reports, 0)}, {len(unique) - len(reports)} not processed")
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
         print_line(summary(reports, time.monotonic() - begun))
@@ -134,6 +134,14 @@ def _process(
             raise
         raise _Stopped(reports) from exc
     return reports
+
+
+def _same_outputs(duplicates: Sequence[tuple[CutFile, CutFile]]) -> str:
+    """Return the error for inputs with the output of an earlier input."""
+    texts = [f"{each.name} and {owner.name} have the same output {each.target}" for each, owner in duplicates[:SHOWN]]
+    if len(duplicates) > SHOWN:
+        texts.append(f"and {len(duplicates) - SHOWN} more")
+    return "; ".join([*texts, "rename a file, or use another OUT. No file was processed"])
 
 
 def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
