@@ -26,8 +26,8 @@ _WINDOW_BITS = 12
 """Matches of residuals are short. From far away they cost more bits than they save, so 4 KiB give smaller files than
 32 KiB in the same time (``benchmarks/codecs.py``)."""
 _ZLIB_HEADER = b"\x78\x01"
-"""Declares a window of 32 KiB (RFC 1950), which is valid for shorter matches too. Some readers, such as the decoder of this
-service, check whether a declared smaller window is true, which costs time."""
+"""Declares a window of 32 KiB (RFC 1950), which is valid for shorter matches too. Some readers, such as the decoder of
+this service, check whether a declared smaller window is true, which costs time."""
 _PERCEPTUAL = b"\x00"
 _MAX_CHUNK = 2**31 - 1
 
