@@ -77,7 +77,7 @@ def test_broken_file_is_reported_and_others_finish(cut, folder):
     assert by_file["in/broken.jpg"]["error"].startswith("Cannot read the image")
 
 
-def test_inputs_with_the_same_output_stop_the_command_before_work(cut, folder):
+def test_inputs_with_the_same_output_stop_the_command(cut, folder):
     Image.fromarray(photo("coffee", 64, 64)).save(folder / "in/a.png")
     result = cut("in", "in/a.jpg", "out", "--report", "report.csv")
     assert result.code == 2
