@@ -76,7 +76,7 @@ def test_damaged_model_file_prevents_start(tmp_path):
     damaged = bytearray((models / "clearcut-m.onnx").read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (models / "clearcut-m.onnx").write_bytes(damaged)
-    with started(cwd=tmp_path, extra_environment={"PYTHONPATH": str(app)}) as server:
+    with started(cwd=tmp_path, plan_cache=str(tmp_path / "plan"), extra_environment={"PYTHONPATH": str(app)}) as server:
         assert server.exit_code() == 1
         output = "\n".join(server.errors)
         assert "clearcut-m.onnx" in output
