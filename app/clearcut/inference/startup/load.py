@@ -26,9 +26,9 @@ from .precision import further_precision, load_best
 
 log = logging.getLogger("clearcut")
 
-SLOW_RUN_S = 0.2
-"""Seconds of a run from which a further model gets only idle CPU time. With niceness 10, a stream of ISNet requests on
-two CPUs multiplies the default model's p95 (``benchmarks/model_latency.py``)."""
+SLOW_FACTOR = 8
+"""A further model gets only idle CPU time if a run takes at least this many times as long as one of the default model.
+With niceness 10 alone, ISNet multiplies the default model's p95 (``benchmarks/model_latency.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def load_served_models(settings: Settings, *, save_plan: bool = True) -> tuple[S
     entries = read_manifest(models_folder() / MANIFEST)
     for name in settings.further_models:
         _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models], find_entry(entries, name))
-        models.append(load_further_model(settings, name))
+        models.append(load_further_model(settings, name, SLOW_FACTOR * _seconds_per_run(models[0].plan)))
     _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models])
     return tuple(models)
 
@@ -85,10 +85,13 @@ def load_served_model(settings: Settings, *, save_plan: bool = True) -> ServedMo
     return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], path=model.path)
 
 
-def load_further_model(settings: Settings, name: str) -> ServedModel:
+def load_further_model(settings: Settings, name: str, slow_s: float) -> ServedModel:
     """Load a model beside the default one: one session on half of the CPUs, whose threads have a lower priority.
 
-    A slow model on the CPU gets only idle CPU time.
+    Args:
+        settings: of the service.
+        name: of the model.
+        slow_s: on the CPU, a model with runs of at least this many seconds gets only idle CPU time.
 
     Raises:
         StartupError: as for ``load_configured_model``.
@@ -100,9 +103,14 @@ def load_further_model(settings: Settings, name: str) -> ServedModel:
     thread = SessionThread(name)
     with peak_memory() as memory:
         model, loaded = load_configured_model(further, save_plan=False, thread=thread)
-    if loaded.plan.device == "cpu" and min(loaded.plan.cost_s.values()) >= SLOW_RUN_S:
+    if loaded.plan.device == "cpu" and _seconds_per_run(loaded.plan) >= slow_s:
         thread.give_idle_time()
     return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], model.path)
+
+
+def _seconds_per_run(plan: ExecutionPlan) -> float:
+    """Return the measured seconds of a run with the smallest batch."""
+    return plan.cost_s[min(plan.cost_s)]
 
 
 def _check_memory(settings: Settings, loaded: Sequence[tuple[str, int]], following: ModelEntry | None = None) -> None:

@@ -93,11 +93,11 @@ def test_further_models_have_their_own_plan_and_memory() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a scheduling policy of Linux")
-@pytest.mark.parametrize(("slow_from_s", "policy"), [(3600.0, "SCHED_BATCH"), (0.0, "SCHED_IDLE")])
+@pytest.mark.parametrize(("factor", "policy"), [(1e6, "SCHED_BATCH"), (0, "SCHED_IDLE")])
 def test_slow_further_model_gets_idle_time_only(
-    monkeypatch: pytest.MonkeyPatch, slow_from_s: float, policy: SchedulingPolicy
+    monkeypatch: pytest.MonkeyPatch, factor: float, policy: SchedulingPolicy
 ) -> None:
-    monkeypatch.setattr(startup_load, "SLOW_RUN_S", slow_from_s)
+    monkeypatch.setattr(startup_load, "SLOW_FACTOR", factor)
     before = {name: threads_with_policy(name) for name in POLICIES}
     settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m", "CLEARCUT_INTRA_OP_THREADS": "2"})
     default, further = load_served_models(settings)
