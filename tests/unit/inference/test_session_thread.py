@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from clearcut.inference.model_files import load_model
 from clearcut.inference.session import OnnxEngine
 from clearcut.inference.session_thread import NICE, SessionThread
 from clearcut.system import lower_thread_priority
-from tests.support.onnx_models import ModelMaker
-from tests.unit.inference.test_session import batch
+from tests.support.onnx_models import SIDE, ModelMaker
 
 linux = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="threads have their own priority only on Linux")
 
@@ -58,9 +58,10 @@ def test_threads_of_a_session_inherit_the_priority(models: ModelMaker) -> None:
     before = {*os.listdir("/proc/self/task")}
     thread = SessionThread("tiny")
     engine = OnnxEngine(load_model("tiny", models()), "cpu", 3, thread=thread)
-    engine.warm(batch(0.5))
+    image = np.full((1, 3, SIDE, SIDE), 0.25, np.float32)
+    engine.warm(image)
     thread.give_idle_time()
     started = {*os.listdir("/proc/self/task")} - before
     assert len(started) == 3
     assert {os.sched_getscheduler(int(each)) for each in started} == {os.SCHED_IDLE}
-    assert engine.run(batch(0.25)).max() == 0.25
+    assert engine.run(image).max() == 0.25

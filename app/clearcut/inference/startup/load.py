@@ -86,7 +86,7 @@ def load_served_model(settings: Settings, *, save_plan: bool = True) -> ServedMo
 
 
 def load_further_model(settings: Settings, name: str, slow_s: float) -> ServedModel:
-    """Load a model beside the default one: one session on half of the CPUs, whose threads have a lower priority.
+    """Load a model beside the default one: one session on half of the CPUs, in threads of a lower priority.
 
     Args:
         settings: of the service.
