@@ -69,7 +69,6 @@ def create_batcher(
         cost_s=model.plan.cost_s,
         observer=observer,
         on_fatal=on_fatal,
-        nice=model.nice,
     )
 
 

@@ -12,11 +12,12 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+SchedulingPolicy = Literal["SCHED_BATCH", "SCHED_IDLE"]
 _UNKNOWN_MEMORY_BYTES = 4 << 30
 """Assumed memory of the machine if the operating system does not report it, as on Windows."""
 _LOCK_OFFSET = 1 << 40
@@ -73,12 +74,45 @@ def keep_freed_memory() -> bool:
 
 
 def lower_thread_priority(nice: int) -> None:
-    """Set the niceness of the current thread, and of threads that it creates. Linux only: setpriority(2), "Threads".
+    """Raise the niceness of the current thread, and of threads that it creates. Linux only: setpriority(2), "Threads".
 
-    Elsewhere it would apply to the whole process, so nothing happens.
+    Elsewhere it would apply to the whole process, so nothing happens. A thread that is nicer already stays as it is.
     """
-    if nice and sys.platform == "linux":
+    if sys.platform == "linux" and nice > os.getpriority(os.PRIO_PROCESS, threading.get_native_id()):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+
+
+def threads_with_policy(name: SchedulingPolicy, tasks: Path = Path("/proc/self/task")) -> frozenset[int]:
+    """Return the IDs of this process's threads with a scheduling policy, also of those that C code started.
+
+    The result is empty on platforms other than Linux.
+    """
+    found = set[int]()
+    for task in tasks.iterdir() if hasattr(os, name) else ():
+        with suppress(ProcessLookupError):  # the thread has ended
+            if os.sched_getscheduler(int(task.name)) == getattr(os, name):
+                found.add(int(task.name))
+    return frozenset(found)
+
+
+def set_policy(name: SchedulingPolicy, threads: Iterable[int] = (0,)) -> bool:
+    """Set the scheduling policy of threads, by default of the current one, and of threads that they create.
+
+    SCHED_BATCH: the thread does not preempt other threads. SCHED_IDLE: it runs only on CPUs that no other thread needs.
+    A normal thread preempts it at once, and the system treats its CPU as idle when it selects a CPU for a thread.
+    Without privileges a thread cannot leave SCHED_IDLE. Source: sched(7).
+
+    Returns:
+        False if the platform has no such policy, or does not permit it.
+    """
+    if not hasattr(os, name):
+        return False
+    try:
+        for thread in threads:
+            os.sched_setscheduler(thread, getattr(os, name), os.sched_param(0))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -36,11 +36,12 @@ class Priority(IntEnum):
 class ThreadPool(Executor):
     """Threads that start at once and run until ``shutdown``. They are daemons, because C code cannot be interrupted."""
 
-    def __init__(self, workers: int, nice: int = 0) -> None:
+    def __init__(self, workers: int, nice: int = 0, name: str = "pixels") -> None:
         """
         Args:
             workers: number of threads.
             nice: niceness of the threads, 0 to 19. Linux only: elsewhere it would apply to the whole process.
+            name: first part of the threads' names.
         """
         self._nice = nice
         self._sequence = itertools.count()
@@ -48,7 +49,7 @@ class ThreadPool(Executor):
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._run_tasks, name=f"pixels-{number}", daemon=True) for number in range(workers)
+            threading.Thread(target=self._run_tasks, name=f"{name}-{number}", daemon=True) for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()

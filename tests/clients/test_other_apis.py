@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -260,14 +261,22 @@ def curl(line: str, service: AccountServer, folder: Path, key: str = "good") -> 
     shutil.copy(service.photo, folder / "photo.jpg")
     (folder / "photo.b64").write_bytes(encoded)
     (folder / "request.json").write_text(json.dumps({"image_file_b64": encoded.decode(), "size": "auto"}))
+    (folder / ".curlrc").write_text("dump-header = headers.txt\n")  # the documented lines stay as they are
     script = line.replace("URL", service.server.base_url).replace("KEY", service.keys.get(key, key))
-    return subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    environ = {**os.environ, "CURL_HOME": str(folder)}
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize("name", CURL)
 def test_documented_curl_lines(service, tmp_path, name):
     done = curl(CURL[name], service, tmp_path)
     assert done.returncode == 0, done.stderr
+    headers = (tmp_path / "headers.txt").read_text().lower().splitlines()
+    assert "x-model: clearcut-m" in headers
+    ignored = [line for line in headers if line.startswith("x-ignored-fields")]
+    assert any("model" in line for line in ignored) == (name == "rembg with a query")
     assert np.array_equal(pixels(tmp_path / "no-bg.png"), service.plain("/v1/remove"))
 
 

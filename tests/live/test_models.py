@@ -1,10 +1,17 @@
-"""Two models in one server: each gives the bytes that a server with this model alone gives."""
+"""Two models in one server: each gives the bytes that a server with this model alone gives, also to the command."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from clearcut.__main__ import main
+from clearcut.system import threads_with_policy
 from tests.support import samples
+from tests.support.cut_command import pixels
 from tests.support.live_server import http_client, served
 
 pytestmark = pytest.mark.live
@@ -38,11 +45,19 @@ def alone(name: str) -> list[bytes]:
         return outputs(client, name, chosen=False)
 
 
-def test_models_side_by_side_equal_single_model_servers():
+def test_models_side_by_side_equal_single_model_servers(tmp_path):
     with served(models=FURTHER, **MEASURE_NOTHING) as server, http_client(server) as client:
         default, further = outputs(client, DEFAULT, chosen=True), outputs(client, FURTHER, chosen=True)
         assert outputs(client, DEFAULT, chosen=False) == default
         assert client.post("/v1/remove", files={"image_file": PHOTOS[0]}, data={"model": "u2netp"}).status_code == 400
+        (tmp_path / "photo.jpg").write_bytes(PHOTOS[0])
+        for name in (DEFAULT, FURTHER):
+            files = str(tmp_path / "photo.jpg"), str(tmp_path / f"{name}.png")
+            assert main(["cut", *files, "--server", server.base_url, "--model", name]) == 0
+        batch_threads = threads_with_policy("SCHED_BATCH", Path(f"/proc/{server.pid}/task"))
+    assert len(batch_threads) == (1 if hasattr(os, "SCHED_BATCH") else 0), "the thread of the further model"
+    for name, bodies in ((DEFAULT, default), (FURTHER, further)):
+        assert np.array_equal(pixels((tmp_path / f"{name}.png").read_bytes()), pixels(bodies[0]))
     assert default == alone(DEFAULT)
     assert further == alone(FURTHER)
     assert all(first != second for first, second in zip(default, further, strict=True))

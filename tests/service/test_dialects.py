@@ -310,6 +310,7 @@ def test_options_without_effect_are_in_ignored_header(path, fields, ignored):
 def test_rembg_returns_png_and_ignored_fields():
     response = ask(REMBG, **data(model="u2net", a="true", af="240", ab="10", ae="10"))
     assert response.headers["content-type"] == "image/png"
+    assert response.headers["x-model"] == "fake"
     assert set(response.headers["x-ignored-fields"].split(", ")) == {"model", "a", "af", "ab", "ae"}
     assert decoded(response).shape == (60, 80, 4)
 

@@ -69,7 +69,7 @@ def serving(engine: BrightIsSubject, further: BrightIsSubject | None = None, cos
     models = [ServedModel(ENTRY, [engine], PLAN)]
     if further is not None:
         plan = ExecutionPlan("cpu", 1, 1, (1,), {1: cost_s}, 1 / cost_s)
-        models.append(ServedModel(replace(ENTRY, name=FURTHER, batch_max=1), [further], plan, 5_000_000, nice=10))
+        models.append(ServedModel(replace(ENTRY, name=FURTHER, batch_max=1), [further], plan, 5_000_000))
     return build(settings, load=lambda: models)
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from clearcut.errors import ClearcutError, DeadlineExceeded, Draining, Failed, Overloaded
-from clearcut.system import lower_thread_priority
 
 from .batching_policy import InferenceQueue, PendingArrival
 from .cost_model import CostModel
@@ -43,7 +42,6 @@ class Batcher:
         observer: BatchObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_fatal: Callable[[BaseException], None] | None = None,
-        nice: int = 0,
     ) -> None:
         """
         Args:
@@ -55,7 +53,6 @@ class Batcher:
             observer: receives events.
             clock: of the deadlines.
             on_fatal: called once, from the failing thread, when the whole batcher has failed.
-            nice: niceness of the workers' threads, 0 to 19; Linux only.
 
         Raises:
             ValueError: there is no engine or no bucket, or the capacity is below 1.
@@ -65,7 +62,6 @@ class Batcher:
         self.capacity = capacity
         self._clock = clock
         self._on_fatal = on_fatal
-        self._nice = nice
         self._observer = GuardedObserver(observer)
         self._cost = CostModel(buckets, cost_s)
         self._workers = [EngineWorker(engine, self._cost, clock, self._observer) for engine in engines]
@@ -252,7 +248,6 @@ class Batcher:
 
     def _run_worker(self, worker: EngineWorker) -> None:
         """Body of a worker's thread. It ends after ``close``, or when an exception has failed the whole batcher."""
-        lower_thread_priority(self._nice)
         try:
             while self._take_batch(worker):
                 worker.run(worker.running)

@@ -15,6 +15,7 @@ from .io_binding import IOBinding, is_better
 from .model_files import ModelFile
 from .providers import PROVIDERS, Device, GpuOptions, provider_list, unavailable_reason
 from .runtime import ERRORS_ONLY, FATAL_ONLY, first_line, session_options
+from .session_thread import SessionThread, call
 from .types import F32, FatalEngineError
 
 _DEVICE_LOST = re.compile(r"\b(CUDA|CUDNN|CUBLAS) (failure|error)|CUDNN_STATUS|CUBLAS_STATUS|cudaError", re.I)
@@ -31,13 +32,21 @@ class OutOfDeviceMemory(Exception):
 class OnnxEngine:
     """One session and the batch sizes for which it is warmed. Implements ``types.Engine``."""
 
-    def __init__(self, model: ModelFile, device: Device, intra_op_threads: int, gpu: GpuOptions | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        device: Device,
+        intra_op_threads: int,
+        gpu: GpuOptions | None = None,
+        thread: SessionThread | None = None,
+    ) -> None:
         """
         Args:
             model: a verified model.
             device: the session never runs on another one.
             intra_op_threads: threads of one run.
             gpu: options for a GPU device.
+            thread: creates and runs the session; None uses the calling threads.
 
         Raises:
             StartupError: the device is not available, or the file is not a usable model.
@@ -50,6 +59,7 @@ class OnnxEngine:
         self._bind = device != "cpu"
         self._graphs = gpu.graphs and device == "cuda"
         self._bound: dict[int, IOBinding] = {}
+        self._on_thread = call if thread is None else thread.call
         self.notes: list[str] = []
         """Warnings for the operator."""
         if device != "cpu" and (reason := unavailable_reason(device)):
@@ -62,7 +72,7 @@ class OnnxEngine:
             # If a provider fails, the wrapper prints a message and falls back to another provider.
             with contextlib.redirect_stdout(output):
                 providers = provider_list(device, gpu, model)
-                self._session = ort.InferenceSession(model.data, options, providers=providers)
+                self._session = self._on_thread(ort.InferenceSession, model.data, options, providers=providers)
         except Exception as exc:
             text = f"Model '{entry.name}': {model.path} cannot be loaded on {device}: {first_line(exc)}"
             raise StartupError(text) from exc
@@ -138,7 +148,7 @@ class OnnxEngine:
     def _infer(self, batch: F32) -> F32:
         bound = self._bound.get(batch.shape[0])
         try:
-            output = bound.run(batch) if bound is not None else self._plain(batch)
+            output = self._on_thread(bound.run if bound is not None else self._plain, batch)
         except Exception as exc:
             text = str(exc)
             if _OUT_OF_MEMORY.search(text):

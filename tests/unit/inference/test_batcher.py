@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -818,19 +816,11 @@ def test_close_rejects_low_priority_requests() -> None:
     run(main())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have their own niceness only on Linux")
-def test_workers_of_a_further_model_have_a_lower_priority():
-    class Nice:
-        def run(self, batch):
-            niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-            return np.full((len(batch), SIDE, SIDE), niceness / 100, np.float32)
-
-    batcher = Batcher([Nice()], (1,), 4, 0.0, {1: 0.5}, nice=19)
+def test_expected_time_follows_measured_runs():
+    batcher = Batcher([EchoEngine()], (1,), 4, 0.0, {1: 0.5})
     batcher.start()
     try:
-        result = asyncio.run(batcher.infer(np.zeros((3, SIDE, SIDE), np.float32)))
+        asyncio.run(batcher.infer(image(1)))
     finally:
         assert batcher.close(drain=False, timeout=20)
-    assert result.values.max() == pytest.approx(0.19)
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 19
-    assert batcher.seconds_per_image() < 0.5, "the mean follows the measured run"
+    assert batcher.seconds_per_image() < 0.5

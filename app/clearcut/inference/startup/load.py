@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,10 @@ from clearcut.inference.model_files import ModelFile
 from clearcut.inference.providers import GpuOptions, choose_device
 from clearcut.inference.runtime import runtime_version
 from clearcut.inference.session import OnnxEngine
+from clearcut.inference.session_thread import SessionThread
 from clearcut.inference.types import Engine
 from clearcut.settings import MIB, Settings
-from clearcut.system import cpu_quota, lower_thread_priority, memory_limit, peak_memory
+from clearcut.system import cpu_quota, memory_limit, peak_memory
 
 from .autotune import ExecutionPlan, LoadedEngines
 from .cache import CachedPlan, PlanCache, available_variants, cache_key
@@ -26,8 +26,9 @@ from .precision import further_precision, load_best
 
 log = logging.getLogger("clearcut")
 
-FURTHER_NICE = 10
-"""Niceness of the threads of further models. Threads of niceness 0 get ten times the CPU time (sched(7))."""
+SLOW_FACTOR = 8
+"""A further model gets only idle CPU time if a run takes at least this many times as long as one of the default model.
+With niceness 10 alone, ISNet multiplies the default model's p95 (``benchmarks/model_latency.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class ServedModel:
     plan: ExecutionPlan
     memory_bytes: int = 0
     """Peak of the memory that loading, measuring and testing the model took."""
-    nice: int = 0
-    """Niceness of the model's threads."""
     path: Path = Path()
     """The model's file."""
 
@@ -74,7 +73,7 @@ def load_served_models(settings: Settings, *, save_plan: bool = True) -> tuple[S
     entries = read_manifest(models_folder() / MANIFEST)
     for name in settings.further_models:
         _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models], find_entry(entries, name))
-        models.append(load_further_model(settings, name))
+        models.append(load_further_model(settings, name, SLOW_FACTOR * _seconds_per_run(models[0].plan)))
     _check_memory(settings, [(each.entry.name, each.memory_bytes) for each in models])
     return tuple(models)
 
@@ -86,8 +85,13 @@ def load_served_model(settings: Settings, *, save_plan: bool = True) -> ServedMo
     return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], path=model.path)
 
 
-def load_further_model(settings: Settings, name: str) -> ServedModel:
-    """Load a model beside the default one: one session on half of the CPUs, whose threads have a lower priority.
+def load_further_model(settings: Settings, name: str, slow_s: float) -> ServedModel:
+    """Load a model beside the default one: one session on half of the CPUs, in threads of a lower priority.
+
+    Args:
+        settings: of the service.
+        name: of the model.
+        slow_s: on the CPU, a model with runs of at least this many seconds gets only idle CPU time.
 
     Raises:
         StartupError: as for ``load_configured_model``.
@@ -96,14 +100,17 @@ def load_further_model(settings: Settings, name: str) -> ServedModel:
     changes = {"model": name, "precision": precision, "buckets": "", "lanes": 1, "plan_cache": None}
     threads = settings.intra_op_threads or max(1, cpu_quota() // 2)
     further = settings.model_copy(update={**changes, "intra_op_threads": threads})
+    thread = SessionThread(name)
+    with peak_memory() as memory:
+        model, loaded = load_configured_model(further, save_plan=False, thread=thread)
+    if loaded.plan.device == "cpu" and _seconds_per_run(loaded.plan) >= slow_s:
+        thread.give_idle_time()
+    return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], model.path)
 
-    def load() -> tuple[ModelFile, LoadedEngines]:
-        lower_thread_priority(FURTHER_NICE)  # the session's threads inherit it
-        return load_configured_model(further, save_plan=False)
 
-    with peak_memory() as memory, ThreadPoolExecutor(1, thread_name_prefix="load") as thread:
-        model, loaded = thread.submit(load).result()
-    return ServedModel(model.entry, loaded.engines, loaded.plan, memory[0], FURTHER_NICE, model.path)
+def _seconds_per_run(plan: ExecutionPlan) -> float:
+    """Return the measured seconds of a run with the smallest batch."""
+    return plan.cost_s[min(plan.cost_s)]
 
 
 def _check_memory(settings: Settings, loaded: Sequence[tuple[str, int]], following: ModelEntry | None = None) -> None:
@@ -127,12 +134,15 @@ def _check_memory(settings: Settings, loaded: Sequence[tuple[str, int]], followi
         )
 
 
-def load_configured_model(settings: Settings, *, save_plan: bool = True) -> tuple[ModelFile, LoadedEngines]:
+def load_configured_model(
+    settings: Settings, *, save_plan: bool = True, thread: SessionThread | None = None
+) -> tuple[ModelFile, LoadedEngines]:
     """Load the model of the settings on their device, measure it and test it. This takes a second or more.
 
     Args:
         settings: with ``plan_cache``, the measured plan of an earlier start is reused.
         save_plan: store the measured plan for the next start.
+        thread: creates and runs all sessions; None uses the calling threads.
 
     Raises:
         StartupError: the model cannot run with these settings.
@@ -146,26 +156,26 @@ def load_configured_model(settings: Settings, *, save_plan: bool = True) -> tupl
     }
     # A GPU plan has nothing to choose, and a plan measured on a CPU is wrong on a GPU.
     if settings.plan_cache is None or choose_device(settings.device) != "cpu":
-        return _load(settings, requested)
+        return _load(settings, requested, thread)
     cache = PlanCache(settings.plan_cache)
     entry = find_entry(read_manifest(models_folder() / MANIFEST), settings.model)
     folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
     key = cache_key(entry, requested | {"here": available_variants(entry, folders)})
     if (cached := cache.get(key)) is not None:
         try:
-            return _load(settings, requested | asdict(cached))
+            return _load(settings, requested | asdict(cached), thread)
         except StartupError as exc:
             log.warning("the cached plan no longer works", extra={"fields": {"reason": str(exc)}})
-    model, loaded = _load(settings, requested)
+    model, loaded = _load(settings, requested, thread)
     plan = loaded.plan
     if save_plan:
         cache.put(key, CachedPlan(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
     return model, loaded
 
 
-def _load(settings: Settings, options: dict[str, Any]) -> tuple[ModelFile, LoadedEngines]:
+def _load(settings: Settings, options: dict[str, Any], thread: SessionThread | None) -> tuple[ModelFile, LoadedEngines]:
     gpu = GpuOptions(settings.cuda_graphs, settings.tensorrt_cache, max(settings.bucket_sizes, default=32))
-    make_engine = partial(OnnxEngine, gpu=gpu)
+    make_engine = partial(OnnxEngine, gpu=gpu, thread=thread)
     precision, device = options["precision"], options["device"]
     others = {name: value for name, value in options.items() if name not in ("precision", "device")}
     return load_best(settings.model, precision, device, extra_dir=settings.model_dir, make_engine=make_engine, **others)

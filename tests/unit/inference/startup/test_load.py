@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.inference.startup import load as startup_load
-from clearcut.inference.startup.load import FURTHER_NICE, load_configured_model, load_served_models
+from clearcut.inference.startup.load import load_configured_model, load_served_models
 from clearcut.inference.startup.precision import further_precision
+from clearcut.system import SchedulingPolicy, threads_with_policy
 
 QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
+
+POLICIES: tuple[SchedulingPolicy, ...] = ("SCHED_BATCH", "SCHED_IDLE")
 
 
 def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
@@ -82,10 +87,25 @@ def test_further_models_have_their_own_plan_and_memory() -> None:
     settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m,clearcut-s", "CLEARCUT_BUCKETS": "1,2"})
     default, further = load_served_models(settings)
     assert [each.entry.name for each in (default, further)] == ["clearcut-s", "clearcut-m"]
-    assert (default.nice, further.nice) == (0, FURTHER_NICE)
     assert further.plan.lanes == 1
     assert (default.memory_bytes, further.memory_bytes) == (50 << 20, 100 << 20)
     assert further.path.name == "clearcut-m.onnx"
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a scheduling policy of Linux")
+@pytest.mark.parametrize(("factor", "policy"), [(1e6, "SCHED_BATCH"), (0, "SCHED_IDLE")])
+def test_slow_further_model_gets_idle_time_only(
+    monkeypatch: pytest.MonkeyPatch, factor: float, policy: SchedulingPolicy
+) -> None:
+    monkeypatch.setattr(startup_load, "SLOW_FACTOR", factor)
+    before = {name: threads_with_policy(name) for name in POLICIES}
+    settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m", "CLEARCUT_INTRA_OP_THREADS": "2"})
+    default, further = load_served_models(settings)
+    started = {name: len(threads_with_policy(name) - before[name]) for name in POLICIES}
+    # The thread that runs the session, and the second thread of a run. The threads of the default model are normal.
+    assert started == dict.fromkeys(POLICIES, 0) | {policy: 2}
+    tensor = np.zeros((1, 3, 320, 320), np.float32)
+    assert further.engines[0].run(tensor).shape == default.engines[0].run(tensor).shape
 
 
 @pytest.mark.parametrize(
