@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.live_server import ROOT
 from tests.support.ray_runs import (
+    CLUSTER_IP,
     S3_VARIABLES,
     TIMEOUT_S,
     CuttingProxy,
@@ -87,7 +88,7 @@ def test_killed_node_loses_nothing(tmp_path, photos):
     from ray.cluster_utils import Cluster
 
     out, failed = tmp_path / "out", tmp_path / "failed"
-    resources = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": "127.0.0.1"}
+    resources = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": CLUSTER_IP}
     cluster = Cluster(initialize_head=True, head_node_args={**resources, "include_dashboard": False})
     process = None
     try:

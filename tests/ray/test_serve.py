@@ -23,7 +23,7 @@ from tests.support.clients.removebg import bare, removebg_of_pypi
 from tests.support.cut_command import pixels
 from tests.support.live_server import ROOT
 from tests.support.proxies import free_port
-from tests.support.ray_runs import MODEL, TIMEOUT_S, kill_tree, wait_until
+from tests.support.ray_runs import CLUSTER_IP, MODEL, TIMEOUT_S, kill_tree, wait_until
 from tests.support.samples import jpeg, photo
 
 MISSING = [name for name in ("ray",) if importlib.util.find_spec(name) is None]
@@ -59,7 +59,7 @@ class Served:
                     "num_cpus": 4,
                     "object_store_memory": 100 * 2**20,
                     "include_dashboard": False,
-                    "node_ip_address": "127.0.0.1",
+                    "node_ip_address": CLUSTER_IP,
                 },
             )
         self.url = f"http://127.0.0.1:{(port := free_port())}"

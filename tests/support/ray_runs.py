@@ -26,6 +26,8 @@ MODEL = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PRECISION": "int8"}
 """The fastest model. The precision is fixed, because a measurement on a busy machine can select another one."""
 TIMEOUT_S = float(os.environ.get("RAY_TEST_TIMEOUT_S", "900"))
 """Maximum time of one run; longer on busy machines."""
+CLUSTER_IP = "127.0.0.2"
+"""Loopback address of a cluster's nodes (Linux). Ray's commands replace 127.0.0.1 by the machine's own address."""
 S3_VARIABLES = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
