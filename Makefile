@@ -67,7 +67,7 @@ LIST_EXTRAS := import sys, tomllib; \
 	unknown = [name for name in names if name not in extras]; \
 	sys.exit(f"EXTRAS={sys.argv[1]}: expected some of {chr(44).join(extras)}") if unknown else \
 	print("\n".join(each for name in names for each in extras[name]))
-$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt requirements-models.txt
+$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt deploy/requirements-ray.txt requirements-models.txt
 	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' $(filter %.txt,$^) | sort -u > $(VENV)/.pins
 	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
@@ -124,14 +124,18 @@ test-s3: $(VENV)/.dev ## test file storage on an S3-compatible server (installs 
 
 RAY := .venv-ray
 .PHONY: test-ray
-$(RAY)/.ray: pyproject.toml | $(VENV)/.dev
+$(RAY)/.ray: deploy/requirements-ray-cpu.txt pyproject.toml | $(VENV)/.dev
 	$(PYTHON) -m venv $(RAY)
-	$(RAY)/bin/pip install --quiet --editable '.[ray,s3]' onnxruntime 'moto[server]==5.2.5' 'pytest>=9' 'pytest-timeout>=2.4' \
-		'httpx>=0.28' 'psutil>=7' 'scikit-image>=0.25' 'pyyaml>=6'
+	$(RAY)/bin/pip install --quiet --require-hashes -r requirements-build.txt -r deploy/requirements-ray-cpu.txt
+	$(RAY)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(RAY)/bin/pip install --quiet 'moto[server]==5.2.5' 'gcp-storage-emulator==2026.7.19' 'pytest>=9' 'pytest-timeout>=2.4' \
+		'hypothesis>=6.150' 'httpx>=0.28' 'psutil>=7' 'scikit-image>=0.25' 'pyyaml>=6'
 	@touch $@
 
+# Azurite is a server of Azure Blob Storage. Without npm, the test of az:// is skipped.
 test-ray: $(RAY)/.ray ## bulk runs and the service on Ray, with killed workers and nodes (installs Ray; takes 15 minutes)
-	$(RAY)/bin/python -m pytest -q tests/ray -m slow
+	test -d .cache/azurite || ! command -v npm >/dev/null || npm install --silent --prefix .cache/azurite azurite@3.35.0
+	$(RAY)/bin/python -m pytest -q tests/unit/batch tests/deploy/test_ray_files.py tests/ray
 
 AXE := 4.14.1
 .PHONY: test-browser
@@ -264,6 +268,7 @@ docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model
 COMPILE = $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header
 HASHED = $(COMPILE) --generate-hashes --no-emit-index-url
 DEPLOYED := --extra postgres --extra redis --extra jobs --extra s3 --extra otel
+RAY_EXTRAS := --extra ray --extra gcs --extra azure
 # Removes onnxruntime-gpu and lets onnxruntime apply everywhere.
 CPU_RUNTIME := --override <(printf "onnxruntime-gpu; python_version < '3'\nonnxruntime>=1.24,<2\n")
 $(VENV)/bin/uv: | $(VENV)/.dev
@@ -275,6 +280,8 @@ lock: $(VENV)/bin/uv ## update the requirements files from pyproject.toml, with 
 	$(HASHED) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) -c requirements.txt -o deploy/requirements.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c requirements.txt -o deploy/requirements-cpu.txt
+	$(HASHED) pyproject.toml $(DEPLOYED) $(RAY_EXTRAS) -c deploy/requirements.txt -o deploy/requirements-ray.txt
+	$(HASHED) pyproject.toml $(DEPLOYED) $(RAY_EXTRAS) $(CPU_RUNTIME) -c deploy/requirements-cpu.txt -o deploy/requirements-ray-cpu.txt
 	$(HASHED) pyproject.toml --extra models -c deploy/requirements.txt -c requirements-dev.txt -o requirements-models.txt
 	echo 'hatchling>=1.27' | $(HASHED) - -c requirements-dev.txt -o requirements-build.txt
 
@@ -283,8 +290,9 @@ lock-check: $(VENV)/bin/uv ## check that every locked package has a wheel for ea
 	@mkdir -p build/lock
 	$(COMPILE) pyproject.toml $(DEPLOYED) -c deploy/requirements.txt --format pylock.toml -o build/lock/pylock.toml
 	$(COMPILE) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c deploy/requirements-cpu.txt --format pylock.toml -o build/lock/pylock.cpu.toml
+	$(COMPILE) pyproject.toml $(DEPLOYED) $(RAY_EXTRAS) -c deploy/requirements-ray.txt --format pylock.toml -o build/lock/pylock.ray.toml
 	$(COMPILE) pyproject.toml --group dev -c requirements-dev.txt --format pylock.toml -o build/lock/pylock.dev.toml
-	$(RUN) -m tests.tools.lock_check build/lock/pylock.toml build/lock/pylock.cpu.toml build/lock/pylock.dev.toml
+	$(RUN) -m tests.tools.lock_check $(addprefix build/lock/,pylock.toml pylock.cpu.toml pylock.ray.toml pylock.dev.toml)
 
 clean: ##> remove .venv, .venv-audit, caches, demo/ and build output
 	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo build dist *.egg-info

@@ -3,7 +3,7 @@
 The costs are those of results/scaling.json: CPU time per image by size, through the service. For GPUs they are those of
 results/limit_clearcut-s.json, CPU time beyond the model, and ``--gpu-images-per-s``, the rate of the model on one GPU
 from ``benchmarks.gpu``. The simulation has Poisson arrivals, a random size for each image, and replicas with one queue
-each. An arrival goes to the replica with the shorter queue of two random ones, as in Ray Serve.
+each. An arrival goes to that of two random replicas with the shorter queue, as in Ray Serve.
 
 Run: ``python -m benchmarks.capacity --images-per-day 10e6`` prints a table.
 ``python -m benchmarks.capacity --check`` compares the simulation with two running replicas and writes
@@ -108,7 +108,9 @@ def simulate(arrivals: np.ndarray, services: np.ndarray, replicas: int, servers:
     free = [[0.0] * servers for _ in range(replicas)]
     ends: list[list[float]] = [[] for _ in range(replicas)]
     results = np.empty(len(arrivals))
-    choices = rng.integers(0, replicas, (len(arrivals), 2))
+    first = rng.integers(0, replicas, len(arrivals))
+    second = (first + rng.integers(1, max(replicas, 2), len(arrivals))) % replicas  # another one
+    choices = np.stack([first, second], axis=1)
     for number, (arrival, service) in enumerate(zip(arrivals, services, strict=True)):
         for each in set(choices[number].tolist()):
             while ends[each] and ends[each][0] <= arrival:
@@ -239,13 +241,12 @@ def parse_mix(text: str) -> dict[float, float]:
     return {float(size): float(share) for size, share in pairs}
 
 
-def main() -> None:
+def parse_arguments(values: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line, or of a list."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images-per-day", type=float, default=1e6)
     parser.add_argument("--peak", type=float, default=2.5, help="rate of the busiest hour over the mean of the day")
-    parser.add_argument(
-        "--mix", type=parse_mix, default={0.3: 0.3, 1: 0.5, 4: 0.15, 10: 0.05}, help="such as 1:0.7,4:0.3"
-    )
+    parser.add_argument("--mix", type=parse_mix, default=DEFAULT_MIX, help="such as 1:0.7,4:0.3")
     parser.add_argument("--p95", type=float, default=2.0, help="seconds")
     parser.add_argument("--cpus", type=int, default=4, help="CPUs of a replica")
     parser.add_argument("--input-mb", type=float, default=0.5, help="mean megabytes of an input")
@@ -254,15 +255,24 @@ def main() -> None:
     parser.add_argument("--gpu-images-per-s", type=float, default=0, help="of the model on one GPU; 0: no GPUs")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--check-images", type=int, default=400)
-    arguments = parser.parse_args()
+    return parser.parse_args(values)
+
+
+def planned(costs: Costs, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return the plan for the arguments of the command line."""
+    rate = arguments.images_per_day * arguments.peak / DAY_S
+    return plan(costs, Load(rate, arguments.mix, arguments.p95), arguments)
+
+
+def main() -> None:
+    arguments = parse_arguments()
     if arguments.check:
         facts = report.machine()
         figures = check(arguments.check_images)
         question = "the simulated p95 beside that of two running replicas, 1 MP"
         report.write("capacity", question, "python -m benchmarks.capacity --check", facts, figures)
         return
-    rate = arguments.images_per_day * arguments.peak / DAY_S
-    for name, value in plan(measured_costs(), Load(rate, arguments.mix, arguments.p95), arguments).items():
+    for name, value in planned(measured_costs(), arguments).items():
         print(f"{name:18} {value:g}")
 
 

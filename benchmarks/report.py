@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("onnxruntime-gpu", "opencv-python-headless", "pillow", "numpy", "isal", "uvicorn", "starlette")
+_PACKAGES = (
+    "onnxruntime-gpu", "onnxruntime", "opencv-python-headless", "pillow", "numpy", "isal", "uvicorn", "starlette",
+    "ray",
+)  # fmt: skip
 
 
 def machine() -> dict[str, Any]:
@@ -25,7 +29,12 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    """Return the versions of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def write(name: str, question: str, command: str, facts: dict[str, Any], figures: dict[str, Any]) -> Path:

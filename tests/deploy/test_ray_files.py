@@ -41,8 +41,8 @@ def test_serve_config_matches_rays_schema():
 
 def test_command_of_the_job_is_valid():
     command = shlex.split(load("rayjob.yaml")["spec"]["entrypoint"])
-    assert command[:2] == ["clearcut", "cut"]
-    arguments = _parser("cut").parse_args(["cut", *normalize_arguments(command[2:])])
+    assert command[:4] == ["python", "-m", "clearcut", "cut"]  # the image has no command `clearcut`
+    arguments = _parser("cut").parse_args(["cut", *normalize_arguments(command[4:])])
     check_usage(arguments)
     assert (arguments.ray, arguments.actor_cpus) == ("auto", 4)
 

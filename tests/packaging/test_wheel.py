@@ -98,7 +98,7 @@ def locked(name: str) -> dict[str, set[str]]:
     return versions
 
 
-@pytest.mark.parametrize("name", ["requirements", "deploy/requirements"])
+@pytest.mark.parametrize("name", ["requirements", "deploy/requirements", "deploy/requirements-ray"])
 def test_cpu_lock_differs_in_runtime_only(name):
     both, cpu = locked(f"{name}.txt"), locked(f"{name}-cpu.txt")
     assert cpu["onnxruntime"] == both["onnxruntime"] == both.pop("onnxruntime-gpu")
@@ -108,10 +108,18 @@ def test_cpu_lock_differs_in_runtime_only(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements-dev.txt", "requirements-build.txt", "requirements-models.txt", "deploy/requirements.txt"]
+    ("name", "other"),
+    [
+        ("requirements-dev.txt", "requirements.txt"),
+        ("requirements-build.txt", "requirements-dev.txt"),
+        ("requirements-models.txt", "requirements.txt"),
+        ("deploy/requirements.txt", "requirements.txt"),
+        ("deploy/requirements-ray.txt", "deploy/requirements.txt"),
+        ("deploy/requirements-ray.txt", "requirements-models.txt"),
+    ],
 )
-def test_lock_files_installed_together_agree(name):
-    first, second = locked("requirements-dev.txt" if "build" in name else "requirements.txt"), locked(name)
+def test_lock_files_installed_together_agree(name, other):
+    first, second = locked(other), locked(name)
     common = first.keys() & second.keys()
     assert len(common) > 2
     assert {each: first[each] for each in common} == {each: second[each] for each in common}
@@ -125,7 +133,7 @@ def test_lock_of_models_extra_contains_onnx():
 
 def test_lock_files_name_no_registry():
     paths = [*ROOT.glob("requirements*.txt"), *(ROOT / "deploy").glob("requirements*.txt")]
-    assert len(paths) == 7
+    assert len(paths) == 9
     assert [path.name for path in paths if "://" in path.read_text()] == []
 
 

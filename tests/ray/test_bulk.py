@@ -17,9 +17,10 @@ import pytest
 
 from tests.support.live_server import ROOT
 from tests.support.ray_runs import (
+    CLUSTER_IP,
     S3_VARIABLES,
+    TIMEOUT_S,
     CuttingProxy,
-    count_outputs,
     cut,
     failures,
     files,
@@ -27,7 +28,7 @@ from tests.support.ray_runs import (
     map_workers,
     s3_server,
     start_cut,
-    wait_until,
+    wait_for_outputs,
     write_images,
 )
 
@@ -35,7 +36,7 @@ MISSING = [name for name in ("ray", "s3fs", "moto") if importlib.util.find_spec(
 pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(2 * TIMEOUT_S),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; run `make test-ray`"),
 ]
 IMAGES = int(os.environ.get("RAY_TEST_IMAGES", "2000"))
@@ -75,9 +76,9 @@ def test_killed_worker_loses_nothing(tmp_path, photos):
     out, failed = tmp_path / "out", tmp_path / "failed"
     process = start_cut(photos[0], out, "--ray", "local", "--actors", 2, "--failures", failed)
     try:
-        wait_until(lambda: count_outputs(out) >= 20)
+        wait_for_outputs(process, out, 20)
         map_workers(process.pid)[0].send_signal(signal.SIGKILL)
-        assert process.wait(600) == 1
+        assert process.wait(TIMEOUT_S) == 1
     finally:
         kill_tree(process)
     check_complete(out, failed, photos)
@@ -87,7 +88,7 @@ def test_killed_node_loses_nothing(tmp_path, photos):
     from ray.cluster_utils import Cluster
 
     out, failed = tmp_path / "out", tmp_path / "failed"
-    resources = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": "127.0.0.1"}
+    resources = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": CLUSTER_IP}
     cluster = Cluster(initialize_head=True, head_node_args={**resources, "include_dashboard": False})
     process = None
     try:
@@ -95,9 +96,9 @@ def test_killed_node_loses_nothing(tmp_path, photos):
         cluster.wait_for_nodes()
         arguments = ["--ray", "auto", "--actors", 2, "--actor-cpus", 1, "--failures", failed]
         process = start_cut(photos[0], out, *arguments, RAY_ADDRESS=cluster.address)
-        wait_until(lambda: count_outputs(out) >= 20)
+        wait_for_outputs(process, out, 20)
         cluster.remove_node(second, allow_graceful=False)
-        assert process.wait(600) == 1
+        assert process.wait(TIMEOUT_S) == 1
     finally:
         if process is not None:
             kill_tree(process)
@@ -111,7 +112,7 @@ def test_rerun_after_killed_driver_completes(tmp_path, photos):
     out, failed = tmp_path / "out", tmp_path / "failed"
     process, children = start_cut(photos[0], out, "--ray", "local", "--actors", 2, "--failures", failed), []
     try:
-        wait_until(lambda: count_outputs(out) >= 20)
+        wait_for_outputs(process, out, 20)
         workers = map_workers(process.pid)
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
@@ -172,7 +173,7 @@ def test_driver_memory_does_not_grow_with_the_listing(tmp_path):
     peaks = []
     for count in (1_000, 1_000_000):
         command = [sys.executable, "-m", "tests.support.ray_listing", str(count), str(tmp_path / "list.jsonl")]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=900)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
         result = json.loads(done.stdout.splitlines()[-1])
         assert result["keys"] == count
         peaks.append(result["peak_bytes"])

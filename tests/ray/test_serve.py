@@ -18,19 +18,19 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.clients.poofbg import RegistryUnreachable
+from tests.support.clients.poofbg import RegistryUnreachable, drive, environment_of
 from tests.support.clients.removebg import bare, removebg_of_pypi
 from tests.support.cut_command import pixels
 from tests.support.live_server import ROOT
 from tests.support.proxies import free_port
-from tests.support.ray_runs import kill_tree, wait_until
+from tests.support.ray_runs import CLUSTER_IP, MODEL, TIMEOUT_S, kill_tree, wait_until
 from tests.support.samples import jpeg, photo
 
 MISSING = [name for name in ("ray",) if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(2 * TIMEOUT_S),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; run `make test-ray`"),
 ]
 PHOTO = jpeg(photo("astronaut", 96, 96))
@@ -40,24 +40,34 @@ LARGE = jpeg(photo("coffee", 900, 600))
 class Served:
     """``serve run`` on a cluster of its own."""
 
-    def __init__(self, folder: Path, **arguments: object) -> None:
+    def __init__(self, folder: Path, variables: dict[str, str], **arguments: object) -> None:
+        """
+        Args:
+            variables: for ``serve run`` and the replicas, beside those of ``MODEL``.
+            arguments: of the application.
+        """
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 4,
-                "object_store_memory": 100 * 2**20,
-                "include_dashboard": False,
-                "node_ip_address": "127.0.0.1",
-            },
-        )
+        self._environ = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "CLEARCUT_ALLOW_ANONYMOUS": "true"}
+        self._environ |= MODEL | variables
+        with pytest.MonkeyPatch.context() as patch:  # a replica has the variables of its node
+            for name, value in self._environ.items():
+                patch.setenv(name, value)
+            self.cluster = Cluster(
+                initialize_head=True,
+                head_node_args={
+                    "num_cpus": 4,
+                    "object_store_memory": 100 * 2**20,
+                    "include_dashboard": False,
+                    "node_ip_address": CLUSTER_IP,
+                },
+            )
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         bin_folder = Path(sys.executable).parent
-        self._environ = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "CLEARCUT_PRECISION": "fp32"}
-        self._environ |= {"RAY_ADDRESS": self.cluster.address, "CLEARCUT_ALLOW_ANONYMOUS": "true"}
+        self._environ["RAY_ADDRESS"] = self.cluster.address
         start = ["start", "--address", self.cluster.address, "--http-port", str(port), "--http-host", "127.0.0.1"]
-        subprocess.run([bin_folder / "serve", *start], env=self._environ, check=True, capture_output=True, timeout=120)
+        started = [bin_folder / "serve", *start]
+        subprocess.run(started, env=self._environ, check=True, capture_output=True, timeout=TIMEOUT_S)
         command = [bin_folder / "serve", "run", "--address", self.cluster.address, "clearcut.server.ray:app"]
         self.log = folder / "serve.log"
         with self.log.open("wb") as log:
@@ -65,14 +75,17 @@ class Served:
                 [*command, *(f"{name}={value}" for name, value in arguments.items())],
                 env=self._environ, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        wait_until(self.ready, 300)
+        wait_until(self.ready, TIMEOUT_S)
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+            return self.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30, trust_env=False)
 
     def close(self) -> None:
         kill_tree(self.process)
@@ -83,8 +96,8 @@ class Served:
 def served(tmp_path_factory):
     """One replica that can become two, soon after the load changes."""
     running = Served(
-        tmp_path_factory.mktemp("serve"), min_replicas=1, max_replicas=2, target_ongoing_requests=2,
-        upscale_delay_s=1, downscale_delay_s=3,
+        tmp_path_factory.mktemp("serve"), {"CLEARCUT_DRAIN_DELAY_S": str(TIMEOUT_S / 60)}, min_replicas=1,
+        max_replicas=2, target_ongoing_requests=2, upscale_delay_s=1, downscale_delay_s=3,
     )  # fmt: skip
     yield running
     running.close()
@@ -102,10 +115,30 @@ def test_replica_answers_like_the_service(served):
     assert "X-Request-ID" in response.headers
     refused = post(served, b"no image")
     assert (refused.status_code, refused.json()["code"]) == (400, "validation_error")
-    assert httpx.get(f"{served.url}/livez", trust_env=False).status_code == 200
+    assert served.get("/livez").status_code == 200
 
 
-def test_published_client_gets_a_cutout(served, tmp_path):
+@pytest.mark.parametrize("version", ["0.1.0", "0.4.1"])
+def test_poof_clients_get_cutouts(served, tmp_path, version):
+    try:
+        packages = environment_of(version)
+    except RegistryUnreachable as exc:
+        pytest.skip(f"the package cannot be fetched: {exc}")
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    call = {"source": str(tmp_path / "photo.jpg"), "base_url": f"{served.url}/v1"}
+    plan = [
+        {**call, "name": "cut", "options": {"format": "png"}, "save_to": str(tmp_path / "cut")},
+        {**call, "name": "webp", "options": {"format": "webp", "crop": True}, "save_to": str(tmp_path / "webp")},
+        {**call, "name": "size", "options": {"size": "gigantic"}, "save_to": str(tmp_path / "size")},
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    outcomes = json.loads(drive(packages, str(tmp_path / "plan.json")))
+    assert pixels(Path(outcomes["cut"]["saved"]).read_bytes()).shape == (96, 96, 4)
+    assert Path(outcomes["webp"]["saved"]).read_bytes()[8:12] == b"WEBP"
+    assert (outcomes["size"]["status_code"], outcomes["size"]["code"]) == (400, "validation_error")
+
+
+def test_removebg_client_gets_a_cutout(served, tmp_path):
     try:
         packages = removebg_of_pypi()
     except RegistryUnreachable as exc:
@@ -177,12 +210,42 @@ def replica_processes() -> list[int]:
     return found
 
 
-def test_sigterm_finishes_requests_in_progress(served):
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(post, served, LARGE) for _ in range(4)]
-        time.sleep(0.3)
+def test_sigterm_loses_no_request_of_a_load_balancer(served):
+    """A load balancer checks ``/readyz`` every second and sends requests until a check fails."""
+    codes: collections.Counter[int] = collections.Counter()
+    unready = threading.Event()
+
+    def send() -> None:
+        while not unready.is_set():
+            codes[post(served).status_code] += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(send) for _ in range(2)]
+        wait_until(lambda: codes[200] >= 4)
         served.process.send_signal(signal.SIGTERM)
-        responses = [future.result() for future in futures]
-    assert [response.status_code for response in responses] == [200] * 4
-    assert served.process.wait(120) == 0
+        before = codes.total()
+        while served.ready():
+            time.sleep(1)
+        unready.set()
+        for future in futures:
+            future.result()
+    assert set(codes) == {200}
+    assert codes.total() > before
+    assert served.process.wait(TIMEOUT_S) == 0
     assert replica_processes() == []
+
+
+def test_sigterm_finishes_requests_in_progress(tmp_path):
+    served = Served(tmp_path, {}, min_replicas=1)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            data = jpeg(photo("coffee", 2700, 1800))
+            futures = [pool.submit(post, served, data) for _ in range(4)]
+            wait_until(lambda: "\nclearcut_slots_used 4.0" in served.get("/metrics").text)
+            served.process.send_signal(signal.SIGTERM)
+            responses = [future.result() for future in futures]
+        assert [response.status_code for response in responses] == [200] * 4
+        assert served.process.wait(TIMEOUT_S) == 0
+        assert replica_processes() == []
+    finally:
+        served.close()

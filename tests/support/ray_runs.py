@@ -22,6 +22,12 @@ from tests.support.proxies import free_port
 from tests.support.samples import PHOTOS, photo
 
 BROKEN = (b"not an image", b"", b"\xff\xd8\xff\xe0broken")
+MODEL = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PRECISION": "int8"}
+"""The fastest model. The precision is fixed, because a measurement on a busy machine can select another one."""
+TIMEOUT_S = float(os.environ.get("RAY_TEST_TIMEOUT_S", "900"))
+"""Maximum time of one run; longer on busy machines."""
+CLUSTER_IP = "127.0.0.2"
+"""Loopback address of a cluster's nodes (Linux). Ray's commands replace 127.0.0.1 by the machine's own address."""
 S3_VARIABLES = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
@@ -52,8 +58,7 @@ def failures(path: Path) -> list[dict[str, str]]:
 
 def start_cut(*arguments: object, **variables: str) -> subprocess.Popen[bytes]:
     """Start ``clearcut cut``."""
-    # The precision is fixed: a measurement on a busy machine can select another one.
-    environ = {**os.environ, "CLEARCUT_PRECISION": "fp32", "RAY_USAGE_STATS_ENABLED": "0", **variables}
+    environ = {**os.environ, **MODEL, "RAY_USAGE_STATS_ENABLED": "0", **variables}
     command = [sys.executable, "-m", "clearcut", "cut", *map(str, arguments)]
     return subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
 
@@ -62,7 +67,7 @@ def cut(*arguments: object, code: int, **variables: str) -> str:
     """Run ``clearcut cut``, check its exit code and return its standard error."""
     process = start_cut(*arguments, **variables)
     try:
-        _, errors = process.communicate(timeout=900)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     finally:
         kill_tree(process)
     assert process.returncode == code, errors.decode()
@@ -81,15 +86,25 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         process.stderr.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT_S / 5) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "timeout"
         time.sleep(0.05)
 
 
-def count_outputs(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("[0-9]/*.png")) if folder.exists() else 0
+def wait_for_outputs(process: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+    """Wait until a run has written a number of files.
+
+    Raises:
+        AssertionError: the run ended earlier.
+    """
+
+    def enough() -> bool:
+        assert process.poll() is None, process.stderr.read().decode()
+        return sum(1 for _ in folder.glob("[0-9]/*.png")) >= count
+
+    wait_until(enough)
 
 
 def map_workers(root: int) -> list[psutil.Process]:
@@ -112,14 +127,15 @@ def s3_server(folder: Path) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: _responds(url))
+        wait_until(lambda: responds(url))
         yield url
     finally:
         process.kill()
         process.wait(30)
 
 
-def _responds(url: str) -> bool:
+def responds(url: str) -> bool:
+    """Return whether a server responds to HTTP requests."""
     with contextlib.suppress(httpx.TransportError):
         httpx.get(url, timeout=5, trust_env=False)
         return True

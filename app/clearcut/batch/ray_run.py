@@ -46,7 +46,7 @@ def connect(mode: str) -> None:
     """Start Ray on this machine (``local``), or connect to a cluster (``auto``, ``ray://HOST:PORT``).
 
     Raises:
-        StartupError: no cluster accepts the connection.
+        StartupError: Ray does not start, or no cluster accepts the connection.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -55,8 +55,11 @@ def connect(mode: str) -> None:
         cpus = cpu_quota()
         # Ray's ports need no password, so they must not be open to other machines.
         private = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        # A variable RAY_ADDRESS would select a cluster.
-        ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **private, **common)
+        try:
+            # A variable RAY_ADDRESS would select a cluster.
+            ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **private, **common)
+        except Exception as exc:  # Ray has no class for a node that does not start in 30 s
+            raise StartupError(f"--ray local: Ray did not start: {exc}") from None
         return
     try:
         ray.init(mode, **common)

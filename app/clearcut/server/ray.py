@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -28,7 +29,7 @@ from clearcut.web.app import create_app
 ONGOING_PER_CPU = 4
 """Requests in progress per CPU that keep a replica busy; a further replica starts above this (docs/scale.md)."""
 _POLL_S = 0.5
-"""Interval of checks whether Ray is connected, seconds."""
+"""Interval of checks whether Ray is connected, and of calls that announce a drain, seconds."""
 
 
 class Arguments(BaseModel):
@@ -117,7 +118,7 @@ def app(values: Mapping[str, str]) -> serve.Application:
         arguments = Arguments.model_validate(values)
     except ValidationError as exc:
         raise StartupError("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())) from None
-    _drain_at_sigterm()
+    _drain_at_sigterm(settings.drain_delay_s)
 
     class Clearcut(serve.ingress(lambda: served_app(arguments))()):  # type: ignore[misc]  # created by Ray
         """A replica."""
@@ -127,6 +128,10 @@ def app(values: Mapping[str, str]) -> serve.Application:
             service = self._asgi_app.service
             if not service.alive:
                 raise RuntimeError(f"the service has failed: {service.lifecycle.why}")
+
+        async def begin_drain(self) -> None:
+            """Make ``/readyz`` return 503. Requests are still accepted."""
+            self._asgi_app.service.lifecycle.to(State.DRAINING, "signal")
 
     deployment = serve.deployment(
         Clearcut,
@@ -149,18 +154,23 @@ def app(values: Mapping[str, str]) -> serve.Application:
     return deployment.bind()
 
 
-def _drain_at_sigterm() -> None:
+def _drain_at_sigterm(delay_s: float) -> None:
     """Let SIGTERM end ``serve run`` like Ctrl-C, after the requests in progress.
 
     ``serve run`` connects to Ray after it has called ``app``, and the connection installs a handler that ends the
     process at once. A timer replaces that handler afterwards.
+
+    Args:
+        delay_s: time after SIGTERM while ``/readyz`` returns 503 but requests are accepted, seconds.
     """
     if ray.is_initialized() or threading.current_thread() is not threading.main_thread():
         return  # a task of a cluster creates the application, not ``serve run``
 
     def drain(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for name in serve.status().applications:
+        names = list(serve.status().applications)
+        _announce_drain(names, delay_s)
+        for name in names:
             serve.delete(name)  # waits for the requests in progress
         raise KeyboardInterrupt
 
@@ -171,3 +181,13 @@ def _drain_at_sigterm() -> None:
 
     signal.signal(signal.SIGALRM, install)
     signal.setitimer(signal.ITIMER_REAL, _POLL_S, _POLL_S)
+
+
+def _announce_drain(names: Sequence[str], delay_s: float) -> None:
+    """Let ``/readyz`` of all replicas return 503 for some time, so that a load balancer sends no further requests."""
+    end = time.monotonic() + delay_s
+    while (remaining := end - time.monotonic()) > 0:
+        for name in names:  # again and again, because a replica may have been added
+            with contextlib.suppress(Exception):  # a replica ends at the same time
+                serve.get_app_handle(name).broadcast("begin_drain").results(timeout_s=remaining)
+        time.sleep(min(_POLL_S, remaining))
