@@ -30,7 +30,7 @@ _CHROMA = np.eye(3) - np.ones((3, 1)) @ _LUMA
 _METRIC = np.asarray(3 * _LUMA.T @ _LUMA + _CHROMA_WEIGHT * _CHROMA.T @ _CHROMA, np.float32)
 _FAR_WEIGHT = 0.02
 """Weight of the subject's colors up to four cells away, relative to those beside a cell."""
-_EVEN = 0.985
+_EVEN = 0.997
 """Share of the mean in the power of the subject's colors near an edge from which they count as one color."""
 _EVEN_CONTRAST = 40
 """Difference from the background in levels that such a color must have."""

@@ -21,6 +21,8 @@ _MIN_SHARP = 0.5
 no such edge."""
 _MAX_PARTS = 100
 """Maximum parts that are examined; further ones stay subject."""
+_MIN_HUE = 0.1
+"""Share of the clear cells whose hue must differ from a shadow's, if only those are to be compared with the network."""
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
 
@@ -127,7 +129,10 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     """
     count, labels = cv2.connectedComponents(subject.view(np.uint8), connectivity=8)
     mine, values, distance = labels[subject], net[subject], colors.distance[subject]
-    strong = (distance >= max(2 * colors.level, 0.4 * colors.typical)) & ~shadow[subject]
+    clear = distance >= max(2 * colors.level, 0.4 * colors.typical)
+    strong = clear & ~shadow[subject]
+    # A gray subject on a gray background has the hue of a shadow everywhere.
+    known = strong if np.count_nonzero(strong) >= _MIN_HUE * np.count_nonzero(clear) else clear
     area = np.maximum(np.bincount(mine, minlength=count), 1)
     strong_count = np.bincount(mine[strong], minlength=count)
     found_count = np.bincount(mine[strong & (values > 0.5)], minlength=count)
@@ -137,7 +142,7 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
     rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))
     noise |= (sharp_count < _MIN_SHARP * rim_count) & (mean_net < 0.3)
-    agreement = float(found_count.sum() / max(1, strong_count.sum()))
+    agreement = float(np.count_nonzero(values[known] > 0.5) / max(1, np.count_nonzero(known)))
     faint = (strong_count < 0.1 * area) & (mean_net < 0.3) & (agreement > _AGREEMENT)
     found = found_count >= 0.75 * np.maximum(strong_count, 1)
     return SubjectParts(noise[labels], faint[labels], found[labels], agreement)

@@ -39,8 +39,10 @@ _DARKEST_SHADOW = 0.4
 """Lowest brightness of a shadow as a share of the background's."""
 _SHADOW_REACH = 15
 """Side, in cells, of the window around a shadow in which the network decides on weak colors."""
-_LOW_CONTRAST = 36
+_LOW_CONTRAST = 50
 """Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
+_FOUND = 0.96
+"""Share of the clear cells of such a subject that the network must have found."""
 _TRUST = 0.7
 """Share of the clear cells of the subject that the network must have found to decide on all others."""
 
@@ -105,7 +107,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     unclear = open_parts(outside & alike & (net > 0.6), colors)
     subject = ~empty
     parts = divide_subject(subject, shadow, sharp, colors, net)
-    if typical < _LOW_CONTRAST and parts.agreement > _TRUST:
+    if typical < _LOW_CONTRAST and parts.agreement > _FOUND:
         return None
     subject &= ~parts.noise
     weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
