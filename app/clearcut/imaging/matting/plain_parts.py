@@ -67,8 +67,12 @@ def connected_to_border(mask: Mask) -> Mask:
     return np.asarray(touching[labels])
 
 
-def hole_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
-    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte."""
+def hole_parts(candidates: Mask, colors: Colors, net: F32, *, by_network: bool) -> Mask:
+    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte.
+
+    Args:
+        by_network: whether the second condition is sufficient.
+    """
     if not candidates.any():
         return candidates
     mask = candidates.view(np.uint8)
@@ -80,7 +84,7 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
         inner = cv2.erode(part, _WINDOW3) > 0
         core = inner if np.count_nonzero(inner) >= 6 else part > 0
         chosen[number] = _is_background(part, core, candidates[window], colors, window) or (
-            float(net[window][part > 0].mean()) < 0.4
+            by_network and float(net[window][part > 0].mean()) < 0.4
         )
     return np.asarray(chosen[labels])
 

@@ -102,8 +102,16 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         return None
     typical = float(np.percentile(differs[:: max(1, differs.size // 4000)], 75))
     colors = Colors(difference, distance, noise, level, typical)
-    empty = outside | hole_parts(alike & ~outside, colors, net)
-    empty |= rejected_parts((alike | passable) & ~empty, same, net)
+    clear = ~outside & ~alike & ~passable & (distance >= np.float32(0.4 * typical))
+    # A network that misses most of the subject does not decide on the enclosed parts.
+    has_found = np.count_nonzero(net[clear] > 0.5) > _TRUST * np.count_nonzero(clear)
+    if not has_found:
+        # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
+        passable = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+        outside = connected_to_border(alike | passable)
+    empty = outside | hole_parts(alike & ~outside, colors, net, by_network=has_found)
+    if has_found:
+        empty |= rejected_parts((alike | passable) & ~empty, same, net)
     unclear = open_parts(outside & alike & (net > 0.6), colors)
     subject = ~empty
     parts = divide_subject(subject, shadow, sharp, colors, net)
