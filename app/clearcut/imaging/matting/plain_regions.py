@@ -15,7 +15,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8
 
 from .background_field import ColorField, refit
-from .edge_band import Mask
+from .edge_band import Mask, Span
 from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
@@ -46,11 +46,22 @@ _FOUND = 0.96
 _TRUST = 0.7
 """Share of the clear cells of the subject that the network must have found to decide on all others."""
 
+_LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
+_OUTSIDE = 0.1
+"""Value of the network below which a cell with the color of the background needs no decision."""
+_MARGIN = 10
+"""Cells of the background around the part that is divided, as many as the widest window reaches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Masks of the grid of cells, bool[h,w]; every cell is in exactly one of the first three."""
+    """Masks of a part of the grid of cells, bool[h,w]; every cell is in exactly one of the first three.
 
+    Outside the part all cells are background.
+    """
+
+    part: Span
+    """The cells of the part on the whole grid."""
     background: Mask
     subject: Mask
     doubtful: Mask
@@ -83,6 +94,11 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     noise = max(0.3, float(np.median(distance[around][:: max(1, around.size // 4000)])))
     level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
     same = distance < level
+    whole, part = net.shape, _part_to_divide(same, net)
+    area = part.area
+    net, cells, background, difference, distance, same = (
+        each[area] for each in (net, cells, background, difference, distance, same)
+    )
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
@@ -92,10 +108,10 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     shadow = _like_shadow(cells, background, tolerance)
     sharp = _sharp(cells, levels)
     passable = shadow & (net < 0.8) & ~sharp
-    for line in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+    for line in _LINES:
         passable[line] = False  # a shadow does not begin at the border
     outside = connected_to_border(alike | passable)
-    if not _is_plausible(outside, alike, net, field):
+    if not _is_plausible(outside, alike, net, field, whole):
         return None
     differs = distance[~outside & ~alike]
     if differs.size < 8:
@@ -133,7 +149,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         return None
     background_mask = ~subject & ~doubtful
     shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-    return Regions(background_mask, subject, doubtful, shadows, difference, background, field)
+    return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
 
 
 def largest_channel(difference: np.ndarray) -> F32:
@@ -160,11 +176,22 @@ def _sharp(cells: U8, levels: U8) -> Mask:
     return np.asarray(gradient > np.maximum(10, 0.42 * cv2.dilate(levels, _WINDOW5).astype(np.float32)))
 
 
-def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField) -> bool:
-    share = float(outside.mean())
+def _part_to_divide(same: Mask, net: F32) -> Span:
+    """Return the cells that differ from the background or are in the network's matte, with a margin.
+
+    The other cells are connected to the border, so that the division of the part does not depend on them.
+    """
+    left, top, width, height = cv2.boundingRect((~same | (net > _OUTSIDE)).view(np.uint8))
+    return Span(top, top + height, left, left + width).grown(_MARGIN, *same.shape)
+
+
+def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:
+    """Return whether ``outside`` (bool[h,w], a part of a grid of ``whole`` cells) can be a plain background."""
+    cells = whole[0] * whole[1]
+    share = 1 - (outside.size - np.count_nonzero(outside)) / cells
     if share < (_MIN_BACKGROUND if field.share >= 0.9 else _MIN_UNCLEAR_BACKGROUND):
         return False
-    lines = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
-    unexplained = np.concatenate([~outside[line] & ~alike[line] & (net[line] < 0.3) for line in lines])
+    # A line of the part within the frame has only cells with the color of the background.
+    unexplained = sum(np.count_nonzero(~outside[line] & ~alike[line] & (net[line] < 0.3)) for line in _LINES)
     is_drawing = field.noise < _CLEAN_NOISE and float(net.max()) >= 0.5
-    return bool(unexplained.mean() <= _MAX_UNEXPLAINED) or is_drawing
+    return bool(unexplained <= _MAX_UNEXPLAINED * 2 * sum(whole)) or is_drawing
