@@ -146,7 +146,7 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
     rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))
     noise |= (sharp_count < _MIN_SHARP * rim_count) & (mean_net < 0.3)
-    agreement = float(np.count_nonzero(values[known] > 0.5) / max(1, np.count_nonzero(known)))
+    agreement = float((values[known] > 0.5).mean()) if known.any() else 0.0
     faint = (strong_count < 0.1 * area) & (mean_net < 0.3) & (agreement > _AGREEMENT)
     found = found_count >= 0.75 * np.maximum(strong_count, 1)
     return SubjectParts(noise[labels], faint[labels], found[labels], agreement)

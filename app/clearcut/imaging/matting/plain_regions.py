@@ -43,9 +43,13 @@ _LOW_CONTRAST = 50
 """Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
 _FOUND = 0.96
 """Share of the clear cells of such a subject that the network must have found."""
-_TRUST = 0.7
-"""Share of the clear cells of the subject that the network must have found to decide on all others."""
-
+_TRUST = 0.65
+"""Share of the clear cells of the subject, weighted by squared contrast, that the network must have found to decide on
+all others."""
+_LARGE_ADDITION = 0.3
+"""Least area of an addition to the network's subject, relative to it, that is examined as a shadow."""
+_FAINT_ADDITION = 0.5
+"""Median contrast of such an addition relative to the subject's, below which the network decides."""
 _LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
 _OUTSIDE = 0.1
 """Value of the network below which a cell with the color of the background needs no decision."""
@@ -96,9 +100,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     same = distance < level
     whole, part = net.shape, _part_to_divide(same, net)
     area = part.area
-    net, cells, background, difference, distance, same = (
-        each[area] for each in (net, cells, background, difference, distance, same)
-    )
+    net, cells, same = net[area], cells[area], same[area]
+    background, difference, distance = background[area], difference[area], distance[area]
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
@@ -120,7 +123,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     colors = Colors(difference, distance, noise, level, typical)
     clear = ~outside & ~alike & ~passable & (distance >= np.float32(0.4 * typical))
     # A network that misses most of the subject does not decide on the enclosed parts.
-    has_found = np.count_nonzero(net[clear] > 0.5) > _TRUST * np.count_nonzero(clear)
+    contrast = distance[clear] ** 2
+    has_found = float(contrast[net[clear] > 0.5].sum()) > _TRUST * float(contrast.sum())
     if not has_found:
         # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
         passable = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
@@ -135,7 +139,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         return None
     subject &= ~parts.noise
     weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
-    weak &= parts.found if parts.agreement <= _TRUST else np.True_
+    if not has_found:
+        weak &= parts.found
     weak &= subject & (net < 0.9)
     # Away from thick parts and from shadows, single weak cells are the edges of thin parts.
     thick = cv2.dilate(cv2.morphologyEx(subject.view(np.uint8), cv2.MORPH_OPEN, _WINDOW5), _WINDOW5) > 0
@@ -143,6 +148,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     shades = cv2.morphologyEx((empty & ~alike).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
     shaded = cv2.dilate(shades, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
     doubtful = (weak & (thick | shaded)) | (subject & parts.faint)
+    if has_found:
+        doubtful |= _faint_addition(subject, distance, net)
     doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
     subject &= ~doubtful
     if not subject.any():
@@ -174,6 +181,19 @@ def _sharp(cells: U8, levels: U8) -> Mask:
     first, second, third = cv2.split(cv2.morphologyEx(cells, cv2.MORPH_GRADIENT, _WINDOW3))
     gradient = np.maximum(np.maximum(first, second), third)
     return np.asarray(gradient > np.maximum(10, 0.42 * cv2.dilate(levels, _WINDOW5).astype(np.float32)))
+
+
+def _faint_addition(subject: Mask, distance: F32, net: F32) -> Mask:
+    """Return what the colors add to a subject that the network has found, if it is large and of lower contrast.
+
+    This is the shadow of a transparent or colored subject: its hue is not the background's.
+    """
+    added, found = subject & (net < 0.15), subject & (net > 0.5)
+    area = int(np.count_nonzero(found))
+    if area == 0 or np.count_nonzero(added) < _LARGE_ADDITION * area:
+        return np.zeros_like(subject)
+    is_faint = float(np.median(distance[added])) < _FAINT_ADDITION * float(np.median(distance[found]))
+    return added if is_faint else np.zeros_like(subject)
 
 
 def _part_to_divide(same: Mask, net: F32) -> Span:

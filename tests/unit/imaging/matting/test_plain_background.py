@@ -81,6 +81,36 @@ def test_soft_shadow_is_background() -> None:
     assert iou(run(network(subject), rgb).alpha, subject) > 0.97
 
 
+def test_tinted_shadow_is_left_to_the_network() -> None:
+    subject = disc(90)
+    cast = cv2.GaussianBlur(np.roll(disc(120), 110, 1).astype(np.float32), (0, 0), 6)
+    scene = canvas((225, 228, 232)) - np.float32((40, 75, 110)) * cast[..., None]
+    rgb = noisy(np.where(subject[..., None], np.uint8((235, 90, 10)), scene.astype(np.uint8)))
+    assert iou(run(network(subject), rgb).alpha, subject) > 0.95
+
+
+def test_found_gray_subject_of_low_contrast_is_unchanged() -> None:
+    y = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j][0]
+    subject = disc(150)
+    shade = 238 + 17 * (np.abs(y) < 0.35)  # a band of the background's color crosses the subject
+    rgb = noisy(np.where(subject[..., None], np.repeat(shade[..., None], 3, 2), 255), 0.5)
+    values = network(subject)
+    assert np.array_equal(run(values, rgb).alpha, run(values, rgb, OFF).alpha)
+
+
+def test_missed_cover_keeps_gray_areas() -> None:
+    cover = np.zeros((SIDE, SIDE), np.bool_)
+    cover[40:440, 60:420] = True
+    rgb = canvas((236, 236, 236))
+    rgb[cover] = (30, 45, 110)
+    rgb[120:380, 62:418] = 212  # the hue of a shadow, with an edge that JPEG artifacts open
+    rgb[150:380, 150:330] = (200, 90, 40)
+    rgb = cv2.imdecode(cv2.imencode(".jpg", noisy(rgb))[1], cv2.IMREAD_COLOR)
+    person = np.zeros((SIDE, SIDE), np.bool_)
+    person[150:380, 150:330] = True
+    assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
+
+
 def test_white_subject_on_white_stays_whole() -> None:
     subject = disc(150)
     shade = 246 + 4 * np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j][1]
