@@ -24,7 +24,7 @@ REJECT_BELOW ?= 0.35
 VIEWS ?= 1
 TRAIN := .venv-train
 
-.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
+.PHONY: help serve tensorrt-cache test test-api test-jobs test-cluster test-load test-s3 setup demo lint type format bench bench-check bench-gpu sheets lock docs clean test-hostile test-chaos fuzz soak \
 	setup-train labels renders train train-edges export export-variants quantise-u2netp quality
 
 # `##>` marks a target for users, and `##` a target for developers.
@@ -67,8 +67,8 @@ LIST_EXTRAS := import sys, tomllib; \
 	unknown = [name for name in names if name not in extras]; \
 	sys.exit(f"EXTRAS={sys.argv[1]}: expected some of {chr(44).join(extras)}") if unknown else \
 	print("\n".join(each for name in names for each in extras[name]))
-$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt
-	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' deploy/requirements.txt > $(VENV)/.pins
+$(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt requirements-models.txt
+	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' $(filter %.txt,$^) | sort -u > $(VENV)/.pins
 	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
 	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
@@ -98,7 +98,10 @@ test-cluster: $(VENV)/.dev ## test two nodes that share keys, credits and limits
 test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-node part needs PostgreSQL)
 	$(RUN) -m pytest -q -s tests/live/test_jobs_restart.py -m slow
 
-test-hostile: $(VENV)/.dev ## send about 4,500 hostile inputs and attacks with many connections to the live server
+test-load: $(VENV)/.dev ## send mixed load and overload to the live server for about 20 seconds
+	$(RUN) -m pytest -q tests/live/test_load.py tests/live/test_soak.py -m slow
+
+test-hostile: $(VENV)/.dev ## send 4,546 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, clock jumps, signals, disconnects under load
@@ -107,7 +110,7 @@ test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, 
 SECONDS ?= 60
 fuzz: $(VENV)/.dev ## fuzz every parser for SECONDS= each (installs atheris; Linux on x86 only)
 	$(PIP) install 'atheris>=3'
-	for target in probe avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
+	for target in probe jpeg png webp avif heic gif bmp tiff upload options; do $(RUN) -m tests.tools.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 soak: $(VENV)/.dev ## send 1.5 times the maximum load for 30 minutes (MINUTES=); record resources and responses
 	$(RUN) -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
@@ -118,6 +121,17 @@ test-api: $(VENV)/.dev ## run schemathesis on every operation of the live server
 test-s3: $(VENV)/.dev ## test file storage on an S3-compatible server (installs s3fs and moto into .cache/s3)
 	test -d .cache/s3 || $(PIP) install --target .cache/s3 's3fs==2026.9.0' 'moto[server]==5.2.5'
 	PYTHONPATH=.cache/s3 $(RUN) -m pytest -q tests/live/test_s3.py
+
+RAY := .venv-ray
+.PHONY: test-ray
+$(RAY)/.ray: pyproject.toml | $(VENV)/.dev
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --editable '.[ray,s3]' onnxruntime 'moto[server]==5.2.5' 'pytest>=9' 'pytest-timeout>=2.4' \
+		'httpx>=0.28' 'psutil>=7' 'scikit-image>=0.25' 'pyyaml>=6'
+	@touch $@
+
+test-ray: $(RAY)/.ray ## bulk runs and the service on Ray, with killed workers and nodes (installs Ray; takes 15 minutes)
+	$(RAY)/bin/python -m pytest -q tests/ray -m slow
 
 AXE := 4.14.1
 .PHONY: test-browser
@@ -185,11 +199,10 @@ bench: $(VENV)/.dev ## run the benchmarks of docs/benchmarks.md into benchmarks/
 	$(RUN) -m benchmarks.summary
 	@echo "Against rembg: $(RUN) -m benchmarks.vs_rembg --weights FOLDER_WITH_u2netp.onnx"
 
-bench-check: $(VENV)/.dev ## run the quick benchmarks and fail if a result is over 10 % worse than in the last commit
-	$(RUN) -m benchmarks.batcher
-	$(RUN) -m benchmarks.codecs
-	$(RUN) -m benchmarks.scaling
-	$(RUN) -m benchmarks.summary --check
+# BASE= is the commit to compare with.
+BASE ?= HEAD
+bench-check: $(VENV)/.dev ## run the quick benchmarks here and in the commit BASE= alternately; fail if a figure is over 10 % worse
+	$(RUN) -m benchmarks.check --base $(BASE)
 
 bench-gpu: $(VENV)/.dev ## benchmark the session and the service on a GPU (without a GPU: ARGS="--device cpu --quick")
 	$(RUN) -m benchmarks.gpu $(ARGS)
@@ -262,6 +275,7 @@ lock: $(VENV)/bin/uv ## update the requirements files from pyproject.toml, with 
 	$(HASHED) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) -c requirements.txt -o deploy/requirements.txt
 	$(HASHED) pyproject.toml $(DEPLOYED) $(CPU_RUNTIME) -c requirements.txt -o deploy/requirements-cpu.txt
+	$(HASHED) pyproject.toml --extra models -c deploy/requirements.txt -c requirements-dev.txt -o requirements-models.txt
 	echo 'hatchling>=1.27' | $(HASHED) - -c requirements-dev.txt -o requirements-build.txt
 
 # pylock.toml (PEP 751) lists the wheels of each package.

@@ -5,13 +5,16 @@ photos. Memory is the growth of the process's high-water mark for one image. HEI
 no free encoder is installed: their bytes and times are not those of a phone, and they are measured only where
 ``pi_heif`` is installed.
 
-Run: ``python -m benchmarks.formats``; writes results/formats.json.
+Run: ``python -m benchmarks.formats [NAME ...]``; writes results/formats.json. With names, such as ``jpg zip``, only
+these rows are measured, and the others stay.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +33,7 @@ from clearcut.imaging.decode import decode
 from clearcut.imaging.encode import encode
 from clearcut.imaging.formats.registry import INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.imaging.probe import probe
-from clearcut.imaging.types import Cutout, ProbeLimits
+from clearcut.imaging.types import ComposedImage, ProbeLimits
 from tests.support import samples
 
 MEGAPIXELS = (1, 12)
@@ -73,7 +76,7 @@ def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
             made = ((made[:, :, :3] * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
 
         def work() -> int:
-            return len(encode(Cutout(made), name).data)
+            return len(encode(ComposedImage(made), name).data)
 
     Path("/proc/self/clear_refs").write_text("5")
     before, _ = resident()
@@ -87,9 +90,12 @@ def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
 def main() -> int:
     facts = report.machine()
     context = multiprocessing.get_context("spawn")
-    results: dict[str, Any] = {"input": {}, "output": {}}
+    only = sys.argv[1:]
+    stored = json.loads((report.RESULTS / "formats.json").read_text()) if only else {}
+    results: dict[str, Any] = {kind: stored.get(kind, {}) for kind in ("input", "output")}
     names = [("input", each.name) for each in INPUT_FORMATS if each.name in ENCODE]
     names += [("output", each.extension) for each in OUTPUT_FORMATS]
+    names = [each for each in names if not only or each[1] in only]
     for megapixels in MEGAPIXELS:
         photos = jpegs(megapixels)[:PHOTOS]
         for kind, name in names:

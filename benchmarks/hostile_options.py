@@ -26,8 +26,9 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from clearcut.admission.memory_budget import BYTES_PER_PIXEL
+from clearcut.imaging.formats.registry import WRITERS
 from clearcut.imaging.types import U8
-from clearcut.service import BYTES_PER_PIXEL
 from tests.support.hostile.hostile_forms import KIND, Part, form
 from tests.support.hostile.oracle import cpu_seconds, resident_mib
 from tests.support.live_server import Server
@@ -244,7 +245,8 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
     with Waits(server.port) as waits:
         status, made = _send(server.port, target, sent.body)
         spent = cpu_seconds(server.pid) - spent
-    pixels = sent.all_pixels + max(0, made - sent.pixels)
+    factor = next((writer.memory_factor for name, writer in WRITERS.items() if name in option), 1)
+    pixels = sent.all_pixels + max(0, made - sent.pixels) + round((factor - 1) * max(made, sent.pixels))
     return Cost(
         option=option,
         matte=sent.matte,

@@ -50,6 +50,7 @@ def installed() -> Path:
 @contextmanager
 def rembg_served(weights: Path) -> Iterator[Target]:
     """Run rembg's server with u2netp, and yield it after its first response."""
+    rembg = installed()
     home = ENVIRONMENT / "models"
     home.mkdir(exist_ok=True)
     shutil.copyfile(weights / "u2netp.onnx", home / "u2netp.onnx")
@@ -57,7 +58,7 @@ def rembg_served(weights: Path) -> Iterator[Target]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), "U2NET_HOME": str(home), "MODEL_CHECKSUM_DISABLED": "1"}
-    command = [str(installed()), "s", "-p", str(port), "-h", "127.0.0.1", "-l", "error", "--no-ui"]
+    command = [str(rembg), "s", "-p", str(port), "-h", "127.0.0.1", "-l", "error", "--no-ui"]
     server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 120

@@ -14,6 +14,7 @@ import sys
 
 from . import __version__
 from .cli.interrupts import INTERRUPTED, InterruptHandler
+from .cli.parser import Parser
 from .errors import StartupError
 
 _FILE_COMMANDS = ("cut", "watch")
@@ -40,7 +41,7 @@ def serve() -> int:
     from .observability.native_output import captured_native_output, log_line
     from .server.event_loop import new_event_loop
     from .server.runner import run
-    from .startup_checks import require_startable
+    from .startup_checks.checks import require_startable
     from .system import keep_freed_memory
 
     keep_freed_memory()
@@ -51,11 +52,10 @@ def serve() -> int:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clearcut", description="Remove the background of images, as a command or as an HTTP service."
-    )
+    parser = Parser(prog="clearcut", description="Remove the background of images, as a command or as an HTTP service.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    names = ("serve", "check", *_COMMAND_MODULES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{" + ",".join(names) + "}")
     commands.add_parser("serve", help="run the service until SIGTERM; CLEARCUT_* variables configure it")
     check = commands.add_parser("check", help="report what would run, and every reason why it would not")
     check.add_argument("--live", metavar="URL", nargs="?", const="", help="the former name of `clearcut health`")

@@ -63,7 +63,13 @@ class Remover:
     """
 
     def __init__(
-        self, model: str | None = None, device: str | None = None, *, workers: int | None = None, tune: bool = False
+        self,
+        model: str | None = None,
+        device: str | None = None,
+        *,
+        workers: int | None = None,
+        tune: bool = False,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         """
         Args:
@@ -72,8 +78,11 @@ class Remover:
             workers: threads for decoding and encoding; None uses ``CLEARCUT_WORKERS``.
             tune: measure at start which number of sessions and batch size are fastest. Takes about a second longer,
                 and is faster for many images from several threads.
+            settings: further settings by name, such as ``precision``; they replace those of the environment.
         """
-        self._overrides: dict[str, object] = {"model": model, "device": device, "workers": workers}
+        self._overrides = dict(settings or {})
+        chosen = {"model": model, "device": device, "workers": workers}
+        self._overrides |= {name: value for name, value in chosen.items() if value is not None}
         self._tune = tune
         self._lock = threading.Lock()
         self._engine: LocalEngine | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clearcut.errors import ImageError, ModerationRefused
-from clearcut.imaging.compose import compose
+from clearcut.imaging.compose import compose, compose_for_file
 from clearcut.imaging.decode import decode
 from clearcut.imaging.edit import edit
 from clearcut.imaging.encode import encode
@@ -36,6 +36,7 @@ from clearcut.imaging.types import (
     EncodedImage,
     ImageHeader,
     InputSpec,
+    MaskedImage,
     Matte,
     ModelInput,
     ProbeLimits,
@@ -197,26 +198,32 @@ class CutoutSteps:
         variants = self.request.variants
         mattes = {}
         with self.timing.stage("refine"):
-            for options in {options.matte for options in variants}:
+            choices = {options.matte for options in variants}
+            own_pixels = not isinstance(self.request.image, DecodedImage)
+            in_place = own_pixels and len(choices) == 1 and not any(each.shows_original_edges for each in variants)
+            for options in choices:
                 if mask is not None:
                     mattes[options] = user_matte(mask, image, despill=options.despill)
                 elif self.input_is_cutout and image.alpha is not None:
                     mattes[options] = matte_of_alpha(image, image.alpha)
                 elif raw is not None:
-                    mattes[options] = refine(raw, image, self.engine.edge_model, options)
+                    mattes[options] = refine(raw, image, self.engine.edge_model, options, in_place=in_place)
             crops = [edit(mattes[each.matte], image, each).box if each.crop else None for each in variants]
         pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)
 
-    def compose(self, refined: Refined, options: RemoveOptions) -> tuple[ComposedImage, Matte]:
+    def compose(self, refined: Refined, options: RemoveOptions) -> tuple[ComposedImage | MaskedImage, Matte]:
         """Make the pixels of one output and the matte edited by its options."""
         if self._reduction > 1:
             options = pin_output_size(options, self.headers["image"])
         with self.timing.stage("compose"):
             matte = edit(refined.mattes[options.matte], refined.image, options)
-            return compose(refined.image, matte, options, refined.backdrop), matte
+            make = compose_for_file if self.request.encode else compose
+            return make(refined.image, matte, options, refined.backdrop), matte
 
-    def encode(self, cutout: ComposedImage, matte: Matte, refined: Refined, options: RemoveOptions) -> CutoutOutput:
+    def encode(
+        self, cutout: ComposedImage | MaskedImage, matte: Matte, refined: Refined, options: RemoveOptions
+    ) -> CutoutOutput:
         request = self.request
         if request.encode:
             with self.timing.stage("encode"):
@@ -230,7 +237,7 @@ class CutoutSteps:
             matte.confidence,
             matte.ambiguous_ratio,
             subject_facts(refined.image, matte),
-            None if request.encode else cutout,
+            cutout if isinstance(cutout, ComposedImage) and not request.encode else None,
             matte.alpha if request.keep_alpha else None,
         )
 

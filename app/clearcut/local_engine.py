@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 
 from pydantic import ValidationError
 
+from .admission.memory_budget import pixel_capacity
 from .admission.pixel_budget import PixelBudget
 from .cutout import CutoutRequest, CutoutResult
 from .environment import load_settings
@@ -20,8 +21,7 @@ from .inference.manifest import MANIFEST, find_entry, models_folder, read_manife
 from .inference.model_files import locate
 from .inference.providers import choose_device
 from .inference.startup.load import ServedModel, load_served_model
-from .inference.startup.precision import has_vnni
-from .memory_budget import pixel_capacity
+from .inference.startup.precision import further_precision, has_vnni
 from .observability.timing import RequestTiming
 from .pipeline import Pipeline
 from .pipeline_parts import create_batcher, load_cutout_engines
@@ -69,8 +69,9 @@ def load_quickly(settings: Settings) -> ServedModel:
     plan: dict[str, object] = {"lanes": 1, "intra_op_threads": cpu_quota(), "buckets": str(entry.batch_min)}
     folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
     variant = entry.variants.get("int8")
-    if settings.precision == "auto" and variant is not None and has_vnni() and locate(variant, folders) is not None:
-        plan["precision"] = "int8"
+    if settings.precision == "auto":
+        usable = variant is not None and has_vnni() and locate(variant, folders) is not None
+        plan["precision"] = "int8" if usable else "fp32"
     try:
         return load_served_model(settings.model_copy(update=plan))
     except StartupError:
@@ -162,7 +163,8 @@ class LocalEngine:
             entries = read_manifest(models_folder() / MANIFEST)
             if name not in entries:
                 raise UnknownModel("model", ", ".join(sorted(entries)))
-            settings = self._settings.model_copy(update={"model": name, "precision": "auto"})
+            precision = further_precision(name, self._settings.precision, self._settings.model_dir)
+            settings = self._settings.model_copy(update={"model": name, "precision": precision})
             model = _started(settings, load_quickly(settings))
             with self._lock:
                 if not self._closed:

@@ -52,8 +52,8 @@ class ModelSettings(BaseModel):
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
         description="Number format of the model file: `fp32`, `fp16`, `int8` or `auto`. `auto` selects fp16 on a GPU,"
-        " int8 on a CPU with VNNI if int8 is fast there, and fp32 otherwise. With any other value the service does "
-        "not start if the model has no such file.",
+        " int8 on a CPU if the file passes its self-test there and a measurement at start shows that it is faster, and "
+        "fp32 otherwise. With any other value the service does not start if the model has no such file.",
     )
     model_mirror: str = Field(
         "",

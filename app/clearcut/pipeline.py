@@ -23,6 +23,7 @@ from typing import TypeVar
 from clearcut.admission.active_requests import ActiveRequests
 from clearcut.admission.pixel_budget import PixelBudget, PixelHold
 from clearcut.imaging.codec_setup import memory_errors
+from clearcut.imaging.output_size import encoder_pixels
 from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
 from clearcut.inference.batching_policy import PendingArrival
 from clearcut.observability.timing import RequestTiming
@@ -150,7 +151,7 @@ class Pipeline:
                 if isinstance(result, CutoutResult):
                     return result
                 refined = result
-                await self._admit_outputs(refined, admission, count_pixels, timing)
+                await self._admit_outputs(steps, refined, admission, count_pixels)
                 return await on_pool(Priority.POSTPROCESS, lambda: compose_and_encode(refined))
 
     @asynccontextmanager
@@ -165,20 +166,23 @@ class Pipeline:
             counted = steps.known_pixels
             await count_pixels(counted)
         submitted = timing.elapsed()
-        async with self.pixels.hold(steps.input_pixels + planned - steps.headers["image"].pixels, low_priority) as hold:
+        needed = steps.input_pixels + planned - steps.headers["image"].pixels + _encoder_pixels(steps, planned)
+        async with self.pixels.hold(needed, low_priority) as hold:
             timing.add("admission", timing.elapsed() - submitted)
             yield _Admission(hold, planned, min(planned, counted))
 
     async def _admit_outputs(
-        self, refined: Refined, admission: _Admission, count_pixels: PixelCounter | None, timing: RequestTiming
+        self, steps: CutoutSteps, refined: Refined, admission: _Admission, count_pixels: PixelCounter | None
     ) -> None:
         """Count and hold the pixels of outputs that are larger than known before."""
+        timing = steps.timing
         if count_pixels is not None:
             await count_pixels(refined.output_pixels)
         timing.current = "admission"
         submitted = timing.elapsed()
         if refined.output_pixels > admission.planned_pixels:
-            await admission.hold.grow(refined.output_pixels - admission.planned_pixels)
+            encoder = _encoder_pixels(steps, refined.output_pixels) - _encoder_pixels(steps, admission.planned_pixels)
+            await admission.hold.grow(refined.output_pixels - admission.planned_pixels + encoder)
         timing.add("admission", timing.elapsed() - submitted)
 
     async def _infer(
@@ -209,3 +213,8 @@ class Pipeline:
                 return work()
 
         return await asyncio.wrap_future(pool.put(priority, run))
+
+
+def _encoder_pixels(steps: CutoutSteps, pixels: int) -> int:
+    """Return the pixels to hold in addition for the encoders; ``pixels`` are those of all outputs."""
+    return encoder_pixels(steps.request.variants, pixels) if steps.request.encode else 0

@@ -24,10 +24,10 @@ from clearcut.inference.startup.load import ServedModel, load_served_models
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
+from .admission.memory_budget import pixel_capacity
 from .cutout import CutoutResult
-from .errors import StartupError
+from .errors import StartupError, missing_extra
 from .lifecycle import Lifecycle, State
-from .memory_budget import pixel_capacity
 from .pipeline import Pipeline
 from .pipeline_parts import create_models, load_cutout_engines
 from .served_models import PipelineModel, ServedModels
@@ -48,8 +48,8 @@ JOBS_NICE = 19
 """Niceness of the threads that process the images of jobs. Threads of synchronous requests run first."""
 FURTHER_WATCHDOG_RUNS = 20
 """Additional time of a run of a further model before the watchdog acts, in mean runs."""
-NO_FETCH_CLIENT = "CLEARCUT_FETCH: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-NO_TRACER = "CLEARCUT_OTEL_ENDPOINT: the 'otel' extra is not installed; run `make serve EXTRAS=otel`"
+NO_FETCH_CLIENT = f"CLEARCUT_FETCH: {missing_extra('jobs')}"
+NO_TRACER = f"CLEARCUT_OTEL_ENDPOINT: {missing_extra('otel')}"
 
 
 class Service:

@@ -29,6 +29,7 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from tests.support.clients.poofbg import RegistryUnreachable
 from tests.support.clients.removebg import ENDPOINT, bare, removebg_of_npm, removebg_of_pypi
+from tests.support.clock import avoid_end_of_minute
 from tests.support.live_server import ROOT, Server, served
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
@@ -125,6 +126,7 @@ def test_pypi_removebg_client(service, tmp_path):
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     driver = [sys.executable, "-I", "-S", str(DRIVERS / "removebg_driver.py"), str(packages)]
+    avoid_end_of_minute()
     outcomes = json.loads(finished([*driver, service.url("/v1.0/removebg"), "plan.json"], tmp_path))
     assert outcomes == {
         "regular": "ok", "hd": "ok", "4k": "ok", "red": "ok", "text": "ok",
@@ -184,6 +186,7 @@ def test_npm_removebg_client(service, tmp_path):
     ]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     driver = ["node", str(DRIVERS / "removebg_driver.cjs"), str(tmp_path / "client.js"), "plan.json"]
+    avoid_end_of_minute()
     got = json.loads(finished(driver, tmp_path, NODE_PATH=str(modules), NODE_NO_WARNINGS="1"))
     refused = {name: response["errors"][0]["code"] for name, response in got.items() if "errors" in response}
     assert refused == {

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clearcut.service import build
 from clearcut.settings import MIB, PREFIX, Settings
-from clearcut.startup_checks import memory_finding
+from clearcut.startup_checks.models import memory_finding
 from tests.support.container.dockerfile import CPU, CUDA
 from tests.support.container.dockerfile import read as read_dockerfile
 from tests.support.deploy_files import DEPLOY, RULES, dashboard, document, documents, queries, rules, series_in

@@ -24,7 +24,7 @@ def accounts(tmp_path):
 
 def test_200_clients_spend_credits_exactly(accounts):
     keys = accounts.make(KEYS, CREDITS)
-    with served(database_url=accounts.url, slots="256") as server:
+    with served(database_url=accounts.url, slots="256", model="clearcut-s") as server:
         statuses = send_all([(server.base_url, key) for key in keys * EACH])
         assert Counter(statuses) == {200: KEYS * CREDITS, 402: KEYS * (EACH - CREDITS)}
         assert accounts.wait_until_settled() == {"charged": KEYS * CREDITS}
@@ -34,7 +34,7 @@ def test_200_clients_spend_credits_exactly(accounts):
 def test_kill_sends_no_uncharged_cutout(accounts):
     """Every response is charged, plus at most the running requests. The remaining credits stay usable."""
     keys, slots = accounts.make(KEYS, CREDITS), 64
-    environ = {"database_url": accounts.url, "slots": str(slots)}
+    environ = {"database_url": accounts.url, "slots": str(slots), "model": "clearcut-s"}
     with started(**environ) as server:
         server.listening().ready()
         requests = [(server.base_url, key) for key in keys * EACH]

@@ -1,4 +1,4 @@
-"""A short form of benchmarks/mixed_load.py. The long form runs by hand and stores its result."""
+"""The load tools, and a short form of benchmarks/mixed_load.py (`make test-load`). The long form stores its result."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.live
 SMALL = (0.15, 0.2, 0.3)
 
 
+@pytest.mark.slow
 def test_mixed_load_returns_each_client_its_own_image(monkeypatch):
     monkeypatch.setattr(mixed_cases, "MEGAPIXELS", SMALL)
     with served() as server:

@@ -41,7 +41,7 @@ def run(server: Server, folder: Path, examples: int, phases: str, keys: str = ""
 
 
 def test_short_run_without_accounts(server, tmp_path):
-    assert "27 passed" in run(server, tmp_path, 16, "fuzzing")
+    assert "28 passed" in run(server, tmp_path, 16, "fuzzing")
     for route in WORK:
         assert metric(server, "clearcut_requests_total", route=route, status="200") > 0, route
 

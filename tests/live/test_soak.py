@@ -1,4 +1,4 @@
-"""A short form of benchmarks/soak.py. The half-hour form runs by hand and stores its result."""
+"""A short form of benchmarks/soak.py (`make test-load`). The half-hour form (`make soak`) stores its result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tests.support.live_server import served
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.slow
 def test_overload_gets_prompt_503_and_leaves_no_state():
     """Four slots, so that a few seconds are enough to fill the server."""
     pictures = soak.encoded((0.2, 0.3, 0.4))

@@ -29,7 +29,7 @@ import io, pathlib, sys
 import numpy as np
 from PIL import Image
 import clearcut
-from clearcut import CutResult, Remover, remove
+from clearcut import RemoverResult, Remover, remove
 
 assert pathlib.Path(clearcut.__file__).is_relative_to(sys.prefix), clearcut.__file__
 path = pathlib.Path("photo.png")
@@ -49,7 +49,7 @@ for pixels in (array, four):
     assert np.array_equal(remove(pixels), expected)
 with Remover() as remover:
     cut = remover.cut(array)
-assert isinstance(cut, CutResult) and np.array_equal(cut.image, expected)
+assert isinstance(cut, RemoverResult) and np.array_equal(cut.image, expected)
 assert cut.alpha.shape == array.shape[:2] and 0 < cut.confidence <= 1 and cut.timings
 assert cut.box.width > 100 and cut.box.height > 100
 """

@@ -20,7 +20,7 @@ from clearcut.settings import Settings
 from tests.support.live_server import ROOT
 from tests.tools.lock_check import PLATFORMS, PYTHONS, packages_without_wheel
 
-EXTRAS = {"jobs", "models", "otel", "postgres", "redis", "s3"}
+EXTRAS = {"azure", "gcs", "jobs", "models", "otel", "postgres", "ray", "redis", "s3"}
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MANIFEST = tomllib.loads((ROOT / "models" / "manifest.toml").read_text())
 DEFAULT_MODEL = MANIFEST["models"][Settings().model]
@@ -107,7 +107,9 @@ def test_cpu_lock_differs_in_runtime_only(name):
     assert ";" not in line  # on every platform
 
 
-@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-build.txt", "deploy/requirements.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements-dev.txt", "requirements-build.txt", "requirements-models.txt", "deploy/requirements.txt"]
+)
 def test_lock_files_installed_together_agree(name):
     first, second = locked("requirements-dev.txt" if "build" in name else "requirements.txt"), locked(name)
     common = first.keys() & second.keys()
@@ -115,9 +117,15 @@ def test_lock_files_installed_together_agree(name):
     assert {each: first[each] for each in common} == {each: second[each] for each in common}
 
 
+def test_lock_of_models_extra_contains_onnx():
+    assert locked("requirements-models.txt")["onnx"] == locked("requirements-dev.txt")["onnx"]
+    blocks = re.split(r"\n(?=[a-z])", (ROOT / "requirements-models.txt").read_text())
+    assert [block for block in blocks if "--hash=sha256:" not in block] == []
+
+
 def test_lock_files_name_no_registry():
     paths = [*ROOT.glob("requirements*.txt"), *(ROOT / "deploy").glob("requirements*.txt")]
-    assert len(paths) == 6
+    assert len(paths) == 7
     assert [path.name for path in paths if "://" in path.read_text()] == []
 
 

@@ -8,12 +8,12 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import Message
@@ -46,9 +46,19 @@ class Client:
     asks: int = NEVER
     status: int = 0
     answered: dict[bytes, bytes] = field(default_factory=dict)
-    got: int = 0
-    """Body bytes that the server sent before the disconnect."""
+    received: bytes = b""
+    """Start of the body that the server sent before the disconnect."""
     pieces: int = 0
+
+    @property
+    def got(self) -> int:
+        """Number of received body bytes."""
+        return len(self.received)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the response is a stored one."""
+        return self.answered.get(b"idempotent-replayed") == b"true"
 
     async def run(self, on: Stage) -> Client:
         gone = asyncio.Event()
@@ -75,7 +85,7 @@ class Client:
                 if self.reads == 0:
                     gone.set()
             elif body := message.get("body", b""):
-                self.got += len(body)
+                self.received += body
                 self.pieces += 1
                 if self.got >= self.reads:
                     gone.set()
@@ -259,17 +269,27 @@ STEPS = st.builds(
 )
 ROUNDS = st.lists(st.lists(STEPS, min_size=1, max_size=4) | st.just("restart"), min_size=1, max_size=6)
 IMAGES = [picture(), picture(96)]
+BY_URL = Step(node=0, order=1, image=0, url=True, variants=False, reads=NEVER, asks=NEVER)
+CHANGED_URL = replace(BY_URL, image=1)
 QUERY = b"variants=" + json.dumps([{}, {"channels": "alpha"}]).encode()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS, replay_mb=st.sampled_from(["0", "64"]))
+@example(rounds=[[BY_URL], [CHANGED_URL]], replay_mb="64")  # the stored cut-out of the first image is sent again
+@example(rounds=[[BY_URL], [CHANGED_URL]], replay_mb="0")  # the changed image is refused
+@example(rounds=[[BY_URL], "restart", [CHANGED_URL]], replay_mb="64")
 def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
-    """Two nodes, several requests at once, restarts. A cut-out sent in part or whole is charged once, and only then."""
+    """Two nodes, several requests at once, restarts. A cut-out sent in part or whole is charged once, and only then.
+
+    A stored response is no further cut-out: it costs nothing, and has the bytes of a cut-out that is charged.
+    """
     url = f"sqlite:///{tmp_path_factory.mktemp('charges')}/accounts.db"
     ledger = Ledger(open_engine(url, 1), 70)
     key = ledger.create("shop", "prepaid", CREDITS, Quotas())
     cutouts: set[object] = set()
+    computed: dict[tuple[object, ...], list[bytes]] = {}
+    stored: list[tuple[tuple[object, ...], Client]] = []
 
     async def one(step: Step, nodes: list[Stage], target: Callable[[int], str]) -> None:
         more = {"query": QUERY if step.variants else b"", "reads": step.reads, "asks": step.asks}
@@ -278,9 +298,14 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
             key, IMAGES[step.image], idempotency, **more
         )  # fmt: skip
         client = await make.run(nodes[step.node])
-        if client.status == 200 and client.got:
-            repeatable = (step.order, step.image, step.variants, step.url)
-            cutouts.add(repeatable if step.order else object())
+        if client.status != 200 or not client.got:
+            return
+        request = (step.order, step.variants, step.url)
+        if client.replayed:
+            stored.append((request, client))
+        else:
+            cutouts.add((*request, step.image) if step.order else object())
+            computed.setdefault(request, []).append(client.received)
 
     async def run() -> None:
         with image_server({"/changing.png": IMAGES[0]}) as files:
@@ -310,3 +335,11 @@ def test_charges_equal_cutouts_sent(tmp_path_factory, rounds, replay_mb):
     used = ledger.usage(parse_key_id(key)).used
     ledger.close()
     assert used == len(cutouts)
+    for request, client in stored:
+        assert client.answered[b"x-credits-charged"] == b"0"
+        assert any(same_start(client.received, body) for body in computed[request])
+
+
+def same_start(first: bytes, second: bytes) -> bool:
+    length = min(len(first), len(second))
+    return first[:length] == second[:length]

@@ -275,3 +275,34 @@ def test_reduced_jpeg_equals_png():
     one, other = decoded(of_png).astype(int), decoded(of_jpeg).astype(int)
     assert one.shape == other.shape
     assert np.abs(one - other).mean() < 2
+
+
+def test_health_equals_readyz():
+    async def scenario(on):
+        return await on.client.get("/health"), await on.client.get("/readyz")
+
+    health, readyz = on_stage(scenario)
+    assert health.status_code == 200
+    assert health.json() == readyz.json()
+
+
+def test_trailing_slash_keeps_the_body():
+    async def scenario(on):
+        files = {"image_file": ("a.png", picture(), "image/png")}
+        return await on.client.post("/v1/remove", files=files), await on.client.post("/v1/remove/", files=files)
+
+    first, second = on_stage(scenario)
+    assert second.status_code == 200
+    assert second.content == first.content
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/livez/", "/readyz/", "/health/", "//", "/v1/remove//"])
+def test_operator_paths_stay_exact(path):
+    """Proxies block these paths by their exact names."""
+    assert on_stage(lambda on: on.client.get(path)).status_code == 404
+
+
+def test_docs_with_slash_redirects_relatively():
+    response = on_stage(lambda on: on.client.get("/docs/", follow_redirects=False))
+    assert response.status_code == 307
+    assert response.headers["location"] == "../docs"

@@ -32,7 +32,7 @@ def test_document_has_exactly_the_routes():
     app = create_app(serving(BrightIsSubject())).app
     routes = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}
     described = {(path, verb.upper()) for path, item in get("/openapi.json").json()["paths"].items() for verb in item}
-    assert described == routes
+    assert described == routes - {("/docs/", "GET")}  # a redirect
 
 
 def test_schemas_and_references_are_valid():

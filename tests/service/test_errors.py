@@ -72,7 +72,6 @@ def test_invalid_requests(case):
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "not_found"),
-        ("POST", "/v1/remove/", 404, "not_found"),
         ("POST", "/v1/nothing", 404, "not_found"),
         ("GET", "/v1/remove", 405, "method_not_allowed"),
         ("DELETE", "/v1/remove", 405, "method_not_allowed"),

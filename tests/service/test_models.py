@@ -153,7 +153,7 @@ def test_cancelled_request_leaves_the_queue():
 
 def test_further_model_has_its_own_series_and_description():
     async def scenario(on: Stage):
-        await on.post(picture(), model=FURTHER)
+        assert (await on.post(picture(), model=FURTHER)).headers["x-model"] == FURTHER
         for _ in range(500):  # the worker records a run after it has delivered the result
             text = (await on.client.get("/metrics")).text
             if 'clearcut_batch_seconds_count{bucket="1",model="dark"} 1.0' in text:

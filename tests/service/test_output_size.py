@@ -56,8 +56,10 @@ def test_budget_holds_pixels_of_crop(monkeypatch):
     held = []
 
     async def scenario(on):
-        original = cutout.compose
-        monkeypatch.setattr(cutout, "compose", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        original = cutout.compose_for_file
+        monkeypatch.setattr(
+            cutout, "compose_for_file", lambda *args: held.append(on.service.pixels.used) or original(*args)
+        )
         files = {"image_file": ("a.png", picture(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
         return response, on.service.pixels.used
@@ -67,6 +69,34 @@ def test_budget_holds_pixels_of_crop(monkeypatch):
     size = decoded(response).shape
     assert size[0] * size[1] > 16_000_000
     assert held[0] >= size[0] * size[1]
+    assert left == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "pixels"),
+    [
+        ({"format": "png"}, 64 * 48),
+        ({"format": "avif"}, 2 * 64 * 48),
+        ({"format": "webp"}, 64 * 48 + round(0.4 * 64 * 48)),
+        ({"format": "avif", "width": "400", "height": "300"}, 2 * 400 * 300),
+        ({"variants": '[{"format": "avif"}, {"format": "webp"}]'}, 4 * 64 * 48),
+        ({"format": "avif", "crop": "true", "width": "900"}, 2 * 900 * 675),
+    ],
+)
+def test_budget_holds_memory_of_encoder(monkeypatch, form, pixels):
+    """The AVIF encoder needs as much memory as the image and its output."""
+    held = []
+
+    async def scenario(on):
+        original = cutout.encode
+        monkeypatch.setattr(cutout, "encode", lambda *args: held.append(on.service.pixels.used) or original(*args))
+        files = {"image_file": ("a.png", picture(64, 48), "image/png")}
+        response = await on.client.post("/v1/remove", files=files, data=form)
+        return response, on.service.pixels.used
+
+    response, left = on_stage(scenario)
+    assert response.status_code == 200, response.text
+    assert held[0] == pixels
     assert left == 0
 
 

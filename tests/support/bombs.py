@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -261,6 +262,7 @@ def exif_directory_bomb() -> bytes:
     return data[:2] + segment + data[2:]
 
 
+@cache
 def _zeros(size: int) -> bytes:
     deflater = zlib.compressobj(9)
     block = bytes(MIB)

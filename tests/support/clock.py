@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 
 class FakeClock:
@@ -23,3 +24,10 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+def avoid_end_of_minute(seconds: float = 20) -> None:
+    """Wait for the next minute if this one ends within ``seconds``: live servers limit rates by minute."""
+    left = 60 - time.time() % 60
+    if left < seconds:
+        time.sleep(left + 0.1)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from clearcut.errors import InputError
 from clearcut.imaging.decode import decode
 from clearcut.imaging.formats import registry
-from clearcut.imaging.formats.heif import heic, still
+from clearcut.imaging.formats.heif import heic, images
 from clearcut.imaging.formats.heif.rebuild import rebuild
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
@@ -77,11 +77,11 @@ def fuzz_heic(data: bytes) -> None:
     """Fuzz the container and parameter sets of HEIC, which need no decoder, and the file for the decoder."""
     view = memoryview(data)
     try:
-        image = still.still_image(view, LIMITS, heic.CODEC)
+        image = images.read_image(view, LIMITS, heic.CODEC)
         rebuilt = memoryview(rebuild(view, image, heic.CODEC, b"heic"))
     except InputError:
         return
-    again = still.still_image(rebuilt, LIMITS, heic.CODEC)
+    again = images.read_image(rebuilt, LIMITS, heic.CODEC)
     assert (again.width, again.height, again.alpha is None) == (image.width, image.height, image.alpha is None)
 
 
@@ -140,7 +140,7 @@ def _probe_seeds() -> Iterator[bytes]:
 
 
 def _format_seeds(name: str) -> Iterator[bytes]:
-    for number, (title, make) in enumerate(valid_files.MORE_MAKERS.items()):
+    for number, (title, make) in enumerate((valid_files.MAKERS | valid_files.MORE_MAKERS).items()):
         if title.split()[0] == name:
             data = make()
             yield data
@@ -178,7 +178,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]
     "probe": (fuzz_probe, _probe_seeds),
     **{
         name: (functools.partial(fuzz_format, name), functools.partial(_format_seeds, name))
-        for name in ("avif", "gif", "bmp", "tiff")
+        for name in ("jpeg", "png", "webp", "avif", "gif", "bmp", "tiff")
     },
     "heic": (fuzz_heic, functools.partial(_format_seeds, "heic")),
     "upload": (fuzz_upload, _upload_seeds),

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import httpx
 import psutil
@@ -50,11 +50,17 @@ def run_until_exit(seconds: float = START_S, **environ: str) -> subprocess.Compl
 class Server:
     """A running ``python -m clearcut serve``.
 
+    Attributes:
+        plan_cache: Folder of the measured plan for ``serve``, unless ``environ`` has another one. None: no folder, so
+            each server measures its model. ``tests/conftest.py`` sets a new folder for each run of the tests.
+
     Args:
         run: Command to run instead.
         around: Words before the command, such as prlimit.
         extra_environment: Additional environment variables.
     """
+
+    plan_cache: ClassVar[Path | None] = None
 
     def __init__(
         self,
@@ -65,6 +71,8 @@ class Server:
         cwd: Path = ROOT,
         **environ: str,
     ) -> None:
+        if run is None and self.plan_cache is not None:
+            environ = {"plan_cache": str(self.plan_cache), **environ}
         self.process = subprocess.Popen(
             [*wrapper, *(run or command())],
             cwd=cwd,

@@ -143,7 +143,7 @@ def variants_table() -> str:
     """Return the default model's files with precision, size, views and difference from fp32."""
     entry = read_manifest(models_folder() / MANIFEST)["clearcut-m"]
     rows = ["| File | for | MB | views | IoU | largest difference | measured on |", "|---|---|---|---|---|---|---|"]
-    meant = {"fp32": "any CPU", "int8": "CPUs with VNNI", "fp16": "GPUs"}
+    meant = {"fp32": "any CPU", "int8": "CPUs", "fp16": "GPUs"}
     for each in (entry, *entry.variants.values()):
         size = (models_folder() / each.file).stat().st_size / 1e6
         near = each.parity

@@ -5,24 +5,19 @@ import sys
 
 import pytest
 
-from clearcut import startup_checks
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import check_database, open_engine
 from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.settings import MIB, Settings
-from clearcut.startup_checks import (
-    Finding,
-    StartupCheck,
-    check_model,
-    check_moderation,
-    memory_finding,
-    require_startable,
-    run_checks,
-)
+from clearcut.startup_checks import checks
+from clearcut.startup_checks.checks import require_startable, run_checks
+from clearcut.startup_checks.findings import Finding, StartupCheck
+from clearcut.startup_checks.models import check_model, check_moderation, memory_finding
 from tests.support.moderation_models import install_moderation
 
-QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_DEVICE": "cpu", "CLEARCUT_PORT": "0"}
+QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32", "CLEARCUT_DEVICE": "cpu",
+         "CLEARCUT_PORT": "0"}  # fmt: skip
 
 
 def findings(**environ: str) -> dict[str, Finding]:
@@ -36,7 +31,7 @@ def findings(**environ: str) -> dict[str, Finding]:
 @pytest.mark.parametrize("vnni", [True, False])
 def test_default_check_passes_on_any_cpu(vnni, monkeypatch):
     monkeypatch.setattr("clearcut.inference.startup.precision.has_vnni", lambda *_: vnni)
-    found = findings()
+    found = findings(precision="auto")
     assert {finding.severity for finding in found.values()} <= {"ok", "note"}
     assert found["provider"].severity == "ok"
     assert "clearcut-m" in found["model"].text
@@ -180,7 +175,7 @@ def test_wrong_edge_model_is_an_error(monkeypatch):
     def wrong(folder):
         raise StartupError("Edge model: wrong")
 
-    monkeypatch.setattr("clearcut.startup_checks.find_edge_model", wrong)
+    monkeypatch.setattr("clearcut.startup_checks.models.find_edge_model", wrong)
     assert findings()["edges"].severity == "error"
 
 
@@ -189,7 +184,7 @@ def test_a_new_check_runs_in_check_and_serve(monkeypatch):
         raise StartupError("the disk is full")
         yield
 
-    monkeypatch.setattr(startup_checks, "STARTUP_CHECKS", (StartupCheck(check_disk, "disk"),))
+    monkeypatch.setattr(checks, "STARTUP_CHECKS", (StartupCheck(check_disk, "disk"),))
     assert findings()["disk"] == Finding("error", "disk", "the disk is full")
     with pytest.raises(StartupError, match="the disk is full"):
         require_startable(Settings())

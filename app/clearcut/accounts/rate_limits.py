@@ -12,7 +12,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
 
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 
 log = logging.getLogger("clearcut")
 
@@ -86,6 +86,4 @@ def _storage(url: str) -> Storage:
             socket_connect_timeout=STORE_TIMEOUT_S,
         )
     except ConfigurationError:
-        raise StartupError(
-            "CLEARCUT_LIMITS_URL: the 'redis' extra is not installed; run `make serve EXTRAS=redis`"
-        ) from None
+        raise StartupError(f"CLEARCUT_LIMITS_URL: {missing_extra('redis')}") from None

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 
 metadata = MetaData()
 
@@ -168,15 +168,8 @@ def _engine(url: str, threads: int) -> Engine:
     except (ArgumentError, NoSuchModuleError):
         raise StartupError("CLEARCUT_DATABASE_URL: expected a URL such as sqlite:///clearcut.db") from None
     except ModuleNotFoundError:
-        raise StartupError(
-            "CLEARCUT_DATABASE_URL: the 'postgres' extra is not installed; run `make serve EXTRAS=postgres`"
-        ) from None
+        raise StartupError(f"CLEARCUT_DATABASE_URL: {missing_extra('postgres')}") from None
     return engine
-
-
-def threads_for(url: str) -> int:
-    """Return the number of database threads. SQLite has one writer at a time, so more threads would only wait."""
-    return 1 if url.startswith("sqlite") else 4
 
 
 def _create_private_file(path: str | None) -> None:

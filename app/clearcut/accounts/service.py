@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from clearcut.errors import AuthenticationError, PermissionDenied, RateLimited, Unavailable
+from clearcut.errors import AuthenticationError, PermissionDenied, Unavailable
 from clearcut.settings import Settings
 
 from . import pricing
+from .account_cache import AccountCache
+from .concurrency import ConcurrentRequests
 from .keys import Account, parse_key_id, verify_key
-from .ledger import Ledger
 from .quotas import QuotaCounter
-from .schema import open_engine, threads_for
 from .types import Charge, Idempotency, Usage
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 log = logging.getLogger("clearcut")
 T = TypeVar("T")
 
 _LEASE_MARGIN_S = 10
 """Seconds that a reservation outlives the deadline of its request, for sending the response."""
-_MAX_CACHED_KEYS = 10_000
 _DATABASE_TIMEOUT_S = 10
 """Seconds, including the time that a call waits for a thread."""
 _STOP_TIMEOUT_S = 5
@@ -45,13 +43,11 @@ class AccountService:
         self.enabled = bool(settings.database_url)
         self._settings = settings
         self._observe = observe
-        self._pool = ThreadPoolExecutor(threads_for(settings.database_url), thread_name_prefix="ledger")
+        self._pool = ThreadPoolExecutor(_database_threads(settings.database_url), thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
         self.quotas = QuotaCounter(settings)
-        self._cached_accounts: dict[str, tuple[float, Account | None]] = {}
-        """By key id: the time when the entry expires, and the account."""
-        self._concurrent_requests: Counter[str] = Counter()
-        """By account: requests of this process."""
+        self._cached_accounts = AccountCache(self._find_key, settings.key_cache_s)
+        self._concurrent_requests = ConcurrentRequests()
         self._unsettled = 0
         self._leases: dict[str, asyncio.Task[None]] = {}
         """By charge: the task that extends its reservation."""
@@ -67,10 +63,13 @@ class AccountService:
         """
         if not self.enabled:
             return
+        from .ledger import Ledger  # loads SQLAlchemy, which a service without accounts does not need
+        from .schema import open_engine
+
         url = self._settings.database_url
         self.quotas.open()
         engine = await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: open_engine(url, threads_for(url))
+            self._pool, lambda: open_engine(url, _database_threads(url))
         )
         self._ledger = Ledger(engine, self._settings.deadline_s + _LEASE_MARGIN_S)
         self._cleanup = asyncio.create_task(self._delete_expired(self._ledger))
@@ -104,7 +103,7 @@ class AccountService:
         if key is None and self._settings.allow_anonymous:
             return None
         key_id = parse_key_id(key or "")
-        account = await self._account(key_id) if key_id is not None else None
+        account = await self._cached_accounts.get(key_id) if key_id is not None else None
         if not verify_key(key or "", account) or account is None:
             raise AuthenticationError
         if account.revoked:
@@ -121,16 +120,8 @@ class AccountService:
         if account is None:
             yield
             return
-        limit, requests = self._concurrent_limit(account), self._concurrent_requests
-        if limit and requests[account.id] >= limit:
-            raise RateLimited(f"The key has {requests[account.id]} of {limit} concurrent requests", retry_after=1)
-        requests[account.id] += 1
-        try:
+        with self._concurrent_requests.count(account.id, self._concurrent_limit(account)):
             yield
-        finally:
-            requests[account.id] -= 1
-            if not requests[account.id]:
-                del requests[account.id]
 
     async def can_request(self, account: Account | None, idempotency_key: str | None) -> bool:
         """Return whether the account can pay for a request, or has used this Idempotency-Key before.
@@ -231,7 +222,7 @@ class AccountService:
 
     async def find(self, key_id: str) -> Account | None:
         """Return the account of a key's id, or None. Raises Unavailable."""
-        return await self._account(key_id)
+        return await self._cached_accounts.get(key_id)
 
     async def usage(self, account: Account) -> Usage:
         """Return the used credits of an account.
@@ -250,16 +241,9 @@ class AccountService:
         limit = account.quotas.concurrent
         return self._settings.concurrent if limit is None else limit
 
-    async def _account(self, key_id: str) -> Account | None:
-        now = time.monotonic()
-        expires_at, account = self._cached_accounts.get(key_id, (0.0, None))
-        if expires_at < now:
-            ledger = self._open_ledger()
-            account = await self._call(lambda: ledger.find(key_id))
-            if len(self._cached_accounts) >= _MAX_CACHED_KEYS:  # invented ids could fill the memory
-                self._cached_accounts.clear()
-            self._cached_accounts[key_id] = now + self._settings.key_cache_s, account
-        return account
+    async def _find_key(self, key_id: str) -> Account | None:
+        ledger = self._open_ledger()
+        return await self._call(lambda: ledger.find(key_id))
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:
@@ -281,6 +265,8 @@ class AccountService:
         Raises:
             Unavailable: the database cannot be reached, or it is too slow.
         """
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
             async with asyncio.timeout(_DATABASE_TIMEOUT_S):
                 return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
@@ -290,3 +276,8 @@ class AccountService:
         except SQLAlchemyError as exc:
             log.error("account database failed", extra={"fields": {"error": type(exc).__name__}})
             raise Unavailable("The account database cannot be reached", retry_after=2) from None
+
+
+def _database_threads(url: str) -> int:
+    """Return the number of database threads. SQLite has one writer at a time, so more threads would only wait."""
+    return 1 if url.startswith("sqlite") else 4

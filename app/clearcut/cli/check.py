@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearcut.startup_checks import run_checks
+from clearcut.startup_checks.checks import run_checks
 
 
 def run() -> int:

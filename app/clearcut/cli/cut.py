@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING
 
 from clearcut.errors import StartupError
 
-from .cut_arguments import add_options, check_options, create_backend, create_review, option_fields
+from . import cut_ray
+from .cut_arguments import (
+    add_file_command,
+    add_options,
+    check_options,
+    check_outputs,
+    create_backend,
+    create_review,
+    option_fields,
+    save_report,
+)
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
     CutFile,
     UsageError,
-    check_collisions,
     is_finished,
     plan_files,
+    split_duplicates,
 )
-from .cut_run import FileReport, Run, print_line, summary, write_report
+from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import INTERRUPTED, InterruptHandler
 
 if TYPE_CHECKING:
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
 
 TUNE_FILES = 200
 """Number of files from which the start-up measurement of the model, which takes about two seconds, pays off."""
+SHOWN = 10
+"""Number of inputs with the same output that the error lists."""
 _EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
 DESCRIPTION = """\
 Remove the background of files.
@@ -42,17 +54,11 @@ Outputs that exist are skipped. Exit code 0: all files are done; 1: some failed;
 
 def add_commands(commands: Commands) -> None:
     """Add ``cut`` to the command line."""
-    cut = commands.add_parser(
-        "cut",
-        help="remove the background of files and folders",
-        usage="clearcut cut [options] IN... OUT",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    cut = add_file_command(commands, "cut", "remove the background of files and folders", "IN... OUT", DESCRIPTION)
     cut.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or - for standard input")
     cut.add_argument("out", metavar="OUT", help=f"a file ({_EXTENSIONS}), a folder, or - for standard output")
     add_options(cut)
+    cut_ray.add_options(cut)
 
 
 def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
@@ -66,16 +72,23 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     """
     begun = time.monotonic()
     try:
+        if arguments.ray is not None:
+            cut_ray.check_usage(arguments)
         fields, extension = option_fields(arguments)
+        if arguments.ray is not None:
+            return cut_ray.run(arguments, fields, OUTPUT_EXTENSIONS[extension], interrupts)
         excluded = [] if arguments.review is None else [arguments.review]
         files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
         _check_usage(arguments, files)
-        reports = [FileReport(each, "skipped") for each in files if is_finished(each, overwrite=arguments.overwrite)]
+        unique, duplicates = split_duplicates(files)
+        if duplicates:
+            raise UsageError(_same_outputs(duplicates))
+        reports = [FileReport(each, "skipped") for each in unique if is_finished(each, overwrite=arguments.overwrite)]
     except UsageError as exc:
         print_line(f"clearcut cut: error: {exc}")
         return 2
     skipped = {report.file for report in reports}
-    pending = [each for each in files if each not in skipped]
+    pending = [each for each in unique if each not in skipped]
     stopped: BaseException | None = None
     if pending:
         try:
@@ -83,15 +96,11 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         except _Stopped as exc:
             stopped = exc.__cause__
             reports += exc.reports
-    if arguments.report is not None:
-        try:
-            write_report(arguments.report, reports)
-        except OSError as exc:
-            raise StartupError(f"--report {arguments.report}: {exc.strerror}") from None
+    save_report(arguments.report, reports)
     failed = any(report.status == "error" for report in reports)
     if stopped is not None:
         text = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"clearcut: {stopped}\nstopped"
-        print_line(f"{text}: {summary(reports, 0)}, {len(files) - len(reports)} not processed")
+        print_line(f"{text}: {summary(reports, 0)}, {len(unique) - len(reports)} not processed")
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
         print_line(summary(reports, time.monotonic() - begun))
@@ -127,9 +136,16 @@ def _process(
     return reports
 
 
+def _same_outputs(duplicates: Sequence[tuple[CutFile, CutFile]]) -> str:
+    """Return the error for inputs with the output of an earlier input."""
+    texts = [f"{each.name} and {owner.name} have the same output {each.target}" for each, owner in duplicates[:SHOWN]]
+    if len(duplicates) > SHOWN:
+        texts.append(f"and {len(duplicates) - SHOWN} more")
+    return "; ".join([*texts, "rename a file, or use another OUT. No file was processed"])
+
+
 def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
     check_options(arguments)
     if files[0].target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it to a file")
-    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
-    check_collisions(files, read, arguments.review, arguments.report)
+    check_outputs(arguments, files)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clearcut.api import FILE_OPTIONS, Remover
+from clearcut.batch.process import Backend, LocalBackend
 from clearcut.errors import ClearcutError, InvalidField, StartupError
 from clearcut.system import cpu_quota
-from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background
+from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background, unused_fields
 
-from .cut_backends import Backend, LocalBackend, ServerBackend, find_key
-from .cut_files import STANDARD_STREAM, UsageError, format_for_output
-from .cut_run import Review
+from .cut_backends import ServerBackend, find_key
+from .cut_files import STANDARD_STREAM, CutFile, UsageError, check_collisions, format_for_output
+from .cut_run import FileReport, Review, print_line, write_report
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MIN_CONFIDENCE = 0.9
 """Outputs with a lower confidence need a person's look (docs/quality.md)."""
@@ -29,6 +34,20 @@ OPTION_FIELDS = {name: field for name, field in FIELDS.items() if name != "model
 """Options with a flag of the same name. ``--model`` selects the model that is loaded, or one of the server's."""
 _SWITCHES = ("-h", "--help", "--overwrite")
 """Flags without a value."""
+
+
+def add_file_command(
+    commands: Commands, name: str, summary: str, arguments: str, description: str
+) -> argparse.ArgumentParser:
+    """Add a command that processes files and return its parser; ``add_options`` adds the flags."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        usage=f"clearcut {name} [options] {arguments}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -100,8 +119,8 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
     Raises:
         UsageError: options are invalid; names all of them.
     """
-    values = vars(arguments)
-    fields = {name: values[_PREFIX + name] for name in OPTION_FIELDS if values[_PREFIX + name] is not None}
+    flags = vars(arguments)
+    fields = {name: flags[_PREFIX + name] for name in OPTION_FIELDS if flags[_PREFIX + name] is not None}
     if arguments.crop_ratio is not None:
         if fields.get("crop", "true") != "true":
             raise UsageError("--crop-ratio: not together with a value of --crop")
@@ -112,17 +131,22 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
     if requested is not None:
         fields["format"] = requested
     has_background = arguments.bg_image is not None
+    renamed = {"crop": "crop-ratio"} if arguments.crop_ratio else {}
     try:
-        options, _ = parse_options(add_background_type(fields, has_background=has_background))
+        values = add_background_type(fields, has_background=has_background)
+        options, parsed = parse_options(values)
         require_background([options], has_background=has_background)
     except InvalidField as exc:
-        renamed = {"crop": "crop-ratio"} if arguments.crop_ratio else {}
         texts = [
             f"--{renamed.get(each.field, each.field.replace('_', '-'))}: expected {each.expected}" for each in exc.each
         ]
         raise UsageError("; ".join(texts)) from None
     except ClearcutError as exc:
         raise UsageError(str(exc)) from None
+    for name in unused_fields(values, parsed):
+        if name in fields:
+            flag = renamed.get(name, name.replace("_", "-"))
+            print_line(f"clearcut: warning: --{flag} has no effect with the other options and this format")
     return fields, options.format
 
 
@@ -136,6 +160,22 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--device does not work with --server, which has its own device")
     if arguments.server is not None:
         find_key(arguments.key)
+
+
+def check_outputs(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
+    """Raise UsageError if an output would replace an input, or the report or a copy another file."""
+    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
+    check_collisions(files, read, arguments.review, arguments.report)
+
+
+def save_report(path: Path | None, reports: Sequence[FileReport]) -> None:
+    """Write the report if the command has one. Raises StartupError."""
+    if path is None:
+        return
+    try:
+        write_report(path, reports)
+    except OSError as exc:
+        raise StartupError(f"--report {path}: {exc.strerror}") from None
 
 
 def create_review(arguments: argparse.Namespace) -> Review | None:

@@ -1,4 +1,4 @@
-"""Where ``clearcut cut`` removes backgrounds: in its own process, or on a running service."""
+"""The backend of ``clearcut cut --server``: a running service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from clearcut.api import Remover
+from clearcut.batch.process import FileFailed, FileOutput
 from clearcut.environment import CLIENT_KEY
 from clearcut.errors import StartupError
-from clearcut.imaging.types import Box, Buffer
+from clearcut.imaging.types import Box
 
 from .cut_files import UsageError
 
@@ -44,62 +43,6 @@ def find_key(key: str | None) -> str | None:
         source = CLIENT_KEY if key is None else "--key"
         raise UsageError(f"{source}: expected an API key, which consists of ASCII letters, digits, _ and -")
     return found.strip() if found else None
-
-
-@dataclass(frozen=True, slots=True)
-class FileOutput:
-    """The cut-out of one file."""
-
-    data: Buffer
-    confidence: float
-    box: Box | None
-
-
-class FileFailed(Exception):
-    """The cut-out of one file failed; the text is for the user."""
-
-
-class Backend(Protocol):
-    """Removes backgrounds of files; several threads may call it at once."""
-
-    concurrency: int
-    """Number of threads that keep it busy."""
-
-    def cut(self, data: bytes) -> FileOutput:
-        """Remove the background of a file.
-
-        Raises:
-            ClearcutError, FileFailed: this file fails.
-            StartupError: every file would fail.
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
-class LocalBackend:
-    """Runs the model in this process."""
-
-    def __init__(self, remover: Remover, options: Mapping[str, Any], workers: int) -> None:
-        """Load the model.
-
-        Args:
-            options: as for ``clearcut.remove``.
-            workers: threads for decoding and encoding.
-
-        Raises:
-            StartupError: the model cannot run.
-        """
-        self._remover, self._options = remover, options
-        self.concurrency = 2 * workers + 4  # some files are read and written while others wait for the model
-        remover.load()
-
-    def cut(self, data: bytes) -> FileOutput:
-        output, _, _ = self._remover.process(data, self._options)
-        return FileOutput(output.image.data, output.confidence, output.box)
-
-    def close(self) -> None:
-        self._remover.close()
 
 
 class ServerBackend:
@@ -132,8 +75,8 @@ class ServerBackend:
         except (ValueError, OSError) as exc:
             raise StartupError(f"{url}: {exc}") from None
 
-    def cut(self, data: bytes) -> FileOutput:
-        body, media_type = _multipart(self._fields, {"image_file": data, **self._files})
+    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> FileOutput:
+        body, media_type = _multipart({**self._fields, **(options or {})}, {"image_file": data, **self._files})
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 status, headers, answer = self._post(body, media_type)
@@ -146,7 +89,8 @@ class ServerBackend:
             if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):
                 break
         if status in _FATAL_STATUSES:
-            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}")
+            advice = "; set --key or CLEARCUT_API_KEY" if status == 401 else ""
+            raise StartupError(f"{self._url.netloc}: {_error_text(status, answer)}{advice}")
         if status < 400 or status in _WRONG_URL_STATUSES:
             raise StartupError(
                 f"{self._url.geturl()}: no Clearcut service answers at {self._url.path.rstrip('/')}{_PATH} (status "

@@ -5,8 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import sys
-import threading
-from collections.abc import Iterator, MutableSet, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,7 +175,7 @@ def _is_image(path: Path) -> bool:
 def check_collisions(
     files: Sequence[CutFile], read: Sequence[Path] = (), review: Path | None = None, report: Path | None = None
 ) -> None:
-    """Check that each written path is written once and is no input.
+    """Check that no written path is an input or the path of another kind of output.
 
     Args:
         files: inputs and outputs.
@@ -185,7 +184,7 @@ def check_collisions(
         report: file of the report.
 
     Raises:
-        UsageError: two inputs have one output, or a file would be replaced that is an input or another output.
+        UsageError: a file would be replaced that is an input or another output.
     """
     inputs = [each.source for each in files if each.source is not None]
     sources = {_key(each): each for each in (*inputs, *read)}
@@ -194,12 +193,10 @@ def check_collisions(
         if each.target is None:
             continue
         key = _key(each.target)
-        if key in outputs:
-            raise UsageError(f"{outputs[key].name} and {each.name} have the same output {each.target}")
         if key in sources:
             advice = "use another OUT, or --suffix with a folder"
             raise UsageError(f"the output of {each.name} would replace the input {sources[key]}; {advice}")
-        outputs[key] = each
+        outputs.setdefault(key, each)
     others = [] if review is None else [("--review", review / each.relative) for each in files]
     others += [] if report is None else [("--report", report)]
     for flag, path in others:
@@ -208,6 +205,22 @@ def check_collisions(
             raise UsageError(f"{flag} would replace {path}")
     if review is not None and report is not None and _key(report) in {_key(path) for _, path in others[:-1]}:
         raise UsageError(f"--report would replace {report}")
+
+
+def split_duplicates(files: Sequence[CutFile]) -> tuple[list[CutFile], list[tuple[CutFile, CutFile]]]:
+    """Separate the files that have the output of an earlier file.
+
+    Returns:
+        (files with different outputs, [(file, earlier file with the same output)]). An input that is listed twice
+        appears once.
+    """
+    owners: dict[str, CutFile] = {}
+    duplicates = []
+    for each in files:
+        owner = owners.setdefault(_key(each.target) if each.target is not None else STANDARD_STREAM, each)
+        if owner is not each and owner.source != each.source:
+            duplicates.append((each, owner))
+    return list(owners.values()), duplicates
 
 
 def _key(path: Path) -> str:
@@ -231,26 +244,3 @@ def is_finished(file: CutFile, *, overwrite: bool) -> bool:
     except OSError as exc:
         raise UsageError(f"{file.target}: {exc.strerror}") from None
     return not overwrite
-
-
-def write_file(path: Path, data: bytes | bytearray | memoryview, partial_files: MutableSet[Path] | None = None) -> None:
-    """Write a file, with its folders. Until it is complete it has another, hidden name.
-
-    Args:
-        partial_files: contains the hidden name while it exists.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    names: MutableSet[Path] = set() if partial_files is None else partial_files
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".clearcut-{os.getpid()}-{threading.get_ident()}.part")
-    names.add(partial)
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    finally:
-        names.discard(partial)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clearcut.errors import ClearcutError, StartupError
+from clearcut.batch.files import write_file
+from clearcut.batch.process import Backend, FileOutput, process_item
 from clearcut.imaging.types import Box
 
-from .cut_backends import Backend, FileFailed
-from .cut_files import CutFile, write_file
+from .cut_files import CutFile
 
 PROGRESS_S = 0.2
 """Minimum time between two updates of the progress line, seconds."""
@@ -117,12 +117,12 @@ class Run:
                     self.reports.append(report)
 
     def _process_file(self, file: CutFile, stdin: bytes) -> FileReport:
-        begun = time.monotonic()
-        try:
-            data = stdin if file.source is None else file.source.read_bytes()
-            output = self._backend.cut(data)
+        def read() -> bytes:
+            return stdin if file.source is None else file.source.read_bytes()
+
+        def write(output: FileOutput) -> None:
             if self._stopped.is_set():
-                return FileReport(file, "error")
+                raise InterruptedError
             if file.target is None:
                 sys.stdout.buffer.write(output.data)
                 sys.stdout.buffer.flush()
@@ -130,16 +130,9 @@ class Run:
                 write_file(file.target, output.data, self.partial_files)
             if self._review is not None and output.confidence < self._review.min_confidence:
                 write_file(self._review.folder / file.relative, output.data, self.partial_files)
-        except StartupError:
-            raise
-        except OSError as exc:
-            return FileReport(file, "error", error=f"{exc.filename or file.name}: {exc.strerror or exc}")
-        except (ClearcutError, FileFailed) as exc:
-            return FileReport(file, "error", error=str(exc))
-        except Exception as exc:  # one file must not stop the others
-            return FileReport(file, "error", error=f"unexpected error: {exc!r}")
-        ms = round(1000 * (time.monotonic() - begun), 1)
-        return FileReport(file, "ok", round(output.confidence, 4), output.box, ms)
+
+        result = process_item(file.name, read, self._backend.cut, write)
+        return FileReport(file, result.status, result.confidence, result.box, result.ms, result.text)
 
 
 def print_line(text: str) -> None:

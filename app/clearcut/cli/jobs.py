@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clearcut.accounts.keys import is_key_id, parse_key_id
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 from clearcut.jobs.dbos_queue import dbos_installed
 from clearcut.jobs.dbos_rows import (
     DELIVERY_STEP,
@@ -72,9 +72,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if settings.jobs == "off":
         raise StartupError("jobs are disabled: set CLEARCUT_JOBS=sqlite or postgresql, and CLEARCUT_DATA_DIR")
     if not dbos_installed():
-        raise StartupError(
-            f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-        )
+        raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: {missing_extra('jobs')}")
     from dbos import DBOSClient, DBOSPortableJSONSerializer
 
     try:

@@ -69,6 +69,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, manifest_dir: Path) 
     match arguments.action:
         case "list":
             rows = [_row(variant, folders) for entry in entries.values() for variant in _with_variants(entry)]
+            rows += [_classifier_row(name, table, folders) for name, table in read_classifiers(manifest_dir).items()]
             _print_table(LIST_HEADINGS, rows)
             return 0
         case "pull":
@@ -103,14 +104,28 @@ def _with_variants(entry: ModelEntry) -> Iterator[ModelEntry]:
 
 def _row(entry: ModelEntry, folders: list[Path]) -> tuple[str, ...]:
     path = locate(entry, folders)
-    if path is not None:
-        size, state = f"{path.stat().st_size / 1e6:.1f} MB", "present"
-    else:
-        size = f"{entry.size_mb:g} MB" if entry.size_mb else "-"
-        state = "not made" if entry.recipe else f"models pull {entry.name}" if entry.urls or entry.package else "absent"
+    absent = "not made" if entry.recipe else f"models pull {entry.name}" if entry.urls or entry.package else "absent"
     parity = f"{entry.parity.iou:g}" if entry.parity else "-"
-    license_text = entry.licence + (f"; {entry.terms}" if entry.terms else "")
-    return entry.name, entry.precision, size, state, parity, entry.file, license_text
+    return (
+        entry.name, entry.precision, _size(path, entry.size_mb), "present" if path else absent, parity, entry.file,
+        _license(entry.licence, entry.terms),
+    )  # fmt: skip
+
+
+def _classifier_row(name: str, table: ClassifierTable, folders: list[Path]) -> tuple[str, ...]:
+    path = find_classifier(table, folders)
+    state = "present" if path else f"models pull {name}"
+    return name, "fp32", _size(path, table.size_mb), state, "-", table.file, _license(table.licence, table.terms)
+
+
+def _size(path: Path | None, published_mb: float | None) -> str:
+    if path is not None:
+        return f"{path.stat().st_size / 1e6:.1f} MB"
+    return f"{published_mb:g} MB" if published_mb else "-"
+
+
+def _license(licence: str, terms: str | None) -> str:
+    return f"{licence}; {terms}" if terms else licence
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -14,17 +14,25 @@ import watchfiles
 
 from clearcut.errors import StartupError
 
-from .cut_arguments import add_options, check_options, create_backend, create_review, option_fields
+from .cut_arguments import (
+    add_file_command,
+    add_options,
+    check_options,
+    check_outputs,
+    create_backend,
+    create_review,
+    option_fields,
+    save_report,
+)
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
     CutFile,
     UsageError,
-    check_collisions,
     images_of_folder,
     is_finished,
 )
-from .cut_run import FileReport, Run, print_line, summary, write_report
+from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import InterruptHandler
 
 if TYPE_CHECKING:
@@ -51,14 +59,8 @@ Signature = tuple[int, int]
 
 def add_commands(commands: Commands) -> None:
     """Add ``watch`` to the command line."""
-    watch = commands.add_parser(
-        "watch",
-        help="remove the background of images as they appear in a folder",
-        usage="clearcut watch [options] IN OUT",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    summary_text = "remove the background of images as they appear in a folder"
+    watch = add_file_command(commands, "watch", summary_text, "IN OUT", DESCRIPTION)
     watch.add_argument("source", metavar="IN", help="a folder")
     watch.add_argument("out", metavar="OUT", help="a folder")
     add_options(watch)
@@ -80,8 +82,7 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
 
         files = scan()
         check_options(arguments)
-        read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
-        check_collisions(files, read, arguments.review, arguments.report)
+        check_outputs(arguments, files)
         finished = [each for each in files if is_finished(each, overwrite=arguments.overwrite)]
     except (UsageError, OSError) as exc:
         print_line(f"clearcut watch: error: {exc}")
@@ -173,12 +174,8 @@ def _line(report: FileReport) -> str:
 
 
 def _write_report(path: Path | None, reports: Sequence[FileReport]) -> None:
-    if path is None:
-        return
-    try:
-        write_report(path, list({report.file: report for report in reports}.values()))
-    except OSError as exc:
-        raise StartupError(f"--report {path}: {exc.strerror}") from None
+    """Write the last report of each file."""
+    save_report(path, list({report.file: report for report in reports}.values()))
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from .base import (
     InternalError,
     RemoverClosed,
     StartupError,
+    missing_extra,
 )
 from .images import (
     BrokenImage,
@@ -128,4 +129,5 @@ __all__ = [
     "UnsupportedFormat",
     "UploadTimeout",
     "UrlRefused",
+    "missing_extra",
 ]

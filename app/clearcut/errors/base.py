@@ -12,6 +12,14 @@ class StartupError(Exception):
     """A setting, a model file or an execution provider prevents the service from starting."""
 
 
+def missing_extra(extra: str) -> str:
+    """Return the end of an error text for a setting that needs an optional package."""
+    return (
+        f"the '{extra}' extra is not installed; run `make serve EXTRAS={extra}`, "
+        f"or install clearcut-server[{extra}] with pip"
+    )
+
+
 class RemoverClosed(RuntimeError):
     """``clearcut.Remover`` was closed before the call ended."""
 

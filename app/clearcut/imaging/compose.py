@@ -5,7 +5,19 @@ from __future__ import annotations
 from .compositing import blend, scene
 from .layout import crop_pixels, place_on_canvas, plan_layout
 from .options import WHITE, RemoveOptions
-from .types import U8, ComposedImage, DecodedImage, Matte
+from .types import U8, ComposedImage, DecodedImage, MaskedImage, Matte
+
+
+def compose_for_file(
+    image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None = None
+) -> ComposedImage | MaskedImage:
+    """Return ``compose``, or color and alpha apart for an encoder that joins them strip by strip."""
+    transparent = options.channels == "rgba" and options.background is None and not options.opaque
+    if transparent and options.backdrop == "none" and not options.shadow:
+        layout = plan_layout(image.width, image.height, matte.box, options)
+        if layout.fills and not layout.scales:
+            return MaskedImage(crop_pixels(matte.foreground, layout.source), crop_pixels(matte.alpha, layout.source))
+    return compose(image, matte, options, backdrop)
 
 
 def compose(image: DecodedImage, matte: Matte, options: RemoveOptions, backdrop: U8 | None = None) -> ComposedImage:

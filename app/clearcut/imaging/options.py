@@ -108,6 +108,11 @@ class RemoveOptions:
         return MatteOptions(self.despill, self.plain_background)
 
     @property
+    def shows_original_edges(self) -> bool:
+        """Whether the output or its properties need the colors of the image in soft edges."""
+        return self.backdrop != "none" or self.roi is not None or self.threshold > 0 or self.reverse
+
+    @property
     def opaque(self) -> bool:
         """Whether the output has no alpha channel of its own."""
         writer = WRITERS.get(self.format)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clearcut.errors import InvalidOption
 
+from .formats.registry import WRITERS
 from .layout import MAX_CANVAS_PIXELS, enlarging_option, plan_layout
 from .options import RemoveOptions
 from .types import Box, ImageHeader
@@ -51,6 +52,18 @@ def output_pixels(
     width, height = headers["image"].upright_size
     pixels = [_exact(width, height, box, each, max_pixels) for box, each in zip(boxes, variants, strict=True)]
     return _checked_sum(pixels, headers, variants, max_pixels, reduction)
+
+
+def encoder_pixels(variants: Sequence[RemoveOptions], pixels: int) -> int:
+    """Return the additional pixels to reserve for the encoder that needs the most memory. Encoders run in turn.
+
+    Args:
+        pixels: sum of the output pixels.
+    """
+    writers = [WRITERS[each.format] for each in variants if each.format in WRITERS]
+    return max(
+        (round((each.memory_factor - 1) * min(pixels, each.max_pixels or pixels)) for each in writers), default=0
+    )
 
 
 def _exact(width: int, height: int, subject: Box | None, options: RemoveOptions, max_pixels: int) -> int:

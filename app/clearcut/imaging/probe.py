@@ -7,6 +7,8 @@ floods of chunks, fragmented data, impossible sizes. Nothing is inflated and no 
 
 from __future__ import annotations
 
+import codecs
+
 from clearcut.errors import UnsupportedFormat
 
 from .formats.registry import INPUT_FORMATS, detect_format
@@ -29,6 +31,9 @@ def probe(data: Buffer, limits: ProbeLimits) -> ImageHeader:
     view = memoryview(data).cast("B")
     found = detect_format(view)
     try:
+        if found is None and bytes(view[:3]) == codecs.BOM_UTF8 and (inner := detect_format(view[3:])) is not None:
+            name = f"{inner.title} after a UTF-8 byte order mark, which a text function added"
+            raise UnsupportedFormat(name, "remove the first three bytes, or write the file in binary mode")
         if found is None or found.reader is None:
             raise UnsupportedFormat(*describe(view))
         return found.reader.probe(view, limits)

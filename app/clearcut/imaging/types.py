@@ -64,7 +64,8 @@ class ImageHeader:
     frames: int = 1
     """Number of frames of an animation according to the header; 2 can mean "more than one". Only the first is used."""
     needs_repair: bool = False
-    """The file lacks its end marker or a valid header checksum; the reader repairs a copy before it decodes."""
+    """The file lacks its end marker, a valid header checksum or the right container length; the reader repairs a copy
+    before it decodes."""
 
     @property
     def pixels(self) -> int:
@@ -193,6 +194,24 @@ class ComposedImage:
     @property
     def width(self) -> int:
         return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedImage:
+    """An RGBA output before color and alpha are joined; the color where alpha is 0 is not part of it."""
+
+    rgb: U8
+    """u8[h,w,3]."""
+    alpha: U8
+    """u8[h,w]."""
+
+    @property
+    def height(self) -> int:
+        return int(self.alpha.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.alpha.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

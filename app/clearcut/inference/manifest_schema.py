@@ -207,6 +207,8 @@ class ClassifierTable(ScoresTable):
     licence: Text
     terms: Text = ""
     source: Text
+    size_mb: float | None = Field(None, gt=0)
+    """Size of the converted file."""
     package: LayersPackage
     golden: dict[str, Fraction]
     """Expected scores of the golden image of ``self_test.py``."""

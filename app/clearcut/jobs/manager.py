@@ -11,7 +11,7 @@ from functools import partial
 from clearcut.accounts.keys import Account
 from clearcut.accounts.service import AccountService
 from clearcut.admission.slots import Slots
-from clearcut.errors import StartupError, Unavailable
+from clearcut.errors import StartupError, Unavailable, missing_extra
 from clearcut.fetch.client import FetchClient
 from clearcut.fetch.policy import fetch_policy
 from clearcut.observability.metrics import Metrics
@@ -22,7 +22,8 @@ from clearcut.storage.factory import blob_store, data_folder, signing_secrets
 from clearcut.storage.signed_urls import OutputLinks, sign_url
 
 from . import webhook
-from .acceptance import Backlog, JobAcceptance
+from .acceptance import JobAcceptance
+from .backlog import Backlog
 from .dbos_queue import DbosQueue, dbos_installed
 from .nodes import MultiNode, NodeRegistry, SingleNode, queue_url
 from .steps import JobSteps, WebhookBody
@@ -80,9 +81,7 @@ class JobManager:
         """
         settings = self._settings
         if not dbos_installed():
-            raise StartupError(
-                f"CLEARCUT_JOBS={settings.jobs}: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-            )
+            raise StartupError(f"CLEARCUT_JOBS={settings.jobs}: {missing_extra('jobs')}")
         fetcher = FetchClient(fetch_policy(settings), on_result=self._metrics.fetch_ended)
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
         shared = settings.webhook_shared_signature

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 from clearcut.settings import Settings
 from clearcut.storage.factory import data_folder
 from clearcut.system import lock_file
@@ -148,9 +148,7 @@ class MultiNode:
         try:
             import psycopg
         except ModuleNotFoundError:
-            raise StartupError(
-                "CLEARCUT_JOBS=postgresql: the 'jobs' extra is not installed; run `make serve EXTRAS=jobs`"
-            ) from None
+            raise StartupError(f"CLEARCUT_JOBS=postgresql: {missing_extra('jobs')}") from None
         self._driver = psycopg
         self.name = "node-" + secrets.token_hex(8)
         self._psycopg_url = "postgresql://" + url.partition("://")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import sys
@@ -62,10 +63,14 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe((self._force if self._draining.is_set() else self._draining).set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        uvicorn_log = logging.getLogger("uvicorn.error")
+        uvicorn_log.disabled = True  # it would log the same failure a second time
         try:
             await super().startup(sockets)
         except SystemExit as exc:  # uvicorn cannot listen; the context is the reason
-            raise StartupError(f"cannot listen on {self.config.host}:{self.config.port}: {exc.__context__}") from None
+            raise StartupError(_listen_error(self.config, exc.__context__)) from None
+        finally:
+            uvicorn_log.disabled = False
         for server in self.servers:
             _log_address("starting", server)  # requests get 503 until the model is verified
         if self.service.settings.metrics_port is not None:
@@ -182,3 +187,11 @@ async def run(settings: Settings, on_listening: OnListening | None = None) -> in
     service = build(settings)
     config = _config(create_app(service), settings.host, settings.port, service)
     return await Server(config, service, on_listening).run_service()
+
+
+def _listen_error(config: uvicorn.Config, reason: BaseException | None) -> str:
+    """Return the text of the error for a port that cannot be used."""
+    in_use = isinstance(reason, OSError) and reason.errno == errno.EADDRINUSE
+    text = "the port is in use by another process" if in_use else str(reason)
+    advice = "; set CLEARCUT_PORT to a free port, or run `make serve PORT=8090`" if in_use else ""
+    return f"cannot listen on {config.host}:{config.port}: {text}{advice}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clearcut.errors import StartupError, Unavailable
+from clearcut.errors import StartupError, Unavailable, missing_extra
 
 from .base import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
 from .quota import QuotaUsage
@@ -179,7 +179,7 @@ def bucket_blobs(url: str, quota_bytes: int) -> BucketBlobs:
     try:
         import s3fs
     except ImportError:
-        raise StartupError("CLEARCUT_BLOBS: the 's3' extra is not installed; run `make serve EXTRAS=s3`") from None
+        raise StartupError(f"CLEARCUT_BLOBS: {missing_extra('s3')}") from None
     files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
     root = url.removeprefix("s3://").rstrip("/")
     bucket, _, prefix = root.partition("/")

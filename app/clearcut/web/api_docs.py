@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from clearcut import __version__
@@ -77,4 +77,11 @@ def routes(
         base_url = escape((public_url or str(request.base_url)).rstrip("/"))
         return HTMLResponse(html.replace(docs_page.BASE_URL, base_url), headers=headers)
 
-    return [Route("/openapi.json", openapi, methods=["GET"]), Route("/docs", docs, methods=["GET"])]
+    async def docs_with_slash(_: Request) -> Response:
+        return RedirectResponse("../docs")
+
+    return [
+        Route("/openapi.json", openapi, methods=["GET"]),
+        Route("/docs", docs, methods=["GET"]),
+        Route("/docs/", docs_with_slash, methods=["GET"]),
+    ]

@@ -1,4 +1,4 @@
-"""Operator endpoints: ``/livez``, ``/readyz``, ``/metrics`` and ``/v1/info``. They need no request slot."""
+"""Operator endpoints: ``/livez``, ``/readyz`` (also ``/health``), ``/metrics``, ``/v1/info``. They need no slot."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def openapi_paths() -> dict[str, Any]:
     return {
         "/livez": _operation("Check health; restart the process on 503", {"200": alive, "503": not_alive}),
         "/readyz": _operation("Check readiness for requests", {"200": ready, "503": not_ready}),
+        "/health": _operation("The same as /readyz", {"200": ready, "503": not_ready}),
         "/v1/info": _operation("Get version, model, measured costs and limits", {"200": details}),
         "/metrics": _operation("Get metrics", {"200": metrics}),
     }
@@ -85,6 +86,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("/livez", livez, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
+        Route("/health", readyz, methods=["GET"]),
         Route("/v1/info", info, methods=["GET"]),
     ]
 

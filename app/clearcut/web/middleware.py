@@ -41,7 +41,8 @@ log = logging.getLogger("clearcut")
 
 _DISCARD_S = 10.0
 _CHUNK_BYTES = 256 * 1024
-_UNTRACED = {"/livez", "/readyz", "/metrics"}
+_UNTRACED = {"/livez", "/readyz", "/health", "/metrics"}
+_EXACT = {*_UNTRACED, "/docs"}
 _SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _ADMISSION_ERRORS = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited)
 
@@ -58,6 +59,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = _without_trailing_slash(scope)
         settings = self.service.settings
         headers = Headers(scope=scope)
         timing = RequestTiming(settings.deadline_s)
@@ -206,6 +208,18 @@ class RequestMiddleware:
         self._end_span(context, line, error)
         quiet = status < 400 and not timing.stages  # probes and scrapes
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": line})
+
+
+def _without_trailing_slash(scope: Scope) -> Scope:
+    """Return the scope with ``/v1/remove`` for ``/v1/remove/``.
+
+    A redirect would lose the body in some clients. The paths for operators stay exact, because proxies block exact
+    paths. ``/docs/`` redirects, because the links of the page are relative.
+    """
+    path = scope["path"]
+    if not path.endswith("/") or not path.strip("/") or path[:-1] in _EXACT:
+        return scope
+    return {**scope, "path": path[:-1], "raw_path": scope.get("raw_path", b"").removesuffix(b"/")}
 
 
 async def _before_response(context: RequestContext) -> None:

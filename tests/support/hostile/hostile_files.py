@@ -205,7 +205,7 @@ def largest_allowed() -> Iterator[File]:
 
     yield File("png of 49 MP", lambda: samples.png(_flat(7000, 7000)), "good")
     yield File("png of 49 MP, transparent", lambda: samples.png(_flat(7000, 7000, 4)), "good")
-    yield File("png of 16384 x 3000, grey", lambda: samples.png(_flat(16_384, 3000, 1)), "good")
+    yield File("png of 16384 x 3000, gray", lambda: samples.png(_flat(16_384, 3000, 1)), "good")
     yield File("jpeg of 49 MP", lambda: samples.jpeg(_flat(7000, 7000)), "good")
     yield File("jpeg of 49 MP, progressive", lambda: samples.jpeg(_flat(7000, 7000), progressive=True), "good")
     yield File("jpeg of 49 MP, CMYK", lambda: samples.jpeg_cmyk(_flat(7000, 7000, 4)), "good")

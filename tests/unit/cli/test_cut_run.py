@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearcut.cli.cut_backends import FileOutput
+from clearcut.batch.process import FileOutput
 from clearcut.cli.cut_files import CutFile
 from clearcut.cli.cut_run import Run
 

@@ -181,6 +181,21 @@ def test_list_shows_size_and_command_of_published_models(workspace):
     assert "4.6 MB  models pull tiny" in workspace.run("list")[1]
 
 
+def test_list_shows_classifiers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CLEARCUT_MODEL_DIR", str(tmp_path))
+    assert main(["models", "list"]) == 0
+    assert nsfw_row(capsys)[:7] == ["nsfw", "fp32", "11", "MB", "models", "pull", "nsfw"]
+    (tmp_path / "nsfw.onnx").write_bytes(bytes(2_000_000))
+    assert main(["models", "list"]) == 0
+    assert nsfw_row(capsys)[:7] == ["nsfw", "fp32", "2.0", "MB", "present", "-", "nsfw.onnx"]
+
+
+def nsfw_row(capsys) -> list[str]:
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("nsfw ")]
+    assert "MIT; the photos" in row
+    return row.split()
+
+
 def test_published_models_have_a_size():
     entries = read_manifest(models_folder() / MANIFEST).values()
     assert [entry.name for entry in entries if entry.urls and not entry.size_mb] == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,6 +35,8 @@ def read(encoded: EncodedImage, fmt: str) -> np.ndarray:
             "jfif_density",
             "background",
             "loop",
+            "progressive",
+            "progression",
         }
         assert not opened.getexif()
         return np.array(opened)
@@ -83,6 +86,36 @@ def test_jpeg_keeps_full_chroma() -> None:
     pixels[:, 31:] = (220, 0, 0)
     decoded = read(encode(ComposedImage(pixels), "jpg", 95), "jpg")
     assert np.abs(decoded.astype(int) - pixels).max() < 30
+
+
+@pytest.mark.parametrize(("size", "progressive"), [((64, 64), False), ((320, 240), True), ((2100, 2000), False)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_smaller_than_baseline(size: tuple[int, int], progressive: bool, channels: int) -> None:
+    pixels = samples.photo("coffee", *size)[:, :, :channels]
+    data = bytes(encode(ComposedImage(np.ascontiguousarray(pixels)), "jpg").data)
+    source = pixels[:, :, ::-1] if channels == 3 else pixels[:, :, 0]
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, baseline = cv2.imencode(".jpg", np.ascontiguousarray(source), [cv2.IMWRITE_JPEG_QUALITY, 90, *sampling])
+    assert len(data) < 0.99 * len(baseline)
+    with Image.open(BytesIO(data)) as found, Image.open(BytesIO(baseline)) as expected:
+        assert ("progressive" in found.info) == progressive
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_webp_that_cannot_be_lossy_is_lossless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libwebp refuses lossy files of more than 13 megapixels of noise in quality 100."""
+    save = Image.Image.save
+
+    def refuse(image: Image.Image, *args: object, **options: object) -> None:
+        if not options.get("lossless"):
+            raise ValueError("encoding error 6")
+        save(image, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "save", refuse)
+    expected = cutout().pixels
+    found = read(encode(cutout(), "webp", 100), "webp")
+    np.testing.assert_array_equal(found[:, :, 3], expected[:, :, 3])
+    np.testing.assert_array_equal(found[ALPHA > 0], expected[ALPHA > 0])
 
 
 def test_jpeg_rejects_alpha() -> None:

@@ -268,3 +268,10 @@ def test_exif_byte_orders_and_prefix_in_png(order: str) -> None:
 def test_damaged_exif_is_ignored(body: bytes) -> None:
     data = samples.png_raw(np.zeros((4, 4, 1), np.uint8), 8, 0, extra=samples.png_chunk(b"eXIf", body))
     assert probe(data, LIMITS).orientation == 1
+
+
+@pytest.mark.parametrize("fmt", ["jpeg", "png", "webp"])
+def test_byte_order_mark_before_an_image_is_named(fmt: str) -> None:
+    data = b"\xef\xbb\xbf" + getattr(samples, fmt)(PIXELS)
+    with pytest.raises(UnsupportedFormat, match=r"byte order mark.*first three bytes"):
+        probe(data, ProbeLimits())

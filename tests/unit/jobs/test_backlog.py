@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clearcut.errors import Overloaded, RateLimited
-from clearcut.jobs.acceptance import Backlog
+from clearcut.jobs.backlog import Backlog
 from clearcut.jobs.nodes import JobCounts
 from clearcut.jobs.types import ANONYMOUS
 

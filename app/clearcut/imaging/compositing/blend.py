@@ -7,6 +7,8 @@ OpenCV without the GIL.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -49,11 +51,16 @@ def to_rgba(rgb: U8, alpha: U8) -> U8:
         if not cv2.hasNonZero(cover):
             strip[:] = 0
             continue
-        cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA, dst=strip)
-        visible = cv2.inRange(cover, 1, 255)
-        # The alpha channel of the strip is 255, so the bitwise AND sets it to ``cover``.
-        cv2.bitwise_and(strip, cv2.merge([visible, visible, visible, cover]), dst=strip)
+        mask_into(rgb[top : top + rows], cover, strip)
     return out
+
+
+def mask_into(rgb: U8, alpha: U8, out: U8) -> None:
+    """Write straight RGBA with color 0 where alpha is 0 into ``out`` (u8[h,w,4])."""
+    cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA, dst=out)
+    visible = cv2.inRange(alpha, 1, 255)
+    # The alpha channel of ``out`` is 255, so the bitwise AND sets it to ``alpha``.
+    cv2.bitwise_and(out, cv2.merge([visible, visible, visible, alpha]), dst=out)
 
 
 def over_color(rgb: U8, alpha: U8, color: Color) -> U8:
@@ -123,24 +130,43 @@ def resize_masked(rgb: U8, alpha: U8, width: int, height: int) -> tuple[U8, U8]:
     """Resize color and alpha, with the color of each pixel weighted by its alpha.
 
     Without the weights, the removed background would bleed into the new edge. The horizontal pass goes strip by strip,
-    so the weighted image never exists at full size.
+    so the weighted image never exists at full size. Only the visible part of the image is processed.
     """
     if int(alpha.min()) == 255:
         return resize(rgb, width, height), np.full((height, width), 255, np.uint8)
-    rows = max(1, _STRIP_BYTES // (3 * rgb.shape[1]))
-    narrow = np.empty((rgb.shape[0], width, 4), np.uint16)
-    horizontal = cv2.INTER_AREA if width <= rgb.shape[1] else cv2.INTER_LINEAR
-    for top in range(0, rgb.shape[0], rows):
-        cover = alpha[top : top + rows]
-        opaque = cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2RGBA)  # its alpha of 255 becomes the weight
-        weighted = cv2.multiply(opaque, cv2.merge([cover, cover, cover, cover]), dtype=cv2.CV_16U)
-        cv2.resize(weighted, (width, len(cover)), dst=narrow[top : top + rows], interpolation=horizontal)
-    vertical = cv2.INTER_AREA if height <= rgb.shape[0] else cv2.INTER_LINEAR
-    small = cv2.resize(narrow, (width, height), interpolation=vertical)
+    height_before, width_before = alpha.shape
+    shrinks = width <= width_before and height <= height_before
+    # Linear interpolation of a part of the image can round differently.
+    left, top, visible_width, visible_height = (
+        cv2.boundingRect(alpha) if shrinks else (0, 0, width_before, height_before)
+    )
+    columns = slice(left, left + visible_width)
+    rows = max(1, _STRIP_BYTES // (3 * width_before))
+    narrow = np.zeros((height_before, width, 4), np.uint16)
+    weighted = np.zeros((rows, width_before, 4), np.uint16)
+    horizontal = cv2.INTER_AREA if width <= width_before else cv2.INTER_LINEAR
+    for first in range(top, top + visible_height, rows):
+        area = slice(first, min(first + rows, top + visible_height)), columns
+        cover = alpha[area]
+        opaque = cv2.cvtColor(rgb[area], cv2.COLOR_RGB2RGBA)  # its alpha of 255 becomes the weight
+        strip = weighted[: len(cover)]
+        np.multiply(opaque, cv2.merge([cover, cover, cover, cover]), out=strip[:, columns], dtype=np.uint16)
+        cv2.resize(strip, (width, len(cover)), dst=narrow[area[0]], interpolation=horizontal)
+    vertical = cv2.INTER_AREA if height <= height_before else cv2.INTER_LINEAR
+    color, cover = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+    across = _scaled_range(left, visible_width, width / width_before, width)
+    down = _scaled_range(top, visible_height, height / height_before, height)
+    small = cv2.resize(narrow[:, across], (across.stop - across.start, height), interpolation=vertical)[down]
     weight = cv2.extractChannel(small, 3)
     # OpenCV defines a division by 0 as 0.
-    color = cv2.divide(small, cv2.merge([weight, weight, weight, weight]), scale=255, dtype=cv2.CV_8U)
-    return (
-        np.asarray(cv2.cvtColor(color, cv2.COLOR_RGBA2RGB), np.uint8),
-        np.asarray(cv2.convertScaleAbs(weight, alpha=1 / 255), np.uint8),
-    )
+    levels = cv2.divide(small, cv2.merge([weight, weight, weight, weight]), scale=255, dtype=cv2.CV_8U)
+    color[down, across] = cv2.cvtColor(levels, cv2.COLOR_RGBA2RGB)
+    cover[down, across] = cv2.convertScaleAbs(weight, alpha=1 / 255)
+    return color, cover
+
+
+def _scaled_range(start: int, length: int, scale: float, size: int) -> slice:
+    """Return the samples of a resized axis that depend on ``length`` samples from ``start``; at least one."""
+    margin = math.ceil(scale) + 1
+    first = min(max(0, math.floor(start * scale) - margin), size - 1)
+    return slice(first, min(size, max(first + 1, math.ceil((start + length) * scale) + margin)))

@@ -38,10 +38,14 @@ class Writer:
     """Longest side in pixels that the format or its encoder allows."""
     max_pixels: int | None = None
     """Largest area that is encoded, because the encoder needs more memory for a pixel than the others; None: any."""
+    memory_factor: float = 1
+    """Memory of the encoder for a pixel, as a multiple of the memory that the service reserves for a decoded pixel."""
     default_quality: int = 0
     """1..100; 0 means that the format has no quality setting."""
     has_alpha: bool = True
     """Whether the format can store transparency; without it, the output is flattened onto a background."""
+    encode_masked: Callable[[U8, U8, int], Buffer] | None = None
+    """(rgb u8[h,w,3], alpha u8[h,w], quality): the file of the same image without its RGBA in memory, if possible."""
     is_image: bool = True
     """Whether the file is one image; an archive of images is not."""
 

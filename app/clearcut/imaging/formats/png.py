@@ -17,7 +17,7 @@ from .base import ImageFormat, Pixels, Reader, Writer
 from .opencv import MAX_PROFILE, TO_RGB, imdecode, split_alpha
 from .png_file import animation, metadata, repair
 from .png_file import chunks as png_chunks
-from .png_file.writer import encode_png
+from .png_file.writer import encode_masked_png, encode_png
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
@@ -39,6 +39,11 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
 def encode(pixels: U8, quality: int) -> Buffer:
     """Encode u8[h,w,1|3|4]; ``quality`` is ignored."""
     return encode_png(pixels)
+
+
+def encode_masked(rgb: U8, alpha: U8, quality: int) -> Buffer:
+    """Encode u8[h,w,3] and u8[h,w]; ``quality`` is ignored."""
+    return encode_masked_png(rgb, alpha)
 
 
 def _decode_image(view: memoryview, header: ImageHeader, colors: memoryview) -> Pixels:
@@ -104,5 +109,5 @@ PNG = ImageFormat(
     media_type="image/png",
     extension="png",
     reader=Reader(re.compile(rb"\x89PNG\r\n\x1a\n"), png_chunks.read_header, decode),
-    writer=Writer(encode, max_side=2**31 - 1),  # PNG 11.2.1
+    writer=Writer(encode, max_side=2**31 - 1, encode_masked=encode_masked),  # PNG 11.2.1
 )

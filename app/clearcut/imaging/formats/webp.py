@@ -21,12 +21,19 @@ _METHOD = 0
 
 _LOSSLESS_EFFORT = 20
 """Effort of the lossless encoder, 0..100."""
+_FAST_LOSSLESS = 0
+"""Effort for images that cannot be lossy."""
 _FEW_COLORS, _SAMPLE = 512, 16_384
 """Colors among so many pixels up to which the lossless encoder is tried too. Photos have thousands."""
+
+_MEMORY_FACTOR = 1.4
+"""A request with this output needs 28 to 40 bytes for a pixel (``benchmarks/format_memory.py``)."""
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     """Decode to sRGB and alpha; ``reduction`` is always 1."""
+    if header.needs_repair:
+        view = memoryview(webp_chunks.repaired(view))
     alpha: U8 | None = None
     if header.has_alpha:
         rgb, alpha = split_alpha(imdecode(view, header, cv2.IMREAD_UNCHANGED))
@@ -44,7 +51,10 @@ def encode(pixels: U8, quality: int) -> bytes:
     alpha 0, which are zero here, to values that compress better; it derives them from visible pixels only.
     """
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    lossy = _save(image, quality=quality)
+    try:
+        lossy = _save(image, quality=quality)
+    except ValueError:  # the modes of more than about 13 megapixels of noise do not fit into their partition
+        return _save(image, quality=_FAST_LOSSLESS, lossless=True)
     if not _has_few_colors(pixels):
         return lossy
     lossless = _save(image, quality=_LOSSLESS_EFFORT, lossless=True)
@@ -71,5 +81,5 @@ WEBP = ImageFormat(
     media_type="image/webp",
     extension="webp",
     reader=Reader(re.compile(rb"RIFF.{4}WEBP", re.DOTALL), webp_chunks.read_header, decode),
-    writer=Writer(encode, max_side=16_383, default_quality=85),  # RFC 9649, section 2
+    writer=Writer(encode, max_side=16_383, memory_factor=_MEMORY_FACTOR, default_quality=85),  # RFC 9649, section 2
 )

@@ -12,7 +12,8 @@ from clearcut.imaging.types import ImageHeader, ProbeLimits
 from . import exif
 from .dimensions import check_dimensions
 
-_ANIMATION, _ALPHA = 0x02, 0x10
+_IMAGES = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+_ANIMATION, _EXIF, _ALPHA = 0x02, 0x08, 0x10
 """Flags of the VP8X chunk (RFC 9649 section 2.7)."""
 
 
@@ -29,21 +30,39 @@ class Chunk(NamedTuple):
 def chunks(view: memoryview) -> Iterator[Chunk]:
     """Yield every chunk of the RIFF container; bytes after the length of the container are ignored.
 
+    Some writers declare a wrong length: 0, or the size of the whole file. A chunk that extends past the declared length
+    and not past the file, or no image before it, shows that the length is wrong; the end of the file is used then.
+
     Raises:
-        CorruptImage: the container or a chunk extends past the file.
+        CorruptImage: a chunk extends past the file.
     """
     if len(view) < 12:
         raise CorruptImage("The WebP is truncated inside its header")
-    end = 8 + struct.unpack_from("<I", view, 4)[0]
-    if end > len(view):
-        raise CorruptImage("The WebP is truncated: it is shorter than its header declares")
-    at = 12
-    while at + 8 <= end:
+    end = min(declared_end(view), len(view))
+    at, has_image = 12, False
+    while at + 8 <= end or not has_image:
+        if at + 8 > len(view):
+            raise CorruptImage("The WebP contains no image")
         kind, length = struct.unpack_from("<4sI", view, at)
+        if at + 8 + length > end:
+            end = len(view)
         if at + 8 + length > end:
             raise CorruptImage("The WebP is truncated inside a chunk")
         yield Chunk(kind, at + 8, at + 8 + length)
+        has_image = has_image or kind in _IMAGES
         at += 8 + length + (length & 1)
+
+
+def declared_end(view: memoryview) -> int:
+    """Return the offset of the end of the container according to its header."""
+    return 8 + int(struct.unpack_from("<I", view, 4)[0])
+
+
+def repaired(view: memoryview) -> bytes:
+    """Return a copy with the padding of the last chunk and the right length of the container."""
+    end = max(chunk.end for chunk in chunks(view))
+    body = bytes(view[8:end]) + bytes(end & 1)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -56,10 +75,11 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """
     canvas: tuple[int, int] | None = None
     bitmap: tuple[int, int] | None = None
-    has_alpha = animated = False
+    has_alpha = animated = needs_exif = False
     orientation = 1
-    frames = 0
+    frames = end = 0
     for count, chunk in enumerate(chunks(view)):
+        end = chunk.end + (chunk.end & 1)
         if count >= limits.max_segments:
             raise SuspiciousStructure(f"The WebP has more than {limits.max_segments} chunks")
         body = view[chunk.start : chunk.end]
@@ -67,6 +87,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             if len(body) < 10:
                 raise CorruptImage("The WebP has an incomplete header")
             has_alpha, animated = bool(body[0] & _ALPHA), bool(body[0] & _ANIMATION)
+            needs_exif = bool(body[0] & _EXIF)
             canvas = 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
             check_dimensions(*canvas, limits)
         elif chunk.kind in (b"VP8 ", b"VP8L") and bitmap is None:
@@ -78,12 +99,23 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             frames += 1
         elif chunk.kind == b"EXIF":
             orientation = exif.orientation(body)
+            needs_exif = False
     size = canvas or bitmap
     if size is None or (bitmap is None and not (animated and frames)):
         raise CorruptImage("The WebP contains no image")
     if not animated and bitmap != size:
         raise CorruptImage("The WebP's header and its image differ in size")
-    return ImageHeader("webp", *size, orientation=orientation, has_alpha=has_alpha, frames=max(1, frames))
+    declared = declared_end(view)
+    if needs_exif and declared > len(view):
+        raise CorruptImage("The WebP is truncated: its EXIF data is missing")
+    return ImageHeader(
+        "webp",
+        *size,
+        orientation=orientation,
+        has_alpha=has_alpha,
+        frames=max(1, frames),
+        needs_repair=end > declared or declared > len(view),
+    )
 
 
 def icc_profile(view: memoryview, max_bytes: int) -> bytes | None:

@@ -6,7 +6,7 @@ corrects the subject's color, and a second pass repeats this. The paper weights 
 fall steeply with alpha, so the purest pixels dominate the first estimate. The means are computed on a grid of cells,
 the last correction on every pixel.
 
-``benchmarks/finishing_colour.py`` measures the error, ``models/training/HISTORY.md`` lists the variants that were
+``benchmarks/finishing_color.py`` measures the error, ``models/training/HISTORY.md`` lists the variants that were
 compared.
 """
 
@@ -38,7 +38,7 @@ _HALO = 12
 or the far window of pixels."""
 _FAR_SHARE = 0.04
 """Weight of the far window, which matters where the near one has no pure pixel of the subject; the background has no
-far window (``benchmarks/finishing_colour.py``)."""
+far window (``benchmarks/finishing_color.py``)."""
 _PIXEL_BYTES = 52
 """Working memory per pixel of a tile: four times three floats and their sources."""
 

@@ -27,6 +27,8 @@ _TRANSPARENT_BORDER = 0.9
 """Share of the border that is transparent if the background is."""
 _AMBIGUOUS = (26, 229)
 """Levels between 0.1 and 0.9 of 255."""
+_AMBIGUOUS_BYTES = 1 << 18
+"""Bytes of alpha that are compared with these levels at a time; the result stays in the CPU cache."""
 
 
 def refine(
@@ -34,6 +36,8 @@ def refine(
     image: DecodedImage,
     edge_model: EdgeModel | None = None,
     options: MatteOptions = DEFAULT_OPTIONS,
+    *,
+    in_place: bool = False,
 ) -> Matte:
     """Return the matte at the size of the image.
 
@@ -44,6 +48,8 @@ def refine(
         raw: the network's output for the whole image, f32[h,w] in 0..1 of any size.
         edge_model: corrects the edges of the matte.
         options: an image without a plain background has the same matte with and without ``plain_background``.
+        in_place: the pixels of ``image`` become the foreground, which avoids a copy. They change only where alpha is
+            neither 0 nor 255.
     """
     use_plain = options.plain_background
     if use_plain and image.alpha is not None and has_transparent_border(image.alpha):
@@ -54,8 +60,9 @@ def refine(
     if plain is None and not has_subject(raw.values):
         alpha = np.zeros((image.height, image.width), np.uint8)
         return Matte(alpha=alpha, foreground=image.rgb, box=None, confidence=0.0, ambiguous_ratio=0.0)
-    # The copy that becomes the foreground also replaces the image as the guide: it is in the CPU cache.
-    rgb = image.rgb.copy() if options.despill else image.rgb
+    rgb = image.rgb
+    if options.despill and not (in_place and image.alpha is None and rgb.flags.writeable):
+        rgb = rgb.copy()  # it also replaces the image as the guide, because it is in the CPU cache
     alpha = upsample(raw.values, rgb, edge_model) if plain is None else plain
     found = plain is not None
     confidence = estimate_iou(matte_facts(raw.values, alpha, image.rgb, plain_background=found))
@@ -71,7 +78,7 @@ def finish_matte(
     kept where it is transparent, because they are straight already.
 
     Args:
-        rgb: a copy of the image's pixels, which becomes the foreground; None makes one.
+        rgb: the image's pixels, which become the foreground; None makes a copy.
         despill: remove the background's color from soft edges.
     """
     if image.alpha is not None:
@@ -132,4 +139,7 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
 
 def ambiguous_pixels(alpha: U8) -> int:
     """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
-    return int(cv2.countNonZero(cv2.inRange(alpha, *_AMBIGUOUS)))
+    rows = max(1, _AMBIGUOUS_BYTES // max(1, alpha.shape[1]))
+    return sum(
+        cv2.countNonZero(cv2.inRange(alpha[top : top + rows], *_AMBIGUOUS)) for top in range(0, len(alpha), rows)
+    )

@@ -22,7 +22,7 @@ from clearcut.system import cpu_quota, lower_thread_priority, memory_limit, peak
 
 from .autotune import ExecutionPlan, LoadedEngines
 from .cache import CachedPlan, PlanCache, available_variants, cache_key
-from .precision import load_best
+from .precision import further_precision, load_best
 
 log = logging.getLogger("clearcut")
 
@@ -92,7 +92,8 @@ def load_further_model(settings: Settings, name: str) -> ServedModel:
     Raises:
         StartupError: as for ``load_configured_model``.
     """
-    changes = {"model": name, "precision": "auto", "buckets": "", "lanes": 1, "plan_cache": None}
+    precision = further_precision(name, settings.precision, settings.model_dir)
+    changes = {"model": name, "precision": precision, "buckets": "", "lanes": 1, "plan_cache": None}
     threads = settings.intra_op_threads or max(1, cpu_quota() // 2)
     further = settings.model_copy(update={**changes, "intra_op_threads": threads})
 

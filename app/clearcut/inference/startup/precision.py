@@ -1,8 +1,11 @@
 """Selection of the model file: 32-bit floats, or a variant with fewer bits if the device runs it well.
 
-A GPU uses the fp16 variant. A CPU uses the int8 variant if it has VNNI (dot products of bytes; without them int8 is not
-faster than fp32), if a paired measurement shows that a run takes at most ``at_most`` of the time of fp32, and if the
-variant passes the self-test. Otherwise fp32 is used, and the notes of the plan state why.
+A GPU uses the fp16 variant. A CPU uses the int8 variant if the variant passes the self-test there, and if a paired
+measurement shows that a run takes at most ``at_most`` of the time of fp32. Otherwise fp32 is used, and the notes of the
+plan state why.
+
+x86 CPUs without VNNI (dot products of bytes) add pairs of products in 16 bits, which can overflow. Some models have
+correct output there and others have not, so the self-test decides.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from clearcut.inference.providers import Device, choose_device
 from clearcut.inference.session import OnnxEngine
 
 from .autotune import EngineMaker, LoadedEngines, load_engines
-from .self_test import golden_input
+from .self_test import check_golden, golden_input
 
+Requested = Literal["auto", "fp32", "fp16", "int8"]
 ROUNDS = 7
 """Number of paired runs; 0.15 s in total with the default model."""
 _VNNI = {"avx512_vnni", "avx_vnni", "avx10", "asimddp", "i8mm"}
@@ -32,12 +36,11 @@ _VNNI = {"avx512_vnni", "avx_vnni", "avx10", "asimddp", "i8mm"}
 
 def load_best(
     name: str,
-    requested: Literal["auto", "fp32", "fp16", "int8"],
+    requested: Requested,
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = "auto",
     *,
     models_dir: Path | None = None,
     extra_dir: Path | None = None,
-    cpuinfo: Path = Path("/proc/cpuinfo"),
     make_engine: EngineMaker = OnnxEngine,
     **options: Any,
 ) -> tuple[ModelFile, LoadedEngines]:
@@ -49,7 +52,6 @@ def load_best(
         device: as for ``load_engines``.
         models_dir: as for ``load_model``.
         extra_dir: as for ``load_model``.
-        cpuinfo: describes the CPU.
         make_engine: as for ``load_engines``.
         options: further arguments of ``load_engines``.
 
@@ -72,7 +74,7 @@ def load_best(
     for variant in _candidates(entry, chosen, folders):
         model = load_model(name, models_dir, extra_dir, variant.precision)
         try:
-            if chosen == "cpu" and (reason := _slow_reason(model, load_model(name, models_dir, extra_dir), cpuinfo)):
+            if chosen == "cpu" and (reason := _slow_reason(model, load_model(name, models_dir, extra_dir))):
                 notes.append(f"{variant.precision} is not used: {reason}")
                 continue
             loaded = load_engines(model, device, make_engine=make_engine, **options)
@@ -83,6 +85,21 @@ def load_best(
             return model, loaded
         notes.append(f"{variant.precision} is not used: {'; '.join(loaded.plan.notes)}")
     return load("fp32", tuple(notes))
+
+
+def further_precision(name: str, requested: Requested, extra_dir: Path | None = None) -> Requested:
+    """Return the precision of a model beside the default one: the requested one, or fp32 if the model has no such file.
+
+    Raises:
+        StartupError: the manifest has no such model.
+    """
+    folder = models_folder()
+    entry = find_entry(read_manifest(folder / MANIFEST), name)
+    if requested in ("auto", "fp32"):
+        return requested
+    variant = entry.variants.get(requested)
+    folders = [folder] if extra_dir is None else [folder, extra_dir]
+    return "fp32" if variant is None or locate(variant, folders) is None else requested
 
 
 def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -101,10 +118,12 @@ def _candidates(entry: ModelEntry, device: Device, folders: list[Path]) -> Itera
         yield variant
 
 
-def _slow_reason(variant: ModelFile, fp32: ModelFile, cpuinfo: Path) -> str | None:
-    """Return why fp32 is the better choice on this CPU, or None."""
-    if not has_vnni(cpuinfo):
-        return "this CPU has no VNNI"
+def _slow_reason(variant: ModelFile, fp32: ModelFile) -> str | None:
+    """Return why fp32 is the better choice on this CPU, or None.
+
+    Raises:
+        StartupError: as for ``paired_ratio``.
+    """
     ratio = paired_ratio(variant, fp32)
     if ratio > variant.entry.at_most:
         return f"a run takes {ratio:.2f} of the time of fp32, and the maximum is {variant.entry.at_most:g}"
@@ -117,14 +136,17 @@ def paired_ratio(variant: ModelFile, reference: ModelFile, rounds: int = ROUNDS)
     The result is the median of paired runs, because other load then affects both models equally.
 
     Raises:
-        StartupError: one of the models cannot be loaded or run.
+        StartupError: one of the models cannot be loaded or run, or ``variant`` fails the self-test.
     """
     engines = [OnnxEngine(model, "cpu", 1) for model in (variant, reference)]
     batch = np.repeat(golden_input(reference.entry.input)[None], reference.entry.batch_min, axis=0)
     try:
         for engine in engines:
             engine.warm(batch)
+        check_golden(engines[0], variant, len(batch))
         return statistics.median(_seconds(engines[0], batch) / _seconds(engines[1], batch) for _ in range(rounds))
+    except StartupError:
+        raise
     except Exception as exc:
         raise StartupError(f"Model '{reference.entry.name}' fails its first run: {exc}") from exc
 

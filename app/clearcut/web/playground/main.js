@@ -259,7 +259,7 @@ async function send(photo, { key, fields, files, exact, signal, file = photo.fil
   }
 }
 
-/** Return the model's matte of a photo as a grey PNG. */
+/** Return the model's matte of a photo as a gray PNG. */
 async function baseMatte(photo) {
   const base = await fetchBase(photo);
   photo.matte ??= createImageBitmap(base.blob).then((image) => grayPng(drawMatte(image)));
@@ -782,7 +782,7 @@ function zip(files) {
   return new Blob([...body, ...directory, end], { type: "application/zip" });
 }
 
-/** Encode the alpha channel of a canvas as a grey 8-bit PNG. */
+/** Encode the alpha channel of a canvas as a gray 8-bit PNG. */
 async function grayPng(canvas) {
   const { width, height } = canvas;
   const context = canvas.getContext("2d");
@@ -808,7 +808,7 @@ async function grayPng(canvas) {
   const header = new DataView(new ArrayBuffer(13));
   header.setUint32(0, width);
   header.setUint32(4, height);
-  header.setUint8(8, 8); // bits per sample; color type 0 is grey
+  header.setUint8(8, 8); // bits per sample; color type 0 is gray
   const parts = [Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10)];
   for (const [type, data] of [["IHDR", new Uint8Array(header.buffer)], ["IDAT", packed], ["IEND", new Uint8Array()]]) {
     const name = new TextEncoder().encode(type);

@@ -13,7 +13,7 @@ from .limits import MAX_FIELD_BYTES, MAX_FIELDS
 
 _ESCAPES = (
     (b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"%0D", b"\r"), (b"%0A", b"\n"), (b"%20", b" "), (b"%3A", b":"),
-    (b"%3B", b";"), (b"%2C", b","),
+    (b"%3B", b";"), (b"%2C", b","), (b"%22", b'"'), (b"%27", b"'"),
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ TEXT_PARSERS: dict[bytes, Callable[[bytearray, Collection[str]], dict[str, str]]
 
 
 def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
-    """Decode a file in base64 (RFC 4648); a ``data:`` prefix and white space are ignored.
+    """Decode a file in base64 (RFC 4648); a ``data:`` prefix, white space and quotes around it are ignored.
 
     Raises:
         InvalidField: the text is not base64.
@@ -89,7 +89,9 @@ def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
     """
     expected = "a file in base64 (RFC 4648)"
     try:
-        data = text.encode("ascii") if isinstance(text, str) else bytes(text)
+        data = (text.encode("ascii") if isinstance(text, str) else bytes(text)).strip()
+        if len(data) > 1 and data[:1] == data[-1:] and data[:1] in (b'"', b"'"):
+            data = data[1:-1]  # a JSON or shell string that was sent with its quotes
         if data[:5].lower() == b"data:":
             data = data.partition(b",")[2]
             if b"%" in data:  # the data of a URL may be percent-encoded (RFC 2397)

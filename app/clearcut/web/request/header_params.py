@@ -10,6 +10,8 @@ from clearcut.errors import MalformedBody
 
 MAX_CONTENT_TYPE_BYTES = 1024
 MAX_PARAMETERS = 64
+_QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+"""A quoted string (RFC 9110 5.6.4). A file name can contain many semicolons."""
 _REFUSED = re.compile(r"q=0(\.0{0,3})?")
 
 
@@ -40,6 +42,6 @@ def parse_parameters(value: str | bytes, header: str) -> tuple[bytes, dict[bytes
         MalformedBody: the header has more than 64 parameters.
     """
     data = value.encode("latin-1") if isinstance(value, str) else value
-    if data.count(b";") > MAX_PARAMETERS:
+    if data.count(b";") > MAX_PARAMETERS and _QUOTED.sub(b"", data).count(b";") > MAX_PARAMETERS:
         raise MalformedBody(f"The {header} header has more than {MAX_PARAMETERS} parameters")
     return parse_options_header(data)

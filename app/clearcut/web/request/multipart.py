@@ -15,7 +15,9 @@ from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooMany
 from .body import Body
 from .header_params import parse_parameters
 from .limits import MAX_FIELD_BYTES, MAX_FIELDS, MAX_NAME_CHARS, base64_bytes
+from .line_feeds import LineFeedConverter
 
+_LINE_FEED = ord("\n")
 _MAX_LINE_BYTES = 1024
 """Longest content of a file field that can be a file name or a URL sent by mistake."""
 
@@ -101,8 +103,11 @@ class FormReader:
         self._max_file_bytes = max_file_bytes
         self._parts = 0
         self._delimiter = b"\n--" + boundary
+        self._boundary = boundary
         self._preamble: bytes | None = b"\n"
         """The last bytes before the first delimiter, which starts a line; None after it."""
+        self._converter: LineFeedConverter | None = None
+        """For a body with bare line feeds."""
         self._duplicate = ""
         """Role of a further file for the same input. It may only be empty."""
         self._ended = False
@@ -136,6 +141,8 @@ class FormReader:
         """
         if self._preamble is not None:
             data = self._skip_preamble(data)
+        if data and self._converter is not None:
+            data = self._converter.convert(data)
         if data:
             self._parser.write(data)
 
@@ -143,6 +150,8 @@ class FormReader:
         """Check that the body is complete; raise MalformedBody without a closing boundary."""
         if self._preamble is not None:
             raise MalformedBody("The multipart body does not contain the boundary of its Content-Type")
+        if self._converter is not None and (rest := self._converter.finish()):
+            self._parser.write(rest)
         self._parser.finalize()
         if not self._ended:
             raise MalformedBody("The multipart body ends before its closing boundary")
@@ -151,10 +160,13 @@ class FormReader:
         """Return the bytes from the first delimiter on; empty before it. Text before it is ignored (RFC 2046 5.1.1)."""
         data = (self._preamble or b"") + data
         at = data.find(self._delimiter)
-        if at < 0:
+        end = at + len(self._delimiter)
+        if at < 0 or end == len(data):
             self._preamble = data[-len(self._delimiter) :]
             return b""
         self._preamble = None
+        if data[end] == _LINE_FEED:
+            self._converter = LineFeedConverter(self._boundary)
         return data[at + 1 :]
 
     def _part_begin(self) -> None:
@@ -186,6 +198,8 @@ class FormReader:
             raise MalformedBody(
                 f"The field name '{self._name[:20]}…' in the multipart body is longer than {MAX_NAME_CHARS} characters"
             )
+        if self._name.endswith("[]") and self._name[:-2] in {*self._file_fields, *self._base64_fields}:
+            self._name = self._name[:-2]  # PHP and JavaScript clients mark fields of lists so
         role = self._file_fields.get(self._name)
         self._is_file = role is not None
         if role is not None:

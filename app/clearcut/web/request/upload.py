@@ -28,6 +28,10 @@ _RAW_TYPES = frozenset({b"", b"application/octet-stream", b"binary/octet-stream"
 """Media types of unknown content. Some object stores and clients use the unregistered ones."""
 _URLENCODED = b"application/x-www-form-urlencoded"
 
+_STRIPPED = (
+    "The body is not a complete file: curl -d @FILE removes bytes. Use curl -F {}=@photo.jpg, "
+    "or curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg'"
+)
 URLS_DISABLED = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
 
 
@@ -122,7 +126,9 @@ async def read_upload(
         texts.update(form.base64_texts)
     elif raw:
         upload = Upload({"image": await body.read(max_body, max_bytes)})
-    elif media_type == _URLENCODED and _is_image(data := await body.read(max_body, max_bytes)):
+    elif media_type == _URLENCODED and _is_stripped(data := await body.read(max_body, max_bytes)):
+        raise MissingImage(_STRIPPED.format(schema.main_field))
+    elif media_type == _URLENCODED and _is_image(data):
         if len(data) > max_bytes:
             raise TooManyBytes(max_bytes)
         upload = Upload({"image": data})
@@ -146,6 +152,11 @@ async def read_upload(
     if not upload.files.get("image") and "image" not in upload.urls:
         _raise_missing_image(upload, schema, raw)
     return upload
+
+
+def _is_stripped(data: bytearray) -> bool:
+    """Return whether a binary file lost its NUL bytes and line ends, which ``curl -d @FILE`` removes."""
+    return not data.isascii() and not any(byte in data for byte in b"\0\r\n")
 
 
 def _is_image(data: bytearray) -> bool:
@@ -219,5 +230,6 @@ def _unsupported_type(media_type: str, main_field: str) -> str:
     shown = media_type if len(media_type) <= 100 and media_type.isprintable() else "not readable"
     return (
         f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main_field}', "
-        "or the image itself with Content-Type: image/* (curl: --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
+        f"or the image itself with Content-Type: image/* (curl: "
+        f"-F {main_field}=@photo.jpg, or --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
     )

@@ -109,12 +109,21 @@ def test_code_points_equal_profile(transfer: int) -> None:
     assert np.abs(opened(data).rgb.astype(int) - np.asarray(expected)).max() > 10
 
 
-@pytest.mark.parametrize("transfer", [16, 18])
-def test_hdr_is_refused_by_name(transfer: int) -> None:
+@pytest.mark.parametrize(("transfer", "stored", "level"), [(16, 148, 255), (16, 77, 63), (18, 191, 255), (18, 0, 0)])
+def test_hdr_white_becomes_white(transfer: int, stored: int, level: int) -> None:
+    """BT.2408: reference white is 58 % of PQ and 75 % of HLG. 30 % of PQ is 10 cd/m2 of its 203 cd/m2."""
+    data = avif(np.full((16, 16, 3), stored, np.uint8), quality=100, subsampling="4:4:4")
+    at = data.index(b"nclx") + 4
+    shown = opened(data[:at] + struct.pack(">HH", 9, transfer) + data[at + 4 :]).rgb
+    assert np.abs(shown.astype(int) - level).max() <= 2
+
+
+@pytest.mark.parametrize("points", [(2, 2), (2, 13), (99, 99), (1, 1), (1, 6)])
+def test_unspecified_colors_are_srgb(points: tuple[int, int]) -> None:
     data = avif(PHOTO)
-    at = data.index(b"nclx") + 6
-    with pytest.raises(UnsupportedFormat, match="HDR"):
-        probe(data[:at] + struct.pack(">H", transfer) + data[at + 2 :], LIMITS)
+    at = data.index(b"nclx") + 4
+    changed = data[:at] + struct.pack(">HH", *points) + data[at + 4 :]
+    np.testing.assert_array_equal(opened(changed).rgb, opened(data).rgb)
 
 
 def test_metadata_is_not_in_the_output() -> None:

@@ -12,7 +12,8 @@ import pytest
 from clearcut.errors import ClearcutError, CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
 from clearcut.imaging.decode import decode
 from clearcut.imaging.formats.heif import heic
-from clearcut.imaging.formats.heif.still import header_of, still_image
+from clearcut.imaging.formats.heif.images import read_image
+from clearcut.imaging.formats.heif.still import header_of
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ImageHeader, ProbeLimits
 from tests.support import heif_files, hevc_images, samples
@@ -25,7 +26,7 @@ CORNERS = samples.corners()
 def header(data: bytes, limits: ProbeLimits = LIMITS) -> ImageHeader:
     """Read the header as ``probe`` does on a server with a decoder."""
     view = memoryview(data)
-    return header_of("heic", view, still_image(view, limits, heic.CODEC))
+    return header_of("heic", view, read_image(view, limits, heic.CODEC))
 
 
 @pytest.fixture
@@ -232,6 +233,6 @@ def test_decoder_gets_only_the_image() -> None:
     file.refer(b"cdsc", file.add(b"mime", b"secret"), main)
     file.add(b"unci", b"other codec", heif_files.ispe(9, 9))
     view = memoryview(file.build())
-    rebuilt = heic.rebuild(view, still_image(view, LIMITS, heic.CODEC), heic.CODEC, b"heic")
+    rebuilt = heic.rebuild(view, read_image(view, LIMITS, heic.CODEC), heic.CODEC, b"heic")
     assert not any(word in rebuilt for word in (b"secret", b"unci", b"irot", b"other codec"))
     assert header(rebuilt) == ImageHeader("heic", 48, 32)

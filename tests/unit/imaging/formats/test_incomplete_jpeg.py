@@ -196,17 +196,111 @@ def test_flat_images_have_no_hole(level: int, shape: tuple[int, ...], options: d
     np.testing.assert_array_equal(opened(data[:-2]).rgb, by_pillow(data))
 
 
+def three_by_one(rgb: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Return a JPEG with 3 x 1 sampling of the luminance, which TurboJPEG refuses, and its pixels u8[H,W,3].
+
+    Each component is a scan of its own, so the data of a gray file can be used as it is. libjpeg repeats the chroma
+    samples; the colors follow from the formula of JFIF.
+    """
+    luma, blue, red = np.moveaxis(np.asarray(Image.fromarray(rgb).convert("YCbCr")), 2, 0)
+    planes = [samples.jpeg(np.ascontiguousarray(each)) for each in (luma, blue[:, 1::3], red[:, 1::3])]
+    frame, scan = (planes[0].index(marker) for marker in (b"\xff\xc0", b"\xff\xda"))
+    size = struct.pack(">HH", *rgb.shape[:2])
+    parts = [planes[0][:frame], b"\xff\xc0\x00\x11\x08", size, b"\x03\x01\x31\x00\x02\x11\x00\x03\x11\x00"]
+    parts.append(planes[0][frame + 13 : scan])
+    for number, plane in enumerate(planes, 1):
+        at = scan_starts(plane)[0]
+        parts += [b"\xff\xda\x00\x08\x01", bytes((number, 0, 0, 63, 0)), plane[at + 10 : -2]]
+    y, cb, cr = (np.asarray(Image.open(BytesIO(plane)), np.float64) for plane in planes)
+    cb, cr = (np.repeat(each, 3, axis=1) - 128 for each in (cb, cr))
+    pixels = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=2)
+    return b"".join((*parts, b"\xff\xd9")), np.clip(pixels.round(), 0, 255).astype(np.uint8)
+
+
 def test_unusual_sampling_is_decoded() -> None:
-    """TurboJPEG refuses 3 x 1 sampling of the luminance. The header of a gray file gets it without other changes."""
-    data = bytearray(samples.jpeg(PHOTO[:8, :24], subsampling=0))
-    frame = data.index(b"\xff\xc0")
-    assert data[frame + 11] == 0x11
-    data[frame + 11] = 0x31
-    try:
-        got = opened(bytes(data)).rgb
-    except CorruptImage:
-        return  # the data is too short for this sampling
-    np.testing.assert_array_equal(got, by_pillow(bytes(data)))
+    data, expected = three_by_one(PHOTO[:96, :240])
+    got = opened(data).rgb.astype(int)
+    assert np.abs(got - expected).max() <= 1
+    assert np.abs(opened(data[:-2]).rgb - got).max() == 0
+    header = probe(data, ProbeLimits())
+    half = expected.reshape(48, 2, 120, 2, 3).mean(axis=(1, 3))
+    assert np.abs(decode(data, header, 2).rgb - half).max() <= 2
+
+
+@pytest.mark.parametrize("lost", [0.02, 0.3, 0.9, 1])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_truncated_unusual_sampling_is_refused(lost: float, end: bytes) -> None:
+    data, _ = three_by_one(PHOTO[:96, :240])
+    start = scan_starts(data)[-1] + 10
+    with pytest.raises(CorruptImage, match="blocks of the image are missing"):
+        opened(data[: start + int((1 - lost) * (len(data) - 2 - start))] + end)
+
+
+PROGRESSIVE = {
+    f"quality {quality} {options}": samples.jpeg(
+        samples.photo("astronaut", 400, 304), quality=quality, progressive=True, **options
+    )
+    for quality in (30, 90)
+    for options in ({"subsampling": 0}, {"subsampling": 2}, {"subsampling": 2, "restart_marker_rows": 1})
+}
+
+
+@pytest.mark.parametrize("name", PROGRESSIVE)
+def test_cut_progressive_files_are_refused(name: str) -> None:
+    data = PROGRESSIVE[name]
+    pixels = by_pillow(data)
+    first, last = scan_starts(data)[0], scan_starts(data)[-1]
+    cuts = [*np.linspace(first + 20, last, 3, dtype=int), *np.linspace(last + 12, len(data) - 40, 6, dtype=int)]
+    for at in cuts:
+        missing = len(data) - at
+        ends = b"", b"\xff\xd9", bytes(missing), bytes(missing - 2) + b"\xff\xd9", bytes(20_000), b"\xff" * missing
+        for end in ends:
+            with pytest.raises(CorruptImage):
+                opened(data[:at] + end)
+    for trailer in (bytes(100), bytes(20_000), bytes(20) + NOISE):
+        np.testing.assert_array_equal(opened(data[:-2] + trailer).rgb, pixels)
+
+
+@pytest.mark.parametrize("name", PROGRESSIVE)
+def test_holes_in_progressive_files_change_little(name: str) -> None:
+    """A hole is refused, except in the last bit of the DC coefficients, where it moves blocks by one step."""
+    data = PROGRESSIVE[name]
+    pixels = by_pillow(data).astype(int)
+    step = int(np.frombuffer(data[data.index(b"\xff\xdb") + 5 :][:1], np.uint8)[0])
+    refused = 0
+    places = np.linspace(scan_starts(data)[0] + 20, len(data) - 600, 16, dtype=int)
+    for at in places:
+        try:
+            found = opened(data[:at] + bytes(512) + data[at + 512 :]).rgb
+        except CorruptImage:
+            refused += 1
+        else:
+            assert np.abs(found - pixels).max() <= 4 * step
+    assert refused >= 0.9 * len(places)
+
+
+def test_lost_first_scan_of_a_component_is_refused() -> None:
+    data = PROGRESSIVE["quality 90 {'subsampling': 2}"]
+    starts = scan_starts(data)
+    tables = [data.rindex(b"\xff\xc4", 0, at) for at in starts[1:4]]
+    with pytest.raises(CorruptImage, match="before its last scan"):
+        opened(data[: tables[1]] + data[tables[2] :])  # its refinement is still in the file
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"optimize": True}, {"progressive": True}, {"progressive": True, "subsampling": 0}]
+)
+def test_drawings_have_no_hole(options: dict[str, object]) -> None:
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    blocks = np.kron(np.indices((64, 64)).sum(axis=0) % 2, np.ones((8, 8)))[:, :, None].repeat(3, 2)
+    ramp = np.tile(np.arange(512) // 2, (512, 1))[:, :, None].repeat(3, 2)
+    sparse = np.full((512, 512, 3), 255)
+    sparse[::64, ::64] = 0
+    for drawing in (stripes, blocks * 255, ramp, sparse):
+        data = samples.jpeg(drawing.astype(np.uint8), **options)
+        for file in (data, data[:-2], data[:-2] + bytes(4096)):
+            np.testing.assert_array_equal(opened(file).rgb, by_pillow(data))
 
 
 def test_scans_after_a_false_end_are_not_decoded() -> None:

@@ -28,6 +28,7 @@ FILES: dict[str, bytes] = {
     "interlaced": samples.png_raw(PHOTO, 8, 2, interlaced=True),
     "palette": samples.png_raw(ALPHA[:, :, None] // 17, 4, 3, extra=samples.png_chunk(b"PLTE", bytes(range(48)))),
     "larger than a window": samples.png(WIDE),
+    "highly compressed": samples.png(np.tile(WIDE[:1], (200, 1, 1))),  # ISA-L takes all input before all output is read
 }
 
 

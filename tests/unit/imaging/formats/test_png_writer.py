@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clearcut.imaging.compositing.blend import to_rgba
 from clearcut.imaging.formats.png_file import writer
 from clearcut.imaging.formats.png_file.chunks import chunks
-from clearcut.imaging.formats.png_file.writer import encode_png
+from clearcut.imaging.formats.png_file.writer import encode_masked_png, encode_png
 from tests.support import samples
 
 
@@ -92,3 +93,27 @@ def test_encoding_releases_the_gil() -> None:
         done.set()
         spinner.join()
     assert gained > 1000  # a few, if the call kept the interpreter to itself
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "top", "bottom", "left", "right"),
+    [
+        (700, 900, 200, 500, 100, 650),
+        (700, 900, 699, 700, 899, 900),
+        (700, 900, 0, 700, 0, 900),
+        (700, 900, 0, 0, 0, 0),
+        (1, 1, 0, 1, 0, 1),
+        (3, 16_384, 1, 2, 7, 8),
+        (16_384, 3, 9_000, 16_000, 1, 3),
+    ],
+)
+def test_masked_file_equals_rgba_file(height, width, top, bottom, left, right) -> None:
+    random = np.random.default_rng(3)
+    rgb = random.integers(0, 256, (height, width, 3), np.uint8)
+    alpha = np.zeros((height, width), np.uint8)
+    alpha[top:bottom, left:right] = random.choice([0, 1, 9, 128, 255], (bottom - top, right - left))
+    file = encode_masked_png(rgb, alpha)
+    assert file == encode_png(to_rgba(rgb, alpha))
+    pixels = np.asarray(Image.open(BytesIO(file)).convert("RGBA"))
+    assert (pixels[..., 3] == alpha).all()
+    assert (pixels[..., :3] == rgb * (alpha > 0)[..., None]).all()

@@ -16,14 +16,19 @@ def scene(height: int, width: int, noise: float = 4.0) -> tuple[np.ndarray, np.n
     y, x = np.mgrid[:height, :width].astype(np.float32)
     reach = np.hypot((x - width * 0.52) / (width * 0.3), (y - height * 0.49) / (height * 0.31))
     alpha = np.clip((1 - reach) * min(height, width) * 0.3 + 0.5, 0, 1)[..., None]
-    color = alpha * np.array([210, 180, 90]) + (1 - alpha) * np.array([40, 60, 90])
-    noisy = color + np.random.default_rng(0).normal(0, noise, color.shape)
+    color = alpha * np.float32([210, 180, 90]) + (1 - alpha) * np.float32([40, 60, 90])
+    noisy = color + np.random.default_rng(0).normal(0, noise, color.shape).astype(np.float32)
     return np.clip(noisy, 0, 255).astype(np.uint8), (alpha[..., 0] * 255).astype(np.uint8)
 
 
 def soft_answer(alpha: np.ndarray, side: int = 320, blur: float = 2.5) -> np.ndarray:
     small = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     return np.clip(cv2.GaussianBlur(small, (0, 0), blur), 0, 1)
+
+
+STRAP_COLORS = np.full((1, 256, 3), (200, 190, 60), np.uint8)
+"""Colors by alpha: the background where it is 0."""
+STRAP_COLORS[0, 0] = 50, 70, 110
 
 
 def sad(one: np.ndarray, other: np.ndarray) -> float:
@@ -264,8 +269,9 @@ def test_parts_thinner_than_a_cell_are_kept(height: int, width: int, strap: int)
     for place in np.linspace(0.25, 0.75, 6):
         cv2.line(straps, (width // 2, height // 2), (int(width * place), height // 33), 255, strap, cv2.LINE_AA)
     alpha = np.maximum(alpha, straps)
-    share = (alpha / 255.0)[..., None]
-    rgb = (share * [200, 190, 60] + (1 - share) * [50, 70, 110] + 0.5).astype(np.uint8)
+    share = (alpha / np.float32(255))[..., None]
+    front, back = np.float32([200, 190, 60]), np.float32([50, 70, 110])
+    rgb = (share * front + (1 - share) * back + np.float32(0.5)).astype(np.uint8)
     raw = cv2.resize(alpha, (320, 320), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     found = upsample(np.clip(cv2.GaussianBlur(raw, (0, 0), 1.0) * 1.5, 0, 1), rgb)
     core = straps[: height * 9 // 20] > 200
@@ -297,7 +303,7 @@ def test_thin_strap_at_the_frame_is_kept(height: int, width: int, strap: int, op
         core[height // 10 : height * 3 // 8, left : left + strap] = 1
         if turned:
             alpha, core = alpha.T.copy(), core.T.copy()
-        rgb = np.where(alpha[..., None] > 0, np.uint8([200, 190, 60]), np.uint8([50, 70, 110]))
+        rgb = cv2.LUT(cv2.merge([alpha, alpha, alpha]), STRAP_COLORS)
         raw = cv2.resize(alpha, (320, 320), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         found = upsample(np.clip(cv2.GaussianBlur(raw, (0, 0), 1.0) * 1.5, 0, 1), rgb)
         assert found[core > 0].mean() / 255 > opacity

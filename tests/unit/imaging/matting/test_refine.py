@@ -143,3 +143,16 @@ def test_box_is_equal_for_any_strips(shape: tuple[int, int], seed: int) -> None:
         return
     (top, left), (bottom, right) = held.min(0), held.max(0)
     assert box == Box(left, top, right - left + 1, bottom - top + 1)
+
+
+def test_in_place_matte_is_equal() -> None:
+    image, values = noise_image(230, 310), disc(64, 20)
+    own = DecodedImage(image.rgb.copy())
+    expected = run(values, image)
+    matte = refine(RawMatte(values.astype(np.float32)), own, in_place=True)
+    assert matte.foreground is own.rgb
+    assert (matte.foreground == expected.foreground).all()
+    assert (matte.alpha == expected.alpha).all()
+    assert matte.confidence == expected.confidence
+    assert (image.rgb == noise_image(230, 310).rgb).all()
+    assert not (own.rgb == image.rgb).all()

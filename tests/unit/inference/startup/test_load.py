@@ -14,6 +14,9 @@ from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.inference.startup import load as startup_load
 from clearcut.inference.startup.load import FURTHER_NICE, load_configured_model, load_served_models
+from clearcut.inference.startup.precision import further_precision
+
+QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
 
 
 def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
@@ -38,13 +41,14 @@ def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
 
 def test_no_folder_stores_nothing(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
-    load_configured_model(load_settings({"CLEARCUT_MODEL": "clearcut-s"}))
+    load_configured_model(load_settings(QUICK))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_cpu_plan_is_not_used_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = tmp_path / "plans"
-    settings = load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)})
+    environ = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PRECISION": "fp32", "CLEARCUT_PLAN_CACHE": str(plans)}
+    settings = load_settings(environ)
     load_configured_model(settings)
     before = {path.name: path.read_bytes() for path in plans.iterdir()}
     calls: list[dict[str, object]] = []
@@ -57,13 +61,8 @@ def test_cpu_plan_is_not_used_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_check_stores_nothing(tmp_path: Path) -> None:
     plans = tmp_path / "plans"
-    load_configured_model(
-        load_settings({"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False
-    )
+    load_configured_model(load_settings(QUICK | {"CLEARCUT_PLAN_CACHE": str(plans)}), save_plan=False)
     assert not plans.exists()
-
-
-QUICK = {"CLEARCUT_MODEL": "clearcut-s", "CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "fp32"}
 
 
 @pytest.fixture
@@ -86,7 +85,21 @@ def test_further_models_have_their_own_plan_and_memory() -> None:
     assert (default.nice, further.nice) == (0, FURTHER_NICE)
     assert further.plan.lanes == 1
     assert (default.memory_bytes, further.memory_bytes) == (50 << 20, 100 << 20)
-    assert further.path.name.startswith("clearcut-m")
+    assert further.path.name == "clearcut-m.onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "requested", "used"),
+    [
+        ("clearcut-m", "auto", "auto"),
+        ("clearcut-m", "fp32", "fp32"),
+        ("clearcut-m", "int8", "int8"),
+        ("isnet-general-use", "int8", "fp32"),  # it has no such variant
+        ("u2netp", "int8", "fp32"),  # it has one, which must be made, and the file does not exist
+    ],
+)
+def test_further_model_uses_the_requested_precision(tmp_path: Path, name: str, requested: str, used: str) -> None:
+    assert further_precision(name, requested, tmp_path) == used  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("measured")

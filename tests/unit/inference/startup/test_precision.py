@@ -1,4 +1,4 @@
-"""Selection of the model file by device, CPU features, measurement and self-test."""
+"""Selection of the model file by device, measurement and self-test."""
 
 from __future__ import annotations
 
@@ -54,13 +54,6 @@ def with_variants(models: ModelMaker, at_most: float = 10, golden: str = "") -> 
     return folder
 
 
-@pytest.fixture
-def vnni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("proc") / "cpuinfo"
-    path.write_text("processor\t: 0\nflags\t\t: fpu sse2 avx512_vnni avx2\n")
-    return path
-
-
 @pytest.mark.parametrize(
     ("text", "has"),
     [
@@ -82,20 +75,13 @@ def test_no_vnni_without_cpuinfo(tmp_path: Path) -> None:
     assert not has_vnni(tmp_path / "cpuinfo")
 
 
-def test_int8_on_cpu_with_vnni(folder: Path, vnni: Path) -> None:
-    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
+def test_int8_on_any_cpu(folder: Path) -> None:
+    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, lanes=1, buckets=(1,))
     assert (model.entry.precision, model.entry.file) == ("int8", "tiny.int8.onnx")
     assert loaded.plan.notes == ()
 
 
-def test_fp32_on_cpu_without_vnni(folder: Path, tmp_path: Path) -> None:
-    nowhere = tmp_path / "cpuinfo"
-    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=nowhere, lanes=1, buckets=(1,))
-    assert model.entry.precision == "fp32"
-    assert loaded.plan.notes == ("int8 is not used: this CPU has no VNNI",)
-
-
-def test_fp32_if_int8_is_slow(models: ModelMaker, vnni: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp32_if_int8_is_slow(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = with_variants(models, at_most=0.8)
     seconds = {"tiny.int8.onnx": 0.9, "tiny.onnx": 1.0}
     monkeypatch.setattr(precision, "_seconds", lambda engine, _: seconds[engine.file])
@@ -106,32 +92,34 @@ def test_fp32_if_int8_is_slow(models: ModelMaker, vnni: Path, monkeypatch: pytes
             self.file = model.path.name
 
     monkeypatch.setattr(precision, "OnnxEngine", Named)
-    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
+    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, lanes=1, buckets=(1,))
     assert model.entry.precision == "fp32"
     assert "takes 0.90 of the time of fp32, and the maximum is 0.8" in loaded.plan.notes[0]
     seconds["tiny.int8.onnx"] = 0.7
-    model, _ = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
+    model, _ = load_best("tiny", "auto", "cpu", models_dir=folder, lanes=1, buckets=(1,))
     assert model.entry.precision == "int8"
 
 
-def test_fp32_if_int8_fails_self_test(models: ModelMaker, vnni: Path) -> None:
+def test_fp32_if_int8_fails_self_test(models: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU without VNNI computes wrong mattes with some int8 files. They are not measured."""
     folder = with_variants(models, golden=WRONG)
-    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni, lanes=1, buckets=(1,))
+    monkeypatch.setattr(precision, "_seconds", lambda *_: pytest.fail("measured"))
+    model, loaded = load_best("tiny", "auto", "cpu", models_dir=folder, lanes=1, buckets=(1,))
     assert model.entry.precision == "fp32"
     assert "fails its self-test" in loaded.plan.notes[0]
     with pytest.raises(StartupError, match="fails its self-test"):
         load_best("tiny", "int8", "cpu", models_dir=folder, lanes=1, buckets=(1,))
 
 
-def test_damaged_variant_is_refused(folder: Path, vnni: Path) -> None:
+def test_damaged_variant_is_refused(folder: Path) -> None:
     (folder / "tiny.int8.onnx").write_bytes(b"tampered")
     with pytest.raises(StartupError, match=r"tiny\.int8\.onnx has sha256"):
-        load_best("tiny", "auto", "cpu", models_dir=folder, cpuinfo=vnni)
+        load_best("tiny", "auto", "cpu", models_dir=folder)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_requested_precision_is_used(folder: Path, tmp_path: Path, precision) -> None:
-    model, _ = load_best("tiny", precision, "cpu", models_dir=folder, cpuinfo=tmp_path, lanes=1, buckets=(1,))
+def test_requested_precision_is_used(folder: Path, precision) -> None:
+    model, _ = load_best("tiny", precision, "cpu", models_dir=folder, lanes=1, buckets=(1,))
     assert model.entry.precision == precision
 
 
@@ -167,13 +155,13 @@ def test_fp32_if_gpu_session_fails(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert any("fp16 is not used" in note and "too old" in note for note in loaded.plan.notes)
 
 
-def test_locally_made_variant_needs_a_pin(folder: Path, vnni: Path) -> None:
+def test_locally_made_variant_needs_a_pin(folder: Path) -> None:
     """A missing file is skipped, a file without a pin is refused, and a pinned file runs."""
     manifest = folder / "manifest.toml"
     text = manifest.read_text()
     sha256 = hashlib.sha256((folder / "tiny.int8.onnx").read_bytes()).hexdigest()
     manifest.write_text(text.replace(f'sha256 = "{sha256}"', 'recipe = "make something"'))
-    options = {"models_dir": folder, "cpuinfo": vnni, "lanes": 1, "buckets": (1,)}
+    options = {"models_dir": folder, "lanes": 1, "buckets": (1,)}
     with pytest.raises(StartupError, match=r"no pin beside it\. Make it: make something"):
         load_best("tiny", "auto", "cpu", **options)
     (folder / "tiny.int8.onnx.pin.toml").write_text(f'sha256 = "{sha256}"\n')

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from clearcut.settings import MIB, Settings
-from clearcut.startup_checks import memory_finding
+from clearcut.startup_checks.models import memory_finding
 from clearcut.web.apis.removebg import UPLOAD
 from clearcut.web.request.body import Body
 from clearcut.web.request.limits import parsing_bytes, request_bytes

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooManyBytes
+from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
 from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.apis.removebg import UPLOAD as REMOVEBG
 from clearcut.web.request.encoded import base64_file, json_fields, urlencoded_fields
@@ -169,3 +169,77 @@ def test_percent_encoded_data_url_is_decoded() -> None:
     text = "data:image/png;base64," + quote(base64.b64encode(DATA).decode(), safe="")
     assert "%2F" in text
     assert bytes(base64_file("image_file_b64", text, 1000)) == DATA
+
+
+LINES = b'--XX\nContent-Disposition: form-data; name="image_file"; filename="a.jpg"\nContent-Type: image/jpeg\n\n'
+OPTION = b'\n--XX\nContent-Disposition: form-data; name="size"\n\nsmall\n--XX--\n'
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 13, 100_000])
+@pytest.mark.parametrize("preamble", [b"", b"\n", b"text\n", b"text\r\n"])
+@pytest.mark.parametrize(
+    "data",
+    [b"abc", b"\n", b"\r\n", b"\n\n", b"a\nb\r\nc\n\nd", b"x\n--X", b"x\r", b"\n--XY\n\n", bytes(range(256)) * 9],
+)
+def test_line_feeds_without_cr_are_accepted(data: bytes, preamble: bytes, step: int) -> None:
+    got = read(preamble + LINES + data + OPTION, step=step)
+    assert bytes(got.image) == data
+    assert got.fields == {"size": "small"}
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n--X", b"\n--XX", b"\n--XX\n"])
+def test_truncated_form_with_line_feeds_is_refused(end: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        read(LINES + b"abc" + end)
+
+
+def test_form_with_line_feeds_keeps_its_limits() -> None:
+    with pytest.raises(TooManyBytes):
+        read(LINES + bytes(MAX + 1) + OPTION)
+    with pytest.raises(MalformedBody):
+        read(b"--XX\nA: " + b"x" * 40_000 + b"\n\nabc" + OPTION)
+    with pytest.raises(MalformedBody):
+        read((LINES + OPTION)[:-7] + b"\n--XX\nContent-Disposition: form-data; name=a\n\n" * 100)
+
+
+@pytest.mark.parametrize("name", ["image_file[]", "file[]", "image[]"])
+def test_list_names_are_accepted(name: str) -> None:
+    got = read(form(part(name, b"abc", "a.jpg")))
+    assert bytes(got.image) == b"abc"
+    assert got.field_names["image"] == name[:-2]
+    with pytest.raises(MultipleImages):
+        read(form(part(name, b"abc", "a.jpg"), part(name, b"def", "b.jpg")))
+
+
+@pytest.mark.parametrize("name", ["image_file[0]", "[]", "image_file[][]", "other[]"])
+def test_other_names_with_brackets_are_unknown(name: str) -> None:
+    got = read(form(FILE, part(name, b"abc", "a.jpg")))
+    assert got.unknown_files == [name]
+
+
+@pytest.mark.parametrize("quote_mark", [b'"', b"'"])
+@pytest.mark.parametrize("prefix", [b"", b"data:image/png;base64,"])
+def test_quotes_around_base64_are_ignored(quote_mark: bytes, prefix: bytes) -> None:
+    text = quote_mark + prefix + base64.b64encode(DATA) + quote_mark
+    assert bytes(base64_file("image_file_b64", text.decode(), MAX)) == DATA
+    fields = urlencoded_fields(bytearray(b"image_file_b64=" + quote(text, safe="").encode()), {"image_file_b64"})
+    assert bytes(base64_file("image_file_b64", fields["image_file_b64"], MAX)) == DATA
+
+
+@pytest.mark.parametrize("text", ['"AAAA', "AAAA'", "\"AAAA'", 'AA"AA', '"', '""AAAA""'])
+def test_unpaired_quotes_are_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="base64"):
+        base64_file("image_file_b64", text, MAX)
+
+
+@pytest.mark.parametrize("name", [";" * 200, "a;b;" * 60 + '\\"' + ";" * 99])
+def test_file_names_with_many_semicolons_are_accepted(name: str) -> None:
+    assert bytes(read(form(part("image_file", b"abc", name))).image) == b"abc"
+
+
+@pytest.mark.parametrize("make", [samples.jpeg, samples.png])
+def test_body_of_curl_data_names_the_right_flags(make: Callable[[np.ndarray], bytes]) -> None:
+    """``curl -d @FILE`` removes NUL bytes and line ends, and declares an urlencoded form."""
+    damaged = make(samples.photo("astronaut", 64, 64)).translate(None, b"\0\r\n")
+    with pytest.raises(MissingImage, match=r"-F image_file=@photo.jpg, or curl --data-binary"):
+        read(damaged, {"content-type": "application/x-www-form-urlencoded"})

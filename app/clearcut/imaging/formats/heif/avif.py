@@ -17,16 +17,19 @@ from clearcut.imaging.types import U8, ImageHeader, ProbeLimits
 
 from . import av1
 from .boxes import Item
-from .images import Codec, property_of
+from .images import Codec, property_of, read_image
 from .rebuild import rebuild
-from .still import decoded, header_of, still_image
+from .still import decoded, header_of
 
 _SPEED = 9
 """Encoder speed of libavif, 0 (slowest) to 10. Speed 8 takes three times the time for a fifth less data
 (``benchmarks/formats.py``)."""
 
 _MAX_PIXELS = 16_000_000
-"""Largest output: libaom needs about 40 bytes for a pixel (``benchmarks/formats.py``)."""
+"""Largest output, because libaom needs much memory."""
+_MEMORY_FACTOR = 2
+"""A request with this output needs 37 to 55 bytes for a pixel, one with PNG output 19 to 22
+(``benchmarks/format_memory.py``)."""
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -35,12 +38,12 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     Raises:
         CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat: as for ``images.read_image``.
     """
-    return header_of("avif", view, still_image(view, limits, CODEC))
+    return header_of("avif", view, read_image(view, limits, CODEC))
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     """Decode to sRGB and alpha; ``reduction`` is always 1."""
-    image = still_image(view, ProbeLimits(), CODEC)
+    image = read_image(view, ProbeLimits(), CODEC)
     try:
         with AvifImageFile(BytesIO(rebuild(view, image, CODEC, b"avif"))) as opened:
             opened.load()
@@ -80,5 +83,5 @@ AVIF = ImageFormat(
         read_header,
         decode,
     ),
-    writer=Writer(encode, max_side=16_384, max_pixels=_MAX_PIXELS, default_quality=75),
+    writer=Writer(encode, max_side=16_384, max_pixels=_MAX_PIXELS, memory_factor=_MEMORY_FACTOR, default_quality=75),
 )

@@ -16,9 +16,9 @@ from clearcut.imaging.types import ImageHeader, ProbeLimits
 
 from . import hevc
 from .boxes import Item
-from .images import Codec, property_of
+from .images import Codec, property_of, read_image
 from .rebuild import rebuild
-from .still import decoded, header_of, still_image
+from .still import decoded, header_of
 
 MIN_LIBHEIF, MIN_LIBDE265 = (1, 23, 7), (1, 1, 3)
 """Oldest versions that are used: they fix all vulnerabilities known in November 2026 (SECURITY.md, "HEIC")."""
@@ -51,7 +51,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         raise UnsupportedFormat(
             f"HEIC, and this server has no HEIC decoder (pi_heif with libheif {minimum} or newer); export it as JPEG"
         )
-    return header_of("heic", view, still_image(view, limits, CODEC))
+    return header_of("heic", view, read_image(view, limits, CODEC))
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
@@ -59,7 +59,7 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     module = decoder()
     if module is None:
         raise damaged(header)
-    image = still_image(view, ProbeLimits(), CODEC)
+    image = read_image(view, ProbeLimits(), CODEC)
     module.options.DECODE_THREADS = 1
     try:
         opened = module.open_heif(BytesIO(rebuild(view, image, CODEC, b"heic")), convert_hdr_to_8bit=True)

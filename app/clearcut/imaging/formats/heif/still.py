@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearcut.errors import UnsupportedFormat
-from clearcut.imaging import color
+from clearcut.imaging import cicp, color
+from clearcut.imaging.cicp import CodingPoints
 from clearcut.imaging.formats.base import Pixels
 from clearcut.imaging.formats.opencv import MAX_PROFILE, damaged
-from clearcut.imaging.types import U8, ImageHeader, ProbeLimits
+from clearcut.imaging.types import U8, ImageHeader
 
-from . import nclx_color
-from .images import Codec, StillImage, color_profile, nclx, read_image
+from .images import Nclx, StillImage, color_profile, nclx
 
-
-def still_image(view: memoryview, limits: ProbeLimits, codec: Codec) -> StillImage:
-    """Read and check the primary image.
-
-    Raises:
-        CorruptImage, SuspiciousStructure, TooManyPixels: as for ``images.read_image``.
-        UnsupportedFormat: the image has another codec, or HDR brightness (PQ or HLG).
-    """
-    image = read_image(view, limits, codec)
-    found = nclx(view, image.main)
-    if (
-        found is not None
-        and found.transfer in nclx_color.HDR_TRANSFERS
-        and color_profile(view, image.main, MAX_PROFILE) is None
-    ):
-        raise UnsupportedFormat("an HDR image (PQ or HLG); save it as JPEG or PNG")
-    return image
+_BT709, _SRGB = 1, 13
+_VIDEO_TRANSFERS = frozenset({1, 6, 14, 15})
+"""BT.709, BT.601 and BT.2020. Encoders of photos write them for sRGB, and browsers show such files as sRGB."""
 
 
 def header_of(name: str, view: memoryview, image: StillImage) -> ImageHeader:
@@ -55,7 +40,14 @@ def decoded(view: memoryview, image: StillImage, pixels: U8, header: ImageHeader
     profile = color_profile(view, image.main, MAX_PROFILE)
     if profile is not None:
         return color.rgb_to_srgb(rgb, profile), alpha
-    found = nclx(view, image.main)
-    if found is not None:
-        nclx_color.to_srgb(rgb, found.primaries, found.transfer)
-    return rgb, alpha
+    points = _coding_points(nclx(view, image.main))
+    return (rgb if points is None or points.is_srgb else points.convert(rgb)), alpha
+
+
+def _coding_points(found: Nclx | None) -> CodingPoints | None:
+    """Return the color space of an nclx box; unknown codes count as those of sRGB, as in browsers."""
+    if found is None:
+        return None
+    transfer = _SRGB if found.transfer in _VIDEO_TRANSFERS else found.transfer
+    candidates = (found.primaries, transfer), (found.primaries, _SRGB), (_BT709, transfer)
+    return next((points for each in candidates if (points := cicp.coding_points(*each)) is not None), None)

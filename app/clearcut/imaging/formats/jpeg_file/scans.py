@@ -20,6 +20,8 @@ class ScanCoverage:
         self.progressive = marker in _PROGRESSIVE
         self._missing = {frame[6 + 3 * index]: set(range(_COEFFICIENTS)) for index in range(frame[5])}
         """Coefficients that are absent or not at full precision, by component id."""
+        self._begun: dict[int, set[int]] = {component: set() for component in self._missing}
+        """Coefficients with their first scan. A refinement without it means that the first scan is lost."""
 
     def add(self, scan: memoryview) -> None:
         """Add a scan.
@@ -33,12 +35,16 @@ class ScanCoverage:
         count = scan[0] if len(scan) else 0
         if not 1 <= count <= 4 or len(scan) < 4 + 2 * count:
             raise CorruptImage("The JPEG has an incomplete scan header")
-        first, last, precision = 0, _COEFFICIENTS - 1, 0
+        first, last, refined, precision = 0, _COEFFICIENTS - 1, 0, 0
         if self.progressive:  # sequential scans always cover all coefficients; Samsung phones write 0, 0
-            first, last, precision = scan[1 + 2 * count], scan[2 + 2 * count], scan[3 + 2 * count] & 15
-        if precision == 0:
-            for index in range(count):
-                self._missing.get(scan[1 + 2 * index], set()).difference_update(range(first, last + 1))
+            first, last = scan[1 + 2 * count], scan[2 + 2 * count]
+            refined, precision = scan[3 + 2 * count] >> 4, scan[3 + 2 * count] & 15
+        covered = set(range(first, last + 1))
+        for component in {scan[1 + 2 * index] for index in range(count)} & self._missing.keys():
+            if refined == 0:
+                self._begun[component] |= covered
+            if precision == 0:
+                self._missing[component] -= covered & self._begun[component]
 
     @property
     def complete(self) -> bool:

@@ -63,7 +63,9 @@ def segments(view: memoryview) -> Iterator[Segment]:
     data = np.frombuffer(view, np.uint8)
     at, scanning = 2, False
     while True:
-        previous, at = at, _next_marker(data, at)
+        previous = at
+        if not _is_marker(view[at : at + 2]):  # each header segment begins where the one before it ends
+            at = _next_marker(data, at)
         if at < 0:
             if scanning:
                 yield Segment(DATA_END, len(view), len(view))
@@ -199,6 +201,14 @@ def _follows_scan(view: memoryview, marker: int, at: int, end: int) -> bool:
     return marker != SOS or (end - at >= 10 and end - at == 8 + 2 * view[at + 4])
 
 
+def _is_marker(code: memoryview) -> bool:
+    """Return whether two bytes are the marker of a segment. Stuffing 00, TEM 01, restarts D0..D7 and fill FF are not.
+
+    Decoders skip those too.
+    """
+    return len(code) == 2 and code[0] == 0xFF and code[1] > 0x01 and code[1] != 0xFF and code[1] & 0xF8 != 0xD0
+
+
 def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> int:
     """Return the offset of the next marker at or after ``at``, or -1.
 
@@ -209,7 +219,7 @@ def _next_marker(data: np.ndarray[tuple[int], np.dtype[np.uint8]], at: int) -> i
     while at + 1 < data.size:
         block = data[at : at + window + 1]
         code = block[1:]
-        # Stuffing 00, TEM 01, restarts D0..D7 and fill FF are not segments; decoders skip them too.
+        # As in ``_is_marker``.
         hits = (block[:-1] == 0xFF) & (code > 0x01) & (code != 0xFF) & ((code & 0xF8) != 0xD0)
         first = int(hits.argmax())
         if hits[first]:

@@ -96,10 +96,10 @@ def _stored(body: bytearray, size: int) -> tuple[bytearray, int | None, bool]:
         while at < len(body) and not inflater.eof and not more:
             pending = bytes(body[at : at + _INPUT])
             at += len(pending)
-            while pending and left:
+            while left:
                 piece = inflater.decompress(pending, min(_STORED, left))
                 pending = inflater.unconsumed_tail
-                if not piece:
+                if not piece:  # ISA-L may hold output back although it has taken all of its input
                     break
                 left -= len(piece)
                 stream += struct.pack("<BHH", not left, len(piece), len(piece) ^ 0xFFFF)

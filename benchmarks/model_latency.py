@@ -1,18 +1,18 @@
-"""Several models in one process: does a stream of requests for a further model slow down the default model?
+"""Latency of each model in one process: does a stream of requests for a further model slow down the default model?
 
-    python -m benchmarks.model_tiers --model-dir FOLDER [--further isnet-general-use] [--seconds 60]
+    python -m benchmarks.model_latency --model-dir FOLDER [--further isnet-general-use] [--seconds 20]
 
 One server serves the default and the further model. First the throughput of the default model is measured with as many
 clients as the process has CPUs. Then requests for the default model arrive at half of that rate, at random intervals,
 in alternating phases: alone, and beside one client that sends requests for the further model without a pause. The p95
 of both kinds of phases is compared; the goal is a ratio of at most 1.3. ``X-Model`` of each response is checked.
-Memory: the figures of /v1/info and the resident memory of the process. Writes results/model_tiers.json.
+Memory: the figures of /v1/info and the resident memory of the process. Writes results/model_latency.json. With the
+default arguments and ISNet this takes about 4 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import random
@@ -23,36 +23,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import psutil
 
 from benchmarks import photos, report
-from tests.support.live_server import Server, started
+from benchmarks.model_server import add_arguments, info, remove, served_models
+from tests.support.live_server import Server
 
 MEGAPIXELS = 1.0
-START_S = 600.0
 GOAL = 1.3
 
 
 def send(server: Server, image: bytes, model: str) -> float:
-    """Send one request and return its seconds.
-
-    Raises:
-        RuntimeError: the status is not 200, or another model ran.
-    """
+    """Send one request and return its seconds. Raises as ``remove``."""
     begun = time.monotonic()
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=600)
-    try:
-        path = f"/v1/remove?format=png&model={model}"
-        connection.request("POST", path, image, {"Content-Type": "application/octet-stream"})
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200 or response.headers["X-Model"] != model:
-        raise RuntimeError(f"{response.status} from {response.headers['X-Model']}: {body[:200]!r}")
+    remove(server, image, model)
     return time.monotonic() - begun
 
 
@@ -108,27 +93,15 @@ def p95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
-def info(server: Server) -> dict[str, Any]:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
-    try:
-        connection.request("GET", "/v1/info")
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
-        return found
-    finally:
-        connection.close()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model-dir", type=Path, required=True, help="folder with the file of the further model")
-    parser.add_argument("--further", default="isnet-general-use")
-    parser.add_argument("--seconds", type=float, default=60, help="duration of each phase")
+    add_arguments(parser)
+    parser.add_argument("--seconds", type=float, default=20, help="seconds of each phase beside the further model")
     parser.add_argument("--phases", type=int, default=6, help="number of pairs of phases")
     args = parser.parse_args()
     facts = report.machine()
     shots = photos.jpegs(MEGAPIXELS)
-    with started(models=args.further, model_dir=str(args.model_dir.resolve()), deadline_s="600") as server:
-        default = server.listening().event("ready", START_S)["name"]
+    with served_models(args.further, args.model_dir) as (server, default):
         models = info(server)["models"]
         process = psutil.Process(server.process.pid)
 
@@ -157,7 +130,11 @@ def main() -> int:
         "resident_mb": {"idle": round(idle / 2**20), "after_the_load": round(peak / 2**20)},
         "images_per_s_of_default": round(throughput, 2),
         "requests": {"alone": len(alone), "beside": len(beside), "further": len(further)},
-        "p95_ms": {"alone": round(1000 * p95(alone), 1), "beside": round(1000 * p95(beside), 1)},
+        "p95_ms": {
+            "alone": round(1000 * p95(alone), 1),
+            "beside": round(1000 * p95(beside), 1),
+            "further": round(1000 * p95(further), 1),
+        },
         "p50_ms": {
             "alone": round(1000 * statistics.median(alone), 1),
             "beside": round(1000 * statistics.median(beside), 1),
@@ -167,8 +144,8 @@ def main() -> int:
         "goal": GOAL,
     }
     report.write(
-        "model_tiers", "latency of the default model beside a stream of requests for a further model",
-        "python -m benchmarks.model_tiers --model-dir FOLDER", facts, found,
+        "model_latency", "latency of the default model beside a stream of requests for a further model",
+        "python -m benchmarks.model_latency --model-dir FOLDER", facts, found,
     )  # fmt: skip
     print(json.dumps(found, indent=1))
     return 0

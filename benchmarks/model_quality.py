@@ -1,17 +1,16 @@
 """Quality of the default and a further model, side by side by request, and of the mean of both mattes.
 
-    python -m benchmarks.tiers --data DIR --model-dir FOLDER [--further isnet-general-use] [--cache FOLDER]
+    python -m benchmarks.model_quality --data DIR --model-dir FOLDER [--further isnet-general-use] [--cache FOLDER]
 
 One server serves both models. Each benchmark photo is sent unchanged to ``/v1/remove`` with ``model=NAME``, ``X-Model``
 is checked, and the alpha of the PNG is scored as in ``benchmarks.quality``. "mean" is the mean of both alphas. An
 interrupted run continues with the alphas in ``--cache``. Also measured: CPU time of a run on one thread, alternating
-with the other models, and the peak memory of a session. Writes results/tiers.json.
+with the other models, and the peak memory of a session. Writes results/model_quality.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import statistics
 import time
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report
+from benchmarks.model_server import add_arguments, remove, served_models
 from benchmarks.quality import MEASURES, Photo, as_u8, at_640, bench_photos
 from clearcut.errors import StartupError
 from clearcut.inference.model_files import ModelFile, load_model
@@ -32,10 +32,10 @@ from clearcut.inference.startup.self_test import golden_input
 from clearcut.system import peak_memory
 from models.scoring.benchmark import by_group
 from models.scoring.segmentation import Scores, score
-from tests.support.live_server import Server, started
+from tests.support.live_server import Server
 
 U8 = NDArray[np.uint8]
-START_S, ROUNDS = 600.0, 5
+ROUNDS = 5
 TIMED = (("clearcut-s", "fp32"), ("clearcut-s", "int8"), ("clearcut-m", "fp32"), ("clearcut-m", "int8"))
 
 
@@ -43,22 +43,12 @@ def alpha_of(server: Server, photo: Photo, model: str, cache: Path) -> U8:
     """Return the alpha u8[H,W] of a photo, from the cache or from the server.
 
     Raises:
-        RuntimeError: the status is not 200, or another model ran.
+        RuntimeError: as ``remove``.
     """
     stored = cache / model / f"{photo.stem}.npy"
     if stored.is_file():
         return as_u8(np.load(stored))
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=600)
-    try:
-        connection.request(
-            "POST", f"/v1/remove?format=png&model={model}", photo.data, {"Content-Type": "application/octet-stream"}
-        )
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200 or response.headers["X-Model"] != model:
-        raise RuntimeError(f"{response.status} from {response.headers['X-Model']}: {body[:200]!r}")
+    body = remove(server, photo.data, model)
     alpha = as_u8(cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3])
     stored.parent.mkdir(parents=True, exist_ok=True)
     np.save(stored, alpha)
@@ -89,18 +79,14 @@ def costs(models: list[ModelFile]) -> dict[str, dict[str, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder holding bench/")
-    parser.add_argument("--model-dir", type=Path, required=True, help="folder with the file of the further model")
+    add_arguments(parser)
     parser.add_argument("--peers", type=Path, default=Path("../shared/models"), help="folder with u2netp.onnx")
-    parser.add_argument("--further", default="isnet-general-use")
-    parser.add_argument("--cache", type=Path, default=Path("demo/tiers"))
+    parser.add_argument("--cache", type=Path, default=Path("demo/model_quality"))
     args = parser.parse_args()
     facts = report.machine()
     rows: dict[str, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
     photos = list(bench_photos(args.data / "bench"))
-    with started(
-        models=args.further, model_dir=str(args.model_dir.resolve()), deadline_s="600", watchdog_s="600"
-    ) as server:
-        default = server.listening().event("ready", START_S)["name"]
+    with served_models(args.further, args.model_dir) as (server, default):
         for photo in photos:
             pair = [alpha_of(server, photo, name, args.cache) for name in (default, args.further)]
             mean = as_u8(np.round(np.mean([alpha.astype(np.float32) for alpha in pair], axis=0)))
@@ -124,8 +110,8 @@ def main() -> int:
         "costs": costs(timed),
     }
     report.write(
-        "tiers", "quality of the default and a further model side by side, and of the mean of both mattes",
-        "python -m benchmarks.tiers --model-dir FOLDER", facts, found,
+        "model_quality", "quality of the default and a further model side by side, and of the mean of both mattes",
+        "python -m benchmarks.model_quality --model-dir FOLDER", facts, found,
     )  # fmt: skip
     print(json.dumps(found, indent=1))
     return 0

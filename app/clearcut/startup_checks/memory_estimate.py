@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clearcut.admission.memory_budget import BYTES_PER_PIXEL, pixel_capacity
 from clearcut.admission.transfers import TRANSFERS_DIVISOR
-from clearcut.memory_budget import BYTES_PER_PIXEL, pixel_capacity
 from clearcut.settings import MIB, Settings
 from clearcut.web.request.limits import parsing_bytes, request_bytes
 

@@ -1,0 +1,1 @@
+"""Start-up checks of ``serve`` and ``check``; ``checks.py`` contains the list."""
