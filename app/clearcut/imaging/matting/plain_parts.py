@@ -25,6 +25,10 @@ _MIN_HUE = 0.1
 """Share of the clear cells whose hue must differ from a shadow's, if only those are to be compared with the network."""
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
+_HOLE = 0.7, 0.9
+"""Maximum difference of a hole's mean color from the background, in levels or in deviations of the noise."""
+_SURE_HOLE = 0.33, 1.0
+"""The same where the network is sure of the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,10 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, *, by_network: bool) 
         part = (labels[window] == number).view(np.uint8)
         inner = cv2.erode(part, _WINDOW3) > 0
         core = inner if np.count_nonzero(inner) >= 6 else part > 0
-        chosen[number] = _is_background(part, core, candidates[window], colors, window) or (
-            by_network and float(net[window][part > 0].mean()) < 0.4
+        mean_net = float(net[window][part > 0].mean())
+        limit = _HOLE if mean_net < 0.8 else _SURE_HOLE
+        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
+            by_network and mean_net < 0.4
         )
     return np.asarray(chosen[labels])
 
@@ -165,11 +171,19 @@ def _window(stats: np.ndarray) -> tuple[slice, slice]:
     return slice(max(0, top - 4), top + height + 4), slice(max(0, left - 4), left + width + 4)
 
 
-def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Colors, window: tuple[slice, slice]) -> bool:
+def _is_background(
+    part: np.ndarray,
+    core: Mask,
+    candidates: Mask,
+    colors: Colors,
+    window: tuple[slice, slice],
+    limit: tuple[float, float] = _HOLE,
+) -> bool:
     """Return whether a part equals the background in mean and noise and a clear edge surrounds it.
 
     Args:
         part: u8[h,w] of 0 and 1 in ``window``; ``core`` (bool[h,w]) is its inner part.
+        limit: difference of the mean color in levels, and in deviations of the noise; the larger one counts.
     """
     distance = colors.distance[window]
     rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
@@ -177,4 +191,4 @@ def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Color
         return False
     mean = float(np.abs(colors.difference[window][core].mean(axis=0)).max())
     spread = float(np.median(distance[core]))
-    return mean < max(0.7, 0.9 * colors.noise) and spread < 1.35 * colors.noise + 0.3
+    return mean < max(limit[0], limit[1] * colors.noise) and spread < 1.35 * colors.noise + 0.3

@@ -37,6 +37,8 @@ _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
 _DARKEST_SHADOW = 0.4
 """Lowest brightness of a shadow as a share of the background's."""
+_DARKEST_MISSED = 0.22
+"""The same where the network finds nothing."""
 _SHADOW_REACH = 15
 """Side, in cells, of the window around a shadow in which the network decides on weak colors."""
 _LOW_CONTRAST = 50
@@ -108,7 +110,9 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
     alike = same | ((distance < blur) & (net < 0.7))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
-    shadow = _like_shadow(cells, background, tolerance)
+    shadow = _like_shadow(
+        cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
+    )
     sharp = _sharp(cells, levels)
     passable = shadow & (net < 0.8) & ~sharp
     for line in _LINES:
@@ -165,12 +169,12 @@ def largest_channel(difference: np.ndarray) -> F32:
     return np.asarray(np.maximum(np.maximum(np.abs(first), np.abs(second)), np.abs(third)), np.float32)
 
 
-def _like_shadow(cells: U8, background: F32, tolerance: F32) -> Mask:
-    """Return the cells with the hue of the background and 40 to 100 % of its brightness."""
+def _like_shadow(cells: U8, background: F32, tolerance: F32, darkest: F32) -> Mask:
+    """Return the cells with the hue of the background and ``darkest`` (f32[h,w]) to 100 % of its brightness."""
     back, own = cv2.split(background), [each.astype(np.float32) for each in cv2.split(cells)]
     power = back[0] * back[0] + back[1] * back[1] + back[2] * back[2]
     share = (own[0] * back[0] + own[1] * back[1] + own[2] * back[2]) / np.maximum(power, 1)
-    near = (share > _DARKEST_SHADOW) & (share < 1)
+    near = (share > darkest) & (share < 1)
     for mine, its in zip(own, back, strict=True):
         near &= np.abs(mine - share * its) < tolerance
     return np.asarray(near)
