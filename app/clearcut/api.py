@@ -5,35 +5,22 @@ Both run the same pipeline as the service. See docs/cli-and-python.md.
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-import numpy.typing as npt
-
-from .cutout import CutoutOutput, CutoutRequest
-from .errors import ClearcutError, ImageError, InvalidField
-from .imaging.python_images import PilImage, from_array, png_of, to_pil
-from .imaging.types import U8, Box, ComposedImage, DecodedImage
+from .api_inputs import Array, FileBytes, ImagePath, Input, output_like, parse_input
+from .cutout_types import CutoutOutput
+from .errors import ClearcutError
+from .imaging.python_images import PilImage
+from .imaging.types import U8, Box
 from .local_engine import LocalEngine, local_settings
 from .observability.timing import RequestTiming
-from .web.apis.poof_options import FIELDS, add_background_type, parse_options, request_options, require_background
-from .web.request.json_body import scalar_text
 
-Array = npt.NDArray[np.generic]
-FileBytes = bytes | bytearray | memoryview
-ImagePath = str | os.PathLike[str]
-Input = FileBytes | ImagePath | PilImage | Array
-
-FILE_OPTIONS = ("bg_image", "mask")
-"""Options with an image as value, in any form that ``remove`` accepts."""
 NO_DEADLINE_S = 1e9
 
 
@@ -98,7 +85,7 @@ class Remover:
     def remove(self, x: Input, **options: Any) -> bytes | PilImage | U8:
         """Remove the background of one image; see the function ``remove``."""
         output, _, _ = self.process(x, options)
-        return _image(x, output)
+        return output_like(x, output)
 
     def cut(self, x: Input, **options: Any) -> RemoverResult:
         """Remove the background of one image and return the cut-out with its properties.
@@ -113,7 +100,7 @@ class Remover:
         output, timings, model = self.process(x, options, keep_alpha=True)
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
-        return RemoverResult(_image(x, output), output.alpha, output.box, output.confidence, timings, model)
+        return RemoverResult(output_like(x, output), output.alpha, output.box, output.confidence, timings, model)
 
     def process(
         self, x: Input, options: Mapping[str, Any], *, keep_alpha: bool = False
@@ -121,7 +108,7 @@ class Remover:
         """Process one image; return its output, the milliseconds by stage and the model. Raises as ``remove``."""
         timing = RequestTiming(NO_DEADLINE_S)
         with _named_options() as names:
-            result = self._get_engine().remove(_parse_input(x, options, names, keep_alpha=keep_alpha), timing)
+            result = self._get_engine().remove(parse_input(x, options, names, keep_alpha=keep_alpha), timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
         return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}, result.model
 
@@ -225,83 +212,3 @@ def _named_options() -> Iterator[dict[str, str]]:
     except ClearcutError as exc:
         exc.names = names
         raise
-
-
-def _parse_input(x: Input, options: Mapping[str, Any], names: dict[str, str], *, keep_alpha: bool) -> CutoutRequest:
-    """Return the request for an input and its options, and add the names of the options to ``names``.
-
-    Raises:
-        TypeError, OSError, InputError: as for ``remove``.
-    """
-    values = {name: value for name, value in options.items() if value is not None and name not in FILE_OPTIONS}
-    fields = add_background_type(_texts(values), has_background=options.get("bg_image") is not None)
-    parsed, by_field = parse_options(fields)
-    names.update(by_field.names)
-    require_background([parsed], has_background=options.get("bg_image") is not None)
-    encode = isinstance(x, FileBytes)
-    if parsed.format == "zip" and not encode:
-        raise InvalidField("format", "an image format, because the result is an image in memory")
-    background, mask = _option_file(options, "bg_image", "background"), _option_file(options, "mask", "mask")
-    return CutoutRequest(
-        _source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha, **request_options(fields)
-    )
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the options as texts of form fields."""
-    texts = {}
-    for name, value in values.items():
-        if name not in FIELDS:
-            close = difflib.get_close_matches(name, [*FIELDS, *FILE_OPTIONS], n=1)
-            raise TypeError(f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        try:
-            text = scalar_text(value.item() if isinstance(value, np.generic) else value)
-        except ValueError:
-            raise TypeError(f"option {name!r}: expected a text, a number or a boolean") from None
-        if text is not None:
-            texts[name] = text
-    return texts
-
-
-def _option_file(options: Mapping[str, Any], name: str, role: str) -> bytes | None:
-    """Return the file of an option; None if it is not set. Image errors get ``role``."""
-    value = options.get(name)
-    if value is None:
-        return None
-    if name == "mask" and isinstance(value, np.ndarray) and value.dtype == np.uint8 and _is_matte(value):
-        value = np.repeat(value.reshape(*value.shape[:2], 1), 3, axis=2)
-    try:
-        return _file(value)
-    except ImageError as exc:
-        exc.role = role
-        raise
-
-
-def _is_matte(pixels: Array) -> bool:
-    return pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
-
-
-def _source(x: Input) -> bytes | DecodedImage:
-    return from_array(x) if isinstance(x, np.ndarray) else _file(x)
-
-
-def _file(x: Input) -> bytes:
-    """Return an input as a file."""
-    if isinstance(x, FileBytes):
-        return bytes(x)
-    if isinstance(x, str | os.PathLike):
-        return Path(x).read_bytes()
-    if isinstance(x, PilImage):
-        return png_of(x)
-    if isinstance(x, np.ndarray):
-        image = from_array(x)
-        pixels = image.rgb if image.alpha is None else np.dstack([image.rgb, image.alpha])
-        return png_of(to_pil(ComposedImage(pixels)))
-    raise TypeError(f"expected bytes, a path, a Pillow image or an array, got {type(x).__name__}")
-
-
-def _image(x: Input, output: CutoutOutput) -> bytes | PilImage | U8:
-    """Return an output in the form that belongs to the input."""
-    if output.pixels is None:
-        return bytes(output.image.data)
-    return output.pixels.pixels if isinstance(x, np.ndarray) else to_pil(output.pixels)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from .admission.memory_budget import pixel_capacity
 from .admission.pixel_budget import PixelBudget
-from .cutout import CutoutRequest, CutoutResult
+from .cutout_types import CutoutRequest, CutoutResult
 from .environment import load_settings
 from .errors import RemoverClosed, StartupError, Unavailable, UnknownModel
 from .imaging.codec_setup import disable_codec_threads, silence_codec_stderr

@@ -28,7 +28,8 @@ from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
 from clearcut.inference.batching_policy import PendingArrival
 from clearcut.observability.timing import RequestTiming
 
-from .cutout import CutoutEngine, CutoutRequest, CutoutResult, CutoutSteps
+from .cutout import CutoutEngine, CutoutSteps
+from .cutout_types import CutoutRequest, CutoutResult
 from .errors import DeadlineExceeded
 from .served_models import PipelineModel, ServedModels
 from .thread_pool import Priority, ThreadPool

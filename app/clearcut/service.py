@@ -25,7 +25,7 @@ from clearcut.observability.metrics import Metrics
 from clearcut.storage.signed_urls import OutputLinks
 
 from .admission.memory_budget import pixel_capacity
-from .cutout import CutoutResult
+from .cutout_types import CutoutResult
 from .errors import StartupError, missing_extra
 from .lifecycle import Lifecycle, State
 from .pipeline import Pipeline

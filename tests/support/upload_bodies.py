@@ -32,7 +32,7 @@ def feed(chunks, *, end=True):
     return receive
 
 
-def read(content, headers=FORM, query=b"", *, step=1000, end=True):
+def read(content, headers=FORM, query=b"", *, step=1000, end=True, schema=UPLOAD):
     chunks = [content[at : at + step] for at in range(0, len(content), step)]
     body = Body(feed(chunks, end=end), 1.0, lambda: 1.0)
-    return asyncio.run(read_upload(headers, query, body, MAX, UPLOAD))
+    return asyncio.run(read_upload(headers, query, body, MAX, schema))

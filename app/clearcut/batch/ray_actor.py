@@ -55,7 +55,7 @@ class CutActor:
         return encode(self._pool.map(self._process, [BatchItem(**each) for each in decode(block)]))
 
     def _load_backend(self) -> Backend:
-        workers = int(self._plan.settings["workers"])  # type: ignore[call-overload]
+        workers = int(self._plan.settings["workers"])  # type: ignore[call-overload]  # an int of engine_settings
         return LocalBackend(Remover(settings=self._plan.settings), self._plan.options, workers)
 
     def _process(self, item: BatchItem) -> list[object]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearcut.api import FILE_OPTIONS, Remover
+from clearcut.api import Remover
+from clearcut.api_inputs import FILE_OPTIONS
 from clearcut.batch.process import Backend, LocalBackend
 from clearcut.errors import ClearcutError, InvalidField, StartupError
 from clearcut.system import cpu_quota

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from clearcut import __version__
-from clearcut.api import FILE_OPTIONS
+from clearcut.api_inputs import FILE_OPTIONS
 from clearcut.batch.engine_settings import engine_settings
 from clearcut.batch.files import write_file
 from clearcut.batch.listing import is_list_file

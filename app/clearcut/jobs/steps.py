@@ -12,7 +12,7 @@ from dataclasses import asdict
 from functools import partial
 
 from clearcut.accounts.service import AccountService
-from clearcut.cutout import CutoutRequest
+from clearcut.cutout_types import CutoutRequest
 from clearcut.errors import (
     ClearcutError,
     FetchFailed,

@@ -219,7 +219,7 @@ def _without_trailing_slash(scope: Scope) -> Scope:
     path = scope["path"]
     if not path.endswith("/") or not path.strip("/") or path[:-1] in _EXACT:
         return scope
-    return {**scope, "path": path[:-1], "raw_path": scope.get("raw_path", b"").removesuffix(b"/")}
+    return {**scope, "path": path[:-1], "raw_path": (scope.get("raw_path") or b"").removesuffix(b"/")}
 
 
 async def _before_response(context: RequestContext) -> None:

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from starlette.responses import Response
 
-from clearcut.cutout import CutoutResult
+from clearcut.cutout_types import CutoutResult
 
 from .request.header_params import accepts
 from .responses import output_headers

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from clearcut.cutout import CutoutOutput, CutoutResult
+from clearcut.cutout_types import CutoutOutput, CutoutResult
 
 from .context import RequestContext
 

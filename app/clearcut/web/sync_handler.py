@@ -12,7 +12,7 @@ from clearcut.accounts.idempotency import CachedResponse
 from clearcut.accounts.keys import Account
 from clearcut.accounts.types import Charge
 from clearcut.admission.slots import RequestSlot
-from clearcut.cutout import CutoutOutput, CutoutRequest, CutoutResult
+from clearcut.cutout_types import CutoutOutput, CutoutRequest, CutoutResult
 from clearcut.errors import MethodNotAllowed, Starting
 from clearcut.pipeline import Pipeline
 from clearcut.service import Service

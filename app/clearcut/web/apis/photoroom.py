@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.cutout import CutoutRequest
+from clearcut.cutout_types import CutoutRequest
 from clearcut.errors import InvalidField
 from clearcut.imaging.formats.registry import IMAGE_MEDIA_TYPES, IMAGE_WRITERS
 from clearcut.imaging.options import RemoveOptions

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.cutout import CutoutRequest
+from clearcut.cutout_types import CutoutRequest
 from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
 from clearcut.web.auth import UNLIMITED, authenticate

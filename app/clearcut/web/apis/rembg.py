@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearcut.cutout import CutoutRequest
+from clearcut.cutout_types import CutoutRequest
 from clearcut.errors import ClearcutError, InvalidField, InvalidOption, MissingImage, UnknownModel
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clearcut.cutout import CutoutOutput, CutoutRequest
+from clearcut.cutout_types import CutoutOutput, CutoutRequest
 from clearcut.errors import InvalidField, MultipleBackgrounds, MultipleImages, NoForeground
 from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES, WRITERS
 from clearcut.imaging.layout import plan_layout

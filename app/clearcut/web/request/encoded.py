@@ -33,13 +33,13 @@ def urlencoded_fields(data: bytearray, file_fields: Collection[str] = ()) -> dic
     for pair in bytes(data).split(b"&"):
         raw_name, _, raw_value = pair.partition(b"=")
         try:
-            name = unquote_plus(raw_name[: 3 * MAX_FIELD_BYTES].decode("ascii"), errors="strict")
+            name = unquote_plus(raw_name[: 3 * MAX_FIELD_BYTES].decode(), errors="strict")
             if name in file_fields:
                 value = _unquote_base64(raw_value).decode("ascii")
             elif len(raw_value) > 3 * MAX_FIELD_BYTES:
                 raise InvalidField(name[:64], f"at most {MAX_FIELD_BYTES} bytes")
             else:
-                value = unquote_plus(raw_value.decode("ascii"), errors="strict")
+                value = unquote_plus(raw_value.decode(), errors="strict")
         except UnicodeDecodeError:
             raise MalformedBody("The urlencoded body is not UTF-8 text") from None
         if not value:

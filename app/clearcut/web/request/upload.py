@@ -155,8 +155,17 @@ async def read_upload(
 
 
 def _is_stripped(data: bytearray) -> bool:
-    """Return whether a binary file lost its NUL bytes and line ends, which ``curl -d @FILE`` removes."""
-    return not data.isascii() and not any(byte in data for byte in b"\0\r\n")
+    """Return whether a binary file lost its NUL bytes and line ends, which ``curl -d @FILE`` removes.
+
+    A form can contain UTF-8 without percent encoding, so only other bytes show that the body is no form.
+    """
+    if any(byte in data for byte in b"\0\r\n"):
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _is_image(data: bytearray) -> bool:

@@ -243,3 +243,11 @@ def test_body_of_curl_data_names_the_right_flags(make: Callable[[np.ndarray], by
     damaged = make(samples.photo("astronaut", 64, 64)).translate(None, b"\0\r\n")
     with pytest.raises(MissingImage, match=r"-F image_file=@photo.jpg, or curl --data-binary"):
         read(damaged, {"content-type": "application/x-www-form-urlencoded"})
+
+
+def test_form_with_unescaped_utf8_is_read() -> None:
+    """``curl -d text=Größe`` sends the bytes as they are, without line ends."""
+    body = b"image_file_b64=" + base64.b64encode(DATA).replace(b"+", b"%2B") + "&text=Größe".encode()
+    got = read(body, {"content-type": "application/x-www-form-urlencoded"}, schema=REMOVEBG)
+    assert bytes(got.image) == DATA
+    assert got.fields == {"text": "Größe"}
