@@ -71,7 +71,7 @@ def connected_to_border(mask: Mask) -> Mask:
     return np.asarray(touching[labels])
 
 
-def hole_parts(candidates: Mask, colors: Colors, net: F32, *, by_network: bool) -> Mask:
+def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_network: bool) -> Mask:
     """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte.
 
     Args:
@@ -82,12 +82,15 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, *, by_network: bool) 
     mask = candidates.view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     chosen = np.zeros(count, np.bool_)
-    for number in _largest_parts(stats, 3):
+    for number in _largest_parts(stats, 1):
         window = _window(stats[number])
         part = (labels[window] == number).view(np.uint8)
         inner = cv2.erode(part, _WINDOW3) > 0
         core = inner if np.count_nonzero(inner) >= 6 else part > 0
         mean_net = float(net[window][part > 0].mean())
+        if bool(thin[window][part > 0].mean() > 0.5):
+            chosen[number] = True
+            continue
         limit = _HOLE if mean_net < 0.8 else _SURE_HOLE
         chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
             by_network and mean_net < 0.4

@@ -35,6 +35,12 @@ _JPEG_REACH = 10
 """Distance in pixels from an edge to which JPEG artifacts reach; blocks of color have 16 pixels."""
 _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
+_THIN_SHARE = 0.3
+"""The same in thin parts."""
+_THIN, _THIN_NET = 7, 13
+"""Width in cells from which a part is not thin, in colors and in the network's matte."""
+_THIN_CONTRAST = 16
+"""Least contrast of thin parts, in levels."""
 _DARKEST_SHADOW = 0.4
 """Lowest brightness of a shadow as a share of the background's."""
 _DARKEST_MISSED = 0.22
@@ -108,7 +114,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
     blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
-    alike = same | ((distance < blur) & (net < 0.7))
+    thin = _thin_parts(distance, levels, level, net, reach)
+    alike = same | ((distance < blur) & (net < 0.7)) | ((distance < blur * np.float32(_THIN_SHARE / _JPEG_SHARE)) & thin)
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
     shadow = _like_shadow(
         cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
@@ -131,9 +138,9 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     has_found = float(contrast[net[clear] > 0.5].sum()) > _TRUST * float(contrast.sum())
     if not has_found:
         # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
-        passable = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-        outside = connected_to_border(alike | passable)
-    empty = outside | hole_parts(alike & ~outside, colors, net, by_network=has_found)
+        wide = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+        outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
+    empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
     if has_found:
         empty |= rejected_parts((alike | passable) & ~empty, same, net)
     unclear = open_parts(outside & alike & (net > 0.6), colors)
@@ -161,6 +168,28 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     background_mask = ~subject & ~doubtful
     shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
     return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
+
+
+def _thin_parts(distance: F32, levels: U8, level: float, net: F32, reach: int) -> Mask:
+    """Return the cells of thin parts of high contrast, with the gaps between them, bool[h,w].
+
+    There the network's matte is too coarse: it fills gaps.
+    """
+    contrast = cv2.dilate(levels, np.ones((reach, reach), np.uint8))
+    clear = (levels > np.maximum(level, 0.4 * contrast)).view(np.uint8)
+    thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
+    thick |= cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
+    near = cv2.dilate(thick, _WINDOW5)
+    return np.asarray((near == 0) & (contrast > _THIN_CONTRAST))
+
+
+def _without_leaks(outside: Mask, surely: Mask, wide: Mask) -> Mask:
+    """Return ``surely`` and the parts of ``outside`` beside it that hold no ``wide`` cells, bool[h,w]."""
+    count, labels = cv2.connectedComponents((outside & ~surely).view(np.uint8), connectivity=4)
+    leak = np.zeros(count, np.bool_)
+    leak[labels[wide & ~surely]] = True
+    leak[0] = True
+    return surely | ~leak[labels]
 
 
 def largest_channel(difference: np.ndarray) -> F32:
