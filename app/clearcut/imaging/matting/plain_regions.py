@@ -35,7 +35,7 @@ _JPEG_REACH = 10
 """Distance in pixels from an edge to which JPEG artifacts reach; blocks of color have 16 pixels."""
 _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
-_THIN_SHARE = 0.3
+_THIN_SHARE = 0.4
 """The same in thin parts."""
 _THIN, _THIN_NET = 7, 13
 """Width in cells from which a part is not thin, in colors and in the network's matte."""
@@ -47,7 +47,7 @@ _DARKEST_MISSED = 0.22
 """The same where the network finds nothing."""
 _SHADOW_REACH = 15
 """Side, in cells, of the window around a shadow in which the network decides on weak colors."""
-_LOW_CONTRAST = 50
+_LOW_CONTRAST = 36
 """Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
 _FOUND = 0.96
 """Share of the clear cells of such a subject that the network must have found."""
@@ -115,7 +115,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
     blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
     thin = _thin_parts(distance, levels, level, net, reach)
-    alike = same | ((distance < blur) & (net < 0.7)) | ((distance < blur * np.float32(_THIN_SHARE / _JPEG_SHARE)) & thin)
+    close = distance < blur
+    alike = same | (close & ((net < 0.7) | thin))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
     shadow = _like_shadow(
         cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
@@ -140,6 +141,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
         wide = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
         outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
+    beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
+    alike |= beside & thin & (distance < blur * np.float32(_THIN_SHARE / _JPEG_SHARE))
     empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
     if has_found:
         empty |= rejected_parts((alike | passable) & ~empty, same, net)
