@@ -27,12 +27,15 @@ _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
 _HOLE = 0.7, 0.9
 """Maximum difference of a hole's mean color from the background, in levels or in deviations of the noise."""
-_SMALL_GAP = 120
+_SMALL_GAP = 60
 """Maximum cells of a gap among thin parts; a larger one is examined like other holes."""
 _MIN_GAP = 10
 """Minimum contrast of the parts around such a gap, in levels."""
-_GAP = 0.15
-"""Maximum difference of its nearest cell from the background, as a share of this contrast."""
+_GAP, _SURE_GAP = 0.25, 0.15
+"""Maximum difference of its nearest cell from the background, as a share of this contrast; the latter where the network
+is sure of the subject."""
+_CLEAR = 0.25
+"""Minimum difference from the background of the parts around a gap, as a share of the typical difference."""
 _SURE = 0.8
 """Mean of the network's matte in a part from which the network is sure of the subject."""
 _SURE_HOLE = 0.33, 0.9
@@ -97,7 +100,8 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_net
         core = inner if np.count_nonzero(inner) >= 6 else part > 0
         mean_net = float(net[window][part > 0].mean())
         if stats[number, cv2.CC_STAT_AREA] <= _SMALL_GAP and float(thin[window][part > 0].mean()) > 0.5:
-            chosen[number] = mean_net < _SURE or _is_gap(part, candidates[window], colors, window)
+            share = _GAP if mean_net < _SURE else _SURE_GAP
+            chosen[number] = _is_gap(part, candidates[window], colors, window, share)
             continue
         limit = _HOLE if mean_net < _SURE else _SURE_HOLE
         chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
@@ -182,15 +186,19 @@ def _window(stats: np.ndarray) -> tuple[slice, slice]:
     return slice(max(0, top - 4), top + height + 4), slice(max(0, left - 4), left + width + 4)
 
 
-def _is_gap(part: np.ndarray, candidates: Mask, colors: Colors, window: tuple[slice, slice]) -> bool:
+def _is_gap(part: np.ndarray, candidates: Mask, colors: Colors, window: tuple[slice, slice], share: float) -> bool:
     """Return whether a small part among thin ones has a cell with about the color of the background.
 
     Its other cells are mixed with the subject's color or hold JPEG artifacts.
+
+    Args:
+        share: maximum difference of this cell, relative to the contrast of the parts around.
     """
     distance = colors.distance[window]
-    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
+    clear = distance >= max(colors.level, _CLEAR * colors.typical)
+    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & clear
     contrast = float(np.median(distance[rim])) if rim.any() else 0.0
-    return contrast > _MIN_GAP and float(distance[part > 0].min()) < max(colors.level, _GAP * contrast)
+    return contrast > _MIN_GAP and float(distance[part > 0].min()) < max(colors.level, share * contrast)
 
 
 def _is_background(
