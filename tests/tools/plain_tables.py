@@ -11,7 +11,8 @@ RESULT = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "plain
 DRAWN = ("ring", "frame", "strap", "chain", "box", "signature", "wordmark", "flat_art", "sprite", "several", "text")
 TITLES = {
     "product": "products on six backgrounds",
-    "product with solid edges": "the same products with solid colors at their edges",
+    "product with a clear reference": "the products without white edges in the source photo",
+    "product with solid edges": "all products, with solid colors at their edges",
     "wordmark": "word marks",
     "flat_art": "flat drawings",
     "several": "several objects",

@@ -39,6 +39,8 @@ _THIN_SHARE = 0.4
 """The same in thin parts."""
 _THIN, _THIN_NET = 7, 13
 """Width in cells from which a part is not thin, in colors and in the network's matte."""
+_CLEAR = 0.4
+"""Difference from the background of a clear cell, as a share of the highest one nearby."""
 _THIN_CONTRAST = 16
 """Least contrast of thin parts, in levels."""
 _DARKEST_SHADOW = 0.4
@@ -113,10 +115,10 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
-    blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
-    thin = _thin_parts(distance, levels, level, net, reach)
-    close = distance < blur
-    alike = same | (close & ((net < 0.7) | thin))
+    highest = np.asarray(cv2.dilate(levels, np.ones((reach, reach), np.uint8)), np.uint8)
+    blur = np.float32(_JPEG_SHARE) * highest
+    thin = _thin_parts(levels, highest, level, net)
+    alike = same | ((distance < blur) & ((net < 0.7) | thin))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
     shadow = _like_shadow(
         cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
@@ -142,7 +144,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         wide = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
         outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
     beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
-    alike |= beside & thin & (distance < blur * np.float32(_THIN_SHARE / _JPEG_SHARE))
+    alike |= beside & thin & (distance < np.float32(_THIN_SHARE) * highest)
     empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
     if has_found:
         empty |= rejected_parts((alike | passable) & ~empty, same, net)
@@ -173,17 +175,20 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
 
 
-def _thin_parts(distance: F32, levels: U8, level: float, net: F32, reach: int) -> Mask:
+def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     """Return the cells of thin parts of high contrast, with the gaps between them, bool[h,w].
 
     There the network's matte is too coarse: it fills gaps.
+
+    Args:
+        levels: difference from the background, u8[h,w]; ``highest`` is its maximum nearby.
+        level: distance from which a cell differs from the background.
     """
-    contrast = cv2.dilate(levels, np.ones((reach, reach), np.uint8))
-    clear = (levels > np.maximum(level, 0.4 * contrast)).view(np.uint8)
+    clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
     thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
-    thick |= cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
-    near = cv2.dilate(thick, _WINDOW5)
-    return np.asarray((near == 0) & (contrast > _THIN_CONTRAST))
+    found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
+    near = cv2.dilate(cv2.max(thick, found), _WINDOW5)
+    return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
 
 
 def _without_leaks(outside: Mask, surely: Mask, wide: Mask) -> Mask:
@@ -192,7 +197,7 @@ def _without_leaks(outside: Mask, surely: Mask, wide: Mask) -> Mask:
     leak = np.zeros(count, np.bool_)
     leak[labels[wide & ~surely]] = True
     leak[0] = True
-    return surely | ~leak[labels]
+    return np.asarray(surely | ~leak[labels])
 
 
 def largest_channel(difference: np.ndarray) -> F32:

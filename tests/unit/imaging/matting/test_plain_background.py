@@ -73,6 +73,22 @@ def test_subject_is_found_by_color(found: bool) -> None:
     assert iou(matte.alpha, square) > 0.98
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_chain_with_jpeg_artifacts_has_open_links(found: bool) -> None:
+    chain = np.zeros((SIDE, SIDE), np.uint8)
+    for x in range(40, SIDE - 40, 22):
+        cv2.ellipse(chain, (x, SIDE // 2), (13, 9), 0, 0, 360, 1, 4)
+    filled = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.drawContours(filled, cv2.findContours(chain, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, 1, -1)
+    rgb = np.where(chain[..., None] > 0, np.uint8((240, 220, 130)), canvas((70, 80, 120)))
+    rgb = cv2.imdecode(cv2.imencode(".jpg", noisy(rgb), [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_COLOR)
+    values = network(filled > 0) if found else np.zeros((320, 320), np.float32)
+    alpha = run(values, np.ascontiguousarray(rgb)).alpha
+    links = (filled > 0) & (cv2.dilate(chain, np.ones((3, 3), np.uint8)) == 0)
+    assert (alpha[links] < 128).mean() > 0.9
+    assert (alpha[chain > 0] > 127).mean() > 0.8
+
+
 def test_soft_shadow_is_background() -> None:
     subject = disc(120)
     cast = cv2.GaussianBlur(np.roll(subject, (30, 40), (0, 1)).astype(np.float32), (0, 0), 14)
