@@ -1,8 +1,8 @@
 """Division of an image with a plain background into background, subject and doubtful cells.
 
-The colors decide where they differ clearly from the background or equal it. The network's matte decides where colors are
-ambiguous: in shadows and reflections, and where a subject has the color of the background. ``benchmarks/plain.py``
-measures the result; the limits below are chosen with its tuning half.
+The colors decide where they differ clearly from the background or equal it. The network's matte decides where colors
+are ambiguous: in shadows and reflections, and where a subject has the color of the background.
+``benchmarks/plain.py`` measures the result; the limits below are chosen with its tuning half.
 """
 
 from __future__ import annotations
