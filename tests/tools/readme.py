@@ -13,7 +13,7 @@ from clearcut.errors import ClearcutError
 from clearcut.inference.manifest import MANIFEST, models_folder, read_manifest
 from clearcut.service import build
 from clearcut.settings import PREFIX, Settings
-from tests.tools import capacity_tables, format_tables, robustness_tables
+from tests.tools import capacity_tables, format_tables, plain_tables, robustness_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -169,6 +169,7 @@ PARTS: tuple[tuple[str, Callable[[], str], Path], ...] = (
     ("capacity", capacity_tables.capacity_table, DOCS / "scale.md"),
     *((name, make, DOCS / "robustness.md") for name, make in robustness_tables.PARTS.items()),
     *((name, make, DOCS / "formats.md") for name, make in format_tables.PARTS.items()),
+    *((name, make, DOCS / "plain-backgrounds.md") for name, make in plain_tables.PARTS.items()),
     ("groups", groups_table, CARD),
     ("variants", variants_table, CARD),
 )

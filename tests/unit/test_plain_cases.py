@@ -137,6 +137,14 @@ def test_reported_box_is_whole(remover: Remover) -> None:
     assert alpha[:16].max() < 20
 
 
+def test_reported_cover_is_whole(remover: Remover) -> None:
+    alpha = alpha_of("cover_fills.jpg", remover)
+    cover = alpha[60:838, 48:652]
+    assert cover.mean() > 254
+    assert (cover > 127).mean() > 0.998
+    assert alpha[:40].max() < 20
+
+
 def test_reported_signature_is_kept(remover: Remover) -> None:
     alpha = alpha_of("signature_6px.png", remover)
     image = cv2.imread(str(CASES / "signature_6px.png"), cv2.IMREAD_GRAYSCALE)

@@ -30,7 +30,7 @@ _CHROMA = np.eye(3) - np.ones((3, 1)) @ _LUMA
 _METRIC = np.asarray(3 * _LUMA.T @ _LUMA + _CHROMA_WEIGHT * _CHROMA.T @ _CHROMA, np.float32)
 _FAR_WEIGHT = 0.02
 """Weight of the subject's colors up to four cells away, relative to those beside a cell."""
-_EVEN = 0.985
+_EVEN = 0.997
 """Share of the mean in the power of the subject's colors near an edge from which they count as one color."""
 _EVEN_CONTRAST = 40
 """Difference from the background in levels that such a color must have."""
@@ -58,22 +58,38 @@ def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8
     regions = divide(net, cells, field, step)
     if regions is None:
         return None
-    slope, offset, edge, thin = _coefficients(regions, samples)
-    by_color = _decided_by_color(regions, thin, net)
+    area, side = regions.part.area, samples.shape[0] // net.shape[0]
+    part_samples = samples[tuple(slice(each.start * side, each.stop * side) for each in area)]
+    slope, offset, edge, thin = _coefficients(regions, part_samples)
+    by_color = _decided_by_color(regions, thin, net[area])
+    near_edge = np.asarray(cv2.dilate((edge | regions.doubtful).view(np.uint8), _WINDOW5), np.uint8)
+    near_color = np.asarray(cv2.dilate(by_color.view(np.uint8), _WINDOW3), np.uint8) & near_edge
+    planes = regions.subject.view(np.uint8), near_edge, near_color, slope, offset, by_color.astype(np.float32)
+    subject, near_edge, near_color, slope, offset, weight = (_on_grid(each, area, net.shape) for each in planes)
     rows = strip_height(step)
-    near_edge = cv2.dilate((edge | regions.doubtful).view(np.uint8), _WINDOW5)
-    active = any_in_strips(np.asarray(near_edge, np.uint8), rows)
-    alpha = fill_strips(any_in_strips(regions.subject.view(np.uint8), rows), step, rows * step, height, width)
-    if active.any():
-        other = upsample(values, rgb, edge_model) if not by_color.all() else None
-        tiles = TileSet(find_spans(active, rows, net.shape[0], max_gap(step)), step, (height, width))
-        slope, offset, weight = tiles.cells(1, slope, offset, by_color.astype(np.float32))
-        for tile in tiles.tiles(_PIXEL_BYTES):
+
+    def tiles_of(mask: np.ndarray) -> TileSet | None:
+        active = any_in_strips(np.asarray(mask, np.uint8), rows)
+        spans = find_spans(active, rows, net.shape[0], max_gap(step))
+        return TileSet(spans, step, (height, width)) if spans else None
+
+    alpha = fill_strips(any_in_strips(np.asarray(subject, np.uint8), rows), step, rows * step, height, width)
+    edges, colored = tiles_of(near_edge), tiles_of(near_color)
+    if edges is not None:
+        edges.copy(upsample(values, rgb, edge_model), alpha)
+    if colored is not None:
+        slope, offset, weight = colored.cells(1, slope, offset, weight)
+        for tile in colored.tiles(_PIXEL_BYTES):
             pixels = apply_coefficients(slope, offset, tile, rgb)
-            if other is not None:
-                pixels = _mix(tile.gather(other), pixels, tile.zoom(weight))
-            tile.scatter(pixels, alpha)
+            tile.scatter(_mix(tile.gather(alpha), pixels, tile.zoom(weight)), alpha)
     return alpha
+
+
+def _on_grid(plane: np.ndarray, area: tuple[slice, slice], shape: tuple[int, ...]) -> np.ndarray:
+    """Return a plane of ``shape`` cells that holds ``plane`` in ``area``, and 0 elsewhere."""
+    whole = np.zeros((*shape, *plane.shape[2:]), plane.dtype)
+    whole[area] = plane
+    return whole
 
 
 def _read_cells(rgb: U8, step: int) -> tuple[U8, U8]:

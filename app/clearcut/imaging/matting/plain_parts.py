@@ -21,8 +21,25 @@ _MIN_SHARP = 0.5
 no such edge."""
 _MAX_PARTS = 100
 """Maximum parts that are examined; further ones stay subject."""
+_MIN_HUE = 0.1
+"""Share of the clear cells whose hue must differ from a shadow's, if only those are to be compared with the network."""
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
+_HOLE = 0.7, 0.9
+"""Maximum difference of a hole's mean color from the background, in levels or in deviations of the noise."""
+_SMALL_GAP = 60
+"""Maximum cells of a gap among thin parts; a larger one is examined like other holes."""
+_MIN_GAP = 10
+"""Minimum contrast of the parts around such a gap, in levels."""
+_GAP, _SURE_GAP = 0.25, 0.15
+"""Maximum difference of its nearest cell from the background, as a share of this contrast; the latter where the network
+is sure of the subject."""
+_CLEAR = 0.25
+"""Minimum difference from the background of the parts around a gap, as a share of the typical difference."""
+_SURE = 0.8
+"""Mean of the network's matte in a part from which the network is sure of the subject."""
+_SURE_HOLE = 0.33, 0.9
+"""The same where the network is sure of the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +82,30 @@ def connected_to_border(mask: Mask) -> Mask:
     return np.asarray(touching[labels])
 
 
-def hole_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
-    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte."""
+def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_network: bool) -> Mask:
+    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte.
+
+    Args:
+        by_network: whether the second condition is sufficient.
+    """
     if not candidates.any():
         return candidates
     mask = candidates.view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     chosen = np.zeros(count, np.bool_)
-    for number in _largest_parts(stats, 3):
+    for number in _largest_parts(stats, 1):
         window = _window(stats[number])
         part = (labels[window] == number).view(np.uint8)
         inner = cv2.erode(part, _WINDOW3) > 0
         core = inner if np.count_nonzero(inner) >= 6 else part > 0
-        chosen[number] = _is_background(part, core, candidates[window], colors, window) or (
-            float(net[window][part > 0].mean()) < 0.4
+        mean_net = float(net[window][part > 0].mean())
+        if stats[number, cv2.CC_STAT_AREA] <= _SMALL_GAP and float(thin[window][part > 0].mean()) > 0.5:
+            share = _GAP if mean_net < _SURE else _SURE_GAP
+            chosen[number] = _is_gap(part, candidates[window], colors, window, share)
+            continue
+        limit = _HOLE if mean_net < _SURE else _SURE_HOLE
+        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
+            by_network and mean_net < 0.4
         )
     return np.asarray(chosen[labels])
 
@@ -127,7 +154,10 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     """
     count, labels = cv2.connectedComponents(subject.view(np.uint8), connectivity=8)
     mine, values, distance = labels[subject], net[subject], colors.distance[subject]
-    strong = (distance >= max(2 * colors.level, 0.4 * colors.typical)) & ~shadow[subject]
+    clear = distance >= max(2 * colors.level, 0.4 * colors.typical)
+    strong = clear & ~shadow[subject]
+    # A gray subject on a gray background has the hue of a shadow everywhere.
+    known = strong if np.count_nonzero(strong) >= _MIN_HUE * np.count_nonzero(clear) else clear
     area = np.maximum(np.bincount(mine, minlength=count), 1)
     strong_count = np.bincount(mine[strong], minlength=count)
     found_count = np.bincount(mine[strong & (values > 0.5)], minlength=count)
@@ -137,7 +167,7 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
     rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))
     noise |= (sharp_count < _MIN_SHARP * rim_count) & (mean_net < 0.3)
-    agreement = float(found_count.sum() / max(1, strong_count.sum()))
+    agreement = float((values[known] > 0.5).mean()) if known.any() else 0.0
     faint = (strong_count < 0.1 * area) & (mean_net < 0.3) & (agreement > _AGREEMENT)
     found = found_count >= 0.75 * np.maximum(strong_count, 1)
     return SubjectParts(noise[labels], faint[labels], found[labels], agreement)
@@ -156,11 +186,34 @@ def _window(stats: np.ndarray) -> tuple[slice, slice]:
     return slice(max(0, top - 4), top + height + 4), slice(max(0, left - 4), left + width + 4)
 
 
-def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Colors, window: tuple[slice, slice]) -> bool:
+def _is_gap(part: np.ndarray, candidates: Mask, colors: Colors, window: tuple[slice, slice], share: float) -> bool:
+    """Return whether a small part among thin ones has a cell with about the color of the background.
+
+    Its other cells are mixed with the subject's color or hold JPEG artifacts.
+
+    Args:
+        share: maximum difference of this cell, relative to the contrast of the parts around.
+    """
+    distance = colors.distance[window]
+    clear = distance >= max(colors.level, _CLEAR * colors.typical)
+    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & clear
+    contrast = float(np.median(distance[rim])) if rim.any() else 0.0
+    return contrast > _MIN_GAP and float(distance[part > 0].min()) < max(colors.level, share * contrast)
+
+
+def _is_background(
+    part: np.ndarray,
+    core: Mask,
+    candidates: Mask,
+    colors: Colors,
+    window: tuple[slice, slice],
+    limit: tuple[float, float] = _HOLE,
+) -> bool:
     """Return whether a part equals the background in mean and noise and a clear edge surrounds it.
 
     Args:
         part: u8[h,w] of 0 and 1 in ``window``; ``core`` (bool[h,w]) is its inner part.
+        limit: difference of the mean color in levels, and in deviations of the noise; the larger one counts.
     """
     distance = colors.distance[window]
     rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
@@ -168,4 +221,4 @@ def _is_background(part: np.ndarray, core: Mask, candidates: Mask, colors: Color
         return False
     mean = float(np.abs(colors.difference[window][core].mean(axis=0)).max())
     spread = float(np.median(distance[core]))
-    return mean < max(0.7, 0.9 * colors.noise) and spread < 1.35 * colors.noise + 0.3
+    return mean < max(limit[0], limit[1] * colors.noise) and spread < 1.35 * colors.noise + 0.3

@@ -1,8 +1,8 @@
 """Division of an image with a plain background into background, subject and doubtful cells.
 
-The colors decide where they differ clearly from the background or equal it. The network's matte decides where colors do
-not tell: in shadows and reflections, and where a subject has the color of the background. ``benchmarks/plain.py``
-measures the result; the limits below are chosen with its tuning half.
+The colors decide where they differ clearly from the background or equal it. The network's matte decides where colors
+are ambiguous: in shadows and reflections, and where a subject has the color of the background.
+``benchmarks/plain.py`` measures the result; the limits below are chosen with its tuning half.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8
 
 from .background_field import ColorField, refit
-from .edge_band import Mask
+from .edge_band import Mask, Span
 from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
@@ -35,20 +35,47 @@ _JPEG_REACH = 10
 """Distance in pixels from an edge to which JPEG artifacts reach; blocks of color have 16 pixels."""
 _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
+_THIN_SHARE = 0.4
+"""The same in thin parts."""
+_THIN, _THIN_NET = 7, 13
+"""Width in cells from which a part is not thin, in colors and in the network's matte."""
+_CLEAR = 0.4
+"""Difference from the background of a clear cell, as a share of the highest one nearby."""
+_THIN_CONTRAST = 16
+"""Least contrast of thin parts, in levels."""
 _DARKEST_SHADOW = 0.4
 """Lowest brightness of a shadow as a share of the background's."""
+_DARKEST_MISSED = 0.22
+"""The same where the network finds nothing."""
 _SHADOW_REACH = 15
 """Side, in cells, of the window around a shadow in which the network decides on weak colors."""
 _LOW_CONTRAST = 36
 """Typical difference of the subject, in levels, below which the network is more reliable if it found the subject."""
-_TRUST = 0.7
-"""Share of the clear cells of the subject that the network must have found to decide on all others."""
+_FOUND = 0.96
+"""Share of the clear cells of such a subject that the network must have found."""
+_TRUST = 0.65
+"""Share of the clear cells of the subject, weighted by squared contrast, that the network must have found to decide on
+all others."""
+_LARGE_ADDITION = 0.3
+"""Least area of an addition to the network's subject, relative to it, that is examined as a shadow."""
+_FAINT_ADDITION = 0.5
+"""Median contrast of such an addition relative to the subject's, below which the network decides."""
+_LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
+_OUTSIDE = 0.1
+"""Value of the network below which a cell with the color of the background needs no decision."""
+_MARGIN = 10
+"""Cells of the background around the part that is divided, as many as the widest window reaches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Masks of the grid of cells, bool[h,w]; every cell is in exactly one of the first three."""
+    """Masks of a part of the grid of cells, bool[h,w]; every cell is in exactly one of the first three.
 
+    Outside the part all cells are background.
+    """
+
+    part: Span
+    """The cells of the part on the whole grid."""
     background: Mask
     subject: Mask
     doubtful: Mask
@@ -81,35 +108,55 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     noise = max(0.3, float(np.median(distance[around][:: max(1, around.size // 4000)])))
     level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
     same = distance < level
+    whole, part = net.shape, _part_to_divide(same, net)
+    area = part.area
+    net, cells, same = net[area], cells[area], same[area]
+    background, difference, distance = background[area], difference[area], distance[area]
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
-    blur = np.float32(_JPEG_SHARE) * cv2.dilate(levels, np.ones((reach, reach), np.uint8))
-    alike = same | ((distance < blur) & (net < 0.7))
+    highest = np.asarray(cv2.dilate(levels, np.ones((reach, reach), np.uint8)), np.uint8)
+    blur = np.float32(_JPEG_SHARE) * highest
+    thin = _thin_parts(levels, highest, level, net)
+    alike = same | ((distance < blur) & ((net < 0.7) | thin))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
-    shadow = _like_shadow(cells, background, tolerance)
+    shadow = _like_shadow(
+        cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
+    )
     sharp = _sharp(cells, levels)
     passable = shadow & (net < 0.8) & ~sharp
-    for line in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+    for line in _LINES:
         passable[line] = False  # a shadow does not begin at the border
     outside = connected_to_border(alike | passable)
-    if not _is_plausible(outside, alike, net, field):
+    if not _is_plausible(outside, alike, net, field, whole):
         return None
     differs = distance[~outside & ~alike]
     if differs.size < 8:
         return None
     typical = float(np.percentile(differs[:: max(1, differs.size // 4000)], 75))
     colors = Colors(difference, distance, noise, level, typical)
-    empty = outside | hole_parts(alike & ~outside, colors, net)
-    empty |= rejected_parts((alike | passable) & ~empty, same, net)
+    clear = ~outside & ~alike & ~passable & (distance >= np.float32(0.4 * typical))
+    # A network that misses most of the subject does not decide on the enclosed parts.
+    contrast = distance[clear] ** 2
+    has_found = float(contrast[net[clear] > 0.5].sum()) > _TRUST * float(contrast.sum())
+    if not has_found:
+        # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
+        wide = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+        outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
+    beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
+    alike |= beside & thin & (distance < np.float32(_THIN_SHARE) * highest)
+    empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
+    if has_found:
+        empty |= rejected_parts((alike | passable) & ~empty, same, net)
     unclear = open_parts(outside & alike & (net > 0.6), colors)
     subject = ~empty
     parts = divide_subject(subject, shadow, sharp, colors, net)
-    if typical < _LOW_CONTRAST and parts.agreement > _TRUST:
+    if typical < _LOW_CONTRAST and parts.agreement > _FOUND:
         return None
     subject &= ~parts.noise
     weak = shadow | (distance < np.where(net < 0.15, np.float32(0.6 * typical), np.float32(0.35 * typical)))
-    weak &= parts.found if parts.agreement <= _TRUST else np.True_
+    if not has_found:
+        weak &= parts.found
     weak &= subject & (net < 0.9)
     # Away from thick parts and from shadows, single weak cells are the edges of thin parts.
     thick = cv2.dilate(cv2.morphologyEx(subject.view(np.uint8), cv2.MORPH_OPEN, _WINDOW5), _WINDOW5) > 0
@@ -117,13 +164,40 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     shades = cv2.morphologyEx((empty & ~alike).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
     shaded = cv2.dilate(shades, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
     doubtful = (weak & (thick | shaded)) | (subject & parts.faint)
+    if has_found:
+        doubtful |= _faint_addition(subject, distance, net)
     doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
     subject &= ~doubtful
     if not subject.any():
         return None
     background_mask = ~subject & ~doubtful
     shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-    return Regions(background_mask, subject, doubtful, shadows, difference, background, field)
+    return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
+
+
+def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
+    """Return the cells of thin parts of high contrast, with the gaps between them, bool[h,w].
+
+    There the network's matte is too coarse: it fills gaps.
+
+    Args:
+        levels: difference from the background, u8[h,w]; ``highest`` is its maximum nearby.
+        level: distance from which a cell differs from the background.
+    """
+    clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
+    thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
+    found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
+    near = cv2.dilate(cv2.max(thick, found), _WINDOW5)
+    return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
+
+
+def _without_leaks(outside: Mask, surely: Mask, wide: Mask) -> Mask:
+    """Return ``surely`` and the parts of ``outside`` beside it that hold no ``wide`` cells, bool[h,w]."""
+    count, labels = cv2.connectedComponents((outside & ~surely).view(np.uint8), connectivity=4)
+    leak = np.zeros(count, np.bool_)
+    leak[labels[wide & ~surely]] = True
+    leak[0] = True
+    return np.asarray(surely | ~leak[labels])
 
 
 def largest_channel(difference: np.ndarray) -> F32:
@@ -132,12 +206,12 @@ def largest_channel(difference: np.ndarray) -> F32:
     return np.asarray(np.maximum(np.maximum(np.abs(first), np.abs(second)), np.abs(third)), np.float32)
 
 
-def _like_shadow(cells: U8, background: F32, tolerance: F32) -> Mask:
-    """Return the cells with the hue of the background and 40 to 100 % of its brightness."""
+def _like_shadow(cells: U8, background: F32, tolerance: F32, darkest: F32) -> Mask:
+    """Return the cells with the hue of the background and ``darkest`` (f32[h,w]) to 100 % of its brightness."""
     back, own = cv2.split(background), [each.astype(np.float32) for each in cv2.split(cells)]
     power = back[0] * back[0] + back[1] * back[1] + back[2] * back[2]
     share = (own[0] * back[0] + own[1] * back[1] + own[2] * back[2]) / np.maximum(power, 1)
-    near = (share > _DARKEST_SHADOW) & (share < 1)
+    near = (share > darkest) & (share < 1)
     for mine, its in zip(own, back, strict=True):
         near &= np.abs(mine - share * its) < tolerance
     return np.asarray(near)
@@ -150,11 +224,35 @@ def _sharp(cells: U8, levels: U8) -> Mask:
     return np.asarray(gradient > np.maximum(10, 0.42 * cv2.dilate(levels, _WINDOW5).astype(np.float32)))
 
 
-def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField) -> bool:
-    share = float(outside.mean())
+def _faint_addition(subject: Mask, distance: F32, net: F32) -> Mask:
+    """Return what the colors add to a subject that the network has found, if it is large and of lower contrast.
+
+    This is the shadow of a transparent or colored subject: its hue is not the background's.
+    """
+    added, found = subject & (net < 0.15), subject & (net > 0.5)
+    area = int(np.count_nonzero(found))
+    if area == 0 or np.count_nonzero(added) < _LARGE_ADDITION * area:
+        return np.zeros_like(subject)
+    is_faint = float(np.median(distance[added])) < _FAINT_ADDITION * float(np.median(distance[found]))
+    return added if is_faint else np.zeros_like(subject)
+
+
+def _part_to_divide(same: Mask, net: F32) -> Span:
+    """Return the cells that differ from the background or are in the network's matte, with a margin.
+
+    The other cells are connected to the border, so that the division of the part does not depend on them.
+    """
+    left, top, width, height = cv2.boundingRect((~same | (net > _OUTSIDE)).view(np.uint8))
+    return Span(top, top + height, left, left + width).grown(_MARGIN, *same.shape)
+
+
+def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:
+    """Return whether ``outside`` (bool[h,w], a part of a grid of ``whole`` cells) can be a plain background."""
+    cells = whole[0] * whole[1]
+    share = 1 - (outside.size - np.count_nonzero(outside)) / cells
     if share < (_MIN_BACKGROUND if field.share >= 0.9 else _MIN_UNCLEAR_BACKGROUND):
         return False
-    lines = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
-    unexplained = np.concatenate([~outside[line] & ~alike[line] & (net[line] < 0.3) for line in lines])
+    # A line of the part within the frame has only cells with the color of the background.
+    unexplained = sum(np.count_nonzero(~outside[line] & ~alike[line] & (net[line] < 0.3)) for line in _LINES)
     is_drawing = field.noise < _CLEAN_NOISE and float(net.max()) >= 0.5
-    return bool(unexplained.mean() <= _MAX_UNEXPLAINED) or is_drawing
+    return bool(unexplained <= _MAX_UNEXPLAINED * 2 * sum(whole)) or is_drawing

@@ -77,6 +77,13 @@ class TileSet:
             inner = sheet[excess : sheet.shape[0] - excess]
             yield np.concatenate([inner[:, each] for each in columns], axis=1)
 
+    def copy(self, source: U8, target: U8) -> None:
+        """Copy the pixels of the spans from one image of the set's size to another."""
+        height, width = self._size
+        for span in self._spans:
+            area = span.scaled(self._step, height, width).area
+            target[area] = source[area]
+
     def tiles(self, pixel_bytes: int) -> Iterator[Tile]:
         """Yield all spans in order, grouped into tiles.
 

@@ -73,12 +73,58 @@ def test_subject_is_found_by_color(found: bool) -> None:
     assert iou(matte.alpha, square) > 0.98
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_chain_with_jpeg_artifacts_has_open_links(found: bool) -> None:
+    chain = np.zeros((SIDE, SIDE), np.uint8)
+    for x in range(40, SIDE - 40, 22):
+        cv2.ellipse(chain, (x, SIDE // 2), (13, 9), 0, 0, 360, 1, 4)
+    filled = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.drawContours(filled, cv2.findContours(chain, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, 1, -1)
+    rgb = np.where(chain[..., None] > 0, np.uint8((240, 220, 130)), canvas((70, 80, 120)))
+    rgb = cv2.imdecode(cv2.imencode(".jpg", noisy(rgb), [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_COLOR)
+    values = network(filled > 0) if found else np.zeros((320, 320), np.float32)
+    alpha = run(values, np.ascontiguousarray(rgb)).alpha
+    links = (filled > 0) & (cv2.dilate(chain, np.ones((3, 3), np.uint8)) == 0)
+    assert (alpha[links] < 128).mean() > 0.9
+    assert (alpha[chain > 0] > 127).mean() > 0.8
+
+
 def test_soft_shadow_is_background() -> None:
     subject = disc(120)
     cast = cv2.GaussianBlur(np.roll(subject, (30, 40), (0, 1)).astype(np.float32), (0, 0), 14)
     scene = canvas((235, 235, 235)) * (1 - 0.35 * cast[..., None])
     rgb = noisy(np.where(subject[..., None], np.uint8((190, 40, 40)), scene.astype(np.uint8)))
     assert iou(run(network(subject), rgb).alpha, subject) > 0.97
+
+
+def test_tinted_shadow_is_left_to_the_network() -> None:
+    subject = disc(90)
+    cast = cv2.GaussianBlur(np.roll(disc(120), 110, 1).astype(np.float32), (0, 0), 6)
+    scene = canvas((225, 228, 232)) - np.float32((40, 75, 110)) * cast[..., None]
+    rgb = noisy(np.where(subject[..., None], np.uint8((235, 90, 10)), scene.astype(np.uint8)))
+    assert iou(run(network(subject), rgb).alpha, subject) > 0.95
+
+
+def test_found_gray_subject_of_low_contrast_is_unchanged() -> None:
+    y = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j][0]
+    subject = disc(150)
+    shade = 238 + 17 * (np.abs(y) < 0.35)  # a band of the background's color crosses the subject
+    rgb = noisy(np.where(subject[..., None], np.repeat(shade[..., None], 3, 2), 255), 0.5)
+    values = network(subject)
+    assert np.array_equal(run(values, rgb).alpha, run(values, rgb, OFF).alpha)
+
+
+def test_missed_cover_keeps_gray_areas() -> None:
+    cover = np.zeros((SIDE, SIDE), np.bool_)
+    cover[40:440, 60:420] = True
+    rgb = canvas((236, 236, 236))
+    rgb[cover] = (30, 45, 110)
+    rgb[120:380, 62:418] = 212  # the hue of a shadow, with an edge that JPEG artifacts open
+    rgb[150:380, 150:330] = (200, 90, 40)
+    rgb = cv2.imdecode(cv2.imencode(".jpg", noisy(rgb))[1], cv2.IMREAD_COLOR)
+    person = np.zeros((SIDE, SIDE), np.bool_)
+    person[150:380, 150:330] = True
+    assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
 
 
 def test_white_subject_on_white_stays_whole() -> None:
