@@ -24,8 +24,13 @@ def header_of(name: str, view: memoryview, image: StillImage) -> ImageHeader:
     return ImageHeader(name, *size, orientation=image.orientation, has_alpha=image.alpha is not None, frames=frames)
 
 
-def decoded(view: memoryview, image: StillImage, pixels: U8, header: ImageHeader) -> Pixels:
+def decoded(
+    view: memoryview, image: StillImage, pixels: U8, header: ImageHeader, in_data: Nclx | None = None
+) -> Pixels:
     """Convert decoded u8[H,W,3|4] to the crop in sRGB, and alpha.
+
+    Args:
+        in_data: the color space in the coded data, for a file that does not declare one.
 
     Raises:
         CorruptImage: the pixels have another size than the checked header.
@@ -40,7 +45,7 @@ def decoded(view: memoryview, image: StillImage, pixels: U8, header: ImageHeader
     profile = color_profile(view, image.main, MAX_PROFILE)
     if profile is not None:
         return color.rgb_to_srgb(rgb, profile), alpha
-    points = _coding_points(nclx(view, image.main))
+    points = _coding_points(nclx(view, image.main) or in_data)
     return (rgb if points is None or points.is_srgb else points.convert(rgb)), alpha
 
 
