@@ -78,6 +78,17 @@ def test_faulty_decoder_is_a_damaged_image(code, monkeypatch):
     assert decode(data, found).width == 48
 
 
+def test_process_gets_no_secrets_and_no_other_files(monkeypatch):
+    data = heif_files.heic(samples.corners())
+    found = probe(data, ProbeLimits())
+    monkeypatch.setenv("CLEARCUT_SIGNING_SECRET", "secret")
+    secret, files = "'CLEARCUT_SIGNING_SECRET' in os.environ", "len(os.listdir('/proc/self/fd'))"
+    code = f"import os; os._exit(4 if {secret} or {files} != 6 else 3)"  # 6: three streams, two images, the list
+    monkeypatch.setattr(hevc_decoder, "_COMMAND", code)
+    with open("/etc/hostname"), pytest.raises(CorruptImage):  # status 3
+        decode(data, found)
+
+
 def test_nothing_is_left_open():
     data = heif_files.heic(samples.corners())
     found = probe(data, ProbeLimits())

@@ -203,6 +203,7 @@ def _run(stack: ExitStack, job: DecoderJob, library: str, header: ImageHeader) -
     process = subprocess.Popen(  # noqa: S603  # fixed arguments
         [sys.executable, "-I", "-S", "-c", _COMMAND, *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=files, cwd="/",
+        env={},
     )  # fmt: skip
     with process:
         poll = select.poll()
