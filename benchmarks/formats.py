@@ -2,8 +2,7 @@
 
 Inputs are photos; outputs are cut-outs with a soft edge. Milliseconds are CPU time of the process, the median of three
 photos. Memory is the growth of the process's high-water mark for one image. HEIC includes the time of the decoder's
-process, and its memory beyond that for a small image. HEIC files need an encoder: the row is measured only where
-``pillow-heif`` is installed.
+process, but not its memory. HEIC files need an encoder: the row is measured only where ``pillow-heif`` is installed.
 
 Run: ``python -m benchmarks.formats [NAME ...]``; writes results/formats.json. With names, such as ``jpg zip``, only
 these rows are measured, and the others stay.
@@ -103,7 +102,6 @@ def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
     _, peak = resident()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent += after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
-    peak += (after.ru_maxrss - children.ru_maxrss) / 1024
     return {"bytes": size, "cpu_ms": spent * 1e3, "bytes_per_pixel": (peak - before) * 2**20 / pixels}
 
 

@@ -14,13 +14,13 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clearcut.errors import CorruptImage, UnsupportedFormat
 from clearcut.imaging.formats.opencv import damaged, raise_if_out_of_memory
-from clearcut.imaging.types import ImageHeader, Samples
+from clearcut.imaging.types import ImageHeader
 
 from . import hevc
 from .boxes import Item
@@ -89,14 +89,14 @@ class _Canvas:
         return luma, cb, cr
 
     def read(self, out: mmap.mmap, width: int, height: int) -> Planes:
-        """Copy the planes of the visible part at the top left."""
+        """Return the planes of the visible part at the top left, in the memory of ``out``."""
         kind = np.uint8 if self.bits == 8 else np.dtype("<u2")
         across, down = protocol.subsampling(self.chroma)
-        arrays: list[Samples] = []
+        arrays: list[Any] = []
         for number, (offset, stored, rows) in enumerate(self.planes[:-1]):
             plane = np.frombuffer(out, kind, stored * rows, offset).reshape(rows, stored)
             visible = (-(-height // down), -(-width // across)) if number else (height, width)
-            arrays.append(np.array(plane[: visible[0], : visible[1]]))
+            arrays.append(plane[: visible[0], : visible[1]])
         return Planes(arrays[0], (arrays[1], arrays[2]) if self.chroma else None, self.bits)
 
 

@@ -40,7 +40,7 @@ def decoded(
     if image.crop is not None:
         left, top, width, height = image.crop
         pixels = pixels[top : top + height, left : left + width]
-    rgb = np.array(pixels[:, :, :3], np.uint8, order="C")
+    rgb = np.require(pixels[:, :, :3], np.uint8, ["C", "W"])
     alpha = np.ascontiguousarray(pixels[:, :, 3]) if pixels.shape[2] == 4 else None
     profile = color_profile(view, image.main, MAX_PROFILE)
     if profile is not None:

@@ -48,7 +48,9 @@ def to_rgb(planes: Planes, matrix: int, *, full_range: bool) -> U8:
     out = np.empty((height, width, 3), np.uint8)
     transform = _transform(matrix, planes.bits, full_range)
     across, down = _subsampling(planes)
-    chroma = [cv2.resize(each, None, fx=across, fy=down, interpolation=_INTERPOLATION) for each in planes.chroma]
+    chroma = planes.chroma
+    if (across, down) != (1, 1):
+        chroma = _upsample(chroma[0], across, down), _upsample(chroma[1], across, down)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = cv2.merge([each[top : min(top + rows, height), :width] for each in (planes.luma, *chroma)])
@@ -75,6 +77,10 @@ def has_hole(planes: Planes) -> bool:
     blank &= planes.luma[::down, ::across] == 0
     side = (min(_HOLE, blank.shape[1]), min(_HOLE, blank.shape[0]))
     return bool(cv2.erode(blank, np.ones(side[::-1], np.uint8), borderValue=0).any())
+
+
+def _upsample(plane: Samples, across: int, down: int) -> Samples:
+    return cv2.resize(plane, None, fx=across, fy=down, interpolation=_INTERPOLATION)  # type: ignore[return-value]
 
 
 def _subsampling(planes: Planes) -> tuple[int, int]:
