@@ -1,4 +1,4 @@
-"""The process that decodes HEIC: what it may not do, and what a faulty decoder leads to."""
+"""The process that decodes HEIC: calls that end it, its limits, and faults of the decoder."""
 
 from __future__ import annotations
 

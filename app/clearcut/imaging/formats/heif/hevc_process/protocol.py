@@ -1,4 +1,4 @@
-"""What the service and the decoder's process exchange: two files in memory and an exit status.
+"""The data that the service and the decoder's process exchange: two files in memory and an exit status.
 
 The input is a count, a record for each image and the data. The output has space for the colors, then the planes at the
 offsets that the records name. Each record is an image or a tile: parameter sets and slices with start codes.
