@@ -101,7 +101,7 @@ class _Canvas:
 
 
 class DecoderJob(NamedTuple):
-    """What the process gets."""
+    """Input and limits of the process."""
 
     source: bytes
     """The input, as ``protocol`` describes it."""
