@@ -267,7 +267,7 @@ docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model
 
 COMPILE = $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header
 HASHED = $(COMPILE) --generate-hashes --no-emit-index-url
-DEPLOYED := --extra postgres --extra redis --extra jobs --extra s3 --extra otel
+DEPLOYED := --extra heif --extra postgres --extra redis --extra jobs --extra s3 --extra otel
 RAY_EXTRAS := --extra ray --extra gcs --extra azure
 # Removes onnxruntime-gpu and lets onnxruntime apply everywhere.
 CPU_RUNTIME := --override <(printf "onnxruntime-gpu; python_version < '3'\nonnxruntime>=1.24,<2\n")

@@ -275,6 +275,23 @@ def test_account_and_improve():
     assert refused.json()["errors"][0]["code"] == "missing_source"
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/remove", {"size": "huge", "roi": "1", "quality": "0"}),
+        ("/v1/remove", {"variants": '[{"size": "huge", "crop": "perhaps"}]'}),
+        (REMOVEBG, {"size": "huge", "roi": "1", "crop": "perhaps"}),
+        (PHOTOROOM, {"format": "gif", "size": "huge", "bg_color": "nocolor"}),
+        (REMBG, {"bgc": "1,2", "af": "many", "om": "perhaps"}),
+    ],
+)
+def test_every_invalid_field_is_named(path, fields):
+    response = ask(path, **data(**fields))
+    assert response.status_code == (422 if path == REMBG else 400)
+    names = ("size", "crop") if "variants" in fields else fields
+    assert all(f"{name}'" in response.text or f'{name}"' in response.text for name in names), response.text
+
+
 def test_removebg_lists_each_invalid_field():
     response = ask(REMOVEBG, **data(size="huge", roi="1", crop="perhaps"))
     assert response.status_code == 400

@@ -13,8 +13,8 @@ from urllib.parse import quote
 from clearcut.errors import InputError
 from clearcut.imaging.decode import decode
 from clearcut.imaging.formats import registry
-from clearcut.imaging.formats.heif import heic, images
-from clearcut.imaging.formats.heif.rebuild import rebuild
+from clearcut.imaging.formats.heif import heic, hevc_decoder, images
+from clearcut.imaging.formats.heif.hevc_process import protocol
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
 from clearcut.web.apis import photoroom, poof, rembg, removebg
@@ -74,15 +74,19 @@ def fuzz_format(name: str, data: bytes) -> None:
 
 
 def fuzz_heic(data: bytes) -> None:
-    """Fuzz the container and parameter sets of HEIC, which need no decoder, and the file for the decoder."""
+    """Fuzz the container and parameter sets of HEIC, and the input of the decoder's process. Nothing is decoded."""
     view = memoryview(data)
     try:
         image = images.read_image(view, LIMITS, heic.CODEC)
-        rebuilt = memoryview(rebuild(view, image, heic.CODEC, b"heic"))
+        job = hevc_decoder.prepare(view, image)
     except InputError:
         return
-    again = images.read_image(rebuilt, LIMITS, heic.CODEC)
-    assert (again.width, again.height, again.alpha is None) == (image.width, image.height, image.alpha is None)
+    for each in protocol.unpack_images(memoryview(job.source)):
+        assert 0 < each.offset < each.offset + each.size <= len(job.source)
+        sizes = protocol.plane_sizes(each.width, each.height, each.chroma)
+        for target, (width, height) in zip(each.planes, sizes, strict=False):
+            last = target.offset + (height - 1) * target.stride + width * (1 if each.bits == 8 else 2)
+            assert protocol.HEADER_BYTES <= target.offset < last <= job.canvases[-1].end <= 1 << 30
 
 
 def fuzz_upload(data: bytes) -> None:

@@ -95,13 +95,15 @@ def grid_data(rows: int, columns: int, width: int, height: int) -> bytes:
     return struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, width, height)
 
 
-def heic(rgb: np.ndarray, *properties: bytes, alpha: np.ndarray | None = None) -> bytes:
+def heic(rgb: np.ndarray, *properties: bytes, alpha: np.ndarray | None = None, premultiplied: bool = False) -> bytes:
     """Encode u8[H,W,3] without loss but for the conversion to YCbCr 4:2:0."""
     file = File()
     main = file.add_image(hevc_images.encode(hevc_images.from_rgb(rgb)), *(properties or (nclx(),)))
     if alpha is not None:
         extra = file.add_image(hevc_images.encode(_even(alpha)), full(b"auxC", ALPHA))
         file.refer(b"auxl", extra, main)
+        if premultiplied:
+            file.refer(b"prem", main, extra)
     return file.build()
 
 

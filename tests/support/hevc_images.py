@@ -123,13 +123,16 @@ class _Arithmetic:
         self._outstanding = 0
 
 
-def encode(planes: list[np.ndarray], depth: int = 8, coded_size: tuple[int, int] | None = None) -> CodedImage:
+def encode(
+    planes: list[np.ndarray], depth: int = 8, coded_size: tuple[int, int] | None = None, missing_blocks: int = 0
+) -> CodedImage:
     """Encode one plane (gray) or three planes (YCbCr 4:2:0) of u8 or u16 samples.
 
     Args:
         planes: [H,W], then twice [ceil(H/2),ceil(W/2)].
         depth: bits of each sample, 8 to 12.
         coded_size: size in the parameter set; a wrong one makes a hostile file.
+        missing_blocks: number of blocks at the end that are left out.
     """
     visible_height, visible_width = planes[0].shape
     unit = 2 if len(planes) == 3 else 1
@@ -145,7 +148,7 @@ def encode(planes: list[np.ndarray], depth: int = 8, coded_size: tuple[int, int]
     out.text("1")
     out.align()
     coder = _Arithmetic(out)
-    for number in range(across * down):
+    for number in range(last := across * down - missing_blocks):
         row, column = divmod(number, across)
         coder.probable()  # part_mode 2Nx2N
         coder.terminate(True)  # pcm_flag
@@ -154,7 +157,7 @@ def encode(planes: list[np.ndarray], depth: int = 8, coded_size: tuple[int, int]
             block = plane[row * side : (row + 1) * side, column * side : (column + 1) * side]
             out.text("".join(f"{sample:0{depth}b}" for sample in block.reshape(-1).tolist()))
         coder.start()
-        coder.terminate(number == across * down - 1)
+        coder.terminate(number == last - 1)
     slice_unit = _unit(_IDR, out.bytes())
     chroma = 1 if len(planes) == 3 else 0
     sps = _sequence_set(*(coded_size or (width, height)), depth, chroma)

@@ -13,7 +13,7 @@ KINDS = {
     "avif": ("gray, color, alpha, grids", "Pillow, LittleCMS"),
     "bmp": ("1 to 32 bits, palette, bit fields, alpha", "Pillow"),
     "gif": ("palette, transparent, interlaced", "Pillow"),
-    "heic": ("gray, color, alpha, grids, 8 and 10 bits", "libheif, LittleCMS"),
+    "heic": ("gray, 4:2:0 to 4:4:4, alpha, grids, 8 to 12 bits", "libheif, source samples, LittleCMS"),
     "jpeg": ("baseline, progressive, gray, CMYK", "Pillow, LittleCMS"),
     "png": ("all color types and depths", "source pixels, LittleCMS"),
     "tiff": (

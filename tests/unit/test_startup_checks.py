@@ -9,10 +9,13 @@ from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import check_database, open_engine
 from clearcut.environment import load_settings
 from clearcut.errors import StartupError
+from clearcut.imaging.formats.heif import heic
+from clearcut.imaging.formats.heif.hevc_library import find_library
 from clearcut.settings import MIB, Settings
 from clearcut.startup_checks import checks
 from clearcut.startup_checks.checks import require_startable, run_checks
 from clearcut.startup_checks.findings import Finding, StartupCheck
+from clearcut.startup_checks.formats import check_formats
 from clearcut.startup_checks.models import check_model, check_moderation, memory_finding
 from tests.support.moderation_models import install_moderation
 
@@ -38,6 +41,18 @@ def test_default_check_passes_on_any_cpu(vnni, monkeypatch):
     assert "cpu" in found["provider"].text
     assert "1 session(s) of" in found["provider"].text
     assert found["self-test"].severity == "ok"
+
+
+@pytest.mark.skipif(find_library() is None, reason="this system has no HEIC decoder")
+def test_heic_decoder_is_tested():
+    assert list(check_formats(Settings())) == [Finding("ok", "formats", "HEIC is decoded, in a confined process")]
+
+
+def test_missing_heic_decoder_is_a_note(monkeypatch):
+    monkeypatch.setattr(heic, "find_library", lambda: None)
+    (found,) = check_formats(Settings())
+    assert found.severity == "note"
+    assert "this server has no HEIC decoder (extra heif, on Linux)" in found.text
 
 
 def test_all_problems_are_reported_at_once(tmp_path):

@@ -15,6 +15,7 @@ from clearcut.errors import StartupError
 from clearcut.settings import Settings
 
 from .findings import Finding, StartupCheck
+from .formats import check_formats
 from .models import check_memory, check_model, check_moderation
 from .network import check_fetch, check_ports, check_public_access, check_traces
 from .stores import check_accounts, check_blobs, check_data_folder, check_jobs, check_rate_limits
@@ -25,6 +26,7 @@ STARTUP_CHECKS = (
     StartupCheck(check_model, "model", at_start=False),
     StartupCheck(check_moderation, "moderation", at_start=False),
     StartupCheck(check_memory, "memory", at_start=False),
+    StartupCheck(check_formats, "formats", at_start=False),
     StartupCheck(check_accounts, "accounts"),
     StartupCheck(check_rate_limits, "limits"),
     StartupCheck(check_fetch, "fetch"),

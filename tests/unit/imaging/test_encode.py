@@ -88,7 +88,9 @@ def test_jpeg_keeps_full_chroma() -> None:
     assert np.abs(decoded.astype(int) - pixels).max() < 30
 
 
-@pytest.mark.parametrize(("size", "progressive"), [((64, 64), False), ((320, 240), True), ((2100, 2000), False)])
+@pytest.mark.parametrize(
+    ("size", "progressive"), [((64, 64), False), ((320, 240), True), ((640, 480), False), ((2100, 2000), False)]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_smaller_than_baseline(size: tuple[int, int], progressive: bool, channels: int) -> None:
     pixels = samples.photo("coffee", *size)[:, :, :channels]
@@ -96,7 +98,7 @@ def test_jpeg_is_smaller_than_baseline(size: tuple[int, int], progressive: bool,
     source = pixels[:, :, ::-1] if channels == 3 else pixels[:, :, 0]
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, baseline = cv2.imencode(".jpg", np.ascontiguousarray(source), [cv2.IMWRITE_JPEG_QUALITY, 90, *sampling])
-    assert len(data) < 0.99 * len(baseline)
+    assert len(data) < 0.995 * len(baseline)
     with Image.open(BytesIO(data)) as found, Image.open(BytesIO(baseline)) as expected:
         assert ("progressive" in found.info) == progressive
         np.testing.assert_array_equal(found, expected)

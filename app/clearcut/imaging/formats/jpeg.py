@@ -29,9 +29,9 @@ _MISSING = re.compile("premature end|Premature end|bad Huffman|bad arithmetic|in
 """libjpeg's warnings about blocks that are missing or unreadable (``jerror.h``)."""
 _PADDING = 16
 """Bytes between the last block and the end marker that cameras write, for example to an even length."""
-_PROGRESSIVE_PIXELS = range(20_000, 4_000_000)
-"""Outputs of this size are progressive, which saves 7 to 12 % of the bytes. Others have optimized tables: small ones
-would not be smaller, and large ones would take twice the time for 2 % (``benchmarks/jpeg_kinds.py``).
+_PROGRESSIVE_PIXELS = range(20_000, 300_000)
+"""Outputs of this size are progressive; others have optimized tables. Smaller outputs would gain nothing, and larger
+ones 2 to 5 % of the bytes for more than twice the encoder's time (``benchmarks/jpeg_kinds.py``).
 """
 _SOS, _EOI = b"\xff\xda", b"\xff\xd9"
 _FURTHER_DATA = b"\x5a" * 64
@@ -57,7 +57,7 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
 def encode(pixels: U8, quality: int) -> memoryview:
     """Encode u8[h,w,1|3] without chroma subsampling, which would blur a cut edge on a plain background.
 
-    The file is progressive where that makes it smaller. Its pixels do not depend on that.
+    The file is progressive where that makes it smaller for little time. Its pixels do not depend on that.
 
     Raises:
         ValueError: the pixels have an alpha channel.

@@ -50,6 +50,8 @@ class Nclx(NamedTuple):
 
     primaries: int
     transfer: int
+    matrix: int
+    full_range: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,10 @@ def color_profile(view: memoryview, item: Item, max_bytes: int) -> bytes | None:
 def nclx(view: memoryview, item: Item) -> Nclx | None:
     """Return the code points of an item's color space; None if it has none."""
     for box in item.properties:
-        if box.kind == b"colr" and bytes(view[box.start : box.start + 4]) == b"nclx" and box.end - box.start >= 8:
+        if box.kind == b"colr" and bytes(view[box.start : box.start + 4]) == b"nclx" and box.end - box.start >= 11:
             body = view[box.start + 4 : box.end]
-            return Nclx(int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
+            primaries, transfer, matrix = (int.from_bytes(body[at : at + 2], "big") for at in (0, 2, 4))
+            return Nclx(primaries, transfer, matrix, body[6] >= 0x80)
     return None
 
 
@@ -126,9 +129,28 @@ def tiles_of(table: ItemTable, item: Item) -> list[Item]:
     return [table.items[tile] for tile in item.references.get(b"dimg", []) if tile in table.items]
 
 
+def declared_size(view: memoryview, item: Item) -> tuple[int, int]:
+    """Return (width, height) of the image that the file declares for an item.
+
+    Raises:
+        CorruptImage: the item has no size.
+    """
+    box = property_of(item, b"ispe")
+    if box is None or box.end - box.start < 12:
+        raise CorruptImage("The image file declares no size")
+    return int.from_bytes(view[box.start + 4 : box.start + 8], "big"), int.from_bytes(
+        view[box.start + 8 : box.start + 12], "big"
+    )
+
+
+def grid_of(view: memoryview, item: Item) -> tuple[int, int]:
+    """Return (rows, columns) of the tiles of a checked image; (1, 1) if it is not a grid."""
+    return _check_grid(view, item, *declared_size(view, item)) if item.kind == b"grid" else (1, 1)
+
+
 def _check_image(view: memoryview, table: ItemTable, item: Item, limits: ProbeLimits, codec: Codec) -> tuple[int, int]:
     """Check a coded image or a grid of coded images, and return its size."""
-    width, height = _declared_size(view, item)
+    width, height = declared_size(view, item)
     check_dimensions(width, height, limits)
     if item.kind == codec.kind:
         _check_coded(view, item, (width, height), limits, codec)
@@ -141,7 +163,7 @@ def _check_image(view: memoryview, table: ItemTable, item: Item, limits: ProbeLi
     tiles = tiles_of(table, item)
     if len(ids) != rows * columns or len(tiles) != len(ids):
         raise CorruptImage("The image has another number of tiles than its grid")
-    tile = _declared_size(view, tiles[0])
+    tile = declared_size(view, tiles[0])
     if tile[0] * (columns - 1) >= width or tile[1] * (rows - 1) >= height:
         raise SuspiciousStructure("The image has tiles outside its area")
     if tile[0] * columns < width or tile[1] * rows < height:
@@ -150,7 +172,7 @@ def _check_image(view: memoryview, table: ItemTable, item: Item, limits: ProbeLi
         raise SuspiciousStructure("The image has tiles that are far larger than the image")
     checked: set[int] = set()
     for number, each in zip(ids, tiles, strict=True):
-        if each.kind != codec.kind or _declared_size(view, each) != tile:
+        if each.kind != codec.kind or declared_size(view, each) != tile:
             raise CorruptImage("The image has tiles of different types or sizes")
         if number not in checked:
             _check_coded(view, each, tile, limits, codec)
@@ -175,15 +197,6 @@ def _check_grid(view: memoryview, item: Item, width: int, height: int) -> tuple[
     if canvas != (width, height):
         raise CorruptImage("The image and its grid differ in size")
     return body[2] + 1, body[3] + 1
-
-
-def _declared_size(view: memoryview, item: Item) -> tuple[int, int]:
-    box = property_of(item, b"ispe")
-    if box is None or box.end - box.start < 12:
-        raise CorruptImage("The image file declares no size")
-    return int.from_bytes(view[box.start + 4 : box.start + 8], "big"), int.from_bytes(
-        view[box.start + 8 : box.start + 12], "big"
-    )
 
 
 def _find_alpha(view: memoryview, table: ItemTable) -> int | None:

@@ -24,8 +24,13 @@ def header_of(name: str, view: memoryview, image: StillImage) -> ImageHeader:
     return ImageHeader(name, *size, orientation=image.orientation, has_alpha=image.alpha is not None, frames=frames)
 
 
-def decoded(view: memoryview, image: StillImage, pixels: U8, header: ImageHeader) -> Pixels:
+def decoded(
+    view: memoryview, image: StillImage, pixels: U8, header: ImageHeader, in_data: Nclx | None = None
+) -> Pixels:
     """Convert decoded u8[H,W,3|4] to the crop in sRGB, and alpha.
+
+    Args:
+        in_data: the color space in the coded data, for a file that does not declare one.
 
     Raises:
         CorruptImage: the pixels have another size than the checked header.
@@ -35,12 +40,12 @@ def decoded(view: memoryview, image: StillImage, pixels: U8, header: ImageHeader
     if image.crop is not None:
         left, top, width, height = image.crop
         pixels = pixels[top : top + height, left : left + width]
-    rgb = np.array(pixels[:, :, :3], np.uint8, order="C")
+    rgb = np.require(pixels[:, :, :3], np.uint8, ["C", "W"])
     alpha = np.ascontiguousarray(pixels[:, :, 3]) if pixels.shape[2] == 4 else None
     profile = color_profile(view, image.main, MAX_PROFILE)
     if profile is not None:
         return color.rgb_to_srgb(rgb, profile), alpha
-    points = _coding_points(nclx(view, image.main))
+    points = _coding_points(nclx(view, image.main) or in_data)
     return (rgb if points is None or points.is_srgb else points.convert(rgb)), alpha
 
 
