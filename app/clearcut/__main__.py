@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parser = _parser(command)
         if command in _FILE_COMMANDS:
-            from .cli.cut_arguments import normalize_arguments
+            from .cli.cut_options import normalize_arguments
 
             given = [command, *normalize_arguments(given[1:])]
         arguments = parser.parse_args(given)

@@ -18,7 +18,6 @@ from .cut_arguments import (
     check_outputs,
     create_backend,
     create_review,
-    option_fields,
     save_report,
 )
 from .cut_files import (
@@ -26,10 +25,10 @@ from .cut_files import (
     STANDARD_STREAM,
     CutFile,
     UsageError,
-    is_finished,
     plan_files,
-    split_duplicates,
 )
+from .cut_options import option_fields
+from .cut_outputs import is_finished, split_duplicates
 from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import INTERRUPTED, InterruptHandler
 
@@ -74,11 +73,11 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     try:
         if arguments.ray is not None:
             cut_ray.check_usage(arguments)
-        fields, extension = option_fields(arguments)
+        fields, names = option_fields(arguments)
         if arguments.ray is not None:
-            return cut_ray.run(arguments, fields, OUTPUT_EXTENSIONS[extension], interrupts)
+            return cut_ray.run(arguments, fields, names.extension, interrupts)
         excluded = [] if arguments.review is None else [arguments.review]
-        files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
+        files = plan_files(arguments.inputs, arguments.out, names, excluded)
         _check_usage(arguments, files)
         unique, duplicates = split_duplicates(files)
         if duplicates:
