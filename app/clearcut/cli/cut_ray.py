@@ -19,7 +19,7 @@ from clearcut.batch.listing import is_list_file
 from clearcut.batch.stores import is_url, open_store
 from clearcut.batch.summary import BatchSummary
 from clearcut.batch.types import BatchPlan, BatchResources
-from clearcut.errors import StartupError
+from clearcut.errors import StartupError, missing_extra
 
 from .cut_files import STANDARD_STREAM, UsageError
 from .cut_run import PROGRESS_S, print_line
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
     try:
         from clearcut.batch import ray_run
     except ImportError as exc:
-        raise StartupError(f"--ray needs the extra 'ray': pip install 'clearcut-server[ray]' ({exc})") from None
+        raise StartupError(f"--ray: {missing_extra('ray')} ({exc})") from None
     plan = _plan(arguments, fields, extension)
     open_store(plan.source)
     open_store(plan.target)
