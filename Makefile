@@ -69,8 +69,8 @@ LIST_EXTRAS := import sys, tomllib; \
 	print("\n".join(each for name in names for each in extras[name]))
 $(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt deploy/requirements-ray.txt requirements-models.txt
 	@sed -nE 's/^([[:alnum:]_.-]+)(\[[^]]*\])?(==[^ ]+( ;[^\\]*)?).*/\1\3/p' $(filter %.txt,$^) | sort -u > $(VENV)/.pins
-	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(RUN) -c '$(LIST_EXTRAS)' '$(EXTRAS)' > $(VENV)/.extras
+	@echo "Installing the optional packages for $(EXTRAS) into $(VENV)."
 	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
 	@touch $@
 

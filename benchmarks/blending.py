@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import report
 
 SCALE, SIDE = 8, 192
-BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "red": (220, 30, 30), "grey": (128, 128, 128)}
+BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "red": (220, 30, 30), "gray": (128, 128, 128)}
 
 
 def to_linear(level: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ Criteria, written before the first sheet was made. A cut-out is usable if all of
 
 1. The whole subject is there: no missing limb, strap, handle, wheel or letter, and no part that shows through.
 2. Nothing else is there: no background object, floor, wall or shadow that would need erasing, and holes are open.
-3. The edge looks natural at the sheet's size: no fringe of background colour, no steps, no halo.
+3. The edge looks natural at the sheet's size: no fringe of background color, no steps, no halo.
 4. If an image has several possible subjects, any sensible choice is accepted, as long as it is cut out completely.
 """
 

@@ -265,7 +265,7 @@ def main() -> int:
         cost[path.stem] = finishing_cost.measure(photos[:: max(1, len(photos) // 8)])
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
-    figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "colour": color, "cost": cost}
+    figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "color": color, "cost": cost}
     report.write("finishing", "quality of the finishing: a small matte at full size", COMMAND, facts, figures_)
     return 0
 

@@ -100,7 +100,7 @@ def time_of(photo: tuple[U8, F32], pixels: float) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "naive": naive,
         "naive and compose": lambda: compose(image, naive(), options),
-        "refine without colour": lambda: refine(matte, image, edges, MatteOptions(False, False)),
+        "refine without color": lambda: refine(matte, image, edges, MatteOptions(False, False)),
         "refine": lambda: refine(matte, image, edges),
         "refine without edge model": lambda: refine(matte, image),
         "refine and compose": lambda: compose(image, refine(matte, image, edges), options),

@@ -130,14 +130,14 @@ def own_colors(photo: Photo, rgba: np.ndarray) -> str:
     """Return an error if a full-size cut-out does not show its photo's colors inside the subject and zero outside."""
     inside, outside = rgba[..., 3] == 255, rgba[..., 3] == 0
     if rgba[outside].any():
-        return "colour under alpha 0"
+        return "color under alpha 0"
     if not inside.any():
         return ""
     off = np.abs(rgba[..., :3][inside].astype(np.int16) - photo.pixels[inside])
     if photo.lossless and off.any():
         return f"not bit-equal inside: up to {off.max()}"
     if off.mean() > 1.0:
-        return f"colour inside differs by {off.mean():.1f}"
+        return f"color inside differs by {off.mean():.1f}"
     return ""
 
 
@@ -187,7 +187,7 @@ def unlike(image: np.ndarray, expected: np.ndarray, options: dict[str, str]) -> 
         return f"matte differs by {off:.2f}"
     both = (image[..., 3] == 255) & (alpha == 255)
     off = mean_difference(image[both][:, :3], expected[both][:, :3])
-    return f"colour differs by {off:.2f}" if off > 6 else ""
+    return f"color differs by {off:.2f}" if off > 6 else ""
 
 
 # --- the load --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from models.training import drawn
 from models.training.augment import place
 from models.training.data import alpha_box, is_held_out, unmix_white
 from models.training.drawn.pen import Layer, Pen
-from models.training.scenes import colour
+from models.training.scenes import random_color
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -228,7 +228,7 @@ def text(pen: Pen) -> list[Layer]:
     left, top, right, bottom = font.getbbox(words)
     corner = (pen.size - left - right) / 2, pen.size * pen.rng.uniform(0.3, 0.6) - (top + bottom) / 2
     ImageDraw.Draw(image).text(corner, words, font=font, fill=255)
-    ink = np.broadcast_to(colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
+    ink = np.broadcast_to(random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
     return [Layer(ink, np.asarray(image, np.float32) / 255)]
 
 
@@ -280,6 +280,6 @@ def flatten(layers: Sequence[Layer]) -> tuple[F32, F32]:
     size = layers[0].alpha.shape
     mixed, alpha = np.zeros((*size, 3), np.float32), np.zeros(size, np.float32)
     for layer in layers:
-        mixed = mixed * (1 - layer.alpha[..., None]) + layer.colour * layer.alpha[..., None]
+        mixed = mixed * (1 - layer.alpha[..., None]) + layer.color * layer.alpha[..., None]
         alpha = alpha + layer.alpha * (1 - alpha)
     return np.clip(mixed / np.maximum(alpha[..., None], 1e-3), 0, 255).astype(np.float32), alpha

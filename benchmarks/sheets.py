@@ -21,7 +21,7 @@ from benchmarks.vs_rembg import rembg_served
 from tests.support.live_server import served
 
 OUT = Path("demo/sheets")
-BACKGROUNDS = {"grey": (128, 128, 128), "red": (40, 40, 220), "white": (255, 255, 255)}  # BGR
+BACKGROUNDS = {"gray": (128, 128, 128), "red": (40, 40, 220), "white": (255, 255, 255)}  # BGR
 PHOTOS, ROWS = 24, 6
 CELL = 230
 

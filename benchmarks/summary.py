@@ -70,7 +70,7 @@ FIGURES = (
     Figure("batcher, small tensors: share of ideal", "batcher", ("throughput", "tensors_3x32x32", "share_of_ideal")),
     Figure("batcher, full tensors: share of ideal", "batcher", ("throughput", "tensors_3x320x320", "share_of_ideal")),
     Figure("RSS after 2,000 mixed requests over base", "memory", ("idle_again_over_base",), False, 1.15),
-    Figure("colour error in soft edges, share of none", "finishing", ("colour", "ours", "share_of_none"), False, 0.35),
+    Figure("color error in soft edges, share of none", "finishing", ("color", "ours", "share_of_none"), False, 0.35),
 )
 
 

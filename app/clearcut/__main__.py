@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parser = _parser(command)
         if command in _FILE_COMMANDS:
-            from .cli.cut_arguments import normalize_arguments
+            from .cli.cut_options import normalize_arguments
 
             given = [command, *normalize_arguments(given[1:])]
         arguments = parser.parse_args(given)
@@ -108,18 +108,15 @@ def _run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
 
         runners = {"keys": keys.run, "models": models.run, "jobs": jobs.run}
         return runners[arguments.command](arguments, load_settings())
-    if arguments.command == "cut":
-        from .cli import cut
+    if arguments.command in _FILE_COMMANDS:
+        from .cli import cut, watch
         from .observability.native_output import captured_native_output, print_line
+        from .system import keep_freed_memory
 
+        keep_freed_memory()
+        runner = cut.run if arguments.command == "cut" else watch.run
         with captured_native_output(print_line):
-            return cut.run(arguments, interrupts)
-    if arguments.command == "watch":
-        from .cli import watch
-        from .observability.native_output import captured_native_output, print_line
-
-        with captured_native_output(print_line):
-            return watch.run(arguments, interrupts)
+            return runner(arguments, interrupts)
     if arguments.command == "health" or (arguments.command == "check" and arguments.live is not None):
         from .cli import health
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from .api_inputs import Array, FileBytes, ImagePath, Input, output_like, parse_input
-from .cutout_types import CutoutOutput
+from .cutout_types import CutoutResult
 from .errors import ClearcutError
 from .imaging.python_images import PilImage
 from .imaging.types import U8, Box
@@ -84,8 +84,8 @@ class Remover:
     def remove(self, x: Array, **options: Any) -> U8: ...
     def remove(self, x: Input, **options: Any) -> bytes | PilImage | U8:
         """Remove the background of one image; see the function ``remove``."""
-        output, _, _ = self.process(x, options)
-        return output_like(x, output)
+        result, _ = self.process(x, options)
+        return output_like(x, result.outputs[0])
 
     def cut(self, x: Input, **options: Any) -> RemoverResult:
         """Remove the background of one image and return the cut-out with its properties.
@@ -97,20 +97,27 @@ class Remover:
         Raises:
             as for ``remove``.
         """
-        output, timings, model = self.process(x, options, keep_alpha=True)
+        result, timings = self.process(x, options, keep_alpha=True)
+        output = result.outputs[0]
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
-        return RemoverResult(output_like(x, output), output.alpha, output.box, output.confidence, timings, model)
+        image = output_like(x, output)
+        return RemoverResult(image, output.alpha, output.box, output.confidence, timings, result.model)
 
     def process(
-        self, x: Input, options: Mapping[str, Any], *, keep_alpha: bool = False
-    ) -> tuple[CutoutOutput, dict[str, float], str | None]:
-        """Process one image; return its output, the milliseconds by stage and the model. Raises as ``remove``."""
+        self, x: Input, options: Mapping[str, Any], *, variants: str | None = None, keep_alpha: bool = False
+    ) -> tuple[CutoutResult, dict[str, float]]:
+        """Process one image; return its result and the milliseconds by stage. Raises as ``remove``.
+
+        Args:
+            variants: a JSON list of option sets, as in ``POST /v1/remove``; each set gives one output.
+        """
         timing = RequestTiming(NO_DEADLINE_S)
         with _named_options() as names:
-            result = self._get_engine().remove(parse_input(x, options, names, keep_alpha=keep_alpha), timing)
+            request = parse_input(x, options, names, variants=variants, keep_alpha=keep_alpha)
+            result = self._get_engine().remove(request, timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
-        return result.outputs[0], timings | {"total": round(1000 * timing.elapsed(), 2)}, result.model
+        return result, timings | {"total": round(1000 * timing.elapsed(), 2)}
 
     @property
     def model(self) -> str:

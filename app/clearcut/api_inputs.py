@@ -13,9 +13,17 @@ import numpy.typing as npt
 
 from .cutout_types import CutoutOutput, CutoutRequest
 from .errors import ImageError, InvalidField
+from .imaging.options import RemoveOptions
 from .imaging.python_images import PilImage, from_array, png_of, to_pil
 from .imaging.types import U8, ComposedImage, DecodedImage
-from .web.apis.poof_options import FIELDS, add_background_type, parse_options, request_options, require_background
+from .web.apis.poof_options import (
+    FIELDS,
+    add_background_type,
+    parse_options,
+    parse_variants,
+    request_options,
+    require_background,
+)
 from .web.request.json_body import scalar_text
 
 Array = npt.NDArray[np.generic]
@@ -27,23 +35,34 @@ FILE_OPTIONS = ("bg_image", "mask")
 """Options with an image as value, in any form that ``remove`` accepts."""
 
 
-def parse_input(x: Input, options: Mapping[str, Any], names: dict[str, str], *, keep_alpha: bool) -> CutoutRequest:
+def parse_input(
+    x: Input, options: Mapping[str, Any], names: dict[str, str], *, variants: str | None, keep_alpha: bool
+) -> CutoutRequest:
     """Return the request for an input and its options, and add the names of the options to ``names``.
+
+    Args:
+        variants: as for ``Remover.process``.
 
     Raises:
         TypeError, OSError, InputError: as for ``remove``.
     """
     values = {name: value for name, value in options.items() if value is not None and name not in FILE_OPTIONS}
-    fields = add_background_type(_texts(values), has_background=options.get("bg_image") is not None)
-    parsed, by_field = parse_options(fields)
-    names.update(by_field.names)
-    require_background([parsed], has_background=options.get("bg_image") is not None)
+    has_background = options.get("bg_image") is not None
+    fields = add_background_type(_texts(values), has_background=has_background)
+    outputs: list[RemoveOptions]
+    if variants is None:
+        parsed, by_field = parse_options(fields)
+        names.update(by_field.names)
+        outputs = [parsed]
+    else:
+        outputs, _ = parse_variants({**fields, "variants": variants})
+    require_background(outputs, has_background=has_background)
     encode = isinstance(x, FileBytes)
-    if parsed.format == "zip" and not encode:
+    if not encode and any(each.format == "zip" for each in outputs):
         raise InvalidField("format", "an image format, because the result is an image in memory")
     background, mask = _option_file(options, "bg_image", "background"), _option_file(options, "mask", "mask")
     return CutoutRequest(
-        _source(x), (parsed,), background, mask, encode=encode, keep_alpha=keep_alpha, **request_options(fields)
+        _source(x), tuple(outputs), background, mask, encode=encode, keep_alpha=keep_alpha, **request_options(fields)
     )
 
 

@@ -69,5 +69,6 @@ def _shown_value(name: str, value: object) -> str:
 
 
 def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    longer = [field for field in Settings.model_fields if field.startswith(f"{name}_")]
+    close = longer or difflib.get_close_matches(name, Settings.model_fields, n=1)
     return f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""

@@ -90,24 +90,24 @@ def clean_edge(layer: U8, rng: Rng) -> tuple[F32, F32]:
     if rng.random() < 0.35:
         alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.1)).astype(np.float32)
     sure = np.where(alpha > 0.9, 1, 0).astype(np.float32)
-    colour = layer[..., :3].astype(np.float32)
+    color = layer[..., :3].astype(np.float32)
     weight = cv2.blur(sure, (7, 7))
-    spread = cv2.blur(colour * sure[..., None], (7, 7)) / np.maximum(weight, 1e-3)[..., None]
+    spread = cv2.blur(color * sure[..., None], (7, 7)) / np.maximum(weight, 1e-3)[..., None]
     keep = (sure > 0) | (weight < 0.02)
-    return np.where(keep[..., None], colour, spread).astype(np.float32), alpha[..., None]
+    return np.where(keep[..., None], color, spread).astype(np.float32), alpha[..., None]
 
 
-def match_colour(colour: F32, alpha: F32, scene: F32, amount: float) -> F32:
+def match_color(color: F32, alpha: F32, scene: F32, amount: float) -> F32:
     """Move the object's mean and standard deviation per channel towards the scene's (Reinhard et al. 2001)."""
     step = max(1, scene.shape[0] // 48)
     inside = alpha[::step, ::step, 0] > 0.5
     if inside.sum() < 8:
-        return colour
-    own = colour[::step, ::step][inside]
+        return color
+    own = color[::step, ::step][inside]
     other = scene[::step, ::step].reshape(-1, 3)
     ratio = np.clip((other.std(0) + 8) / (own.std(0) + 8), 0.6, 1.5) ** amount
     shift = (other.mean(0) - own.mean(0)) * 0.6 * amount
-    return ((colour - own.mean(0)) * ratio + own.mean(0) + shift).astype(np.float32)
+    return ((color - own.mean(0)) * ratio + own.mean(0) + shift).astype(np.float32)
 
 
 def shadow(alpha: F32, rng: Rng) -> F32:
@@ -132,15 +132,15 @@ def shadow(alpha: F32, rng: Rng) -> F32:
 
 def merge(scene: F32, seen: F32, layer: U8, rng: Rng) -> tuple[F32, F32]:
     """Blend an object over a scene: (f32[S,S,3], alpha so far f32[S,S,1]) to the same, updated."""
-    colour, alpha = clean_edge(layer, rng)
+    color, alpha = clean_edge(layer, rng)
     if rng.random() < 0.35:
-        colour = match_colour(colour, alpha, scene, rng.uniform(0.2, 0.8))
+        color = match_color(color, alpha, scene, rng.uniform(0.2, 0.8))
     if rng.random() < 0.25:  # one side is lit
         ramp = np.linspace(-1, 1, scene.shape[1], dtype=np.float32) * rng.normal(0, 0.25)
-        colour = colour * (1 + (ramp[None, :, None] if rng.random() < 0.6 else ramp[:, None, None]))
+        color = color * (1 + (ramp[None, :, None] if rng.random() < 0.6 else ramp[:, None, None]))
     if rng.random() < 0.6:
         scene = scene * shadow(alpha, rng)
-    return scene * (1 - alpha) + colour * alpha, seen * (1 - alpha) + alpha
+    return scene * (1 - alpha) + color * alpha, seen * (1 - alpha) + alpha
 
 
 def relight(rgb: U8, rng: Rng) -> U8:
@@ -154,9 +154,9 @@ def relight(rgb: U8, rng: Rng) -> U8:
         table = 1 - table
     rgb = cv2.LUT(rgb, np.clip(table * 255, 0, 255).astype(np.uint8)[:, None, :]).astype(np.uint8)
     if rng.random() < 0.5:
-        grey = np.full((3, 3), 1 / 3) if rng.random() < 0.5 else np.tile([[0.3, 0.59, 0.11]], (3, 1))
+        gray = np.full((3, 3), 1 / 3) if rng.random() < 0.5 else np.tile([[0.3, 0.59, 0.11]], (3, 1))
         amount = 0.0 if rng.random() < 0.12 else np.exp(rng.normal(0, 0.35))
-        rgb = cv2.transform(rgb, amount * np.eye(3) + (1 - amount) * grey).astype(np.uint8)
+        rgb = cv2.transform(rgb, amount * np.eye(3) + (1 - amount) * gray).astype(np.uint8)
     if rng.random() < 0.03:
         rgb = np.ascontiguousarray(rgb[..., rng.permutation(3)])
     draw = rng.random()

@@ -1,4 +1,4 @@
-"""Packs the unlabelled photos with their teacher labels, and better labels for the pool's pseudo-labelled photos.
+"""Packs the unlabeled photos with their teacher labels, and better labels for the pool's pseudo-labeled photos.
 
     python -m models.training.data_more --data ../shared/data --labels ~/labels --votes ~/votes
 
@@ -29,7 +29,7 @@ def read_rgb(path: Path) -> U8:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
-def read_grey(path: Path, like: U8) -> U8 | None:
+def read_gray(path: Path, like: U8) -> U8 | None:
     """A matte u8[H,W] at the size of ``like``; None where there is no file."""
     if not path.exists():
         return None
@@ -65,25 +65,25 @@ def main() -> None:
         path = more / row["file"]
         rgb = read_rgb(path)
         if path.parent.name == "images":
-            label = read_grey(more / "labels" / f"{path.stem}.png", rgb)
+            label = read_gray(more / "labels" / f"{path.stem}.png", rgb)
             if label is None:
-                label = read_grey(args.labels / f"{path.stem}.png", rgb)
+                label = read_gray(args.labels / f"{path.stem}.png", rgb)
             if label is None or not 0.005 < share(label) < 0.95:
                 count["no usable label"] += 1
                 continue
-            matte, weight = merged(label, read_grey(args.votes / f"{path.stem}.png", rgb))
+            matte, weight = merged(label, read_gray(args.votes / f"{path.stem}.png", rgb))
             count[f"weight {weight}"] += 1
             writer.add(rgb, matte, path.stem, row["group"], "pseudo", weight=weight)
             continue
         stem = f"negative__{path.stem}"
-        seen = max(share(read_grey(folder / f"{stem}.png", rgb)) for folder in (args.labels, args.votes))
+        seen = max(share(read_gray(folder / f"{stem}.png", rgb)) for folder in (args.labels, args.votes))
         kind = "background" if seen < 0.02 else "backdrop"
         count[kind] += 1
         held_out = is_held_out(f"{row['group']}/{row['original_path']}", HELD_OUT_ORIGINALS)
         writer.add(rgb, np.zeros(rgb.shape[:2], np.uint8), stem, row["group"], kind, held_out=held_out)
     for path in sorted((train / "backgrounds").glob("*.jpg")):
         rgb, stem = read_rgb(path), f"background__{path.stem}"
-        mattes = [read_grey(folder / f"{stem}.png", rgb) for folder in (args.labels, args.votes)]
+        mattes = [read_gray(folder / f"{stem}.png", rgb) for folder in (args.labels, args.votes)]
         judged = any(matte is not None for matte in mattes)  # a third of these photos do hold a subject
         kind = "background" if judged and max(map(share, mattes)) < 0.02 else "backdrop"
         count[f"pool: {kind}"] += 1
@@ -93,12 +93,12 @@ def main() -> None:
         if row["source"] not in PSEUDO or not (args.labels / f"{row['stem']}.png").exists():
             continue
         rgb = read_rgb(path)
-        label = read_grey(args.labels / f"{row['stem']}.png", rgb)
+        label = read_gray(args.labels / f"{row['stem']}.png", rgb)
         assert label is not None
         if not 0.005 < share(label) < 0.95:
             count["pool: no usable label"] += 1
             continue
-        matte, weight = merged(label, read_grey(train / "mattes" / f"{row['stem']}.png", rgb))
+        matte, weight = merged(label, read_gray(train / "mattes" / f"{row['stem']}.png", rgb))
         count[f"pool: weight {weight}"] += 1
         writer.add(rgb, matte, row["stem"], row["source"], "pseudo", weight=weight)
     writer.close()

@@ -59,15 +59,15 @@ def iou(first: U8, second: U8) -> float:
     return float(((a & b).sum() + 1) / ((a | b).sum() + 1))
 
 
-def photos(data: Path, *, labelled: bool = False, pseudo: bool = True) -> Iterator[tuple[str, Path]]:
-    """(stem, path) of every photo to label: new subjects, pseudo-labelled photos, then photos without a subject.
+def photos(data: Path, *, labeled: bool = False, pseudo: bool = True) -> Iterator[tuple[str, Path]]:
+    """(stem, path) of every photo to label: new subjects, pseudo-labeled photos, then photos without a subject.
 
-    ``labelled`` includes new subjects that ``more/labels`` already covers; ``pseudo=False`` leaves out the pool's
+    ``labeled`` includes new subjects that ``more/labels`` already covers; ``pseudo=False`` leaves out the pool's
     photos whose label comes from u2netp.
     """
     more, train = data / "more", data / "train"
     for path in sorted((more / "images").glob("*.jpg")):
-        if labelled or not (more / "labels" / f"{path.stem}.png").exists():
+        if labeled or not (more / "labels" / f"{path.stem}.png").exists():
             yield path.stem, path
     rows = json.loads((train / "manifest.json").read_text())
     for source in PSEUDO if pseudo else ():

@@ -53,7 +53,7 @@ class Sampler:
         self._reach = reach
         pick = lambda kind: pool.select(held_out=held_out, kind=kind)  # noqa: E731
         self._lists = {kind: pick(kind) for kind in ("photo", "pseudo", "cutout", "background", "backdrop", "render")}
-        # Objects to paste: keyed cut-outs first; labelled ones are a little ragged at the rim.
+        # Objects to paste: keyed cut-outs first; labeled ones are a little ragged at the rim.
         self._lists["object"] = [i for k in ("cutout", "render", "pseudo", "photo") for i in self._lists[k]]
         self._lists["object"] = [i for i in self._lists["object"] if pool.records[i].weight == 1]
         self._lists["furniture"] = [i for i in self._lists["object"] if pool.records[i].source == "sweethome3d"]

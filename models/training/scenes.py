@@ -14,8 +14,8 @@ from .augment import U8, Rng
 F32 = NDArray[np.float32]
 
 
-def colour(rng: Rng) -> F32:
-    """A colour as f32[3] in 0..255: greys and near-whites are common, as in product pictures."""
+def random_color(rng: Rng) -> F32:
+    """A color as f32[3] in 0..255: grays and near-whites are common, as in product pictures."""
     draw = rng.random()
     if draw < 0.25:
         return np.full(3, rng.uniform(200, 255), np.float32) + rng.normal(0, 3, 3).astype(np.float32)
@@ -25,8 +25,8 @@ def colour(rng: Rng) -> F32:
 
 
 def plain(size: int, rng: Rng) -> F32:
-    """One colour, often with a linear or radial fall-off of light."""
-    base = np.broadcast_to(colour(rng), (size, size, 3)).astype(np.float32)
+    """One color, often with a linear or radial fall-off of light."""
+    base = np.broadcast_to(random_color(rng), (size, size, 3)).astype(np.float32)
     if rng.random() < 0.25:
         return base
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
@@ -39,11 +39,11 @@ def plain(size: int, rng: Rng) -> F32:
     if rng.random() < 0.5:
         return base * (1 + rng.uniform(0.03, 0.35) * ramp[..., None])
     mix = ramp[..., None] * 0.5 + 0.5
-    return base * mix + colour(rng) * (1 - mix)
+    return base * mix + random_color(rng) * (1 - mix)
 
 
 def cloud(size: int, rng: Rng) -> F32:
-    """Octaves of smooth noise between two colours: plaster, cloth, fur, stone."""
+    """Octaves of smooth noise between two colors: plaster, cloth, fur, stone."""
     total = np.zeros((size, size), np.float32)
     cells, weight, fade = int(rng.integers(2, 8)), 1.0, rng.uniform(0.4, 0.9)
     while cells < size:
@@ -52,7 +52,7 @@ def cloud(size: int, rng: Rng) -> F32:
         total += weight * cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
         cells, weight = cells * 2, weight * fade
     mix = (1 / (1 + np.exp(-total * rng.uniform(0.4, 2))))[..., None]
-    return colour(rng) * mix + colour(rng) * (1 - mix)
+    return random_color(rng) * mix + random_color(rng) * (1 - mix)
 
 
 def pattern(size: int, rng: Rng) -> F32:
@@ -76,7 +76,7 @@ def pattern(size: int, rng: Rng) -> F32:
         wave = 0.16 - (u % 1 - 0.5) ** 2 - (v % 1 - 0.5) ** 2
         wave = wave * 8
     mix = (1 / (1 + np.exp(-wave * rng.uniform(1, 12))))[..., None].astype(np.float32)
-    return colour(rng) * mix + colour(rng) * (1 - mix)
+    return random_color(rng) * mix + random_color(rng) * (1 - mix)
 
 
 def texture(size: int, rng: Rng, photo: U8 | None = None) -> F32:
@@ -107,7 +107,7 @@ def interior(size: int, rng: Rng, photo: U8 | None = None) -> F32:
     if rng.random() < 0.4:  # a picture, window or cupboard front on the wall: never the subject
         x, y = rng.integers(0, size, 2)
         w, h = rng.integers(size // 10, size // 2, 2)
-        scene[min(y, line) : min(y + h, line), x : x + w] = colour(rng)
+        scene[min(y, line) : min(y + h, line), x : x + w] = random_color(rng)
     return scene
 
 

@@ -38,7 +38,7 @@ def printed(rng: Rng, size: int = 256) -> NDArray[np.float32]:
     art = np.ascontiguousarray(np.clip(art, 0, 255).astype(np.uint8))
     for _ in range(int(rng.integers(1, 5))):
         a, b = rng.integers(0, size, 2), rng.integers(0, size, 2)
-        shade = scenes.colour(rng).tolist()
+        shade = scenes.random_color(rng).tolist()
         if rng.random() < 0.5:
             cv2.rectangle(art, tuple(a.tolist()), tuple(b.tolist()), shade, -1)
         else:
@@ -47,7 +47,7 @@ def printed(rng: Rng, size: int = 256) -> NDArray[np.float32]:
         word = "".join(chr(c) for c in rng.integers(65, 91, int(rng.integers(2, 9))))
         at = (int(rng.integers(0, size // 2)), int(rng.integers(20, size)))
         face, scale = int(rng.integers(0, 5)), rng.uniform(0.5, 2.5)
-        cv2.putText(art, word, at, face, scale, scenes.colour(rng).tolist(), int(rng.integers(1, 5)), cv2.LINE_AA)
+        cv2.putText(art, word, at, face, scale, scenes.random_color(rng).tolist(), int(rng.integers(1, 5)), cv2.LINE_AA)
     return np.clip(art.astype(np.float32) / 255, 0.02, 0.98)
 
 
@@ -65,15 +65,15 @@ def bitmap(picture: NDArray[np.float32], repeat: float = 1.0) -> Scene:
 
 def stuff(kind: str, rng: Rng) -> Scene:
     """A material."""
-    tint = np.clip(scenes.colour(rng) / 255, 0.02, 0.95) ** 2.2
+    tint = np.clip(scenes.random_color(rng) / 255, 0.02, 0.95) ** 2.2
     tint = tint + (tint.mean() - tint) * rng.uniform(0, 0.9)  # real objects are mostly grayish
-    colour: Scene = {"type": "rgb", "value": tint.tolist()}
+    color: Scene = {"type": "rgb", "value": tint.tolist()}
     if kind == "glass":
         if rng.random() < 0.4:
             return {"type": "roughdielectric", "alpha": 0.05}
         return {
             "type": "principled",
-            "base_color": colour,
+            "base_color": color,
             "roughness": 0.08,
             "spec_trans": rng.uniform(0.4, 0.9),
             "eta": 1.4,
@@ -81,7 +81,7 @@ def stuff(kind: str, rng: Rng) -> Scene:
     if kind == "metal":
         return {
             "type": "principled",
-            "base_color": colour,
+            "base_color": color,
             "metallic": rng.uniform(0.6, 1),
             "roughness": rng.uniform(0.1, 0.5),
         }
@@ -89,19 +89,19 @@ def stuff(kind: str, rng: Rng) -> Scene:
         return {"type": "principled", "base_color": {"type": "rgb", "value": 0.03}, "roughness": 0.6}
     rough = rng.uniform(0.15, 0.9)
     if kind == "leaf":
-        colour = {"type": "rgb", "value": [rng.uniform(0.02, 0.2), rng.uniform(0.1, 0.4), rng.uniform(0.01, 0.12)]}
+        color = {"type": "rgb", "value": [rng.uniform(0.02, 0.2), rng.uniform(0.1, 0.4), rng.uniform(0.01, 0.12)]}
     elif kind == "label":
-        colour = bitmap(printed(rng), rng.uniform(0.5, 1.2))
+        color = bitmap(printed(rng), rng.uniform(0.5, 1.2))
     elif kind == "wood":
         grain = cv2.resize(scenes.cloud(128, rng), (128, 1024))[:256]
         warm = np.array([0.75, 0.5, 0.3]) ** rng.uniform(0.3, 1.5)
-        colour = bitmap(np.clip(warm * (0.5 + 0.6 * grain.mean(-1, keepdims=True) / 255), 0, 1).astype(np.float32), 0.7)
+        color = bitmap(np.clip(warm * (0.5 + 0.6 * grain.mean(-1, keepdims=True) / 255), 0, 1).astype(np.float32), 0.7)
     elif kind == "cloth" or rng.random() < 0.3:
-        colour = bitmap((scenes.texture(256, rng) / 255).astype(np.float32), rng.uniform(0.5, 3))
+        color = bitmap((scenes.texture(256, rng) / 255).astype(np.float32), rng.uniform(0.5, 3))
         rough = max(rough, 0.5)
     return {
         "type": "principled",
-        "base_color": colour,
+        "base_color": color,
         "roughness": rough,
         "specular": 0.5,
         "clearcoat": 1.0 if rng.random() < 0.2 else 0.0,
@@ -230,12 +230,12 @@ def render(rng: Rng, longest: int = 320, samples: int = 20) -> tuple[str, NDArra
         **surroundings(rng),
         **shapes,
     }
-    colour = np.array(mi.render(mi.load_dict(world)))[..., :3]
+    color = np.array(mi.render(mi.load_dict(world)))[..., :3]
     counted = {**eye, "sampler": {"type": "stratified", "sample_count": 25}}
     alone = {"type": "scene", "integrator": {"type": "depth"}, "eye": counted, **shapes}
     alpha = np.array(mi.render(mi.load_dict(alone)))[..., 3]
-    colour = np.nan_to_num(colour, posinf=10) * (rng.uniform(0.7, 1.05) / max(float(np.percentile(colour, 96)), 1e-3))
-    rgb = (np.clip(colour, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+    color = np.nan_to_num(color, posinf=10) * (rng.uniform(0.7, 1.05) / max(float(np.percentile(color, 96)), 1e-3))
+    rgb = (np.clip(color, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
     rgb = cv2.fastNlMeansDenoisingColored(rgb, None, 5, 8, 5, 11).astype(np.uint8)  # path noise
     return family, rgb, np.clip(alpha * 255 + 0.5, 0, 255).astype(np.uint8)
 

@@ -140,13 +140,13 @@ def light(scene: vtk.vtkRenderer, rng: Rng) -> None:
 def look(scene: vtk.vtkRenderer, rng: Rng) -> None:
     """Return a camera around the object, mostly slightly above it (the models' y axis points up)."""
     low_high = np.array(scene.ComputeVisiblePropBounds()).reshape(3, 2)
-    centre, size = low_high.mean(1), float(np.linalg.norm(low_high[:, 1] - low_high[:, 0]))
+    center, size = low_high.mean(1), float(np.linalg.norm(low_high[:, 1] - low_high[:, 0]))
     turn, tilt = rng.uniform(-1.2, 1.2) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi), rng.uniform(0.02, 0.7)
     near = size * rng.uniform(1.1, 2.5)
     way = np.array([np.sin(turn) * np.cos(tilt), np.sin(tilt), np.cos(turn) * np.cos(tilt)])
     eye = scene.GetActiveCamera()
-    eye.SetFocalPoint(*centre)
-    eye.SetPosition(*(centre + near * way))
+    eye.SetFocalPoint(*center)
+    eye.SetPosition(*(center + near * way))
     eye.SetViewUp(0, 1, 0)
     eye.SetViewAngle(float(np.rad2deg(2 * np.arctan(0.55 * size / near))))
     scene.ResetCameraClippingRange()
@@ -180,8 +180,8 @@ def main() -> None:
                     writer.save_index()
                     print(f"{done}: {(time.monotonic() - start) / done:.2f} s a model", flush=True)
     writer.close()
-    on_grey = [(f * (a[..., None] / 255.0) + 160 * (1 - a[..., None] / 255.0)).astype(np.uint8) for f, a in shown]
-    rows = [on_grey[i : i + 14] for i in range(0, len(on_grey), 14)]
+    on_gray = [(f * (a[..., None] / 255.0) + 160 * (1 - a[..., None] / 255.0)).astype(np.uint8) for f, a in shown]
+    rows = [on_gray[i : i + 14] for i in range(0, len(on_gray), 14)]
     charts.sheet(args.out.with_suffix(".png"), rows, 110)
 
 

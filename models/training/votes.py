@@ -1,4 +1,4 @@
-"""A second teacher's mattes (u2netp) for every unlabelled photo. They show where ISNet's label is uncertain.
+"""A second teacher's mattes (u2netp) for every unlabeled photo. They show where ISNet's label is uncertain.
 
     python -m models.training.votes --data ../shared/data --teacher ../shared/models/u2netp.onnx --out ~/votes
 
@@ -28,7 +28,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     model = session(args.teacher)
     name, side = model.get_inputs()[0].name, int(model.get_inputs()[0].shape[-1])
-    for stem, path in photos(args.data, labelled=True, pseudo=False):
+    for stem, path in photos(args.data, labeled=True, pseudo=False):
         target = args.out / f"{stem}.png"
         if target.exists():
             continue

@@ -116,7 +116,7 @@ def test_pypi_removebg_client(service, tmp_path):
         ["text", good, text, {"base64_img": encoded, "size": "hd", "new_file_name": "text.png"}],
         ["url", good, url, {"img_url": "https://example.com/a.jpg"}],
         ["size", good, file, {"img_file_path": "hd.jpg", "size": "gigantic"}],
-        ["colour", good, file, {"img_file_path": "hd.jpg", "bg_color": "no colour"}],
+        ["color", good, file, {"img_file_path": "hd.jpg", "bg_color": "no color"}],
         ["type", good, text, {"base64_img": base64.b64encode(b"no picture").decode()}],
         ["no base64", good, text, {"base64_img": "***"}],
         ["unknown", "nobody", file, {"img_file_path": "hd.jpg"}],
@@ -131,7 +131,7 @@ def test_pypi_removebg_client(service, tmp_path):
     outcomes = json.loads(finished([*driver, service.url("/v1.0/removebg"), "plan.json"], tmp_path))
     assert outcomes == {
         "regular": "ok", "hd": "ok", "4k": "ok", "red": "ok", "text": "ok",
-        "url": [400, "invalid_image_url"], "size": [400, "invalid_size"], "colour": [400, "invalid_bg_color"],
+        "url": [400, "invalid_image_url"], "size": [400, "invalid_size"], "color": [400, "invalid_bg_color"],
         "type": [400, "invalid_file_type"], "no base64": [400, "invalid_image_file_b64"],
         "unknown": [403, "auth_failed"], "revoked": [403, "auth_failed"], "empty": [402, "insufficient_credits"],
         "slow 1": "ok", "slow 2": [429, "rate_limit_exceeded"],
@@ -169,7 +169,7 @@ def test_npm_removebg_client(service, tmp_path):
         step("crop", crop=True, crop_margin="10%", size="auto"),
         step("scale", scale="50%", position="50% 100%", size="auto"),
         step("roi", roi="0% 0% 60% 100%", size="auto"),
-        step("colour", bg_color="81d4fa"),
+        step("color", bg_color="81d4fa"),
         step("alpha", channels="alpha", size="auto"),
         step("shadow", add_shadow="true"),
         step("saved", size="auto", outputFile="saved.png"),
@@ -206,7 +206,7 @@ def test_npm_removebg_client(service, tmp_path):
         "default": {}, "preview": {"size": "preview"}, "medium": {"size": "medium"}, "auto": {"size": "auto"},
         "crop": {"crop": "true", "crop_margin": "10%", "size": "auto"},
         "scale": {"scale": "50%", "position": "50% 100%", "size": "auto"},
-        "roi": {"roi": "0% 0% 60% 100%", "size": "auto"}, "colour": {"bg_color": "81d4fa"},
+        "roi": {"roi": "0% 0% 60% 100%", "size": "auto"}, "color": {"bg_color": "81d4fa"},
         "alpha": {"channels": "alpha", "size": "auto"}, "shadow": {"add_shadow": "true"},
         "base64": {"size": "auto"}, "base64 crop": {"size": "auto", "crop": "true"},
     }.items():  # fmt: skip

@@ -57,6 +57,7 @@ def test_readme_has_five_curl_examples():
 @pytest.mark.parametrize("block", BLOCKS)
 def test_bash_block_works_as_written(block, server, folder):
     script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
+    script = script.replace(".venv/bin/python", sys.executable)
     script = script.replace(".venv/bin/clearcut", f"{sys.executable} -m clearcut")
     run(["bash", "-euo", "pipefail", "-c", script], folder)
     for name in re.findall(r"-o (\S+)", block):

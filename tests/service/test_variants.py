@@ -45,9 +45,9 @@ def test_each_variant_is_one_part_from_one_inference():
     assert Image.open(io.BytesIO(full.get_payload(decode=True))).mode == "RGBA"
     corner = np.asarray(Image.open(io.BytesIO(jpg.get_payload(decode=True))))[2, 2].astype(int)
     assert np.abs(corner - (0, 0, 255)).max() <= 3
-    grey = Image.open(io.BytesIO(matte.get_payload(decode=True)))
-    assert grey.mode == "L"
-    assert (str(grey.width), str(grey.height)) == (matte["X-Image-Width"], matte["X-Image-Height"])
+    gray = Image.open(io.BytesIO(matte.get_payload(decode=True)))
+    assert gray.mode == "L"
+    assert (str(gray.width), str(gray.height)) == (matte["X-Image-Width"], matte["X-Image-Height"])
 
 
 def test_variants_equal_separate_requests():

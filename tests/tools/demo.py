@@ -35,7 +35,7 @@ def main() -> int:
             source, target = OUT / photo.name, OUT / f"{photo.stem}.png"
             shutil.copyfile(photo, source)
             begun = time.monotonic()
-            output = backend.cut(source.read_bytes())
+            (output,) = backend.cut(source.read_bytes())
             ms = 1000 * (time.monotonic() - begun)
             target.write_bytes(output.data)
             cutout = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)

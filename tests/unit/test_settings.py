@@ -29,6 +29,11 @@ def test_all_errors_are_reported_with_their_variable():
     assert "did you mean CLEARCUT_PORT?" in text
 
 
+def test_start_of_a_name_suggests_that_setting():
+    with pytest.raises(StartupError, match=r"CLEARCUT_OTEL: unknown setting; did you mean CLEARCUT_OTEL_ENDPOINT\?"):
+        load_settings({"CLEARCUT_OTEL": "1"})
+
+
 @pytest.mark.parametrize("value", ["0", "1,,2", "a", "1,0", "-1"])
 def test_invalid_bucket_list(value):
     with pytest.raises(StartupError, match="CLEARCUT_BUCKETS"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -18,7 +18,7 @@ UNEXPECTED_ERROR = "internal_server_error"
 
 @dataclass(frozen=True, slots=True)
 class FileOutput:
-    """The cut-out of one file."""
+    """One output of a file."""
 
     data: Buffer
     confidence: float
@@ -37,8 +37,8 @@ class Backend(Protocol):
     concurrency: int
     """Number of threads that keep it busy."""
 
-    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> FileOutput:
-        """Remove the background of a file.
+    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> Sequence[FileOutput]:
+        """Remove the background of a file and return its outputs: several with ``variants``, else one.
 
         Args:
             options: options of this file; they replace those of the backend.
@@ -59,19 +59,21 @@ class LocalBackend:
         """Load the model.
 
         Args:
-            options: as for ``clearcut.remove``.
+            options: as for ``clearcut.remove``, and ``variants`` as a JSON text.
             workers: threads for decoding and encoding.
 
         Raises:
             StartupError: the model cannot run.
         """
-        self._remover, self._options = remover, options
+        self._remover, self._options = remover, dict(options)
+        self._variants = self._options.pop("variants", None)
         self.concurrency = 2 * workers + 4  # some files are read and written while others wait for the model
         remover.load()
 
-    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> FileOutput:
-        output, _, _ = self._remover.process(data, {**self._options, **(options or {})})
-        return FileOutput(output.image.data, round(output.confidence, 2), output.box)  # as in X-Matte-Confidence
+    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> Sequence[FileOutput]:
+        result, _ = self._remover.process(data, {**self._options, **(options or {})}, variants=self._variants)
+        # The confidence is rounded as in X-Matte-Confidence.
+        return [FileOutput(each.image.data, round(each.confidence, 2), each.box) for each in result.outputs]
 
     def close(self) -> None:
         self._remover.close()
@@ -95,10 +97,10 @@ class ItemResult:
 def process_item(
     name: str,
     read: Callable[[], bytes],
-    cut: Callable[[bytes], FileOutput],
-    write: Callable[[FileOutput], None],
+    cut: Callable[[bytes], Sequence[FileOutput]],
+    write: Callable[[Sequence[FileOutput]], None],
 ) -> ItemResult:
-    """Read a file, remove its background and write the output.
+    """Read a file, remove its background and write its outputs. The result has the values of the first output.
 
     Args:
         name: of the file, for errors without a file name.
@@ -108,8 +110,8 @@ def process_item(
     """
     begun = time.monotonic()
     try:
-        output = cut(read())
-        write(output)
+        outputs = cut(read())
+        write(outputs)
     except StartupError:
         raise
     except OSError as exc:
@@ -119,4 +121,4 @@ def process_item(
     except Exception as exc:  # one file must not stop the others
         return ItemResult("error", code=UNEXPECTED_ERROR, text=f"unexpected error: {exc!r}")
     ms = round(1000 * (time.monotonic() - begun), 1)
-    return ItemResult("ok", output.confidence, output.box, ms)
+    return ItemResult("ok", outputs[0].confidence, outputs[0].box, ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -71,8 +71,8 @@ class CutActor:
         except OSError as exc:
             return ItemResult("error", code="storage_error", text=str(exc))
 
-        def write(output: FileOutput) -> None:
-            self._target.write(item.target, output.data)
+        def write(outputs: Sequence[FileOutput]) -> None:
+            self._target.write(item.target, outputs[0].data)
 
         return process_item(
             item.key,

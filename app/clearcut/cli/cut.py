@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clearcut.errors import StartupError
+from clearcut.system import cpu_quota
 
 from . import cut_ray
 from .cut_arguments import (
@@ -18,7 +19,6 @@ from .cut_arguments import (
     check_outputs,
     create_backend,
     create_review,
-    option_fields,
     save_report,
 )
 from .cut_files import (
@@ -26,18 +26,18 @@ from .cut_files import (
     STANDARD_STREAM,
     CutFile,
     UsageError,
-    is_finished,
     plan_files,
-    split_duplicates,
 )
+from .cut_options import option_fields
+from .cut_outputs import is_finished, split_duplicates
 from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import INTERRUPTED, InterruptHandler
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-TUNE_FILES = 200
-"""Number of files from which the start-up measurement of the model, which takes about two seconds, pays off."""
+TUNE_FILES_PER_CPU = 400
+"""Files per CPU from which the start-up measurement of the model pays off: it takes a second, and such a run 20."""
 SHOWN = 10
 """Number of inputs with the same output that the error lists."""
 _EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     try:
         if arguments.ray is not None:
             cut_ray.check_usage(arguments)
-        fields, extension = option_fields(arguments)
+        fields, names = option_fields(arguments)
         if arguments.ray is not None:
-            return cut_ray.run(arguments, fields, OUTPUT_EXTENSIONS[extension], interrupts)
+            return cut_ray.run(arguments, fields, names.extension, interrupts)
         excluded = [] if arguments.review is None else [arguments.review]
-        files = plan_files(arguments.inputs, arguments.out, extension, arguments.suffix, excluded)
+        files = plan_files(arguments.inputs, arguments.out, names, excluded)
         _check_usage(arguments, files)
         unique, duplicates = split_duplicates(files)
         if duplicates:
@@ -121,7 +121,7 @@ def _process(
     """Process the files that are not finished."""
     reports: list[FileReport] = []
     try:
-        backend = create_backend(arguments, fields, tune=len(files) >= TUNE_FILES)
+        backend = create_backend(arguments, fields, tune=len(files) >= TUNE_FILES_PER_CPU * cpu_quota())
         run = Run(backend, create_review(arguments), progress=sys.stderr.isatty() and len(files) > 1)
         reports = run.reports
         with interrupts.processing(run.partial_files):

@@ -10,31 +10,20 @@ from typing import TYPE_CHECKING
 from clearcut.api import Remover
 from clearcut.api_inputs import FILE_OPTIONS
 from clearcut.batch.process import Backend, LocalBackend
-from clearcut.errors import ClearcutError, InvalidField, StartupError
+from clearcut.errors import StartupError
 from clearcut.system import cpu_quota
-from clearcut.web.apis.poof_options import FIELDS, add_background_type, parse_options, require_background, unused_fields
 
 from .cut_backends import ServerBackend, find_key
-from .cut_files import STANDARD_STREAM, CutFile, UsageError, check_collisions, format_for_output
-from .cut_run import FileReport, Review, print_line, write_report
+from .cut_files import CutFile, UsageError
+from .cut_options import add_option_flags
+from .cut_outputs import check_collisions
+from .cut_run import FileReport, Review, write_report
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MIN_CONFIDENCE = 0.9
 """Outputs with a lower confidence need a person's look (docs/quality.md)."""
-_PREFIX = "option_"
-"""Of the attributes of the option flags."""
-_FLAGS = {
-    "--" + name.replace("_", "-"): name
-    for name, field in FIELDS.items()
-    if "true" in (*field.schema.get("enum", ()), *field.schema.get("examples", ()))
-}
-"""Flags that mean ``true`` without a value, with their option."""
-OPTION_FIELDS = {name: field for name, field in FIELDS.items() if name != "model"}
-"""Options with a flag of the same name. ``--model`` selects the model that is loaded, or one of the server's."""
-_SWITCHES = ("-h", "--help", "--overwrite")
-"""Flags without a value."""
 
 
 def add_file_command(
@@ -72,83 +61,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--server", metavar="URL", help="use a running service, such as http://127.0.0.1:8080")
     work.add_argument("--key", metavar="KEY", help="API key for --server (default: CLEARCUT_API_KEY)")
     options = parser.add_argument_group("options of the output, as in POST /v1/remove")
-    for name, field in OPTION_FIELDS.items():
-        flag = "--" + name.replace("_", "-")
-        values = field.schema.get("enum")
-        metavar = "{" + ",".join(values) + "}" if values else "VALUE"
-        metavar = f"[{metavar}]" if flag in _FLAGS else metavar
-        text = f"{field.description} (default: {field.schema['default']})" if "default" in field.schema else (
-            field.description
-        )  # fmt: skip
-        options.add_argument(flag, dest=_PREFIX + name, metavar=metavar, help=text.replace("%", "%%"))
-    options.add_argument("--crop-ratio", metavar="W:H", help="the same as --crop W:H")
+    add_option_flags(options)
     options.add_argument("--bg-image", type=_path, metavar="FILE", help="background image")
     options.add_argument("--mask", type=_path, metavar="FILE", help="use this matte instead of the model's")
-
-
-def normalize_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments after the command in a form that argparse reads in any order: options first, with ``=``.
-
-    A flag that may stand alone gets its value: ``--crop in.jpg`` becomes ``--crop=true in.jpg``. The argument after it
-    is its value if it is valid for the option: ``--crop 1:1``.
-    """
-    options: list[str] = []
-    positionals: list[str] = []
-    incomplete: list[str] = []
-    remaining = list(arguments)
-    while remaining:
-        argument = remaining.pop(0)
-        if argument == "--":
-            return [*options, "--", *positionals, *remaining]
-        if not argument.startswith("-") or argument == STANDARD_STREAM:
-            positionals.append(argument)
-        elif argument in _FLAGS:
-            has_value = bool(remaining) and _is_value(_FLAGS[argument], remaining[0])
-            options.append(f"{argument}={remaining.pop(0) if has_value else 'true'}")
-        elif argument in _SWITCHES or "=" in argument:
-            options.append(argument)
-        elif not remaining or remaining[0].startswith("--"):
-            incomplete.append(argument)  # last, so that no positional argument becomes its value
-        else:
-            options.append(f"{argument}={remaining.pop(0)}")
-    return [*options, *positionals, *incomplete]
-
-
-def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], str]:
-    """Return (option fields, extension of the outputs).
-
-    Raises:
-        UsageError: options are invalid; names all of them.
-    """
-    flags = vars(arguments)
-    fields = {name: flags[_PREFIX + name] for name in OPTION_FIELDS if flags[_PREFIX + name] is not None}
-    if arguments.crop_ratio is not None:
-        if fields.get("crop", "true") != "true":
-            raise UsageError("--crop-ratio: not together with a value of --crop")
-        if ":" not in arguments.crop_ratio:
-            raise UsageError("--crop-ratio: expected a ratio such as 1:1, 4:3, 16:9")
-        fields["crop"] = arguments.crop_ratio
-    requested = format_for_output(arguments.out, fields.get("format"))
-    if requested is not None:
-        fields["format"] = requested
-    has_background = arguments.bg_image is not None
-    renamed = {"crop": "crop-ratio"} if arguments.crop_ratio else {}
-    try:
-        values = add_background_type(fields, has_background=has_background)
-        options, parsed = parse_options(values)
-        require_background([options], has_background=has_background)
-    except InvalidField as exc:
-        texts = [
-            f"--{renamed.get(each.field, each.field.replace('_', '-'))}: expected {each.expected}" for each in exc.each
-        ]
-        raise UsageError("; ".join(texts)) from None
-    except ClearcutError as exc:
-        raise UsageError(str(exc)) from None
-    for name in unused_fields(values, parsed):
-        if name in fields:
-            flag = renamed.get(name, name.replace("_", "-"))
-            print_line(f"clearcut: warning: --{flag} has no effect with the other options and this format")
-    return fields, options.format
 
 
 def check_options(arguments: argparse.Namespace) -> None:
@@ -208,14 +123,6 @@ def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, 
     workers = arguments.workers or None
     remover = Remover(arguments.model, arguments.device, workers=workers, tune=tune)
     return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())
-
-
-def _is_value(name: str, text: str) -> bool:
-    try:
-        FIELDS[name].parse(name, text)
-    except InvalidField:
-        return False
-    return True
 
 
 def _path(text: str) -> Path:

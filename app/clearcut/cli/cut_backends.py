@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import secrets
 import socket
 import threading
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clearcut.batch.process import FileFailed, FileOutput
@@ -75,7 +76,7 @@ class ServerBackend:
         except (ValueError, OSError) as exc:
             raise StartupError(f"{url}: {exc}") from None
 
-    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> FileOutput:
+    def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> Sequence[FileOutput]:
         body, media_type = _multipart({**self._fields, **(options or {})}, {"image_file": data, **self._files})
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -83,7 +84,7 @@ class ServerBackend:
             except (OSError, http.client.HTTPException) as exc:
                 raise FileFailed(f"{self._url.netloc}: {exc or type(exc).__name__}") from None
             if status == 200 and "X-Request-ID" in headers:
-                return FileOutput(answer, float(headers.get("X-Matte-Confidence", "nan")), _box(headers))
+                return _outputs(headers, answer)
             if status not in (429, 503) or attempt == ATTEMPTS:
                 break
             if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):
@@ -101,7 +102,7 @@ class ServerBackend:
     def close(self) -> None:
         self._stopped.set()
 
-    def _post(self, body: bytes, media_type: str) -> tuple[int, Mapping[str, str], bytes]:
+    def _post(self, body: bytes, media_type: str) -> tuple[int, http.client.HTTPMessage, bytes]:
         types = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         connection = types[self._url.scheme](self._url.hostname or "", self._url.port, timeout=REQUEST_TIMEOUT_S)
         try:
@@ -127,7 +128,27 @@ def _multipart(fields: Mapping[str, str], files: Mapping[str, bytes]) -> tuple[b
     return bytes(body), f"multipart/form-data; boundary={boundary}"
 
 
-def _box(headers: Mapping[str, str]) -> Box | None:
+def _outputs(headers: http.client.HTTPMessage, body: bytes) -> list[FileOutput]:
+    """Return the output of a response, or all outputs of a multipart/mixed response.
+
+    Raises:
+        FileFailed: the response is incomplete.
+    """
+    boundary = headers.get_boundary()
+    if boundary is None:
+        return [FileOutput(body, float(headers.get("X-Matte-Confidence", "nan")), _box(headers))]
+    stream, outputs = io.BytesIO(body), []
+    while (line := stream.readline().strip()) == f"--{boundary}".encode():
+        part = http.client.parse_headers(stream)
+        size = int(part.get("Content-Length", "0"))
+        outputs += _outputs(part, stream.read(size))
+        stream.readline()
+    if line != f"--{boundary}--".encode():
+        raise FileFailed("the response of the server is incomplete")
+    return outputs
+
+
+def _box(headers: http.client.HTTPMessage) -> Box | None:
     if headers.get("X-Foreground-Found") != "true":
         return None
     left, top, width, height = (

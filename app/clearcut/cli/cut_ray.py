@@ -29,7 +29,7 @@ FAILURES_FILE = "failures.jsonl"
 """Default name of the failures file, in the current folder."""
 MAX_PRINTED = 20
 """Failed images that are printed; all are in the failures file."""
-_UNSUPPORTED = ("server", "key", "report", "review", "workers")
+_UNSUPPORTED = ("server", "key", "report", "review", "workers", "variants")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -120,16 +120,17 @@ class Run:
         def read() -> bytes:
             return stdin if file.source is None else file.source.read_bytes()
 
-        def write(output: FileOutput) -> None:
+        def write(outputs: Sequence[FileOutput]) -> None:
             if self._stopped.is_set():
                 raise InterruptedError
             if file.target is None:
-                sys.stdout.buffer.write(output.data)
+                sys.stdout.buffer.write(outputs[0].data)
                 sys.stdout.buffer.flush()
-            else:
-                write_file(file.target, output.data, self.partial_files)
-            if self._review is not None and output.confidence < self._review.min_confidence:
-                write_file(self._review.folder / file.relative, output.data, self.partial_files)
+            for target, output in zip(file.targets, outputs, strict=file.target is not None):
+                write_file(target, output.data, self.partial_files)
+            for relative, output in zip(file.relatives, outputs, strict=True):
+                if self._review is not None and output.confidence < self._review.min_confidence:
+                    write_file(self._review.folder / relative, output.data, self.partial_files)
 
         result = process_item(file.name, read, self._backend.cut, write)
         return FileReport(file, result.status, result.confidence, result.box, result.ms, result.text)

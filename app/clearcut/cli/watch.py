@@ -21,7 +21,6 @@ from .cut_arguments import (
     check_outputs,
     create_backend,
     create_review,
-    option_fields,
     save_report,
 )
 from .cut_files import (
@@ -30,8 +29,9 @@ from .cut_files import (
     CutFile,
     UsageError,
     images_of_folder,
-    is_finished,
 )
+from .cut_options import option_fields
+from .cut_outputs import is_finished
 from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import InterruptHandler
 
@@ -73,12 +73,12 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         StartupError: the model, the service or the folder cannot be used.
     """
     try:
-        fields, extension = option_fields(arguments)
+        fields, names = option_fields(arguments)
         source, out = _folders(arguments)
         excluded = [] if arguments.review is None else [arguments.review]
 
         def scan() -> list[CutFile]:
-            return images_of_folder(source, out, extension, arguments.suffix, excluded)
+            return images_of_folder(source, out, names, excluded)
 
         files = scan()
         check_options(arguments)
@@ -169,7 +169,8 @@ def _scanned(scan: Callable[[], list[CutFile]]) -> list[tuple[CutFile, Signature
 
 def _line(report: FileReport) -> str:
     if report.status == "ok":
-        return f"{report.file.name} -> {report.file.target}  confidence {report.confidence:.2f}, {report.ms:.0f} ms"
+        targets = " ".join(map(str, report.file.targets))
+        return f"{report.file.name} -> {targets}  confidence {report.confidence:.2f}, {report.ms:.0f} ms"
     return f"clearcut: {report.file.name}: {report.error}"
 
 

@@ -16,7 +16,7 @@ def missing_extra(extra: str) -> str:
     """Return the end of an error text for a setting that needs an optional package."""
     return (
         f"the '{extra}' extra is not installed; run `make serve EXTRAS={extra}`, "
-        f"or install clearcut-server[{extra}] with pip"
+        f"or install the wheel with it: pip install 'FILE.whl[{extra}]'"
     )
 
 

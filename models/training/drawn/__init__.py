@@ -86,18 +86,18 @@ def sample(pen: Pen, family: str | None = None) -> tuple[U8, U8, str]:
     scene = _background(pen, family)
     if pen.rng.random() < 0.06:  # white on white: the object has nearly the background's color
         scene = np.full_like(scene, 246)
-        layers = [Layer(235 + layer.colour * (20 / 255), layer.alpha) for layer in layers]
+        layers = [Layer(235 + layer.color * (20 / 255), layer.alpha) for layer in layers]
     alpha = np.zeros((pen.size, pen.size), np.float32)
     flat = np.zeros_like(scene)
     for layer in layers:
-        flat = flat * (1 - layer.alpha[..., None]) + layer.colour * layer.alpha[..., None]
+        flat = flat * (1 - layer.alpha[..., None]) + layer.color * layer.alpha[..., None]
         alpha = alpha + layer.alpha * (1 - alpha)
     if family not in ("signature", "wordmark", "sprite", "flat_art") and pen.rng.random() < 0.55:
         scene = _cast(pen, alpha, scene)
     elif family not in ("signature", "wordmark", "sprite") and pen.rng.random() < 0.15:
         scene = _reflection(flat / np.maximum(alpha, 0.05)[..., None], alpha, scene.copy(), pen.rng)
     for layer in layers:
-        scene = scene * (1 - layer.alpha[..., None]) + layer.colour * layer.alpha[..., None]
+        scene = scene * (1 - layer.alpha[..., None]) + layer.color * layer.alpha[..., None]
     rgb = np.clip(scene, 0, 255).astype(np.uint8)
     if pen.rng.random() < 0.6:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(pen.rng.integers(60, 97))]

@@ -10,7 +10,7 @@ from models.training.augment import F32, Rng
 
 from .lettering import text_coverage, with_print
 from .outlines import OUTLINES, fill, make_outline, placed, polygon, stroke
-from .pen import HELD_OUT, Layer, Pen, near_centre
+from .pen import HELD_OUT, Layer, Pen, near_center
 
 FIGURES = ("bottle", "cup", "tree", "house", "face", "car", "rocket", *HELD_OUT["figure"])
 
@@ -20,11 +20,11 @@ def box(pen: Pen) -> list[Layer]:
     reach = pen.rng.uniform(0.2, 0.5)
     half = pen.size * reach * np.exp(pen.rng.normal(0, 0.2, 2))
     half = np.minimum(half, pen.size * 0.5)
-    centre = near_centre(pen, 0.5 - reach if reach < 0.45 else 0.03)
+    center = near_center(pen, 0.5 - reach if reach < 0.45 else 0.03)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
-    front = placed(corners, centre, 1.0, pen.rng, aspect=0.01, turn=0.1 if pen.rng.random() < 0.6 else 0.4)
-    front = (front - centre) * half + centre + pen.rng.normal(0, 0.02 * pen.size, (4, 2)) * (pen.rng.random() < 0.5)
-    base = np.broadcast_to(scenes.colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
+    front = placed(corners, center, 1.0, pen.rng, aspect=0.01, turn=0.1 if pen.rng.random() < 0.6 else 0.4)
+    front = (front - center) * half + center + pen.rng.normal(0, 0.02 * pen.size, (4, 2)) * (pen.rng.random() < 0.5)
+    base = np.broadcast_to(scenes.random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
     if pen.rng.random() < 0.4:
         base = pen.stuff()
     layers = []
@@ -46,21 +46,25 @@ def box(pen: Pen) -> list[Layer]:
 def wordmark(pen: Pen) -> list[Layer]:
     """A logo: one or two lines of text, often with a mark above or beside it."""
     height = pen.size * pen.rng.uniform(0.07, 0.24)
-    centre = near_centre(pen, 0.06)
+    center = near_center(pen, 0.06)
     flat = pen.rng.random() < 0.8
-    ink = np.broadcast_to(scenes.colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32) if flat else pen.stuff()
-    alpha = text_coverage(pen, height, centre)
+    ink = (
+        np.broadcast_to(scenes.random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
+        if flat
+        else pen.stuff()
+    )
+    alpha = text_coverage(pen, height, center)
     if pen.rng.random() < 0.4:
         alpha = np.maximum(
             alpha,
-            text_coverage(pen, height * pen.rng.uniform(0.3, 0.8), centre + np.array((0, height * 1.2), np.float32)),
+            text_coverage(pen, height * pen.rng.uniform(0.3, 0.8), center + np.array((0, height * 1.2), np.float32)),
         )
     layers = [Layer(ink, alpha)]
     if pen.rng.random() < 0.6:
         offset = (0, -height * 1.6) if pen.rng.random() < 0.5 else (-pen.size * 0.35, 0)
         outline = placed(
             make_outline(pen.choose("outline", OUTLINES), pen.rng),
-            centre + np.asarray(offset, np.float32),
+            center + np.asarray(offset, np.float32),
             height * pen.rng.uniform(0.5, 1),
             pen.rng,
         )
@@ -72,7 +76,9 @@ def wordmark(pen: Pen) -> list[Layer]:
                 0,
                 1,
             )
-        layers.append(Layer(np.broadcast_to(scenes.colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32), mark))
+        layers.append(
+            Layer(np.broadcast_to(scenes.random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32), mark)
+        )
     return layers
 
 
@@ -138,14 +144,14 @@ def _figure(name: str, rng: Rng) -> list[F32]:
 def flat_art(pen: Pen) -> list[Layer]:
     """Draw a figure of flat colors with or without a contour: avatars, icons, stickers, drawings."""
     parts = _figure(pen.choose("figure", FIGURES), pen.rng)
-    centre, scale = near_centre(pen, 0.08), pen.size * pen.rng.uniform(0.22, 0.46)
+    center, scale = near_center(pen, 0.08), pen.size * pen.rng.uniform(0.22, 0.46)
     contour = pen.size / 320 * pen.rng.uniform(0.8, 4) if pen.rng.random() < 0.5 else 0.0
-    ink = np.broadcast_to(scenes.colour(pen.rng) * 0.3, (pen.size, pen.size, 3)).astype(np.float32)
+    ink = np.broadcast_to(scenes.random_color(pen.rng) * 0.3, (pen.size, pen.size, 3)).astype(np.float32)
     layers = []
     for part in parts:
-        points = (part * scale + centre).astype(np.float32)
-        colour = np.broadcast_to(scenes.colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
-        layers.append(Layer(colour, fill(pen.size, points)))
+        points = (part * scale + center).astype(np.float32)
+        color = np.broadcast_to(scenes.random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
+        layers.append(Layer(color, fill(pen.size, points)))
         if contour:
             layers.append(Layer(ink, stroke(pen.size, points, contour, closed=True)))
     return layers
@@ -162,14 +168,14 @@ def sprite(pen: Pen) -> list[Layer]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(grid, connectivity=8)
     if len(stats) > 1:
         grid = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
-    palette = np.stack([scenes.colour(pen.rng) for _ in range(4)])
+    palette = np.stack([scenes.random_color(pen.rng) for _ in range(4)])
     rank = (np.argsort(np.argsort(noise[1].ravel())) * 4 // noise[1].size).reshape(noise[1].shape)
     picked = np.concatenate([rank, rank[:, ::-1][:, cells % 2 :]], 1)
     side = int(pen.size * pen.rng.uniform(0.4, 0.9)) // cells * cells
     corner = ((pen.size - side) * pen.rng.uniform(0.2, 0.8, 2)).astype(int)
     alpha = np.zeros((pen.size, pen.size), np.float32)
-    colour = np.zeros((pen.size, pen.size, 3), np.float32)
+    color = np.zeros((pen.size, pen.size, 3), np.float32)
     area = np.s_[corner[1] : corner[1] + side, corner[0] : corner[0] + side]
     alpha[area] = cv2.resize(grid, (side, side), interpolation=cv2.INTER_NEAREST)
-    colour[area] = cv2.resize(palette[picked].astype(np.float32), (side, side), interpolation=cv2.INTER_NEAREST)
-    return [Layer(colour, alpha)]
+    color[area] = cv2.resize(palette[picked].astype(np.float32), (side, side), interpolation=cv2.INTER_NEAREST)
+    return [Layer(color, alpha)]

@@ -82,7 +82,7 @@ def with_print(pen: Pen, base: F32) -> F32:
     for _ in range(int(pen.rng.integers(1, 5))):
         draw = pen.rng.random()
         if draw < 0.45:
-            mark, colour = text_coverage(pen, pen.size * pen.rng.uniform(0.04, 0.2)), scenes.colour(pen.rng)
+            mark, color = text_coverage(pen, pen.size * pen.rng.uniform(0.04, 0.2)), scenes.random_color(pen.rng)
         elif draw < 0.8:
             points = placed(
                 make_outline(pen.choose("outline", OUTLINES), pen.rng),
@@ -90,12 +90,12 @@ def with_print(pen: Pen, base: F32) -> F32:
                 pen.size * pen.rng.uniform(0.03, 0.3),
                 pen.rng,
             )
-            mark, colour = fill(pen.size, points), scenes.colour(pen.rng)
+            mark, color = fill(pen.size, points), scenes.random_color(pen.rng)
         else:
             mark = np.zeros((pen.size, pen.size), np.float32)
             x, y = pen.rng.integers(0, pen.size // 2, 2)
             w, h = pen.rng.integers(pen.size // 6, pen.size // 2, 2)
             mark[y : y + h, x : x + w] = 1
-            colour = pen.photo().astype(np.float32)
-        out = out * (1 - mark[..., None]) + colour * mark[..., None]
+            color = pen.photo().astype(np.float32)
+        out = out * (1 - mark[..., None]) + color * mark[..., None]
     return out.astype(np.float32)

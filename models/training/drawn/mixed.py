@@ -9,7 +9,7 @@ from models.training import scenes
 
 from .lettering import with_print
 from .outlines import OUTLINES, fill, make_outline, placed, stroke
-from .pen import Layer, Pen, near_centre, shaded
+from .pen import Layer, Pen, near_center, shaded
 
 
 def several(pen: Pen) -> list[Layer]:
@@ -18,19 +18,19 @@ def several(pen: Pen) -> list[Layer]:
     layers = []
     for number in range(count):
         share = 1 / count
-        centre = np.array([(number + 0.5) * share, pen.rng.uniform(0.35, 0.65)], np.float32) * pen.size
+        center = np.array([(number + 0.5) * share, pen.rng.uniform(0.35, 0.65)], np.float32) * pen.size
         if pen.rng.random() < 0.5:
             rgba = pen.cutout()
             scale = 1.3 * share
             matrix = np.array(
-                [[scale, 0, centre[0] - scale * pen.size / 2], [0, scale, centre[1] - scale * pen.size / 2]]
+                [[scale, 0, center[0] - scale * pen.size / 2], [0, scale, center[1] - scale * pen.size / 2]]
             )
             small = cv2.warpAffine(rgba, matrix, (pen.size, pen.size), flags=cv2.INTER_AREA)
             layers.append(Layer(small[..., :3].astype(np.float32), small[..., 3].astype(np.float32) / 255))
         else:
             points = placed(
                 make_outline(pen.choose("outline", OUTLINES), pen.rng),
-                centre,
+                center,
                 pen.size * share * pen.rng.uniform(0.25, 0.5),
                 pen.rng,
             )
@@ -42,12 +42,12 @@ def glass(pen: Pen) -> list[Layer]:
     """A transparent object: a clear wall, a firm rim and highlights."""
     outline = placed(
         make_outline(pen.choose("outline", OUTLINES), pen.rng),
-        near_centre(pen),
+        near_center(pen),
         pen.size * pen.rng.uniform(0.2, 0.4),
         pen.rng,
     )
     body = fill(pen.size, outline.astype(np.float32))
-    tint = np.broadcast_to(scenes.colour(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
+    tint = np.broadcast_to(scenes.random_color(pen.rng), (pen.size, pen.size, 3)).astype(np.float32)
     wall = Layer(tint, body * np.float32(pen.rng.uniform(0.35, 0.7)))
     rim = Layer(
         tint * 0.6, stroke(pen.size, outline.astype(np.float32), pen.size * pen.rng.uniform(0.006, 0.03), closed=True)
@@ -61,5 +61,5 @@ def glass(pen: Pen) -> list[Layer]:
 def printed(pen: Pen) -> list[Layer]:
     """A cut-out with a print on it that belongs to it."""
     rgba = pen.cutout()
-    colour = with_print(pen, rgba[..., :3].astype(np.float32))
-    return [Layer(np.clip(colour, 0, 255).astype(np.float32), rgba[..., 3].astype(np.float32) / 255)]
+    color = with_print(pen, rgba[..., :3].astype(np.float32))
+    return [Layer(np.clip(color, 0, 255).astype(np.float32), rgba[..., 3].astype(np.float32) / 255)]

@@ -49,11 +49,11 @@ def polygon(corners: int) -> F32:
     return np.stack([np.cos(turn), np.sin(turn)], 1).astype(np.float32)
 
 
-def placed(points: F32, centre: F32, radius: float, rng: Rng, *, aspect: float = 0.25, turn: float = 0.4) -> F32:
+def placed(points: F32, center: F32, radius: float, rng: Rng, *, aspect: float = 0.25, turn: float = 0.4) -> F32:
     angle = rng.normal(0, turn)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
     stretch = np.exp(rng.normal(0, aspect, 2) / 2)
-    return (points * stretch * radius) @ rotation.T + centre
+    return (points * stretch * radius) @ rotation.T + center
 
 
 def fill(size: int, *outlines: F32) -> F32:

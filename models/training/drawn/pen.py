@@ -27,7 +27,7 @@ HELD_OUT = {
 class Layer:
     """A drawn object: colors f32[S,S,3] in 0..255 and coverage f32[S,S] in 0..1."""
 
-    colour: F32
+    color: F32
     alpha: F32
 
 
@@ -49,28 +49,28 @@ class Pen:
         return str(self.rng.choice(mine))
 
     def stuff(self) -> F32:
-        """A material: a texture, a gradient or a plain colour, f32[S,S,3]."""
+        """A material: a texture, a gradient or a plain color, f32[S,S,3]."""
         return scenes.texture(self.size, self.rng, self.photo() if self.rng.random() < 0.5 else None)
 
 
-def shaded(pen: Pen, alpha: F32, colour: F32 | None = None) -> Layer:
+def shaded(pen: Pen, alpha: F32, color: F32 | None = None) -> Layer:
     """An object of one material, often with light from one side or darker towards its rim."""
-    colour = pen.stuff() if colour is None else colour
+    color = pen.stuff() if color is None else color
     if pen.rng.random() < 0.4:
         depth = cv2.GaussianBlur(alpha, (0, 0), pen.size * pen.rng.uniform(0.01, 0.06))
-        colour = colour * (1 - pen.rng.uniform(0.2, 0.7) * (1 - depth))[..., None]
+        color = color * (1 - pen.rng.uniform(0.2, 0.7) * (1 - depth))[..., None]
     if pen.rng.random() < 0.4:
         ramp = np.linspace(1 + pen.rng.normal(0, 0.2), 1 + pen.rng.normal(0, 0.2), pen.size, dtype=np.float32)
-        colour = colour * (ramp[:, None, None] if pen.rng.random() < 0.5 else ramp[None, :, None])
-    return Layer(np.clip(colour, 0, 255).astype(np.float32), alpha)
+        color = color * (ramp[:, None, None] if pen.rng.random() < 0.5 else ramp[None, :, None])
+    return Layer(np.clip(color, 0, 255).astype(np.float32), alpha)
 
 
-def near_centre(pen: Pen, spread: float = 0.12) -> F32:
+def near_center(pen: Pen, spread: float = 0.12) -> F32:
     return (pen.size * (0.5 + pen.rng.uniform(-spread, spread, 2))).astype(np.float32)
 
 
 def metal(pen: Pen) -> F32:
-    """Bands of light along one axis in a metal's colour: f32[S,S,3]."""
+    """Bands of light along one axis in a metal's color: f32[S,S,3]."""
     tint = np.array([(212, 175, 55), (200, 200, 205), (183, 110, 100), (90, 90, 95)][pen.rng.integers(4)], np.float32)
     axis = np.linspace(0, pen.rng.uniform(2, 9) * np.pi, pen.size, dtype=np.float32) + pen.rng.uniform(0, 6)
     band = 0.75 + 0.35 * np.sin(axis)

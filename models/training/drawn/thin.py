@@ -8,7 +8,7 @@ import numpy as np
 from models.training import scenes
 
 from .outlines import OUTLINES, curve, fill, make_outline, placed, stroke
-from .pen import Layer, Pen, metal, near_centre, shaded
+from .pen import Layer, Pen, metal, near_center, shaded
 
 
 def ring(pen: Pen) -> list[Layer]:
@@ -19,12 +19,12 @@ def ring(pen: Pen) -> list[Layer]:
     layers = []
     for _ in range(1 + int(pen.rng.random() < 0.25)):
         radius = pen.size * pen.rng.uniform(0.16, 0.42)
-        centre = near_centre(pen)
+        center = near_center(pen)
         share = 1 - pen.rng.uniform(0.03, 0.6) ** 1.5
         state = pen.rng.bit_generator.state
-        first = placed(outer, centre, radius, pen.rng)
+        first = placed(outer, center, radius, pen.rng)
         pen.rng.bit_generator.state = state  # the hole keeps the outline's stretch and turn
-        second = placed(inner, centre, radius * share, pen.rng)
+        second = placed(inner, center, radius * share, pen.rng)
         alpha = np.clip(fill(pen.size, first) - fill(pen.size, second), 0, 1)
         layers.append(shaded(pen, alpha, metal(pen) if pen.rng.random() < 0.5 else None))
     if pen.rng.random() < 0.35:  # a stone, a knob or the body that belongs to a handle
@@ -46,11 +46,11 @@ def frame(pen: Pen) -> list[Layer]:
     """A rectangular frame whose inside shows the background; sometimes with bars, as windows and shelves have."""
     half = pen.size * pen.rng.uniform(0.18, 0.46, 2)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
-    centre = near_centre(pen, 0.05)
+    center = near_center(pen, 0.05)
     slant = pen.rng.normal(0, 0.04, (4, 2)) * (pen.rng.random() < 0.5)
-    outer = (corners + slant) * half + centre
+    outer = (corners + slant) * half + center
     border = pen.size * pen.rng.uniform(0.008, 0.1)
-    inner = (corners + slant) * np.maximum(half - border, 2) + centre
+    inner = (corners + slant) * np.maximum(half - border, 2) + center
     alpha = np.clip(fill(pen.size, outer.astype(np.float32)) - fill(pen.size, inner.astype(np.float32)), 0, 1)
     for _ in range(int(pen.rng.integers(0, 4)) if pen.rng.random() < 0.4 else 0):
         share = pen.rng.uniform(0.1, 0.9)
@@ -66,7 +66,7 @@ def strap(pen: Pen) -> list[Layer]:
     """A body with thin straps, handles, cables, cords or strings of 0.8 to 8 pixels at a side of 320."""
     body = placed(
         make_outline(pen.choose("outline", OUTLINES), pen.rng),
-        near_centre(pen) + np.array((0, pen.size * 0.15), np.float32),
+        near_center(pen) + np.array((0, pen.size * 0.15), np.float32),
         pen.size * pen.rng.uniform(0.12, 0.3),
         pen.rng,
         turn=0.15,
@@ -151,5 +151,5 @@ def signature(pen: Pen) -> list[Layer]:
         y = pen.size * pen.rng.uniform(0.55, 0.75)
         line = np.array([[pen.size * 0.1, y], [pen.size * 0.9, y + pen.rng.normal(0, 6)]], np.float32)
         alpha = np.maximum(alpha, stroke(pen.size, line, width))
-    ink = np.broadcast_to(scenes.colour(pen.rng) * pen.rng.uniform(0, 0.5), (pen.size, pen.size, 3))
+    ink = np.broadcast_to(scenes.random_color(pen.rng) * pen.rng.uniform(0, 0.5), (pen.size, pen.size, 3))
     return [Layer(np.clip(ink, 0, 255).astype(np.float32), alpha)]

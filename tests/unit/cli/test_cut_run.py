@@ -19,13 +19,13 @@ class InterruptedBackend:
     def __init__(self) -> None:
         self.both_started, self.closed = threading.Barrier(2), False
 
-    def cut(self, data: bytes) -> FileOutput:
+    def cut(self, data: bytes) -> list[FileOutput]:
         if self.both_started.wait(10) == 0:
             threading.Event().wait(0.1)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         threading.Event().wait(0.6)
         assert not self.closed, "closed while files were in progress"
-        return FileOutput(data, 1.0, None)
+        return [FileOutput(data, 1.0, None)]
 
     def close(self) -> None:
         self.closed = True

@@ -90,11 +90,11 @@ def test_gray_png_of_every_depth(depth: int, interlaced: bool) -> None:
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_color_and_alpha_png(colour_type: int, channels: int, depth: int, interlaced: bool) -> None:
+@pytest.mark.parametrize(("color_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_color_and_alpha_png(color_type: int, channels: int, depth: int, interlaced: bool) -> None:
     top = (1 << depth) - 1
     stored = np.random.default_rng(3).integers(0, top + 1, (11, 13, channels)).astype(np.uint16)
-    image = opened(samples.png_raw(stored, depth, colour_type, interlaced=interlaced))
+    image = opened(samples.png_raw(stored, depth, color_type, interlaced=interlaced))
     levels = np.round(stored * (255 / top)).astype(np.uint8)
     color = levels[:, :, :3] if channels >= 3 else levels[:, :, :1].repeat(3, axis=2)
     np.testing.assert_array_equal(image.rgb, color)
