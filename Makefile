@@ -42,6 +42,12 @@ $(VENV)/bin/python:
 INSTALL = $(PIP) install --require-hashes -r requirements-build.txt -r $(1) && \
 	$(PIP) install --no-deps --no-build-isolation --editable .
 
+# Optional: without a C compiler, PNG encoding takes twice the time.
+NATIVE := app/clearcut/imaging/formats/png_file/rows.so
+CC := $(shell command -v cc || command -v gcc || command -v clang)
+$(NATIVE): $(NATIVE:.so=.c)
+	@$(or $(CC),false) -O3 -shared -fPIC -o $@ $< 2>/dev/null || echo "No C compiler: PNG encoding will take twice the time."
+
 # ORT=cpu installs the CPU runtime. Without it Linux x86-64 gets the larger runtime that can also use NVIDIA GPUs; other
 # platforms get the CPU runtime. Both runtimes install the same files, so the other one is removed first.
 ORT ?=
@@ -51,7 +57,7 @@ HAS_GPU_RUNTIME := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 REMOVE = $(if $(HAS_GPU_RUNTIME),if ls -d $(VENV)/lib/python*/site-packages/$(1)-*.dist-info >/dev/null 2>&1; then \
 	$(PIP) uninstall --yes $(1) && rm -f $(VENV)/.serve* $(VENV)/.dev; fi,true)
 
-$(VENV)/.serve$(RUNTIME): requirements$(RUNTIME).txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.serve$(RUNTIME): requirements$(RUNTIME).txt requirements-build.txt pyproject.toml | $(VENV)/bin/python $(NATIVE)
 	@echo "Installing Clearcut and $$(grep -cE '^[a-z].*==' $<) packages into $(VENV). The first installation downloads them."
 	@$(call REMOVE,$(if $(ORT),onnxruntime_gpu,onnxruntime))
 	@$(call INSTALL,$<)
@@ -74,7 +80,7 @@ $(VENV)/.serve$(RUNTIME)+%: $(VENV)/.serve$(RUNTIME) deploy/requirements.txt dep
 	@$(PIP) install --constraint $(VENV)/.pins -r $(VENV)/.extras
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: requirements-dev.txt requirements-build.txt pyproject.toml | $(VENV)/bin/python $(NATIVE)
 	@$(call REMOVE,onnxruntime)
 	$(call INSTALL,requirements-dev.txt)
 	@touch $@ $(VENV)/.serve

@@ -111,8 +111,8 @@ def main() -> int:
             environ = {"model": model, "model_dir": str(args.weights.resolve())} if model else {}
             with served(precision=precision, **environ) as server:
                 ours = form_target(server.host, server.port, "/v1/remove", "image_file", {})
-                for name, (*target, megapixels, concurrency, figure, target) in WORK.items():
-                    if target != [model, precision]:
+                for name, (*setup, megapixels, concurrency, figure, target) in WORK.items():
+                    if setup != [model, precision]:
                         continue
                     row = compare(ours, theirs, megapixels, concurrency, args.rounds, args.seconds)
                     ratio = row[f"{figure}_ratio"]

@@ -67,7 +67,7 @@ def matte_facts(values: F32, alpha: U8, rgb: U8, *, plain_background: bool) -> M
     return MatteFacts(
         certainty=certainty(values),
         agreement=float(np.minimum(matte, network).sum() / max(float(np.maximum(matte, network).sum()), _LEAST)),
-        edge_contrast=change / (change + float(np.percentile(gradient, 90)) + 1),
+        edge_contrast=change / (change + _percentile(gradient, 0.9) + 1),
         softness=float(((matte > 0.1) & (matte < 0.9)).mean()) / fill,
         outline=float(edge.mean()) / fill**0.5,
         plain_background=float(plain_background),
@@ -91,6 +91,15 @@ def fit_terms(facts: MatteFacts) -> tuple[float, ...]:
 def estimate_iou(facts: MatteFacts, weights: tuple[float, ...] = _WEIGHTS) -> float:
     """Return the estimated IoU of a cut-out with the correct matte, 0..1."""
     return float(1 / (1 + np.exp(-np.dot(fit_terms(facts), weights))))
+
+
+def _percentile(levels: U8, share: float) -> float:
+    """Return ``np.percentile`` of all levels, from their histogram: a tenth of the time."""
+    totals = np.cumsum(cv2.calcHist([levels], [0], None, [256], [0, 256]))
+    position = share * (levels.size - 1)
+    rank = int(position)
+    low, high = np.searchsorted(totals, (rank, rank + 1), side="right")
+    return float(low + (min(high, 255) - low) * (position - rank))
 
 
 def _logit(share: float) -> float:

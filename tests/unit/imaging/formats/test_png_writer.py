@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from clearcut.imaging.compositing.blend import to_rgba
 from clearcut.imaging.formats.png_file import writer
 from clearcut.imaging.formats.png_file.chunks import chunks
+from clearcut.imaging.formats.png_file.compiled_rows import load_compiled_rows
 from clearcut.imaging.formats.png_file.writer import encode_masked_png, encode_png
 from tests.support import samples
 
@@ -32,8 +34,13 @@ def images() -> dict[str, np.ndarray]:
 IMAGES = images()
 
 
-@pytest.fixture(params=["isal", "zlib"])
+@pytest.fixture(params=["compiled", "isal", "zlib"])
 def deflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "compiled":
+        if writer._compiled_rows is None:
+            pytest.skip("rows.c is not compiled: make setup needs a C compiler")
+        return "compiled"
+    monkeypatch.setattr(writer, "_compiled_rows", None)
     if request.param == "zlib":
         monkeypatch.setattr(writer, "deflate", zlib)
     else:
@@ -55,6 +62,34 @@ def test_round_trip_through_other_decoders(name: str, deflate: str) -> None:
         order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
         by_opencv = cv2.cvtColor(by_opencv, order)
     np.testing.assert_array_equal(by_opencv.reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rare_bytes_and_zero_runs_round_trip(seed: int, deflate: str) -> None:
+    random = np.random.default_rng(seed)
+    residuals = np.minimum(random.geometric(0.5, (300, 400, 4)) * (1 + seed * 3), 255).astype(np.uint8)
+    residuals[random.random((300, 400)) < 0.3] = 0
+    residuals[100:140, seed * 9 :] = 0
+    pixels = np.cumsum(residuals, axis=1, dtype=np.uint8)
+    pixels[200:290] = 0
+    for view in (pixels, pixels[:, 3:390], pixels[:211, :7, :1], pixels[:, :, :3]):
+        with Image.open(BytesIO(encode_png(view)), formats=["PNG"]) as opened:
+            np.testing.assert_array_equal(np.asarray(opened).reshape(view.shape), view)
+
+
+def test_compiled_rows_are_smaller_than_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+    if writer._compiled_rows is None:
+        pytest.skip("rows.c is not compiled: make setup needs a C compiler")
+    pixels = to_rgba(samples.photo("astronaut"), samples.disc(512, 512))
+    compiled = len(encode_png(pixels))
+    monkeypatch.setattr(writer, "_compiled_rows", None)
+    assert compiled < len(encode_png(pixels))
+
+
+def test_missing_library_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("no library")
+    assert load_compiled_rows(tmp_path / "missing.so") is None
+    assert load_compiled_rows(tmp_path / "text.so") is None
 
 
 def test_file_has_exactly_the_required_chunks() -> None:
