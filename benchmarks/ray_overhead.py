@@ -54,7 +54,8 @@ def turn(photos: Path, folder: Path) -> dict[str, float]:
         run([[share, out / share.name, "--workers", 1] for share in shares])
         rates[f"processes_{count}"] = rate(out)
         out = folder / f"ray{count}"
-        run([[photos / str(count), out, "--ray", "local", "--actors", count, "--actor-cpus", 1]])
+        on_ray = ["--ray", "local", "--actors", count, "--actor-cpus", 1, "--failures", folder / "failures.jsonl"]
+        run([[photos / str(count), out, *on_ray]])
         rates[f"actors_{count}"] = rate(out)
     return rates
 
