@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from clearcut.__main__ import _parser
-from clearcut.cli.cut_arguments import normalize_arguments
+from clearcut.cli.cut_options import normalize_arguments
 from clearcut.cli.cut_ray import check_usage
 from clearcut.settings import Settings
 
