@@ -34,7 +34,7 @@ COPY ${REQUIREMENTS} /opt/install/requirements.txt
 RUN /opt/install/bin/pip --python /opt/clearcut/bin/python install --no-cache-dir --disable-pip-version-check \
       --only-binary :all: --require-hashes -r /opt/install/requirements.txt
 COPY app /srv/clearcut/app
-# The library halves the time of PNG encoding. Bytecode is compiled now, because a read-only file system cannot store it.
+# The library makes PNG encoding faster. Bytecode is compiled now, because a read-only file system cannot store it.
 RUN gcc -O3 -shared -fPIC -o /srv/clearcut/app/clearcut/imaging/formats/png_file/rows.so \
       /srv/clearcut/app/clearcut/imaging/formats/png_file/rows.c \
  && python3 -m compileall -q /srv/clearcut/app

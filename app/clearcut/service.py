@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 0.5
 JOBS_NICE = 19
 """Niceness of the threads that process the images of jobs. Threads of synchronous requests run first."""
-FURTHER_WATCHDOG_RUNS = 400
-"""Additional time of a run of a further model before the watchdog acts, in mean runs. A thread that uses idle CPU time
-gets 3/1024 of the CPU time of a busy thread."""
+FURTHER_WATCHDOG_RUNS = 1000
+"""Extra time before the watchdog acts on a further model, as a multiple of its mean run time. A thread that uses idle
+CPU time gets 3/2051 of the time of a CPU that two normal threads use."""
 NO_FETCH_CLIENT = f"CLEARCUT_FETCH: {missing_extra('jobs')}"
 NO_TRACER = f"CLEARCUT_OTEL_ENDPOINT: {missing_extra('otel')}"
 

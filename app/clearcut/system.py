@@ -76,10 +76,15 @@ def keep_freed_memory() -> bool:
 def lower_thread_priority(nice: int) -> None:
     """Raise the niceness of the current thread, and of threads that it creates. Linux only: setpriority(2), "Threads".
 
-    Elsewhere it would apply to the whole process, so nothing happens. A thread that is nicer already stays as it is.
+    Elsewhere it would apply to the whole process, so nothing happens. 0 and a lower niceness than the present one
+    change nothing. If the system refuses the call, the thread keeps its priority.
     """
-    if sys.platform == "linux" and nice > os.getpriority(os.PRIO_PROCESS, threading.get_native_id()):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+    if sys.platform != "linux" or not nice:
+        return
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        if nice > os.getpriority(os.PRIO_PROCESS, thread):
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def threads_with_policy(name: SchedulingPolicy, tasks: Path = Path("/proc/self/task")) -> frozenset[int]:
@@ -88,8 +93,8 @@ def threads_with_policy(name: SchedulingPolicy, tasks: Path = Path("/proc/self/t
     The result is empty on platforms other than Linux.
     """
     found = set[int]()
-    for task in tasks.iterdir() if hasattr(os, name) else ():
-        with suppress(ProcessLookupError):  # the thread has ended
+    for task in tasks.iterdir() if hasattr(os, name) and tasks.is_dir() else ():
+        with suppress(OSError):  # the thread has ended, or the system refuses the call
             if os.sched_getscheduler(int(task.name)) == getattr(os, name):
                 found.add(int(task.name))
     return frozenset(found)
@@ -107,12 +112,15 @@ def set_policy(name: SchedulingPolicy, threads: Iterable[int] = (0,)) -> bool:
     """
     if not hasattr(os, name):
         return False
-    try:
-        for thread in threads:
+    permitted = True
+    for thread in threads:
+        try:
             os.sched_setscheduler(thread, getattr(os, name), os.sched_param(0))
-    except OSError:
-        return False
-    return True
+        except ProcessLookupError:  # the thread has ended
+            continue
+        except OSError:
+            permitted = False
+    return permitted
 
 
 @contextmanager

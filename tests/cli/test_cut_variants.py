@@ -45,8 +45,10 @@ def test_folder_with_variants_is_finished_with_all_outputs(cut, folder):
     assert [name for name in outputs(folder) if "-cut-" in name] == written
     assert "3 skipped" in cut(*arguments).errors
     (folder / "in/sub/b-cut-2.webp").unlink()
+    (folder / "in/sub/b-cut-1.png").write_bytes(b"kept")
     assert "1 written, 2 skipped" in cut(*arguments).errors
     assert [name for name in outputs(folder) if "-cut-" in name] == written
+    assert (folder / "in/sub/b-cut-1.png").read_bytes() == b"kept"
     with (folder / "report.csv").open(newline="") as file:
         assert [row["file"] for row in csv.DictReader(file)] == ["in/a.jpg", "in/sub/b.JPEG", "in/sub/c.jpg"]
 

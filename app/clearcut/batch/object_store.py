@@ -65,7 +65,7 @@ class ObjectStore:
         return bytes(self._repeat(path, lambda: self._files.cat_file(path)))
 
     def open(self, path: str) -> BinaryIO:
-        return cast(BinaryIO, self._files.open(path, "rb"))
+        return cast(BinaryIO, self._repeat(path, lambda: self._files.open(path, "rb")))
 
     def exists(self, path: str) -> bool:
         return bool(self._repeat(path, lambda: self._exists(path)))

@@ -122,7 +122,8 @@ def _process(
     reports: list[FileReport] = []
     try:
         backend = create_backend(arguments, fields, tune=len(files) >= TUNE_FILES_PER_CPU * cpu_quota())
-        run = Run(backend, create_review(arguments), progress=sys.stderr.isatty() and len(files) > 1)
+        progress = sys.stderr.isatty() and len(files) > 1
+        run = Run(backend, create_review(arguments), progress=progress, keep_existing=not arguments.overwrite)
         reports = run.reports
         with interrupts.processing(run.partial_files):
             try:

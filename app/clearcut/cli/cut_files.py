@@ -79,7 +79,12 @@ class OutputNames:
         """Return whether a file name without its extension can be that of an output."""
         if self.variants:
             name, _, number = stem.rpartition("-")
-            return number.isdigit() and 1 <= int(number) <= len(self.variants) and name.endswith(self.suffix)
+            return (
+                number.isascii()
+                and number.isdigit()
+                and 1 <= int(number) <= len(self.variants)
+                and name.endswith(self.suffix)
+            )
         return stem.endswith(self.suffix)
 
 

@@ -49,10 +49,11 @@ class FileReport:
 class Run:
     """The processing of files. ``reports`` has the finished ones, also after an interruption."""
 
-    def __init__(self, backend: Backend, review: Review | None, *, progress: bool) -> None:
+    def __init__(self, backend: Backend, review: Review | None, *, progress: bool, keep_existing: bool = False) -> None:
         """
         Args:
             progress: show a progress line on standard error.
+            keep_existing: do not replace outputs that exist.
         """
         self.reports: list[FileReport] = []
         self.partial_files: MutableSet[Path] = set()
@@ -60,6 +61,7 @@ class Run:
         self._backend = backend
         self._review = review
         self._progress = progress
+        self._keep_existing = keep_existing
         self._stopped = threading.Event()
 
     def process(self, files: Sequence[CutFile], *, quiet: bool = False) -> None:
@@ -127,7 +129,8 @@ class Run:
                 sys.stdout.buffer.write(outputs[0].data)
                 sys.stdout.buffer.flush()
             for target, output in zip(file.targets, outputs, strict=file.target is not None):
-                write_file(target, output.data, self.partial_files)
+                if not (self._keep_existing and target.exists()):
+                    write_file(target, output.data, self.partial_files)
             for relative, output in zip(file.relatives, outputs, strict=True):
                 if self._review is not None and output.confidence < self._review.min_confidence:
                     write_file(self._review.folder / relative, output.data, self.partial_files)

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 _NEWEST_WEIGHT = 0.2
 """Weight of the newest run in the moving average: it follows a change within ten runs and ignores single outliers."""
+_MAX_GROWTH = 5
+"""Maximum of the moving average, relative to the first measurement. Runs of a model that gets only idle CPU time can
+take minutes; with their average the service would refuse all further requests."""
 
 
 class CostModel:
@@ -29,11 +32,13 @@ class CostModel:
             raise ValueError(f"expected batch sizes of at least 1, got {list(buckets)}")
         self.smallest, self.largest = self.buckets[0], self.buckets[-1]
         self._cost_s = {bucket: cost for bucket, cost in (cost_s or {}).items() if bucket in self.buckets}
+        self._max_s = {bucket: _MAX_GROWTH * cost for bucket, cost in self._cost_s.items()}
 
     def observe(self, bucket: int, run_s: float) -> None:
         """Record the duration of a run, seconds."""
-        average = self._cost_s.get(bucket)
-        self._cost_s[bucket] = run_s if average is None else average + _NEWEST_WEIGHT * (run_s - average)
+        average = self._cost_s.get(bucket, run_s)
+        limit = self._max_s.setdefault(bucket, _MAX_GROWTH * run_s)
+        self._cost_s[bucket] = min(limit, average + _NEWEST_WEIGHT * (run_s - average))
 
     def seconds(self, bucket: int) -> float:
         """Return the expected seconds of a run; 0 without a measurement."""

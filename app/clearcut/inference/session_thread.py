@@ -1,7 +1,7 @@
 """The thread of a further model: it creates the model's session and runs it, with a lower priority than other threads.
 
-Its Python code is short. A thread that waits for CPU time delays all threads that need a lock that it holds, above all
-the GIL, so the batcher's thread keeps its priority and does the work before and after a run.
+Its Python code is short. If this thread loses the CPU while it holds a lock, such as the GIL, all threads that need the
+lock wait. The batcher's thread therefore keeps its priority and does the work before and after a run.
 """
 
 from __future__ import annotations

@@ -28,8 +28,15 @@ from clearcut.web.app import create_app
 
 ONGOING_PER_CPU = 4
 """Requests in progress per CPU that keep a replica busy; a further replica starts above this (docs/scale.md)."""
+OPEN_TO_EVERYONE = (
+    "Ray Serve accepts requests from other machines. Set CLEARCUT_DATABASE_URL to require API keys, "
+    "or CLEARCUT_ALLOW_ANONYMOUS=true"
+)
 _POLL_S = 0.5
 """Interval of checks whether Ray is connected, and of calls that announce a drain, seconds."""
+
+_DELETE_S = 10
+"""Time that Ray needs to remove an application after its requests, seconds."""
 
 
 class Arguments(BaseModel):
@@ -94,9 +101,11 @@ def served_app(arguments: Arguments) -> ServedApp:
     The number of threads is that of the replica's CPUs, so that replicas on one machine do not oversubscribe it.
 
     Raises:
-        StartupError: a setting is invalid.
+        StartupError: a setting is invalid, or the service would be open to everyone without a setting that says so.
     """
     settings = load_settings()
+    if settings.database_url is None and not settings.allow_anonymous:
+        raise StartupError(OPEN_TO_EVERYONE)
     threads: dict[str, object] = {"workers": settings.workers or arguments.cpus}
     if not arguments.gpus:
         threads |= {"lanes": settings.lanes or 1, "intra_op_threads": settings.intra_op_threads or arguments.cpus}
@@ -118,7 +127,7 @@ def app(values: Mapping[str, str]) -> serve.Application:
         arguments = Arguments.model_validate(values)
     except ValidationError as exc:
         raise StartupError("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())) from None
-    _drain_at_sigterm(settings.drain_delay_s)
+    _drain_at_sigterm(settings.drain_delay_s, settings.drain_timeout_s + settings.drain_delay_s)
 
     class Clearcut(serve.ingress(lambda: served_app(arguments))()):  # type: ignore[misc]  # created by Ray
         """A replica."""
@@ -154,7 +163,7 @@ def app(values: Mapping[str, str]) -> serve.Application:
     return deployment.bind()
 
 
-def _drain_at_sigterm(delay_s: float) -> None:
+def _drain_at_sigterm(delay_s: float, drain_s: float) -> None:
     """Let SIGTERM end ``serve run`` like Ctrl-C, after the requests in progress.
 
     ``serve run`` connects to Ray after it has called ``app``, and the connection installs a handler that ends the
@@ -162,16 +171,21 @@ def _drain_at_sigterm(delay_s: float) -> None:
 
     Args:
         delay_s: time after SIGTERM while ``/readyz`` returns 503 but requests are accepted, seconds.
+        drain_s: maximum time for the requests in progress, seconds.
     """
-    if ray.is_initialized() or threading.current_thread() is not threading.main_thread():
-        return  # a task of a cluster creates the application, not ``serve run``
+    in_task = ray.is_initialized() or threading.current_thread() is not threading.main_thread()
+    if in_task or not hasattr(signal, "SIGALRM"):
+        return  # a task of a cluster creates the application, not ``serve run``; or this is Windows
 
     def drain(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal ends the process at once
         names = list(serve.status().applications)
         _announce_drain(names, delay_s)
         for name in names:
-            serve.delete(name)  # waits for the requests in progress
+            serve.delete(name, _blocking=False)
+        end = time.monotonic() + drain_s + _DELETE_S
+        while serve.status().applications and time.monotonic() < end:
+            time.sleep(_POLL_S)
         raise KeyboardInterrupt
 
     def install(number: int, frame: object) -> None:

@@ -98,7 +98,7 @@ def load_further_model(settings: Settings, name: str, slow_s: float) -> ServedMo
     """
     precision = further_precision(name, settings.precision, settings.model_dir)
     changes = {"model": name, "precision": precision, "buckets": "", "lanes": 1, "plan_cache": None}
-    threads = settings.intra_op_threads or max(1, cpu_quota() // 2)
+    threads = max(1, (settings.intra_op_threads or cpu_quota()) // 2)
     further = settings.model_copy(update={**changes, "intra_op_threads": threads})
     thread = SessionThread(name)
     with peak_memory() as memory:

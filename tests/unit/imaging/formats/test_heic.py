@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import struct
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,11 @@ LIBHEIF = Path(__file__).parent / "heic"
 """Files that libheif and x265 wrote, and their pixels that libheif decoded (README.md there)."""
 
 needs_decoder = pytest.mark.skipif(hevc_library.find_library() is None, reason="this system has no HEIC decoder")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="for Linux on x86-64")
+def test_locked_packages_contain_the_decoder():
+    assert hevc_library.find_library() is not None
 
 
 def header(data: bytes, limits: ProbeLimits = LIMITS) -> ImageHeader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -96,3 +97,43 @@ def test_nothing_is_left_open():
     before = sorted(Path("/proc/self/fd").iterdir())
     decode(data, found)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_decoder_runs_with_the_limits(monkeypatch):
+    """The process would succeed without the limits, because reading a folder is no error there."""
+    data = heif_files.heic(samples.corners())
+    found = probe(data, ProbeLimits())
+    command = hevc_decoder._COMMAND.replace("import main; main()", "import Decoder, main, os; ")
+    command += "Decoder.decode = lambda *_: (os.listdir('/'), os._exit(0)); main()"
+    monkeypatch.setattr(hevc_decoder, "_COMMAND", command)
+    with pytest.raises(CorruptImage):
+        decode(data, found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_the_process_does_not_damage_the_image(number, monkeypatch):
+    class Interrupted(subprocess.Popen):
+        count = 0
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if not Interrupted.count:
+                self.send_signal(number)
+            Interrupted.count += 1
+
+    data = heif_files.heic(samples.corners())
+    found = probe(data, ProbeLimits())
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    assert decode(data, found).width == 48
+    assert Interrupted.count in (1, 2)
+
+
+def test_missing_descriptors_are_no_damaged_image(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    data = heif_files.heic(samples.corners())
+    found = probe(data, ProbeLimits())
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(MemoryError, match="Too many open files"):
+        decode(data, found)

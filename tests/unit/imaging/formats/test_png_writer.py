@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import threading
 import zlib
 from io import BytesIO
@@ -84,6 +87,17 @@ def test_compiled_rows_are_smaller_than_fallback(monkeypatch: pytest.MonkeyPatch
     compiled = len(encode_png(pixels))
     monkeypatch.setattr(writer, "_compiled_rows", None)
     assert compiled < len(encode_png(pixels))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize(("old", "new", "loads"), [("", "", True), ("return 1;", "return 2;", False)])
+def test_compiled_library_loads_only_with_its_version(tmp_path: Path, old: str, new: str, loads: bool) -> None:
+    source = (Path(writer.__file__).parent / "rows.c").read_text()
+    assert source.count("return 1;") == 1
+    (tmp_path / "rows.c").write_text(source.replace(old, new) if old else source)
+    command = ["cc", "-O1", "-shared", "-fPIC", "-o", "rows.so", "rows.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (load_compiled_rows(tmp_path / "rows.so") is not None) == loads
 
 
 def test_missing_library_is_no_error(tmp_path: Path) -> None:

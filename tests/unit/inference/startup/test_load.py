@@ -99,7 +99,7 @@ def test_slow_further_model_gets_idle_time_only(
 ) -> None:
     monkeypatch.setattr(startup_load, "SLOW_FACTOR", factor)
     before = {name: threads_with_policy(name) for name in POLICIES}
-    settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m", "CLEARCUT_INTRA_OP_THREADS": "2"})
+    settings = load_settings(QUICK | {"CLEARCUT_MODELS": "clearcut-m", "CLEARCUT_INTRA_OP_THREADS": "4"})
     default, further = load_served_models(settings)
     started = {name: len(threads_with_policy(name) - before[name]) for name in POLICIES}
     # The thread that runs the session, and the second thread of a run. The threads of the default model are normal.

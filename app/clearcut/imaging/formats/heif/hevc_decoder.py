@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import select
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ from .ycbcr import Planes
 
 _ROOT = str(Path(__file__).resolve().parents[4])
 _COMMAND = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import sys; sys.path.append(sys.argv[1]); "
     "from clearcut.imaging.formats.heif.hevc_process.program import main; main()"
 )
 _BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
@@ -39,6 +40,7 @@ _BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
 _BASE_CPU_S, _PIXELS_PER_CPU_S = 10, 2_000_000
 _TIMEOUT_MS = 120_000
 """Limit for a process that waits for a processor."""
+_INTERRUPTED = {-signal.SIGINT, -signal.SIGTERM}
 _ALIGNMENT = 64
 
 
@@ -121,8 +123,8 @@ def decode_images(view: memoryview, image: StillImage, header: ImageHeader, libr
 
     Raises:
         CorruptImage: the image cannot be decoded, or takes too long.
-        UnsupportedFormat: this system cannot start or confine the decoder.
-        MemoryError: an allocation failed.
+        UnsupportedFormat: this system cannot confine the decoder.
+        MemoryError: an allocation failed, or the system has no memory or descriptors for the process.
     """
     job = prepare(view, image)
     with ExitStack() as stack:
@@ -191,28 +193,45 @@ def _lay_out(
 def _run(stack: ExitStack, job: DecoderJob, library: str, header: ImageHeader) -> mmap.mmap:
     """Run the process and return its output."""
     size = job.canvases[-1].end
-    files = []
-    for name in ("input", "output"):
-        file = os.memfd_create(f"heic-{name}", os.MFD_CLOEXEC)
-        stack.callback(os.close, file)
-        files.append(file)
-    with open(files[0], "wb", closefd=False) as opened:
-        opened.write(job.source)
-    os.ftruncate(files[1], size)
-    arguments = [_ROOT, library, *map(str, (*files, job.memory, job.cpu_s))]
+    try:
+        files = [_memory_file(stack, name) for name in ("input", "output")]
+        with open(files[0], "wb", closefd=False) as opened:
+            opened.write(job.source)
+        os.ftruncate(files[1], size)
+        arguments = [_ROOT, library, *map(str, (*files, job.memory, job.cpu_s))]
+        status = _exit_status(arguments, files)
+        if status in _INTERRUPTED:  # before the process ignored the signal
+            status = _exit_status(arguments, files)
+    except OSError as exc:
+        raise MemoryError(f"The HEIC decoder cannot start: {exc.strerror}") from None
+    if status == protocol.NOT_STARTED:
+        raise UnsupportedFormat("HEIC, and this server cannot start its HEIC decoder; export it as JPEG")
+    if status == -signal.SIGKILL:
+        raise MemoryError("The system killed the HEIC decoder")
+    if status:
+        raise_if_out_of_memory(header)
+        raise damaged(header)
+    return mmap.mmap(files[1], size, prot=mmap.PROT_READ)
+
+
+def _memory_file(stack: ExitStack, name: str) -> int:
+    """Create a file in memory that ``stack`` closes, and return its descriptor."""
+    file = os.memfd_create(f"heic-{name}", os.MFD_CLOEXEC)
+    stack.callback(os.close, file)
+    return file
+
+
+def _exit_status(arguments: list[str], files: list[int]) -> int:
+    """Run the process, for at most ``_TIMEOUT_MS``, and return its exit status."""
     process = subprocess.Popen(  # noqa: S603  # fixed arguments
         [sys.executable, "-I", "-S", "-c", _COMMAND, *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=files, cwd="/",
-        env={},
+        env={}, start_new_session=True,
     )  # fmt: skip
     with process:
         poll = select.poll()
         poll.register(process.stdout or -1, select.POLLIN)
-        if not poll.poll(_TIMEOUT_MS):  # the end of the process closes its output
+        ended = poll.poll(_TIMEOUT_MS)  # the end of the process closes its output
+        if not ended:
             process.kill()
-    if process.returncode == protocol.NOT_STARTED:
-        raise UnsupportedFormat("HEIC, and this server cannot start its HEIC decoder; export it as JPEG")
-    if process.returncode:
-        raise_if_out_of_memory(header)
-        raise damaged(header)
-    return mmap.mmap(files[1], size, prot=mmap.PROT_READ)
+    return process.returncode if ended else protocol.DAMAGED

@@ -63,7 +63,7 @@ def to_gray(planes: Planes, *, full_range: bool) -> U8:
     levels = np.arange(1 << planes.bits, dtype=np.float64)
     scale, black = _range(planes.bits, full_range)
     table = np.clip(np.rint((levels - black) * scale), 0, 255).astype(np.uint8)
-    return np.asarray(table[planes.luma])
+    return np.asarray(np.take(table, planes.luma, mode="clip"))
 
 
 def has_hole(planes: Planes) -> bool:

@@ -16,6 +16,8 @@ import numpy as np
 from clearcut.imaging.types import U8
 
 _LIBRARY = Path(__file__).with_name("rows.so")
+_VERSION = 1
+"""``png_rows_version`` in ``rows.c``. Increase both if an argument or the meaning of a function changes."""
 _ZLIB_HEADER = b"\x78\x01"
 _BYTES_PER_BYTE = 14 / 8
 """Maximum size of a block relative to its rows: the longest code has 14 bits."""
@@ -71,8 +73,9 @@ class CompiledRows:
 
 
 def load_compiled_rows(path: Path = _LIBRARY) -> CompiledRows | None:
-    """Load the library; None if it is not compiled or cannot be loaded."""
+    """Load the library; None if it is not compiled, has another version, or cannot be loaded."""
     try:
-        return CompiledRows(ctypes.CDLL(str(path)))
+        library = ctypes.CDLL(str(path))
+        return CompiledRows(library) if library.png_rows_version() == _VERSION else None
     except (OSError, AttributeError):
         return None

@@ -1,7 +1,7 @@
 """The HEVC decoder of FFmpeg's libavcodec, called through ctypes. The library comes with the wheel of OpenCV.
 
 Only fields at the start of AVFrame and AVPacket are used. FFmpeg keeps their place within a major version of the
-library; ``hevc_decoder.py`` accepts only versions that were tested.
+library; ``hevc_library.py`` accepts only supported versions.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class Decoder:
                 raise MemoryError
             library.av_opt_set(context, b"threads", b"1", 0)
             library.av_opt_set(context, b"err_detect", b"explode", 0)
+            library.av_opt_set(context, b"flags", b"+unaligned", 0)  # crops at the left exactly
             if library.avcodec_open2(context, self._codec, None):
                 raise MemoryError
             ctypes.memmove(packet.contents.data, address, size)

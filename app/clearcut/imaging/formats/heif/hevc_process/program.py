@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import signal
 import sys
 
 from . import protocol
@@ -18,6 +19,8 @@ def main() -> None:
 
     Arguments: folder of the package, path of libavcodec, descriptors of input and output, bytes of memory, CPU seconds.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # the service finishes its requests first
+        signal.signal(number, signal.SIG_IGN)
     library, *numbers = sys.argv[2:]
     source, target, memory, cpu_s = map(int, numbers)
     try:
@@ -26,7 +29,7 @@ def main() -> None:
         decoder = Decoder(library)
         limit_resources(memory, cpu_s)
         confine()
-    except OSError:
+    except Exception:
         os._exit(protocol.NOT_STARTED)
     status = _decode(decoder, data, out)
     os._exit(status)  # the usual exit would write to streams
