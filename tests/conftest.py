@@ -12,13 +12,10 @@ from pathlib import Path
 
 import httpcore2
 import pytest
-from hypothesis import settings
 
 from tests.support.live_server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
-settings.register_profile("clearcut")  # the machine may be busy
-settings.load_profile("clearcut")
 PATHS = [str(ROOT / "app"), str(ROOT)]
 
 os.environ["PYTHONPATH"] = os.pathsep.join(

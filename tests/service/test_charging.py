@@ -274,7 +274,7 @@ CHANGED_URL = replace(BY_URL, image=1)
 QUERY = b"variants=" + json.dumps([{}, {"channels": "alpha"}]).encode()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS, replay_mb=st.sampled_from(["0", "64"]))
 @example(rounds=[[BY_URL], [CHANGED_URL]], replay_mb="64")  # the stored cut-out of the first image is sent again
 @example(rounds=[[BY_URL], [CHANGED_URL]], replay_mb="0")  # the changed image is refused

@@ -413,7 +413,7 @@ EQUAL = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EQUAL, st.integers(20, 400), st.integers(20, 300))
 def test_equal_options_give_equal_bytes_in_all_dialects(options, width, height):
     """Poof applies ``bg_color`` to opaque output only, so its request sets ``background_type``."""

@@ -61,7 +61,7 @@ def test_other_profiles_are_rejected() -> None:
 
 
 @given(st.integers(0, 4), st.lists(st.integers(-(2**31), 2**31 - 1), min_size=7, max_size=7))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_curve_gives_finite_values(kind: int, values: list[int]) -> None:
     body = b"para" + struct.pack(">IHH7i", 0, kind, 0, *values)
     simple = icc_matrix.parse(samples.icc_rgb(curve=body))

@@ -162,7 +162,7 @@ def plan_or_field(width: int, height: int, subject: Box | None, options: RemoveO
 
 @given(cases())
 @example((368, 1, None, RemoveOptions(height=369)))
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 def test_layout_stays_within_frame_and_canvas(
     case: tuple[int, int, Box | None, RemoveOptions],
 ) -> None:

@@ -49,7 +49,7 @@ SETS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     sets=st.lists(
         st.sampled_from(
@@ -73,7 +73,7 @@ def test_effective_options_give_the_same_pixels(sets, channels):
     assert options.effective().effective() == options.effective()
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     size=st.sampled_from(SIZES),
     options=st.sampled_from(SETS),

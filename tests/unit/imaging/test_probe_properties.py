@@ -40,7 +40,7 @@ def _probe(data: bytes) -> ImageHeader | None:
 
 
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_arbitrary_bytes(signature: bytes, rest: bytes) -> None:
     header = _probe(signature + rest)
     assert header is None or 1 <= header.width * header.height <= LIMITS.max_pixels
@@ -68,7 +68,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(mutated())
-@settings(max_examples=400, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_mutated_files_decode_or_are_refused(data: bytes) -> None:
     header = _probe(data)
     if header is None or header.pixels > 1_000_000:

@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -36,6 +36,7 @@ def now():
 TEXT = st.text(st.characters(codec="utf-8"))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.dictionaries(TEXT, st.none() | TEXT | st.integers() | st.floats(allow_nan=False), max_size=5),
     st.from_regex(r"msg_[A-Za-z0-9]{1,40}", fullmatch=True),

@@ -103,7 +103,7 @@ def test_pure_colors_are_unchanged(mask, height: int, width: int) -> None:
     assert int(cv2.absdiff(found, rgb).max()) <= 1
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 80), width=st.integers(1, 80), seed=st.integers(0, 999))
 def test_any_alpha(height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -44,7 +44,7 @@ def test_any_size(shape: tuple[int, int], level: float) -> None:
         assert 0 < matte.confidence <= 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

@@ -161,7 +161,7 @@ def test_invalid_query_is_refused(query):
         parse_query(query)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(content=st.binary(min_size=1, max_size=300), step=st.integers(1, 40))
 def test_chunk_boundaries_do_not_matter(content, step):
     whole = form(part("size", b"small"), part("file", content, "x"), part("crop", b"true"))
