@@ -33,8 +33,8 @@ WORK = {  # name: (model, precision, megapixels, concurrency, figure, target)
     "u2netp, 10 MP, 4 at once": ("u2netp", "fp32", 10, 4, "rate", 3.0),
     "u2netp, 10 MP, one at a time: latency": ("u2netp", "fp32", 10, 1, "latency", 0.28),
     "u2netp in int8, 1 MP, 8 at once": ("u2netp", "int8", 1, 8, "rate", 2.2),
-    "default model, 1 MP, 8 at once": ("", "auto", 1, 8, "rate", 8.0),
-    "default model, 10 MP, 4 at once": ("", "auto", 10, 4, "rate", 6.0),
+    "default model, 1 MP, 8 at once": ("", "auto", 1, 8, "rate", 9.0),
+    "default model, 10 MP, 4 at once": ("", "auto", 10, 4, "rate", 10.0),
 }
 
 

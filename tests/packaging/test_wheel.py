@@ -20,7 +20,7 @@ from clearcut.settings import Settings
 from tests.support.live_server import ROOT
 from tests.tools.lock_check import PLATFORMS, PYTHONS, packages_without_wheel
 
-EXTRAS = {"azure", "gcs", "jobs", "models", "otel", "postgres", "ray", "redis", "s3"}
+EXTRAS = {"azure", "gcs", "heif", "jobs", "models", "otel", "postgres", "ray", "redis", "s3"}
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MANIFEST = tomllib.loads((ROOT / "models" / "manifest.toml").read_text())
 DEFAULT_MODEL = MANIFEST["models"][Settings().model]

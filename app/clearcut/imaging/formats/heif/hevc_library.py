@@ -18,8 +18,10 @@ def find_library() -> str | None:
     """Return the path of the library; None if this system has none, or cannot confine a process."""
     if sys.platform != "linux" or not sys.executable:
         return None
-    from .hevc_process import confinement
-
+    try:
+        from .hevc_process import confinement
+    except ImportError:  # a Python without the module ``resource``
+        return None
     package = importlib.util.find_spec("cv2")
     if package is None or package.origin is None or not confinement.is_supported():
         return None
