@@ -246,3 +246,12 @@ def test_sigterm_finishes_requests_in_progress(tmp_path):
         assert replica_processes() == []
     finally:
         served.close()
+
+
+def test_replica_needs_keys_or_permission_for_everyone():
+    code = "from clearcut.server.ray import Arguments, served_app; served_app(Arguments())"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CLEARCUT_")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert "StartupError: Ray Serve accepts requests from other machines" in done.stderr
+    environ["CLEARCUT_ALLOW_ANONYMOUS"] = "true"
+    assert subprocess.run([sys.executable, "-c", code], env=environ, check=False).returncode == 0

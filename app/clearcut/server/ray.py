@@ -104,7 +104,7 @@ def served_app(arguments: Arguments) -> ServedApp:
         StartupError: a setting is invalid, or the service would be open to everyone without a setting that says so.
     """
     settings = load_settings()
-    if settings.database_url is None and not settings.allow_anonymous:
+    if not settings.database_url and not settings.allow_anonymous:
         raise StartupError(OPEN_TO_EVERYONE)
     threads: dict[str, object] = {"workers": settings.workers or arguments.cpus}
     if not arguments.gpus:
