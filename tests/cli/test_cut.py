@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clearcut.imaging.formats.heif import hevc_library
 from tests.support.cut_command import outputs, pixels
+from tests.support.heif_files import heic_grid
 from tests.support.live_server import environment, served
 from tests.support.samples import jpeg, photo
 
@@ -52,6 +54,19 @@ def test_folder_of_every_input_format(cut, folder):
     assert cut("in", "out", "--format", "avif").code == 0
     assert len(outputs(folder / "out")) == 8
     assert (folder / "out/photo4.avif").read_bytes()[4:12] == b"ftypavif"
+
+
+@pytest.mark.skipif(hevc_library.find_library() is None, reason="this system has no HEIC decoder")
+def test_folder_of_photos_from_a_phone(cut, folder):
+    rgb = photo("astronaut", 128, 96)
+    (folder / "in/photo.HEIC").write_bytes(heic_grid(rgb, 64))
+    assert cut("in", "out").code == 0
+    with Image.open(folder / "out/photo.png") as cutout:
+        assert cutout.size == (128, 96)
+        shown = np.asarray(cutout)
+    solid = shown[:, :, 3] == 255
+    assert solid.any()
+    assert np.abs(shown[solid][:, :3].astype(int) - rgb[solid]).mean() < 8
 
 
 def test_several_files_go_to_a_folder(cut, folder):

@@ -13,6 +13,8 @@ from PIL import Image
 import clearcut
 from clearcut import Remover, local_engine
 from clearcut.errors import InputError, RemoverClosed, StartupError
+from clearcut.imaging.formats.heif import hevc_library
+from tests.support.heif_files import heic_grid
 from tests.support.live_server import environment
 from tests.support.samples import icc_cmyk, jpeg, jpeg_cmyk, photo, png, saved
 
@@ -53,6 +55,16 @@ def test_other_formats_as_bytes_path_and_pillow_image(remover, fmt, tmp_path):
     np.testing.assert_array_equal(np.asarray(remover.remove(path)), first)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(remover.remove(image)), first)
+
+
+@pytest.mark.skipif(hevc_library.find_library() is None, reason="this system has no HEIC decoder")
+def test_heic_as_bytes_and_path(remover, expected, tmp_path):
+    path = tmp_path / "photo.heic"
+    path.write_bytes(heic_grid(PHOTO, 64))
+    first = opened(remover.remove(path.read_bytes()))
+    np.testing.assert_array_equal(np.asarray(remover.remove(path)), first)
+    assert first.shape == expected.shape
+    assert np.abs(first[:, :, 3].astype(int) - expected[:, :, 3]).mean() < 8
 
 
 def test_bytes_give_the_requested_format(remover):
