@@ -6,6 +6,7 @@ raises KeyboardInterrupt on the main thread, and the second one ends the process
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from collections.abc import Iterator, MutableSet
@@ -28,6 +29,12 @@ class InterruptHandler:
         """Handle SIGINT and SIGTERM from now on. Call this on the main thread."""
         signal.signal(signal.SIGINT, self)
         signal.signal(signal.SIGTERM, self)
+        # Python restores the default handlers at its end, and a signal would then replace the exit code.
+        atexit.register(self._ignore)
+
+    def _ignore(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._raises:

@@ -11,7 +11,7 @@ from typing import Any
 class Parser(argparse.ArgumentParser):
     """A parser that checks the names of flags first, because a wrong name can make another error follow."""
 
-    def parse_known_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         if self._subparsers is None:

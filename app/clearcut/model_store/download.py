@@ -254,7 +254,7 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but not from https to another scheme."""
 
     # urllib declares no types that a subclass could repeat.
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # as in urllib
         if req.type == "https" and urlsplit(newurl).scheme != "https":
             raise DownloadError(f"{redact_url(req.full_url)} redirects to a URL that is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

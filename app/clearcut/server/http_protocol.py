@@ -56,7 +56,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         """The data that the parser processes."""
 
         # uvicorn narrows the signature of asyncio in the same way.
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
             self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 

@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
 
         # uvicorn types the protocol class as a plain asyncio.Protocol without arguments.
         def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(  # type: ignore[call-arg]
+            return config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's arguments
                 config=config, server_state=self.server_state, app_state={}
             )
 

@@ -80,7 +80,9 @@ def has_hole(planes: Planes) -> bool:
 
 
 def _upsample(plane: Samples, across: int, down: int) -> Samples:
-    return cv2.resize(plane, None, fx=across, fy=down, interpolation=_INTERPOLATION)  # type: ignore[return-value]
+    return cv2.resize(  # type: ignore[return-value]  # OpenCV keeps the dtype
+        plane, None, fx=across, fy=down, interpolation=_INTERPOLATION
+    )
 
 
 def _subsampling(planes: Planes) -> tuple[int, int]:
