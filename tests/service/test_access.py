@@ -54,7 +54,7 @@ def states(url):
 
 async def settled(on):
     """Wait until no charge is reserved."""
-    await until(lambda: on.service.accounts._unsettled == 0)
+    await until(lambda: on.service.accounts.request_charges.unsettled == 0)
 
 
 def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):

@@ -230,7 +230,7 @@ def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
         async def ask(order, where=url):
             headers = {"x-api-key": key, "idempotency-key": order}
             answer = await on.client.post(REMOVE, **form(image_url=where), headers=headers)
-            await until(lambda: on.service.accounts._unsettled == 0)
+            await until(lambda: on.service.accounts.request_charges.unsettled == 0)
             return answer
 
         first = await ask("one")

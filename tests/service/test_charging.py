@@ -136,7 +136,7 @@ def states(url: str) -> dict[str, int]:
 
 
 async def settled(on: Stage) -> None:
-    await until(lambda: on.service.accounts._unsettled == 0)
+    await until(lambda: on.service.accounts.request_charges.unsettled == 0)
 
 
 @pytest.mark.parametrize("variants", ["", '[{}, {"format": "webp"}]'])

@@ -1,6 +1,6 @@
 """Credits in the database: reserved, charged, returned.
 
-The methods block; ``AccountService`` calls them on its threads.
+The methods block; ``AsyncLedger`` calls them on its threads.
 
 Credits are reserved before the work and charged before the first byte of the response body is sent. After an error, or
 if the client disconnects before that byte, they are returned. The reservations of a killed process expire. No part of

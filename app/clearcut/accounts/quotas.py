@@ -13,7 +13,7 @@ from .rate_limits import RateLimiter, RateLimitStatus
 class QuotaCounter:
     """Counts the requests, jobs and megapixels of accounts. Callers without an account are not counted.
 
-    All methods return None where no quota is set.
+    The methods that count return None where no quota is set.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -51,6 +51,11 @@ class QuotaCounter:
         own = account.quotas.megapixels_per_minute
         quota = self._settings.megapixels_per_minute if own is None else own
         return MegapixelCount(self._limiter if quota else None, account.id, quota)
+
+    def concurrent_limit(self, account: Account) -> int:
+        """Return the maximum number of concurrent requests of an account; 0 is no limit."""
+        limit = account.quotas.concurrent
+        return self._settings.concurrent if limit is None else limit
 
     async def _count(self, account: Account, policy: str, quota: int) -> RateLimitStatus | None:
         if not quota or self._limiter is None:

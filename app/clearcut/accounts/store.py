@@ -1,4 +1,4 @@
-"""API keys in the database, and their usage. Its methods block; ``AccountService`` calls them on its threads."""
+"""API keys in the database, and their usage. Its methods block; ``AsyncLedger`` calls them on its threads."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from clearcut.storage.base import BlobStore
 
 from .backlog import Backlog
 from .dbos_queue import DbosQueue
-from .steps import LEASE_S
 from .types import (
     ANONYMOUS,
+    LEASE_S,
     JobSpec,
     JobView,
     idempotent_job_id,
@@ -144,7 +144,7 @@ class JobAcceptance:
         await self._check_urls(spec)
         charge = job_charge(job_id, spec)
         if charge is not None:
-            await self._accounts.reserve_for_job(charge, FIRST_LEASE_S)
+            await self._accounts.job_charges.reserve(charge, FIRST_LEASE_S)
         try:
             await self._store_input(job_id, spec, data)
             await self._queue.enqueue(job_id, spec)
@@ -162,7 +162,7 @@ class JobAcceptance:
             return stored
         if charge is not None:
             with suppress(Unavailable):  # the job renews an expired reservation
-                await self._accounts.extend(charge, LEASE_S)
+                await self._accounts.job_charges.extend(charge, LEASE_S)
         self._backlog.count_accepted(partition_of(job_id, spec))
         self._metrics.jobs_accepted.labels(spec.dialect).inc()
         return JobView(job_id, spec, "queued", None, "pending" if spec.webhook is not None else None)
@@ -206,7 +206,7 @@ class JobAcceptance:
         """
         if (charge := job_charge(job_id, spec)) is not None:
             with suppress(Unavailable):
-                await self._accounts.settle_job(charge, False)
+                await self._accounts.job_charges.settle(charge, False)
         if not keep_input:
             with suppress(Unavailable, OSError):
                 await asyncio.to_thread(self._blobs.delete, input_key(job_id, spec))

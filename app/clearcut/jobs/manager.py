@@ -24,11 +24,15 @@ from clearcut.storage.signed_urls import OutputLinks, sign_url
 from . import webhook
 from .acceptance import JobAcceptance
 from .backlog import Backlog
+from .cutout_step import CutoutStep
 from .dbos_queue import DbosQueue, dbos_installed
+from .fetch_step import FetchStep
+from .interruptible import InterruptibleWaits
 from .nodes import MultiNode, NodeRegistry, SingleNode, queue_url
-from .steps import JobSteps, WebhookBody
+from .steps import JobSteps
 from .throttle import JobThrottle
 from .types import JobView
+from .webhook_step import WebhookBody, WebhookStep
 
 log = logging.getLogger("clearcut")
 
@@ -94,9 +98,12 @@ class JobManager:
         self._secrets = await asyncio.to_thread(signing_secrets, settings)
         max_jobs = max(1, self._workers // 2)
         throttle = JobThrottle(pipeline.active_requests, max_jobs, max_requests=max_jobs)
+        waits, ttl_s = InterruptibleWaits(), settings.blob_ttl_s
         steps = JobSteps(
-            pipeline, self._accounts, self._blobs, fetcher, self._metrics, throttle, settings.blob_ttl_s,
-            self.webhook_bodies, self.output_url, webhook_secrets, self._job_finished,
+            FetchStep(waits, fetcher, self._blobs, ttl_s),
+            CutoutStep(waits, pipeline, self._accounts, self._blobs, throttle, ttl_s),
+            WebhookStep(waits, fetcher, self._metrics, self.webhook_bodies, self.output_url, webhook_secrets),
+            waits, self._accounts, self._blobs, self._metrics, ttl_s, self._job_finished,
         )  # fmt: skip
         self._queue = DbosQueue(await asyncio.to_thread(_nodes, settings), steps)
         await self._queue.start()

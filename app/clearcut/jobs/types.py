@@ -27,6 +27,9 @@ Moderation = Literal["passed", "refused", "not run"]
 ANONYMOUS = "anonymous"
 """Partition of callers without an account in a service with accounts. Together they have the limits of one account."""
 
+LEASE_S = 7 * 86_400
+"""Seconds for which a waiting job's credits stay reserved and its input stays stored."""
+
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

@@ -46,7 +46,7 @@ def estimate_memory(settings: Settings, base: int, limit: int, workers: int) -> 
     uploads = settings.slots * request_bytes(settings.max_bytes, fetching=settings.fetch)
     uploads += workers * parsing_bytes(settings.max_bytes)
     if settings.jobs != "off":  # job requests have their own slots, and jobs download images
-        from clearcut.jobs.steps import MAX_FETCHES  # needs the 'jobs' extra
+        from clearcut.jobs.fetch_step import MAX_FETCHES  # needs the 'jobs' extra
 
         uploads += settings.slots * request_bytes(settings.max_bytes, fetching=False)
         uploads += MAX_FETCHES * settings.max_bytes

@@ -73,7 +73,7 @@ async def check_credits(
         InvalidField: the Idempotency-Key is malformed.
     """
     key = idempotency_key(request.headers) if account is not None else None
-    if await service.accounts.can_request(account, key):
+    if await service.accounts.request_charges.can_request(account, key):
         return
     if account is None or key is None or job_exists is None or not await job_exists(account, key):
         raise PaymentRequired("The key has no credits left")
@@ -105,11 +105,11 @@ async def reserve(service: Service, request: Request, account: Account | None, u
     """
     if account is None:
         return None
-    access = service.accounts
-    reservation = await access.reserve(account, await request_idempotency(service, request, upload))
+    charges = service.accounts.request_charges
+    reservation = await charges.reserve(account, await request_idempotency(service, request, upload))
     context = RequestContext.of(request)
-    context.before_response.append(lambda: access.charge(reservation))
-    context.on_complete.append(lambda sent: access.close(reservation, sent))
+    context.before_response.append(lambda: charges.charge(reservation))
+    context.on_complete.append(lambda sent: charges.close(reservation, sent))
     return reservation
 
 

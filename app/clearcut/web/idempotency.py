@@ -55,7 +55,9 @@ async def bind_fetched(service: Service, charge: Charge | None, upload: Upload) 
     """
     if charge is not None and charge.idempotent:
         fetched = {role: upload.files[role] for role in upload.urls}
-        await service.accounts.bind_content(charge, await service.on_pool(lambda: _digest(b"", fetched)))
+        await service.accounts.request_charges.bind_content(
+            charge, await service.on_pool(lambda: _digest(b"", fetched))
+        )
 
 
 def _digest(start: bytes, files: Mapping[str, bytearray]) -> str:

@@ -12,10 +12,14 @@ import pytest
 from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
-from clearcut.jobs import steps
+from clearcut.jobs import cutout_step, fetch_step, interruptible
+from clearcut.jobs.cutout_step import CutoutStep
+from clearcut.jobs.fetch_step import FetchStep
+from clearcut.jobs.interruptible import RETRY_TIMEOUT_S, InterruptibleWaits
 from clearcut.jobs.steps import JobSteps
 from clearcut.jobs.throttle import JobThrottle
 from clearcut.jobs.types import JobSpec, Outcome, input_key
+from clearcut.jobs.webhook_step import WebhookStep
 from clearcut.observability.metrics import Metrics
 from clearcut.storage.local import FolderBlobs
 from tests.support.clock import FakeClock
@@ -39,7 +43,11 @@ class Failing:
         if self.errors:
             raise self.errors.pop(0)
 
-    async def settle_job(self, charge: object, succeeded: bool) -> None:
+    @property
+    def job_charges(self) -> Failing:
+        return self
+
+    async def settle(self, charge: object, succeeded: bool) -> None:
         self._fail()
         self.settled.append(succeeded)
 
@@ -54,10 +62,27 @@ def new_steps(accounts: Failing, blobs: Any, fetcher: Failing, ttl_s: float = 60
     any_: Any = None
     throttle = JobThrottle(ActiveRequests(), max_jobs=1, max_requests=1)
     finished: list[float] = []
+    waits, metrics = InterruptibleWaits(), Metrics()
     return JobSteps(
-        any_, accounts, blobs, fetcher, Metrics(), throttle, ttl_s, {}, lambda job: None, lambda account: [],
-        finished.append,  # type: ignore[arg-type]
+        FetchStep(waits, fetcher, blobs, ttl_s),  # type: ignore[arg-type]
+        CutoutStep(waits, any_, accounts, blobs, throttle, ttl_s),  # type: ignore[arg-type]
+        WebhookStep(waits, fetcher, metrics, {}, lambda job: None, lambda account: []),  # type: ignore[arg-type]
+        waits, accounts, blobs, metrics, ttl_s, finished.append,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+@pytest.fixture
+def clock(monkeypatch) -> FakeClock:
+    """The clock of all steps; a wait only advances it."""
+    clock = FakeClock(0.0)
+    for module in (cutout_step, fetch_step, interruptible):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock, time=time.time))
+
+    async def sleep(waits: InterruptibleWaits, seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(InterruptibleWaits, "sleep", sleep)
+    return clock
 
 
 def test_internal_error_in_fetch_fails_the_job():
@@ -67,9 +92,7 @@ def test_internal_error_in_fetch_fails_the_job():
 
 
 @pytest.mark.parametrize(("response_s", "attempts"), [(0.0, 4), (15.0, 2), (30.0, 1)])
-def test_temporary_fetch_failures_are_retried_for_a_while(monkeypatch, response_s, attempts):
-    clock = FakeClock(0.0)
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
+def test_temporary_fetch_failures_are_retried_for_a_while(clock, response_s, attempts):
     urls: list[str] = []
 
     class Unreachable(Failing):
@@ -79,45 +102,34 @@ def test_temporary_fetch_failures_are_retried_for_a_while(monkeypatch, response_
             raise FetchFailed(role, "the server returned 503", temporary=True)
 
     job_steps = new_steps(Failing(), Failing(), Unreachable())
-
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    monkeypatch.setattr(job_steps, "_sleep", sleep)
     found = asyncio.run(job_steps.fetch("id", SPEC))
     assert (found["ok"], found["reason"]) == (False, "fetch_failed")
     assert len(urls) == attempts
 
 
 @pytest.mark.parametrize("exceeded", [2, 10_000])
-def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, exceeded):
+def test_job_waits_while_megapixel_quota_is_exceeded(monkeypatch, clock, exceeded):
     """The job fails with the error of the quota if it waits longer than a step is retried."""
-    clock = FakeClock(0.0)
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=clock, time=time.time))
     job_steps, attempts = new_steps(Failing(), Failing(), Failing()), 0
 
-    async def cut_out(job_id: str, spec: JobSpec) -> Outcome:
+    async def cut_out(step: CutoutStep, job_id: str, spec: JobSpec) -> Outcome:
         nonlocal attempts
         attempts += 1
         if attempts <= exceeded:
             raise RateLimited("At most 1 megapixels a minute", retry_after=60)
         return Outcome(True, 1.0)
 
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    monkeypatch.setattr(job_steps, "_cut_out", cut_out)
-    monkeypatch.setattr(job_steps, "_sleep", sleep)
+    monkeypatch.setattr(CutoutStep, "_cut_out", cut_out)
     found = asyncio.run(job_steps.process("id", SPEC, 0))
-    assert (found["ok"], clock.now) == ((True, 120.0) if exceeded == 2 else (False, steps.RETRY_TIMEOUT_S))
+    assert (found["ok"], clock.now) == ((True, 120.0) if exceeded == 2 else (False, RETRY_TIMEOUT_S))
     assert found.get("reason") == (None if exceeded == 2 else "rate_limited")
 
 
-def test_settling_credits_is_retried_without_limit(monkeypatch):
-    monkeypatch.setattr(steps, "RETRY_TIMEOUT_S", 0.0)
-    accounts = Failing(Unavailable("unreachable"))
+def test_settling_credits_is_retried_without_limit(clock):
+    accounts = Failing(*(Unavailable("unreachable") for _ in range(200)))
     asyncio.run(new_steps(accounts, Failing(), Failing()).finish("id", SPEC, Outcome(True, 1.0)))
     assert accounts.settled == [True]
+    assert clock.now > RETRY_TIMEOUT_S
 
 
 def test_input_outlives_outputs_while_its_job_waits(tmp_path):
