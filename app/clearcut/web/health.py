@@ -16,6 +16,9 @@ from clearcut.web.apis.poof import DIALECT
 from .json_schema import TEXT, object_schema
 from .openapi import get_operation, json_response
 
+MONITORING_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+"""Paths that probes and Prometheus request all the time. They have no traces."""
+
 
 def openapi_paths() -> dict[str, Any]:
     state, status = object_schema(status=TEXT, state=TEXT), object_schema(status=TEXT)
