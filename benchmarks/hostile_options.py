@@ -26,6 +26,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from benchmarks.http_request import post
 from clearcut.admission.memory_budget import BYTES_PER_PIXEL
 from clearcut.imaging.formats.registry import WRITERS
 from clearcut.imaging.types import U8
@@ -195,15 +196,11 @@ class Waits:
         connection.close()
 
 
-def _send(port: int, target: str, body: bytes) -> tuple[int, int]:
+def _send(server: Server, target: str, body: bytes) -> tuple[int, int]:
     """Return (status, pixels of the outputs)."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    connection.request("POST", target, body, {"Content-Type": KIND})
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    size = [int(answer.headers.get(f"X-{name}", 0)) for name in ("Image-Width", "Image-Height")]
-    return answer.status, size[0] * size[1]
+    response = post(server, target, body, content_type=KIND)
+    size = [int(response.headers.get(f"X-{name}", 0)) for name in ("Image-Width", "Image-Height")]
+    return response.status, size[0] * size[1]
 
 
 def costs(server: Server) -> Iterator[Cost]:
@@ -243,7 +240,7 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # resets the high-water mark
     spent = cpu_seconds(server.pid)
     with Waits(server.port) as waits:
-        status, made = _send(server.port, target, sent.body)
+        status, made = _send(server, target, sent.body)
         spent = cpu_seconds(server.pid) - spent
     factor = next((writer.memory_factor for name, writer in WRITERS.items() if name in option), 1)
     pixels = sent.all_pixels + max(0, made - sent.pixels) + round((factor - 1) * max(made, sent.pixels))
@@ -261,7 +258,7 @@ def _cost(server: Server, option: str, sent: Form, megapixels: int, target: str)
 
 def measure(server: Server) -> dict[str, Any]:
     """Return the highest cost of each option, the most expensive requests, and the requests beyond the limits."""
-    _send(server.port, "/v1/remove", forms(1)[0].body)
+    _send(server, "/v1/remove", forms(1)[0].body)
     found = []
     for cost in costs(server):
         found.append(cost)

@@ -35,6 +35,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import report
+from benchmarks.http_request import get
 from benchmarks.mixed_cases import (
     ENCODINGS,
     Case,
@@ -167,10 +168,7 @@ def references_of(server: Server, catalogue: list[Photo]) -> dict[str, Reference
 
 def metrics(server: Server) -> dict[str, float]:
     """Return every metric sample by name and labels."""
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
-    with closing(connection):
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
+    text = get(server, "/metrics").body.decode()
     return {
         sample.name + "".join(f" {label}={value}" for label, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)

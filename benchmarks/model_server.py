@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.http_request import get, post_image
 from tests.support.live_server import Server, started
 
 TIMEOUT_S = 600
@@ -34,25 +34,13 @@ def remove(server: Server, image: bytes, model: str) -> bytes:
     Raises:
         RuntimeError: the status is not 200, or another model ran.
     """
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT_S)
-    try:
-        path = f"/v1/remove?format=png&model={model}"
-        connection.request("POST", path, image, {"Content-Type": "application/octet-stream"})
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200 or response.headers["X-Model"] != model:
-        raise RuntimeError(f"{response.status} from {response.headers['X-Model']}: {body[:200]!r}")
-    return body
+    response = post_image(server, f"/v1/remove?format=png&model={model}", image, TIMEOUT_S)
+    if response.headers["X-Model"] != model:
+        raise RuntimeError(f"the model was {response.headers['X-Model']}")
+    return response.body
 
 
 def info(server: Server) -> dict[str, Any]:
     """Return the body of ``/v1/info``."""
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
-    try:
-        connection.request("GET", "/v1/info")
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
-        return found
-    finally:
-        connection.close()
+    found: dict[str, Any] = json.loads(get(server, "/v1/info").body)
+    return found

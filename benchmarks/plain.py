@@ -17,7 +17,6 @@ magenta in ``demo/plain/``, not for publication.
 from __future__ import annotations
 
 import argparse
-import http.client
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report
+from benchmarks.http_request import post_image
 from benchmarks.plain_counter import FAMILIES, counter_scenes, real_photos
 from benchmarks.plain_reference import reference_limit
 from benchmarks.plain_scenes import (
@@ -78,18 +78,9 @@ def cut(server: Server, image: bytes, mode: str) -> tuple[U8, bool]:
     Raises:
         RuntimeError: The status is not 200.
     """
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=120)
-    path = f"/v1/remove?channels=alpha&plain_background={mode}"
-    try:
-        connection.request("POST", path, image, {"Content-Type": "application/octet-stream"})
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise RuntimeError(f"the service answered {response.status}: {body[:200]!r}")
-    alpha = as_u8(cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE))
-    return alpha, "plain-background=?1" in (response.getheader("X-Subject-Facts") or "")
+    response = post_image(server, f"/v1/remove?channels=alpha&plain_background={mode}", image)
+    alpha = as_u8(cv2.imdecode(np.frombuffer(response.body, np.uint8), cv2.IMREAD_GRAYSCALE))
+    return alpha, "plain-background=?1" in response.headers.get("X-Subject-Facts", "")
 
 
 def row(scene: Scene, server: Server) -> dict[str, Any]:

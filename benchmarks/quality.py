@@ -17,7 +17,6 @@ for publication because the photos' licenses are mixed. Writes results/quality.j
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from skimage import data as photos
 
 from benchmarks import report
+from benchmarks.http_request import post_image
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.precision import paired_ratio
 from models.scoring.benchmark import LONGEST, by_group, evaluate
@@ -127,15 +127,7 @@ def alpha_of(server: Server, image: bytes) -> U8:
     Raises:
         RuntimeError: The status is not 200.
     """
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=120)
-    try:
-        connection.request("POST", "/v1/remove?format=png", image, {"Content-Type": "application/octet-stream"})
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"the service answered {answer.status}: {body[:200]!r}")
+    body = post_image(server, "/v1/remove?format=png", image).body
     pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
     return as_u8(pixels[..., 3])
 

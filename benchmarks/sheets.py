@@ -9,13 +9,13 @@ Run: ``python -m benchmarks.sheets --data FOLDER --weights FOLDER``, or ``make s
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from benchmarks.http_request import post
 from benchmarks.load import Target, form_target
 from benchmarks.vs_rembg import rembg_served
 from tests.support.live_server import served
@@ -28,13 +28,10 @@ CELL = 230
 
 def cut_out(target: Target, photo: bytes) -> np.ndarray:
     """Return u8[H,W,4] BGRA."""
-    connection = http.client.HTTPConnection(target.host, target.port, timeout=120)
     head, tail = target.wrap
-    connection.request("POST", target.path, head + photo + tail, {"Content-Type": target.content_type})
-    response = connection.getresponse()
-    content = response.read()
-    assert response.status == 200, content[:300]
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    response = post(target, target.path, head + photo + tail, content_type=target.content_type)
+    assert response.status == 200, response.body[:300]
+    return cv2.imdecode(np.frombuffer(response.body, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def on(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:

@@ -8,11 +8,11 @@ Run: ``python -m benchmarks.startup``; writes results/startup.json.
 
 from __future__ import annotations
 
-import http.client
 import statistics
 import time
 
 from benchmarks import report
+from benchmarks.http_request import get
 from tests.support.live_server import Server, started
 
 STARTS = 5
@@ -20,12 +20,7 @@ TARGET_S = 3.0
 
 
 def ready(server: Server) -> bool:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    finally:
-        connection.close()
+    return get(server, "/readyz", timeout_s=10).status == 200
 
 
 def start() -> dict[str, float]:

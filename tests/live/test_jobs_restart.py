@@ -144,15 +144,20 @@ def running(**environ: str) -> Iterator[Server]:
         server.kill()
 
 
+def settings(queue: str, folder: Path, jobs: JobClient) -> dict[str, str]:
+    """Return the settings of a server that processes the jobs of a client."""
+    return {
+        "jobs": queue, "data_dir": str(folder / "data"), "database_url": jobs.accounts.url,
+        "fetch_allow": jobs.callbacks.allow,
+    }  # fmt: skip
+
+
 def test_500_jobs_survive_five_kills(tmp_path: Path):
     count, chance = 500, random.Random(8)
     database = f"sqlite:///{tmp_path}/keys.db"
     kills = (83, 207, 391)
     with job_client(database, count + len(kills)) as jobs, ExitStack() as stack:
-        environ = {
-            "jobs": "sqlite", "data_dir": str(tmp_path / "data"), "database_url": database,
-            "fetch_allow": jobs.callbacks.allow,
-        }  # fmt: skip
+        environ = settings("sqlite", tmp_path, jobs)
         server = stack.enter_context(running(**environ))
         # Three kills at random moments while jobs are submitted, and two while the backlog is processed.
         for number in range(count):
@@ -180,10 +185,7 @@ def test_500_jobs_survive_five_kills(tmp_path: Path):
 def test_backlog_survives_loss_of_one_of_two_nodes(tmp_path: Path, how: int):
     count = 120
     with postgres() as database, job_client(database, count, "large.jpg") as jobs, ExitStack() as stack:
-        environ = {
-            "jobs": "postgresql", "data_dir": str(tmp_path / "data"), "database_url": database,
-            "fetch_allow": jobs.callbacks.allow,
-        }  # fmt: skip
+        environ = settings("postgresql", tmp_path, jobs)
         first, second = (stack.enter_context(running(**environ)) for _ in range(2))
         with ThreadPoolExecutor(8) as many:
             list(many.map(lambda number: jobs.submit((first, second)[number % 2], number), range(count)))
@@ -206,10 +208,7 @@ def test_stopped_jobs_continue_after_restart(tmp_path: Path):
     database = f"sqlite:///{tmp_path}/keys.db"
     kills = (83, 207, 391)
     with job_client(database, count + len(kills)) as jobs, ExitStack() as stack:
-        environ = {
-            "jobs": "sqlite", "data_dir": str(tmp_path / "data"), "database_url": database,
-            "fetch_allow": jobs.callbacks.allow,
-        }  # fmt: skip
+        environ = settings("sqlite", tmp_path, jobs)
         server = stack.enter_context(running(**environ))
         jobs.order_all(server, count)
         assert len(jobs.webhooks) < count

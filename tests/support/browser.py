@@ -7,13 +7,14 @@ import os
 import shlex
 import shutil
 import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.support.threaded_server import run_in_thread
 
 TIMEOUT_MS = 60_000
 
@@ -165,11 +166,5 @@ def prefix_proxy(upstream: str, prefix: str, responses: list[bytes] | None = Non
             pass
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with run_in_thread(proxy):
         yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()

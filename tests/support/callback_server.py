@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support import samples
+from tests.support.threaded_server import run_in_thread
 
 PHOTO = samples.jpeg(samples.photo("coffee"))
 
@@ -95,11 +96,5 @@ def callback_server(**files: bytes) -> Iterator[CallbackServer]:
 
     server = Server(("127.0.0.1", 0), Handler)
     callbacks.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with run_in_thread(server):
         yield callbacks
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.threaded_server import run_in_thread
+
 
 @dataclass
 class RecordedRequest:
@@ -43,7 +45,7 @@ class ImageServer:
 
 @contextmanager
 def image_server(images: Mapping[str, bytes] | None = None, address: str = "127.0.0.1") -> Iterator[ImageServer]:
-    """Serve ``pictures`` by path. Tests can add to ``answers`` later."""
+    """Serve ``images`` by path. Tests can add to ``responses`` later."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,11 +72,5 @@ def image_server(images: Mapping[str, bytes] | None = None, address: str = "127.
     server.daemon_threads = True
     initial = {path: (200, {"Content-Type": "image/png"}, data) for path, data in (images or {}).items()}
     serving = ImageServer(server.server_address[1], initial)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with run_in_thread(server):
         yield serving
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

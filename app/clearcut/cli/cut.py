@@ -12,15 +12,7 @@ from clearcut.errors import StartupError
 from clearcut.system import cpu_quota
 
 from . import cut_ray
-from .cut_arguments import (
-    add_file_command,
-    add_options,
-    check_options,
-    check_outputs,
-    create_backend,
-    create_review,
-    save_report,
-)
+from .cut_arguments import add_file_command, add_options, check_usage, create_run, output_folders, save_report
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
@@ -30,11 +22,11 @@ from .cut_files import (
 )
 from .cut_options import option_fields
 from .cut_outputs import is_finished, split_duplicates
-from .cut_run import FileReport, Run, print_line, summary
+from .cut_run import FileReport, print_line, summary
 from .interrupts import INTERRUPTED, InterruptHandler
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 TUNE_FILES_PER_CPU = 400
 """Files per CPU from which the start-up measurement of the model pays off: it takes a second, and such a run 20."""
@@ -77,9 +69,10 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         fields, names = option_fields(arguments)
         if arguments.ray is not None:
             return cut_ray.run(arguments, fields, names.extension, interrupts)
-        excluded = [] if arguments.review is None else [arguments.review]
-        files = plan_files(arguments.inputs, arguments.out, names, excluded)
-        _check_usage(arguments, files)
+        files = plan_files(arguments.inputs, arguments.out, names, output_folders(arguments))
+        if files[0].target is None and sys.stdout.isatty():
+            raise UsageError("standard output is a terminal; redirect it to a file")
+        check_usage(arguments, files)
         unique, duplicates = split_duplicates(files)
         if duplicates:
             raise UsageError(_same_outputs(duplicates))
@@ -121,9 +114,13 @@ def _process(
     """Process the files that are not finished."""
     reports: list[FileReport] = []
     try:
-        backend = create_backend(arguments, fields, tune=len(files) >= TUNE_FILES_PER_CPU * cpu_quota())
-        progress = sys.stderr.isatty() and len(files) > 1
-        run = Run(backend, create_review(arguments), progress=progress, keep_existing=not arguments.overwrite)
+        run = create_run(
+            arguments,
+            fields,
+            tune=len(files) >= TUNE_FILES_PER_CPU * cpu_quota(),
+            progress=sys.stderr.isatty() and len(files) > 1,
+            keep_existing=not arguments.overwrite,
+        )
         reports = run.reports
         with interrupts.processing(run.partial_files):
             try:
@@ -143,10 +140,3 @@ def _same_outputs(duplicates: Sequence[tuple[CutFile, CutFile]]) -> str:
     if len(duplicates) > SHOWN:
         texts.append(f"and {len(duplicates) - SHOWN} more")
     return "; ".join([*texts, "rename a file, or use another OUT. No file was processed"])
-
-
-def _check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
-    check_options(arguments)
-    if files[0].target is None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal; redirect it to a file")
-    check_outputs(arguments, files)

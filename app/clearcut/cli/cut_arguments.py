@@ -13,14 +13,15 @@ from clearcut.batch.process import Backend, LocalBackend
 from clearcut.errors import StartupError
 from clearcut.system import cpu_quota
 
+from .argument_types import file_path, number, whole_number
 from .cut_backends import ServerBackend, find_key
 from .cut_files import CutFile, UsageError
 from .cut_options import add_option_flags
 from .cut_outputs import check_collisions
-from .cut_run import FileReport, Review, write_report
+from .cut_run import FileReport, Review, Run, write_report
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 MIN_CONFIDENCE = 0.9
 """Outputs with a lower confidence need a person's look (docs/quality.md)."""
@@ -45,14 +46,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--suffix", default="", metavar="TEXT", help="add this text to the names of outputs in a folder")
-    files.add_argument("--report", type=_path, metavar="FILE", help="write a CSV: file, status, confidence, box, ms")
-    files.add_argument("--review", type=_path, metavar="DIR", help="copy doubtful outputs to this folder")
     files.add_argument(
-        "--min-confidence", type=_share, metavar="X", help=f"for --review: 0 to 1 (default: {MIN_CONFIDENCE})"
+        "--report", type=file_path, metavar="FILE", help="write a CSV: file, status, confidence, box, ms"
+    )
+    files.add_argument("--review", type=file_path, metavar="DIR", help="copy doubtful outputs to this folder")
+    files.add_argument(
+        "--min-confidence", type=number(0, 1), metavar="X", help=f"for --review: 0 to 1 (default: {MIN_CONFIDENCE})"
     )
     work = parser.add_argument_group("where the work runs")
     work.add_argument(
-        "--workers", type=_count, default=0, metavar="N", help="threads, or concurrent requests to --server"
+        "--workers",
+        type=whole_number(1, 256),
+        default=0,
+        metavar="N",
+        help="threads, or concurrent requests to --server",
     )
     work.add_argument(
         "--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL, or the default of --server)"
@@ -62,11 +69,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--key", metavar="KEY", help="API key for --server (default: CLEARCUT_API_KEY)")
     options = parser.add_argument_group("options of the output, as in POST /v1/remove")
     add_option_flags(options)
-    options.add_argument("--bg-image", type=_path, metavar="FILE", help="background image")
-    options.add_argument("--mask", type=_path, metavar="FILE", help="use this matte instead of the model's")
+    options.add_argument("--bg-image", type=file_path, metavar="FILE", help="background image")
+    options.add_argument("--mask", type=file_path, metavar="FILE", help="use this matte instead of the model's")
 
 
-def check_options(arguments: argparse.Namespace) -> None:
+def output_folders(arguments: argparse.Namespace) -> list[Path]:
+    """Return the folders of outputs that a folder of inputs may contain and that hold no inputs."""
+    return [] if arguments.review is None else [arguments.review]
+
+
+def check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
+    """Raise UsageError if flags exclude each other, or if an output would replace an input or another output."""
+    _check_flags(arguments)
+    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
+    check_collisions(files, read, arguments.review, arguments.report)
+
+
+def _check_flags(arguments: argparse.Namespace) -> None:
     """Raise UsageError if flags exclude each other."""
     if arguments.min_confidence is not None and arguments.review is None:
         raise UsageError("--min-confidence needs --review")
@@ -76,12 +95,6 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--device does not work with --server, which has its own device")
     if arguments.server is not None:
         find_key(arguments.key)
-
-
-def check_outputs(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
-    """Raise UsageError if an output would replace an input, or the report or a copy another file."""
-    read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]
-    check_collisions(files, read, arguments.review, arguments.report)
 
 
 def save_report(path: Path | None, reports: Sequence[FileReport]) -> None:
@@ -94,10 +107,29 @@ def save_report(path: Path | None, reports: Sequence[FileReport]) -> None:
         raise StartupError(f"--report {path}: {exc.strerror}") from None
 
 
-def create_review(arguments: argparse.Namespace) -> Review | None:
-    if arguments.review is None:
-        return None
-    return Review(arguments.review, MIN_CONFIDENCE if arguments.min_confidence is None else arguments.min_confidence)
+def create_run(
+    arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: bool, progress: bool, keep_existing: bool
+) -> Run:
+    """Create the run of a command, with its backend. Raises as ``create_backend``."""
+    backend = create_backend(arguments, fields, tune=tune)
+    return Run(backend, _review(arguments), progress=progress, keep_existing=keep_existing)
+
+
+def read_file_options(arguments: argparse.Namespace) -> dict[str, bytes]:
+    """Return the content of the files that are options, by option.
+
+    Raises:
+        StartupError: a file cannot be read.
+    """
+    files = {}
+    for name in FILE_OPTIONS:
+        path: Path | None = getattr(arguments, name)
+        if path is not None:
+            try:
+                files[name] = path.read_bytes()
+            except OSError as exc:
+                raise StartupError(f"{path}: {exc.strerror}") from None
+    return files
 
 
 def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: bool) -> Backend:
@@ -109,14 +141,7 @@ def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, 
     Raises:
         StartupError: the model, the service or a file cannot be used.
     """
-    files = {}
-    for name in FILE_OPTIONS:
-        path = getattr(arguments, name)
-        if path is not None:
-            try:
-                files[name] = path.read_bytes()
-            except OSError as exc:
-                raise StartupError(f"{path}: {exc.strerror}") from None
+    files = read_file_options(arguments)
     if arguments.server is not None:
         model = {"model": arguments.model} if arguments.model else {}
         return ServerBackend(arguments.server, find_key(arguments.key), {**fields, **model}, files, arguments.workers)
@@ -125,23 +150,7 @@ def create_backend(arguments: argparse.Namespace, fields: Mapping[str, str], *, 
     return LocalBackend(remover, {**fields, **files}, workers or cpu_quota())
 
 
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got an empty text")
-    return Path(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("expected a number from 0 to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
-        raise argparse.ArgumentTypeError("expected a whole number from 1 to 256")
-    return int(text)
+def _review(arguments: argparse.Namespace) -> Review | None:
+    if arguments.review is None:
+        return None
+    return Review(arguments.review, MIN_CONFIDENCE if arguments.min_confidence is None else arguments.min_confidence)

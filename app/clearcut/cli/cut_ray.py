@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from clearcut import __version__
-from clearcut.api_inputs import FILE_OPTIONS
 from clearcut.batch.engine_settings import engine_settings
 from clearcut.batch.files import write_file
 from clearcut.batch.listing import is_list_file
@@ -21,6 +20,8 @@ from clearcut.batch.summary import BatchSummary
 from clearcut.batch.types import BatchPlan, BatchResources
 from clearcut.errors import StartupError, missing_extra
 
+from .argument_types import number, whole_number
+from .cut_arguments import read_file_options
 from .cut_files import STANDARD_STREAM, UsageError
 from .cut_run import PROGRESS_S, print_line
 from .interrupts import INTERRUPTED, InterruptHandler
@@ -36,9 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of bulk runs."""
     group = parser.add_argument_group("bulk runs on Ray")
     group.add_argument("--ray", metavar="WHERE", help="local, auto (the running cluster) or ray://HOST:PORT")
-    group.add_argument("--actors", type=_number, default=0, metavar="N", help="maximum number of actors (default: all)")
-    group.add_argument("--actor-cpus", type=_number, default=0, metavar="N", help="CPUs, and threads, of each actor")
-    group.add_argument("--num-gpus", type=_fraction, default=0.0, metavar="X", help="GPUs of each actor, such as 0.5")
+    count = whole_number(1, 100_000)
+    group.add_argument("--actors", type=count, default=0, metavar="N", help="maximum number of actors (default: all)")
+    group.add_argument("--actor-cpus", type=count, default=0, metavar="N", help="CPUs, and threads, of each actor")
+    gpus_help = "GPUs of each actor, such as 0.5"
+    group.add_argument("--num-gpus", type=number(0, 64), default=0.0, metavar="X", help=gpus_help)
     group.add_argument("--failures", type=Path, metavar="FILE", help=f"failed images (default: {FAILURES_FILE})")
     group.add_argument("--summary", type=Path, metavar="FILE", help="write counts, rate and percentiles as JSON")
 
@@ -107,14 +110,7 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
 
 
 def _plan(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str) -> BatchPlan:
-    options: dict[str, object] = dict(fields)
-    for name in FILE_OPTIONS:
-        path = getattr(arguments, name)
-        if path is not None:
-            try:
-                options[name] = path.read_bytes()
-            except OSError as exc:
-                raise StartupError(f"{path}: {exc.strerror}") from None
+    options: dict[str, object] = {**fields, **read_file_options(arguments)}
     # Actors have another working folder.
     source, target = (
         each if is_url(each) else str(Path(each).resolve()) for each in (arguments.inputs[0], arguments.out)
@@ -176,19 +172,3 @@ def _report(summary: BatchSummary, seconds: float, path: Path | None, failures: 
             write_file(path, (json.dumps(values, indent=2) + "\n").encode())
         except OSError as exc:
             raise StartupError(f"--summary {path}: {exc.strerror}") from None
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError("expected a whole number from 1 to 100000")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 64:
-        raise argparse.ArgumentTypeError("expected a number from 0 to 64")
-    return value

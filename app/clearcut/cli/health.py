@@ -5,7 +5,6 @@ This module imports only the standard library, so that the command starts fast.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import ipaddress
 import os
@@ -14,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 TIMEOUT_S = 3.0
 

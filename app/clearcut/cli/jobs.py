@@ -32,7 +32,7 @@ from clearcut.storage.factory import blob_store
 if TYPE_CHECKING:
     from dbos import DBOSClient, WorkflowStatus
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 _STATUSES = {"queued": ["ENQUEUED", "DELAYED"], "processing": ["PENDING"]}
 _FINISHED_STATUSES = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]

@@ -13,8 +13,13 @@ from clearcut.accounts.types import Usage
 from clearcut.errors import StartupError
 from clearcut.settings import Settings
 
+from .argument_types import whole_number
+
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
+
+
+_COUNT = whole_number(0, 999_999_999)
 
 
 def add_commands(commands: Commands) -> None:
@@ -30,7 +35,7 @@ def add_commands(commands: Commands) -> None:
         ("--megapixels-per-minute", "megapixels per minute"),
     ):
         help_text = f"maximum {unit}; 0: no limit; default: the service's setting"
-        create.add_argument(option, type=_count, metavar="N", help=help_text)
+        create.add_argument(option, type=_COUNT, metavar="N", help=help_text)
     actions.add_parser("list", help="list all keys: id, state, plan, used credits, name")
     revoke = actions.add_parser("revoke", help="revoke a key")
     revoke.add_argument("key", help="the key, its id or its name")
@@ -41,15 +46,9 @@ def add_commands(commands: Commands) -> None:
 
 def _add_credit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--monthly", type=_count, metavar="N", help="credits for each calendar month (UTC)")
-    group.add_argument("--prepaid", type=_count, metavar="N", help="credits in total")
+    group.add_argument("--monthly", type=_COUNT, metavar="N", help="credits for each calendar month (UTC)")
+    group.add_argument("--prepaid", type=_COUNT, metavar="N", help="credits in total")
     group.add_argument("--unlimited", action="store_true", help="unlimited credits (default)")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise argparse.ArgumentTypeError("expected a whole number from 0 to 999999999")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -24,7 +24,7 @@ from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 LIST_HEADINGS = ("MODEL", "PRECISION", "SIZE", "STATE", "IOU WITH FP32", "FILE", "LICENSE")
 

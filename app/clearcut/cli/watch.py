@@ -14,15 +14,7 @@ import watchfiles
 
 from clearcut.errors import StartupError
 
-from .cut_arguments import (
-    add_file_command,
-    add_options,
-    check_options,
-    check_outputs,
-    create_backend,
-    create_review,
-    save_report,
-)
+from .cut_arguments import add_file_command, add_options, check_usage, create_run, output_folders, save_report
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
@@ -36,7 +28,7 @@ from .cut_run import FileReport, Run, print_line, summary
 from .interrupts import InterruptHandler
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from .parser import Commands
 
 SETTLE_S = 1.0
 """Time without a change after which a file counts as complete, seconds."""
@@ -75,19 +67,17 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     try:
         fields, names = option_fields(arguments)
         source, out = _folders(arguments)
-        excluded = [] if arguments.review is None else [arguments.review]
 
         def scan() -> list[CutFile]:
-            return images_of_folder(source, out, names, excluded)
+            return images_of_folder(source, out, names, output_folders(arguments))
 
         files = scan()
-        check_options(arguments)
-        check_outputs(arguments, files)
+        check_usage(arguments, files)
         finished = [each for each in files if is_finished(each, overwrite=arguments.overwrite)]
     except (UsageError, OSError) as exc:
         print_line(f"clearcut watch: error: {exc}")
         return 2
-    processing = Run(create_backend(arguments, fields, tune=False), create_review(arguments), progress=False)
+    processing = create_run(arguments, fields, tune=False, progress=False, keep_existing=False)
     folder = FolderState(finished)
     try:
         with interrupts.processing(processing.partial_files):

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -41,9 +40,7 @@ class FolderBlobs:
     def __init__(self, folder: Path, quota_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
-        self._lock = threading.Lock()
-        self._usage = QuotaUsage(quota_bytes)
-        self._counted_at = float("-inf")
+        self._usage = QuotaUsage(quota_bytes, self._sizes, _RECOUNT_S)
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
         path = self._path(key)
@@ -51,7 +48,7 @@ class FolderBlobs:
         etag = hashlib.sha256(view).hexdigest()[:32]
         stat = Stat(len(view), check_media_type(media_type), expires_at, etag)
         head = json.dumps([stat.size, stat.media_type, stat.expires_at, stat.etag]).encode() + b"\n"
-        self._reserve(key, len(head) + len(view))
+        self._usage.reserve(key, len(head) + len(view))
         self._create_folders(path.parent)
         temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
@@ -64,7 +61,7 @@ class FolderBlobs:
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            self._counted_at = float("-inf")
+            self._usage.invalidate()
             raise
         _flush_folder(path.parent)
         return stat
@@ -90,8 +87,7 @@ class FolderBlobs:
             path.unlink()
         except FileNotFoundError:
             return
-        with self._lock:
-            self._usage.remove(key, size)
+        self._usage.remove(key, size)
 
     def sweep(self, now: float) -> int:
         removed = 0
@@ -103,24 +99,11 @@ class FolderBlobs:
                     removed += 1
             except FileNotFoundError:
                 continue  # another process deleted it
-        self._counted_at = float("-inf")
+        self._usage.invalidate()
         return removed
 
     def require_space(self, key: str) -> None:
-        with self._lock:
-            self._recount()
-            self._usage.require(key, 1)
-
-    def _reserve(self, key: str, size: int) -> None:
-        with self._lock:
-            self._recount()
-            self._usage.require(key, size)
-            self._usage.add(key, size)
-
-    def _recount(self) -> None:
-        if time.monotonic() - self._counted_at >= _RECOUNT_S:
-            self._usage.recount(self._sizes())
-            self._counted_at = time.monotonic()
+        self._usage.require_space(key)
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
         for entry in self._entries():

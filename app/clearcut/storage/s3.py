@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,23 +58,21 @@ class BucketBlobs:
         self._files = files
         self._root = root.rstrip("/")
         self._clock = clock
-        self._lock = threading.Lock()
-        self._usage = QuotaUsage(quota_bytes)
-        self._counted_at = float("-inf")
+        self._usage = QuotaUsage(quota_bytes, self._sizes, _RECOUNT_S)
 
     def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
         folder = self._folder(key)
         name = f"{math.ceil(expires_at)}~{check_media_type(media_type).replace('/', '~')}"
         size = memoryview(data).nbytes
         previous = self._objects(folder)
-        self._reserve(key, size)
+        self._usage.reserve(key, size)
         path = f"{folder}/{name}"
         try:
             with _convert_errors():
                 self._files.pipe_file(path, bytes(data), ContentType=media_type)
                 info = self._files.info(path)
         except BaseException:
-            self._counted_at = float("-inf")
+            self._usage.invalidate()
             raise
         self._remove([old for old in previous if old != path])
         return self._stat(path, info)
@@ -93,30 +90,19 @@ class BucketBlobs:
 
     def delete(self, key: str) -> None:
         self._remove(self._objects(self._folder(key)))
-        self._counted_at = float("-inf")
+        self._usage.invalidate()
 
     def sweep(self, now: float) -> int:
         expired = [path for path in self._objects(self._root) if self._expiry(path) <= now]
         self._remove(expired)
-        self._counted_at = float("-inf")
+        self._usage.invalidate()
         return len(expired)
 
     def require_space(self, key: str) -> None:
-        with self._lock:
-            self._recount()
-            self._usage.require(key, 1)
+        self._usage.require_space(key)
 
-    def _reserve(self, key: str, size: int) -> None:
-        with self._lock:
-            self._recount()
-            self._usage.require(key, size)
-            self._usage.add(key, size)
-
-    def _recount(self) -> None:
-        if time.monotonic() - self._counted_at >= _RECOUNT_S:
-            objects = self._objects(self._root)
-            self._usage.recount((path.split("/")[-2], int(info["size"])) for path, info in objects.items())
-            self._counted_at = time.monotonic()
+    def _sizes(self) -> list[tuple[str, int]]:
+        return [(path.split("/")[-2], int(info["size"])) for path, info in self._objects(self._root).items()]
 
     def _chunks(self, key: str, path: str, start: int, end: int) -> Iterator[bytes]:
         for begin in range(start, end, CHUNK_BYTES):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from clearcut.errors import InvalidInput, JobNotFound, JobsDisabled, MissingImage
 from clearcut.fetch.data_url import decode_data_url, is_data_url
@@ -26,6 +27,9 @@ from .idempotency import idempotency_key
 if TYPE_CHECKING:
     from clearcut.jobs.manager import JobManager
     from clearcut.jobs.types import JobSpec, JobView
+
+    JobBody = Callable[[JobView, str | None], dict[str, Any]]
+    """Creates the JSON object about a job from the job and the URL of its output; None without an output."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
@@ -60,8 +64,8 @@ class JobHandler:
     """Name of the dialect in the queue and in metrics."""
     read: Callable[[Request, Body], Awaitable[JobRequest]]
     """Reads and parses the body; raises InputError."""
-    webhook_body: Callable[[JobView, str | None], dict[str, Any]]
-    """(finished job, URL of its output) to the JSON body of the webhook."""
+    webhook_body: JobBody
+    """The body of the webhook of a finished job."""
     per_minute: int = 0
     """Jobs of one key per minute; 0 for no limit."""
     concurrent: int = 0
@@ -105,8 +109,8 @@ async def accept_job(service: Service, request: Request, handler: JobHandler) ->
     return job
 
 
-async def find_job(service: Service, request: Request, dialect: str) -> tuple[JobView, str | None]:
-    """Return (the caller's job that the path names, the URL of its output or None).
+async def job_response(service: Service, request: Request, dialect: str, body: JobBody) -> Response:
+    """Return the response with the caller's job that the path names.
 
     Raises:
         JobNotFound: the caller has no such job in this dialect.
@@ -119,7 +123,7 @@ async def find_job(service: Service, request: Request, dialect: str) -> tuple[Jo
     job = await jobs.find(job_id, account) if is_job_id(job_id) else None
     if job is None or job.spec.dialect != dialect:
         raise JobNotFound
-    return job, jobs.output_url(job)
+    return JSONResponse(body(job, jobs.output_url(job)), headers=_model_header(job))
 
 
 async def read_image(service: Service, request: Request, text: str | None, field: str) -> dict[str, Any]:
@@ -138,7 +142,7 @@ async def read_image(service: Service, request: Request, text: str | None, field
     return {"data": await service.on_pool(decode)}
 
 
-def model_header(job: JobView) -> dict[str, str]:
+def _model_header(job: JobView) -> dict[str, str]:
     """Return the header X-Model of a finished job."""
     return {"X-Model": job.outcome.model} if job.outcome is not None and job.outcome.model else {}
 

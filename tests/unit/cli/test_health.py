@@ -2,13 +2,13 @@
 
 import http.server
 import socket
-import threading
 from contextlib import contextmanager
 
 import pytest
 
 from clearcut.__main__ import main
 from clearcut.cli.health import check_health, local_url
+from tests.support.threaded_server import run_in_thread
 
 
 @contextmanager
@@ -26,12 +26,8 @@ def responding(status: int):
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with run_in_thread(server):
         yield f"http://127.0.0.1:{server.server_port}", paths
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1)])

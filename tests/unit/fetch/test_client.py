@@ -262,52 +262,30 @@ async def slow_body(head, reader, writer):
         await asyncio.sleep(0.02)
 
 
-async def endless(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
+def endless(start, repeated):
+    """Return an ``answer`` function that writes ``start`` once and ``repeated`` without end."""
+
+    async def answer(head, reader, writer):
+        writer.write(start)
+        while True:
+            writer.write(repeated)
+            await writer.drain()
+
+    return answer
 
 
-async def endless_chunks(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while True:
-        writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-        await writer.drain()
-
-
-async def tiny_chunks(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while True:
-        writer.write(b"1\r\nx\r\n" * 1000)
-        await writer.drain()
-
-
-async def endless_chunk_extension(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
-
-
-async def endless_status(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 ")
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
-
-
-async def endless_headers(head, reader, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        writer.write(b"X-A: b\r\n" * 1000)
-        await writer.drain()
-
-
-async def endless_continues(head, reader, writer):
-    while True:
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
-        await writer.drain()
+BLOCK = b"x" * 65536
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS_BODIES = {
+    "until_close": endless(b"HTTP/1.1 200 OK\r\n\r\n", BLOCK),
+    "chunks": endless(CHUNKED, b"10000\r\n" + BLOCK + b"\r\n"),
+}
+ENDLESS_HEADERS = endless(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 1000)
+ENDLESS_HEADS = {
+    "status": endless(b"HTTP/1.1 200 ", BLOCK),
+    "headers": ENDLESS_HEADERS,
+    "continues": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+}
 
 
 @pytest.mark.parametrize("answer", [silent, slow_head, slow_body])
@@ -317,7 +295,7 @@ def test_slow_servers_time_out(answer):
     assert "longer than 0.3 s" in error.details
 
 
-@pytest.mark.parametrize("answer", [endless, endless_chunks])
+@pytest.mark.parametrize("answer", ENDLESS_BODIES.values(), ids=ENDLESS_BODIES)
 def test_endless_bodies_stop_at_the_limit(answer):
     error = failing(answer, TooManyBytes, max_bytes=1_000_000)
     assert error.reason == "too_many_bytes"
@@ -338,7 +316,7 @@ def test_body_of_exactly_the_limit_is_accepted():
     failing(bytes_of(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 1_000_001), TooManyBytes, max_bytes=1_000_000)
 
 
-@pytest.mark.parametrize("answer", [endless_status, endless_headers, endless_continues])
+@pytest.mark.parametrize("answer", ENDLESS_HEADS.values(), ids=ENDLESS_HEADS)
 def test_endless_heads_stop_at_16_kib(answer):
     assert "response headers are too large" in failing(answer).details
 
@@ -350,11 +328,11 @@ def test_head_below_the_limit_is_accepted():
 
 
 def test_body_in_many_tiny_chunks_is_refused():
-    assert "too many small chunks" in failing(tiny_chunks).details
+    assert "too many small chunks" in failing(endless(CHUNKED, b"1\r\nx\r\n" * 1000)).details
 
 
 def test_endless_chunk_header_is_refused():
-    failing(endless_chunk_extension)
+    failing(endless(CHUNKED + b"1;", BLOCK))
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"deflate", b"identity, gzip", b"GZIP"])
@@ -522,7 +500,7 @@ def test_post_limits_time_and_response_head():
     with pytest.raises(FetchFailed, match=r"longer than 0\.3 s"):
         posting(silent, timeout_s=0.3)
     with pytest.raises(FetchFailed, match="headers"):
-        posting(endless_headers)
+        posting(ENDLESS_HEADERS)
     with pytest.raises(FetchFailed):
         posting(bytes_of(b""))
 
@@ -540,7 +518,7 @@ def test_errors_and_logs_contain_no_part_of_the_url(caplog):
         (bytes_of(redirect("http://hidden-user:hidden-password@127.0.0.1/hidden-target")), {"kind": UrlRefused}),
         (silent, {"timeout_s": 0.2}),
         (bytes_of(b"hidden-nonsense\r\n\r\n"), {}),
-        (endless, {"kind": TooManyBytes, "max_bytes": 100_000}),
+        (ENDLESS_BODIES["until_close"], {"kind": TooManyBytes, "max_bytes": 100_000}),
     ):
         error = failing(answer, path=path, **options)
         texts += [str(error), repr(error), error.details]

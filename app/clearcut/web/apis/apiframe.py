@@ -16,8 +16,7 @@ from clearcut.web.job_handler import (
     JobHandler,
     JobRequest,
     accept_job,
-    find_job,
-    model_header,
+    job_response,
     read_image,
     register,
     timestamp,
@@ -79,8 +78,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"jobId": job.id, "status": STATES[job.state]}, 202)
 
     async def show(request: Request) -> Response:
-        job, url = await find_job(service, request, NAME)
-        return JSONResponse(job_body(job, url), headers=model_header(job))
+        return await job_response(service, request, NAME, job_body)
 
     return [
         Route("/v2/images/background-remove", create, methods=["POST"]),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from clearcut.errors import InvalidField, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, model_header, register
+from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, job_response, register
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import json_response
 from clearcut.web.request.body import Body
@@ -55,8 +55,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"status": "success", "message": "Prediction created successfully", "predictionID": job.id})
 
     async def show(request: Request) -> Response:
-        job, url = await find_job(service, request, NAME)
-        return JSONResponse(job_body(job, url), headers=model_header(job))
+        return await job_response(service, request, NAME, job_body)
 
     return [
         Route("/v1/prediction/", create, methods=["POST"]),

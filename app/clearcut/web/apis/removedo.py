@@ -12,7 +12,7 @@ from starlette.routing import Route
 from clearcut.errors import MalformedBody, MissingImage, MultipleImages
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, find_job, model_header, register, timestamp
+from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, job_response, register, timestamp
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import FILE, json_response
 from clearcut.web.request.body import Body, require_length
@@ -62,8 +62,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse(body, 202)
 
     async def show(request: Request) -> Response:
-        job, url = await find_job(service, request, NAME)
-        return JSONResponse(job_body(job, url), headers=model_header(job))
+        return await job_response(service, request, NAME, job_body)
 
     return [
         Route("/api/v1/remove-bg", create, methods=["POST"]),
