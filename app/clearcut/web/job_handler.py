@@ -20,9 +20,11 @@ from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.request.body import Body
 
-from .auth import authenticate, check_credits, check_job_rate, check_rate
+from .auth import authenticate
 from .context import RequestContext
+from .credits import check_credits
 from .idempotency import idempotency_key
+from .rate_limits import check_job_rate, check_rate
 
 if TYPE_CHECKING:
     from clearcut.jobs.manager import JobManager

@@ -18,10 +18,10 @@ from clearcut.service import Service
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.request.body import Body
 
-from .auth import rate_limit_headers
 from .context import SECURITY_HEADERS, RequestContext, request_id
 from .error_response import router_error, send_error
 from .health import MONITORING_PATHS
+from .rate_limits import rate_limit_headers
 from .telemetry import begin_trace, record_request, trace_fields
 
 log = logging.getLogger("clearcut")

@@ -19,9 +19,11 @@ from clearcut.service import Service
 from clearcut.web.request.fetch_files import fetch_files
 from clearcut.web.request.upload import Upload, UploadSchema, read_upload
 
-from .auth import authenticate, check_credits, check_rate, count_pixels, reserve
+from .auth import authenticate
 from .context import RequestContext
+from .credits import check_credits, reserve
 from .idempotency import bind_fetched
+from .rate_limits import check_rate, count_pixels
 from .responses import result_log_fields
 
 

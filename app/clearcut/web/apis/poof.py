@@ -11,7 +11,8 @@ from starlette.routing import Route
 from clearcut.cutout_types import CutoutRequest
 from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
-from clearcut.web.auth import UNLIMITED, authenticate
+from clearcut.web.auth import authenticate
+from clearcut.web.credits import UNLIMITED
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.multi_response import multi_response
 from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, get_operation, json_response, post_operation

@@ -18,10 +18,12 @@ from clearcut.imaging.formats.registry import OUTPUT_MEDIA_TYPES, WRITERS
 from clearcut.imaging.layout import plan_layout
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.auth import UNLIMITED, authenticate, check_credits, check_rate
+from clearcut.web.auth import authenticate
 from clearcut.web.context import RequestContext
+from clearcut.web.credits import UNLIMITED, check_credits
 from clearcut.web.json_schema import INTEGER, TEXT, object_schema
 from clearcut.web.openapi import cutout_response, get_operation, json_response, post_operation
+from clearcut.web.rate_limits import check_rate
 from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
 from clearcut.web.request.header_params import accepts
