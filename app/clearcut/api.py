@@ -18,7 +18,7 @@ from .cutout_types import CutoutResult
 from .errors import ClearcutError
 from .imaging.python_images import PilImage
 from .imaging.types import U8, Box
-from .local_engine import LocalEngine, local_settings
+from .local_pipeline import LocalPipeline, local_settings
 from .observability.timing import RequestTiming
 
 NO_DEADLINE_S = 1e9
@@ -72,7 +72,7 @@ class Remover:
         self._overrides |= {name: value for name, value in chosen.items() if value is not None}
         self._tune = tune
         self._lock = threading.Lock()
-        self._engine: LocalEngine | None = None
+        self._pipeline: LocalPipeline | None = None
         self._finalizer: weakref.finalize[..., Remover] | None = None
         _removers.add(self)
 
@@ -115,14 +115,14 @@ class Remover:
         timing = RequestTiming(NO_DEADLINE_S)
         with _named_options() as names:
             request = parse_input(x, options, names, variants=variants, keep_alpha=keep_alpha)
-            result = self._get_engine().remove(request, timing)
+            result = self._get_pipeline().remove(request, timing)
         timings = {stage.name: round(1000 * stage.seconds, 2) for stage in timing.stages}
         return result, timings | {"total": round(1000 * timing.elapsed(), 2)}
 
     @property
     def model(self) -> str:
         """Name of the default model. It is loaded if necessary."""
-        return self._get_engine().model
+        return self._get_pipeline().model
 
     def load(self) -> None:
         """Load the model now instead of at the first call.
@@ -130,7 +130,7 @@ class Remover:
         Raises:
             StartupError: the model cannot run.
         """
-        self._get_engine()
+        self._get_pipeline()
 
     def close(self) -> None:
         """End the threads and release the model. A later call loads it again.
@@ -140,7 +140,7 @@ class Remover:
         with self._lock:
             if self._finalizer is not None:
                 self._finalizer()
-            self._engine, self._finalizer = None, None
+            self._pipeline, self._finalizer = None, None
 
     def __enter__(self) -> Remover:
         return self
@@ -148,26 +148,26 @@ class Remover:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _get_engine(self) -> LocalEngine:
+    def _get_pipeline(self) -> LocalPipeline:
         with self._lock:
-            if self._engine is None:
-                self._engine = LocalEngine(local_settings(**self._overrides), tune=self._tune)
-                self._finalizer = weakref.finalize(self, self._engine.close)
+            if self._pipeline is None:
+                self._pipeline = LocalPipeline(local_settings(**self._overrides), tune=self._tune)
+                self._finalizer = weakref.finalize(self, self._pipeline.close)
                 self._finalizer.atexit = False
-            return self._engine
+            return self._pipeline
 
     def _reset(self) -> None:
-        """Forget the engine without using it: in a forked child its threads do not exist."""
+        """Forget the pipeline without using it: in a forked child its threads do not exist."""
         if self._finalizer is not None:
             self._finalizer.detach()
-        _orphans.append(self._engine)
+        _orphans.append(self._pipeline)
         self._lock = threading.Lock()
-        self._engine, self._finalizer = None, None
+        self._pipeline, self._finalizer = None, None
 
 
 _removers: weakref.WeakSet[Remover] = weakref.WeakSet()
 _orphans: list[object] = []
-"""Engines of the parent process. A forked child never frees them, because that could wait for their threads."""
+"""Pipelines of the parent process. A forked child never frees them, because that could wait for their threads."""
 
 
 def _reset_after_fork() -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .cutout_types import CutoutOutput, CutoutRequest
 from .errors import ImageError, InvalidField
 from .imaging.options import RemoveOptions
-from .imaging.python_images import PilImage, from_array, png_of, to_pil
+from .imaging.python_images import PilImage, encode_png, from_array, to_pil
 from .imaging.types import U8, ComposedImage, DecodedImage
 from .web.apis.poof_options import (
     FIELDS,
@@ -111,11 +111,11 @@ def _file(x: Input) -> bytes:
     if isinstance(x, str | os.PathLike):
         return Path(x).read_bytes()
     if isinstance(x, PilImage):
-        return png_of(x)
+        return encode_png(x)
     if isinstance(x, np.ndarray):
         image = from_array(x)
         pixels = image.rgb if image.alpha is None else np.dstack([image.rgb, image.alpha])
-        return png_of(to_pil(ComposedImage(pixels)))
+        return encode_png(to_pil(ComposedImage(pixels)))
     raise TypeError(f"expected bytes, a path, a Pillow image or an array, got {type(x).__name__}")
 
 

@@ -52,13 +52,13 @@ ImageHeaders = dict[str, ImageHeader]
 
 
 @dataclass(frozen=True, slots=True)
-class CutoutEngine:
-    """The model and the limits for the steps of all requests."""
+class CutoutConfig:
+    """What the steps need besides the request: equal for all requests for one model."""
 
     model: str
     """Name of the model."""
     spec: InputSpec
-    """The model's input."""
+    """Size and normalization of the model's input."""
     limits: ProbeLimits
     edge_model: EdgeModel | None = None
     """Corrects the model's mattes at edges; not used for masks of the caller."""
@@ -66,12 +66,12 @@ class CutoutEngine:
 
 
 class CutoutSteps:
-    """The steps of one request. All methods block and run on pool threads, except ``input_pixels`` and its siblings."""
+    """The steps of one request. All methods block and run on pool threads, except the numbers of pixels."""
 
-    def __init__(self, request: CutoutRequest, timing: RequestTiming, engine: CutoutEngine) -> None:
+    def __init__(self, request: CutoutRequest, timing: RequestTiming, config: CutoutConfig) -> None:
         self.request = request
         self.timing = timing
-        self.engine = engine
+        self.config = config
         self.headers: ImageHeaders = {}
         self.input_is_cutout = False
         """Whether the input's alpha is the matte; known after ``decode``."""
@@ -86,7 +86,7 @@ class CutoutSteps:
     @property
     def known_pixels(self) -> int:
         """Pixels of all inputs, or of the outputs with a size that does not depend on the subject, if that is more."""
-        known = known_pixels(self.headers["image"], self.request.variants, self.engine.limits.max_pixels)
+        known = known_pixels(self.headers["image"], self.request.variants, self.config.limits.max_pixels)
         return max(self.input_pixels, known)
 
     def planned_pixels(self) -> int:
@@ -95,7 +95,7 @@ class CutoutSteps:
         Raises:
             InvalidOption: the outputs exceed their limit for any subject.
         """
-        limit = self.engine.limits.max_pixels
+        limit = self.config.limits.max_pixels
         expected = expected_pixels(self.headers, self.request.variants, limit, self._reduction)
         return max(expected, self.headers["image"].pixels)
 
@@ -111,8 +111,8 @@ class CutoutSteps:
             )
             for role, data in inputs:
                 if data is not None:
-                    with _errors_about(role):
-                        self.headers[role] = _header(data, self.engine.limits)
+                    with _image_errors_of(role):
+                        self.headers[role] = _header(data, self.config.limits)
 
     def decode(self) -> DecodedImage:
         """Decode the image and apply moderation.
@@ -127,7 +127,7 @@ class CutoutSteps:
             else:
                 image = decode(source, self.headers["image"], self._reduction)
             image = self._apply_input_alpha(image)
-        moderator = self.engine.moderator
+        moderator = self.config.moderator
         if self.request.moderate and moderator is not None:
             with self.timing.stage("moderation"):
                 label = moderator.refusal(prepare(image, moderator.input).tensor)
@@ -137,7 +137,7 @@ class CutoutSteps:
 
     def prepare(self, image: DecodedImage) -> ModelInput:
         with self.timing.stage("prepare"):
-            return prepare(image, self.engine.spec)
+            return prepare(image, self.config.spec)
 
     def refine(self, image: DecodedImage, raw: RawMatte | None) -> Refined:
         """Make the mattes and the exact size of the outputs.
@@ -158,9 +158,9 @@ class CutoutSteps:
                 elif self.input_is_cutout and image.alpha is not None:
                     mattes[options] = matte_of_alpha(image, image.alpha)
                 elif raw is not None:
-                    mattes[options] = refine(raw, image, self.engine.edge_model, options, in_place=in_place)
+                    mattes[options] = refine(raw, image, self.config.edge_model, options, in_place=in_place)
             crops = [edit(mattes[each.matte], image, each).box if each.crop else None for each in variants]
-        pixels = output_pixels(self.headers, variants, crops, self.engine.limits.max_pixels, self._reduction)
+        pixels = output_pixels(self.headers, variants, crops, self.config.limits.max_pixels, self._reduction)
         return Refined(image, mattes, background, pixels)
 
     def compose(self, refined: Refined, options: RemoveOptions) -> tuple[ComposedImage | MaskedImage, Matte]:
@@ -193,10 +193,10 @@ class CutoutSteps:
         )
 
     def result(self, outputs: Sequence[CutoutOutput]) -> CutoutResult:
-        model = self.engine.model if self.needs_model else None
+        model = self.config.model if self.needs_model else None
         moderation: Literal["passed", "not run"] | None = None
         if self.request.moderate:
-            moderation = "not run" if self.engine.moderator is None else "passed"
+            moderation = "not run" if self.config.moderator is None else "passed"
         return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model, moderation)
 
     @property
@@ -204,7 +204,7 @@ class CutoutSteps:
         """The factor by which decoding reduces the image; 1 if the request has a mask."""
         if self.request.mask is not None or isinstance(self.request.image, DecodedImage):
             return 1
-        return decode_reduction(self.headers["image"], self.request.variants, self.engine.spec.side)
+        return decode_reduction(self.headers["image"], self.request.variants, self.config.spec.side)
 
     @property
     def needs_model(self) -> bool:
@@ -226,13 +226,13 @@ class CutoutSteps:
         """Return u8[H,W,3]; None without a background image."""
         if self.request.background is None:
             return None
-        with self.timing.stage("decode"), _errors_about("background"):
+        with self.timing.stage("decode"), _image_errors_of("background"):
             return over_background(decode(self.request.background, self.headers["background"]), WHITE)
 
     def _decode_mask(self) -> DecodedImage | None:
         if self.request.mask is None:
             return None
-        with self.timing.stage("decode"), _errors_about("mask"):
+        with self.timing.stage("decode"), _image_errors_of("mask"):
             return decode(self.request.mask, self.headers["mask"])
 
 
@@ -249,7 +249,7 @@ def _header(data: Buffer | DecodedImage, limits: ProbeLimits) -> ImageHeader:
 
 
 @contextmanager
-def _errors_about(role: str) -> Iterator[None]:
+def _image_errors_of(role: str) -> Iterator[None]:
     """Set the role of image errors."""
     try:
         yield

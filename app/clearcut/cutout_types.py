@@ -12,6 +12,8 @@ from clearcut.imaging.types import U8, Box, Buffer, ComposedImage, DecodedImage,
 
 @dataclass(frozen=True, slots=True)
 class CutoutRequest:
+    """The image of one request and what to make of it."""
+
     image: Buffer | DecodedImage
     """A file, or pixels of a caller in the same process."""
     variants: tuple[RemoveOptions, ...]

@@ -16,6 +16,8 @@ from .errors import Draining, Failed, Starting
 
 
 class State(Enum):
+    """The state of the process."""
+
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"

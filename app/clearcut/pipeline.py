@@ -28,10 +28,10 @@ from clearcut.imaging.types import DecodedImage, ModelInput, RawMatte, Refined
 from clearcut.inference.batching_policy import PendingArrival
 from clearcut.observability.timing import RequestTiming
 
-from .cutout import CutoutEngine, CutoutSteps
+from .cutout import CutoutConfig, CutoutSteps
 from .cutout_types import CutoutRequest, CutoutResult
 from .errors import DeadlineExceeded
-from .served_models import PipelineModel, ServedModels
+from .pipeline_models import PipelineModel, PipelineModels
 from .thread_pool import Priority, ThreadPool
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ StageGate = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class _Admission:
+    """The pixels that a request holds of the budget."""
+
     hold: PixelHold
     planned_pixels: int
     """Output pixels that the budget holds."""
@@ -57,7 +59,7 @@ class Pipeline:
 
     def __init__(
         self,
-        models: ServedModels,
+        models: PipelineModels,
         pixels: PixelBudget,
         pool: ThreadPool,
         low_priority_pool: ThreadPool | None = None,
@@ -70,23 +72,23 @@ class Pipeline:
         """Requests for the default model in progress, without low-priority ones."""
 
     @property
-    def engine(self) -> CutoutEngine:
-        """The engine of the default model."""
-        return self.models.default.engine
+    def config(self) -> CutoutConfig:
+        """The configuration of the default model."""
+        return self.models.default.config
 
     async def remove(
         self,
         request: CutoutRequest,
         timing: RequestTiming,
         count_pixels: PixelCounter | None = None,
-        wait_turn: StageGate | None = None,
+        stage_gate: StageGate | None = None,
     ) -> CutoutResult:
         """Remove the background of one image.
 
         Args:
             count_pixels: awaited with the request's pixels before decoding, and again before the outputs are made if
                 their size depends on the subject. It may raise to refuse the request.
-            wait_turn: awaited before each step. The request then has low priority in all queues.
+            stage_gate: awaited before each step. The request then has low priority in all queues.
 
         Raises:
             InputError: an input or an option is invalid.
@@ -95,11 +97,11 @@ class Pipeline:
             Overloaded, Failed: the model's queue is full, or its thread has stopped.
         """
         model = self.models.find(request.model)
-        counted = wait_turn is None and model.queue is None
+        counted = stage_gate is None and model.queue is None
         try:
             async with asyncio.timeout(timing.remaining()):
                 with self.active_requests.enter() if counted else nullcontext():
-                    return await self._remove(request, model, timing, count_pixels, wait_turn)
+                    return await self._remove(request, model, timing, count_pixels, stage_gate)
         except TimeoutError:
             raise DeadlineExceeded(timing.current) from None
         finally:
@@ -111,16 +113,16 @@ class Pipeline:
         model: PipelineModel,
         timing: RequestTiming,
         count_pixels: PixelCounter | None,
-        wait_turn: StageGate | None,
+        stage_gate: StageGate | None,
     ) -> CutoutResult:
-        low_priority = wait_turn is not None
+        low_priority = stage_gate is not None
         queued = request.mask is None and not low_priority
-        steps = CutoutSteps(request, timing, model.engine)
+        steps = CutoutSteps(request, timing, model.config)
 
         async def on_pool(priority: Priority, work: Callable[[], T]) -> T:
-            if wait_turn is not None:
+            if stage_gate is not None:
                 timing.current = "turn"
-                await wait_turn()
+                await stage_gate()
             return await self._on_pool(self.low_priority_pool if low_priority else self.pool, priority, timing, work)
 
         def decode_and_prepare() -> tuple[DecodedImage, ModelInput | None]:
@@ -142,12 +144,12 @@ class Pipeline:
         with announced as arrival:
             await on_pool(Priority.PROBE, steps.probe)
             async with AsyncExitStack() as held:
-                turn = await held.enter_async_context(AsyncExitStack())
-                await turn.enter_async_context(model.turn(timing) if queued else nullcontext())
+                slot = await held.enter_async_context(AsyncExitStack())
+                await slot.enter_async_context(model.slot(timing) if queued else nullcontext())
                 admission = await held.enter_async_context(self._admit(steps, count_pixels, low_priority))
                 image, model_input = await on_pool(Priority.PREPROCESS, decode_and_prepare)
                 raw = await self._infer(model, model_input, timing, arrival, low_priority)
-                await turn.aclose()  # the next request of this model can be decoded
+                await slot.aclose()  # the next request of this model can be decoded
                 result = await on_pool(Priority.POSTPROCESS, refine_and_output)
                 if isinstance(result, CutoutResult):
                     return result

@@ -29,8 +29,8 @@ from .cutout_types import CutoutResult
 from .errors import StartupError, missing_extra
 from .lifecycle import Lifecycle, State
 from .pipeline import Pipeline
-from .pipeline_parts import create_models, load_cutout_engines
-from .served_models import PipelineModel, ServedModels
+from .pipeline_factory import create_models, load_cutout_configs
+from .pipeline_models import PipelineModel, PipelineModels
 from .settings import MIB, Settings
 from .system import cpu_quota, memory_limit, release_free_memory
 from .thread_pool import Priority, ThreadPool
@@ -80,7 +80,7 @@ class Service:
         """The asynchronous jobs; None while they are disabled."""
         self.loaded: Sequence[ServedModel] = ()
         """The loaded models, the default first; empty until ``start`` has loaded them."""
-        self.models: ServedModels | None = None
+        self.models: PipelineModels | None = None
         """The models that requests can choose; None until they are loaded."""
         self.pipeline: Pipeline | None = None
         self.failed = asyncio.Event()
@@ -122,9 +122,9 @@ class Service:
         self.loaded = await asyncio.to_thread(self._load)
         await asyncio.to_thread(release_free_memory)  # the measurements of a large model free up to a gigabyte
         entries = [model.entry for model in self.loaded]
-        engines = await asyncio.to_thread(load_cutout_engines, settings, entries)
+        configs = await asyncio.to_thread(load_cutout_configs, settings, entries)
         series = [self.metrics.add_model(model.labels) for model in self.loaded]
-        models = create_models(settings, self.loaded, engines, self.slots.capacity, series, inference_failed)
+        models = create_models(settings, self.loaded, configs, self.slots.capacity, series, inference_failed)
         for model, each in zip(models, series, strict=True):
             each.connect_queue(partial(getattr, model, "depth"), model.batcher.capacity)
             model.batcher.start()

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from clearcut.settings import MIB, Settings
-from clearcut.web.request.limits import ENVELOPE_BYTES, base64_bytes
+from clearcut.web.request.limits import ENVELOPE_BYTES, base64_size
 from tests.support import samples
 from tests.support.live_server import Server, served
 from tests.support.metrics import metric
@@ -209,7 +209,7 @@ def test_caddy_serves_cut_out(server, tmp_path):
 
 def test_proxy_examples_match_settings():
     settings = Settings()
-    largest = ENVELOPE_BYTES + base64_bytes(settings.max_bytes)
+    largest = ENVELOPE_BYTES + base64_size(settings.max_bytes)
     text = NGINX.read_text()
     (size,) = re.findall(r"client_max_body_size (\d+)m;", text)
     assert largest <= int(size) * MIB <= 1.2 * largest

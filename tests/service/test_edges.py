@@ -27,8 +27,8 @@ def test_edge_model_is_used_if_manifest_enables_it(edges: bool) -> None:
         service = service_with(edges)
         await service.start()
         try:
-            assert isinstance(service.pipeline.engine.edge_model, OnnxEdgeModel) is edges
-            assert service.pipeline.engine.moderator is None
+            assert isinstance(service.pipeline.config.edge_model, OnnxEdgeModel) is edges
+            assert service.pipeline.config.moderator is None
             assert service.model.labels["edges"] == ("yes" if edges else "no")
         finally:
             await service.stop()
@@ -40,7 +40,7 @@ def test_damaged_edge_model_prevents_start(monkeypatch: pytest.MonkeyPatch) -> N
     def damaged() -> OnnxEdgeModel:
         raise StartupError("Edge model: damaged")
 
-    monkeypatch.setattr("clearcut.pipeline_parts.load_edge_model", damaged)
+    monkeypatch.setattr("clearcut.pipeline_factory.load_edge_model", damaged)
 
     async def run() -> None:
         service = service_with(True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import clearcut
-from clearcut import Remover, local_engine
+from clearcut import Remover, local_pipeline
 from clearcut.errors import InputError, RemoverClosed, StartupError
 from clearcut.imaging.formats.heif import hevc_library
 from tests.support.heif_files import heic_grid
@@ -264,12 +264,12 @@ def test_close_ends_calls_in_progress():
     remover = Remover(model="clearcut-s")
     remover.load()
     large = photo("astronaut", 3000, 3000)
-    engine = remover._get_engine()
+    local = remover._get_pipeline()
     with ThreadPoolExecutor(12) as pool:
         calls = [pool.submit(remover.remove, large) for _ in range(12)]
-        while not engine._pipeline.active_requests.count:
+        while not local._pipeline.active_requests.count:
             pass
-        engine.close()
+        local.close()
         errors = [call.exception(timeout=60) for call in calls]
     assert {type(error) for error in errors} <= {RemoverClosed, type(None)}
     assert any("closed" in str(error) for error in errors)
@@ -293,9 +293,9 @@ def test_input_alpha_keep_returns_the_inputs_alpha(remover):
 
 def test_option_chooses_a_model_that_is_loaded_once(remover, monkeypatch):
     loaded = []
-    original = local_engine.load_quickly
+    original = local_pipeline.load_quickly
     monkeypatch.setattr(
-        local_engine, "load_quickly", lambda settings: loaded.append(settings.model) or original(settings)
+        local_pipeline, "load_quickly", lambda settings: loaded.append(settings.model) or original(settings)
     )
     default = remover.cut(PHOTO)
     chosen = [remover.cut(PHOTO, model="clearcut-m") for _ in range(2)]

@@ -11,6 +11,8 @@ ENTRY_BYTES = 2048
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
+    """A stored response: its status, headers and body."""
+
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes

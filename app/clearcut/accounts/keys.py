@@ -31,6 +31,8 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """An API key with its plan and limits."""
+
     id: str
     name: str
     digest: bytes

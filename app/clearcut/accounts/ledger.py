@@ -65,7 +65,7 @@ class Ledger(AccountStore):
             if row is None or row.revoked_at is not None:
                 raise PermissionDenied("The API key is revoked")
             if idempotency is not None:
-                earlier = self._earlier(connection, key_id, idempotency)
+                earlier = self._find_earlier(connection, key_id, idempotency)
                 if earlier is not None:
                     return earlier
             running = self._reserved(connection, key_id)[1]
@@ -219,7 +219,7 @@ class Ledger(AccountStore):
         if period != row.period:
             connection.execute(update(keys).where(keys.c.id == row.id).values(used=0, period=period))
 
-    def _earlier(self, connection: Connection, key_id: str, idempotency: Idempotency) -> Charge | None:
+    def _find_earlier(self, connection: Connection, key_id: str, idempotency: Idempotency) -> Charge | None:
         """Return the free charge of a repeated request. An expired charge loses its Idempotency-Key."""
         same = select(charges).where(charges.c.key_id == key_id, charges.c.idempotency_key == idempotency.key)
         row = connection.execute(same).one_or_none()

@@ -14,6 +14,8 @@ RETENTION_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Usage:
+    """The credits that an account has used."""
+
     account: Account
     used: int
     """Credits that are charged or reserved."""
@@ -26,6 +28,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
+    """The credits of one request or job: reserved, then charged or returned."""
+
     id: str
     key_id: str
     cost: int
@@ -38,6 +42,8 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
+    """An Idempotency-Key and the request that it identifies."""
+
     key: str
     """Value of the Idempotency-Key header."""
     fingerprint: str

@@ -15,7 +15,7 @@ _SMOOTHING = 0.1
 """Weight of the newest interval in the moving average."""
 
 
-class DrainRate:
+class CompletionRate:
     """A moving average of the seconds between two completed requests. Idle time does not count.
 
     Args:

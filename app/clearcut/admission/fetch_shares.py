@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from clearcut.errors import Overloaded
 from clearcut.fair_share import exceeds_share
 
-from .completion_rate import DrainRate
+from .completion_rate import CompletionRate
 
 
 class FetchShares:
@@ -23,7 +23,7 @@ class FetchShares:
         rate: measures completed requests, for Retry-After.
     """
 
-    def __init__(self, capacity: int, rate: DrainRate) -> None:
+    def __init__(self, capacity: int, rate: CompletionRate) -> None:
         self._capacity = capacity
         self._rate = rate
         self._held: Counter[str] = Counter()

@@ -32,9 +32,9 @@ class ModelQueue:
         active = sessions + 1
         if (seconds := seconds_per_image()) > 0:
             active = max(active, min(capacity, math.floor(ACTIVE_S / seconds)))
-        self._turns = asyncio.Semaphore(active)
+        self._slots = asyncio.Semaphore(active)
         self.waiting = 0
-        """Number of requests that wait for their turn."""
+        """Number of requests that wait for a slot."""
         self.active = 0
         """Number of requests past the queue."""
 
@@ -43,8 +43,8 @@ class ModelQueue:
         return (self.waiting + self.active + 1) * self._seconds_per_image()
 
     @asynccontextmanager
-    async def turn(self, timing: RequestTiming) -> AsyncIterator[None]:
-        """Wait for the request's turn, and hold it.
+    async def slot(self, timing: RequestTiming) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it.
 
         Raises:
             Overloaded: the queue is full, or the matte would come after the request's deadline. Retry-After is the
@@ -62,7 +62,7 @@ class ModelQueue:
         submitted = timing.elapsed()
         self.waiting += 1
         try:
-            await self._turns.acquire()
+            await self._slots.acquire()
         finally:
             self.waiting -= 1
         self.active += 1
@@ -71,4 +71,4 @@ class ModelQueue:
             yield
         finally:
             self.active -= 1
-            self._turns.release()
+            self._slots.release()

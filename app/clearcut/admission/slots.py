@@ -13,7 +13,7 @@ from typing import Protocol
 
 from clearcut.errors import Overloaded
 
-from .completion_rate import DrainRate
+from .completion_rate import CompletionRate
 
 MAX_SLOW_UPLOADS = 32
 """Maximum number of slow uploads without a slot, for each slot of the service."""
@@ -84,13 +84,13 @@ class Slots:
         rate: measures completed requests, for Retry-After.
     """
 
-    def __init__(self, capacity: int, rate: DrainRate | None = None) -> None:
+    def __init__(self, capacity: int, rate: CompletionRate | None = None) -> None:
         self.capacity = capacity
         self.used = 0
         """Slots in use."""
         self.entered = 0
         """Number of requests that have taken a slot since the start."""
-        self.rate = rate or DrainRate()
+        self.rate = rate or CompletionRate()
         self._slots: set[RequestSlot] = set()
         self._empty = asyncio.Event()
         self._empty.set()

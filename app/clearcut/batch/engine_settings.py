@@ -10,7 +10,7 @@ from clearcut.inference.manifest import MANIFEST, find_entry, models_folder, rea
 from clearcut.inference.model_files import locate
 from clearcut.inference.providers import choose_device
 from clearcut.inference.startup.precision import has_vnni
-from clearcut.local_engine import local_settings
+from clearcut.local_pipeline import local_settings
 from clearcut.system import cpu_quota, memory_limit
 
 from .types import BatchResources

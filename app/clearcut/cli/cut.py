@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TUNE_FILES_PER_CPU = 400
 """Files per CPU from which the start-up measurement of the model pays off: it takes a second, and such a run 20."""
-SHOWN = 10
+MAX_LISTED = 10
 """Number of inputs with the same output that the error lists."""
 _EXTENSIONS = ", ".join(f".{extension}" for extension in OUTPUT_EXTENSIONS)
 DESCRIPTION = """\
@@ -136,7 +136,9 @@ def _process(
 
 def _same_outputs(duplicates: Sequence[tuple[CutFile, CutFile]]) -> str:
     """Return the error for inputs with the output of an earlier input."""
-    texts = [f"{each.name} and {owner.name} have the same output {each.target}" for each, owner in duplicates[:SHOWN]]
-    if len(duplicates) > SHOWN:
-        texts.append(f"and {len(duplicates) - SHOWN} more")
+    texts = [
+        f"{each.name} and {owner.name} have the same output {each.target}" for each, owner in duplicates[:MAX_LISTED]
+    ]
+    if len(duplicates) > MAX_LISTED:
+        texts.append(f"and {len(duplicates) - MAX_LISTED} more")
     return "; ".join([*texts, "rename a file, or use another OUT. No file was processed"])

@@ -18,13 +18,13 @@ from .cut_backends import ServerBackend, find_key
 from .cut_files import CutFile, UsageError
 from .cut_options import add_option_flags
 from .cut_outputs import check_collisions
-from .cut_run import FileReport, Review, Run, write_report
+from .cut_run import CutRun, FileReport, Review, write_report
 
 if TYPE_CHECKING:
     from .parser import Commands
 
 MIN_CONFIDENCE = 0.9
-"""Outputs with a lower confidence need a person's look (docs/quality.md)."""
+"""A person should inspect outputs with a lower confidence (docs/quality.md)."""
 
 
 def add_file_command(
@@ -109,10 +109,10 @@ def save_report(path: Path | None, reports: Sequence[FileReport]) -> None:
 
 def create_run(
     arguments: argparse.Namespace, fields: Mapping[str, str], *, tune: bool, progress: bool, keep_existing: bool
-) -> Run:
+) -> CutRun:
     """Create the run of a command, with its backend. Raises as ``create_backend``."""
     backend = create_backend(arguments, fields, tune=tune)
-    return Run(backend, _review(arguments), progress=progress, keep_existing=keep_existing)
+    return CutRun(backend, _review(arguments), progress=progress, keep_existing=keep_existing)
 
 
 def read_file_options(arguments: argparse.Namespace) -> dict[str, bytes]:

@@ -11,13 +11,13 @@ from .cut_files import STANDARD_STREAM, CutFile, UsageError
 
 
 def check_collisions(
-    files: Sequence[CutFile], read: Sequence[Path] = (), review: Path | None = None, report: Path | None = None
+    files: Sequence[CutFile], other_inputs: Sequence[Path] = (), review: Path | None = None, report: Path | None = None
 ) -> None:
     """Check that no written path is an input or the path of another kind of output.
 
     Args:
         files: inputs and outputs.
-        read: other files that are read.
+        other_inputs: further files that are read.
         review: folder of the copies for review.
         report: file of the report.
 
@@ -25,7 +25,7 @@ def check_collisions(
         UsageError: a file would be replaced that is an input or another output.
     """
     inputs = [each.source for each in files if each.source is not None]
-    sources = {_key(each): each for each in (*inputs, *read)}
+    sources = {_key(each): each for each in (*inputs, *other_inputs)}
     outputs: set[str] = set()
     for each in files:
         for key in map(_key, each.targets):

@@ -46,7 +46,7 @@ class FileReport:
     error: str = ""
 
 
-class Run:
+class CutRun:
     """The processing of files. ``reports`` has the finished ones, also after an interruption."""
 
     def __init__(self, backend: Backend, review: Review | None, *, progress: bool, keep_existing: bool = False) -> None:

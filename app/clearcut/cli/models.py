@@ -18,7 +18,7 @@ from clearcut.inference.moderation import find_classifier, read_classifiers, ver
 from clearcut.inference.startup.self_test import record_golden
 from clearcut.model_store.classifiers import pull_classifier
 from clearcut.model_store.download import download
-from clearcut.model_store.name_lookup import DownloadError
+from clearcut.model_store.errors import DownloadError
 from clearcut.model_store.packages import pull_from_package
 from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings

@@ -24,7 +24,7 @@ from .cut_files import (
 )
 from .cut_options import option_fields
 from .cut_outputs import is_finished
-from .cut_run import FileReport, Run, print_line, summary
+from .cut_run import CutRun, FileReport, print_line, summary
 from .interrupts import InterruptHandler
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _watch(
-    source: Path, scan: Callable[[], list[CutFile]], folder: FolderState, processing: Run, report: Path | None
+    source: Path, scan: Callable[[], list[CutFile]], folder: FolderState, processing: CutRun, report: Path | None
 ) -> None:
     """Process complete files until KeyboardInterrupt."""
     events = watchfiles.watch(
@@ -124,7 +124,7 @@ def _watch(
         if not changes and not folder.waiting and now - scanned_at < SCAN_S:
             continue
         scanned_at = now
-        ready = folder.update(_scanned(scan), now)
+        ready = folder.update(_scan_with_signatures(scan), now)
         if not ready:
             continue
         done = len(processing.reports)
@@ -137,7 +137,7 @@ def _watch(
         _write_report(report, processing.reports)
 
 
-def _scanned(scan: Callable[[], list[CutFile]]) -> list[tuple[CutFile, Signature]]:
+def _scan_with_signatures(scan: Callable[[], list[CutFile]]) -> list[tuple[CutFile, Signature]]:
     """Return the images with their signatures.
 
     Raises:
@@ -170,7 +170,7 @@ def _write_report(path: Path | None, reports: Sequence[FileReport]) -> None:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _FileState:
     signature: Signature
     since: float
     """Time at which the signature was seen first, seconds."""
@@ -186,7 +186,7 @@ class FolderState:
 
     finished: Sequence[CutFile] = ()
     """Files that need no processing unless they change."""
-    _seen: dict[CutFile, _Seen] = field(default_factory=dict)
+    _seen: dict[CutFile, _FileState] = field(default_factory=dict)
     _sources: dict[Path, CutFile] = field(default_factory=dict)
     """The file of each output."""
 
@@ -204,7 +204,7 @@ class FolderState:
             seen = self._seen.get(file)
             if seen is None or seen.signature != signature:
                 handled = seen is None and file in self.finished
-                seen = self._seen[file] = _Seen(signature, now, handled, now + SETTLE_S)
+                seen = self._seen[file] = _FileState(signature, now, handled, now + SETTLE_S)
             if self._is_duplicate(file, seen) or seen.handled or now < seen.next_at:
                 continue
             ready.append(file)
@@ -220,7 +220,7 @@ class FolderState:
         seen.handled = True
         return True
 
-    def _is_duplicate(self, file: CutFile, seen: _Seen) -> bool:
+    def _is_duplicate(self, file: CutFile, seen: _FileState) -> bool:
         """Report a file with the same output as another file."""
         if file.target is None:
             return False

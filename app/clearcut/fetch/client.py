@@ -40,6 +40,8 @@ _NOT_RESOLVED = "the host name cannot be resolved at the moment"
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
+    """A file that was fetched from a URL."""
+
     data: bytearray
     final_url: str
     """URL after redirects, without the fragment. It may contain secrets of the caller; do not log it."""

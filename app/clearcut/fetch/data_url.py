@@ -39,11 +39,11 @@ def decode_data_url(text: str, *, role: str, max_bytes: int) -> bytearray:
 
 
 def decode_base64(text: str, *, role: str, max_bytes: int) -> bytearray:
-    """Decode base64 as ``base64_bytes`` does. Raises as ``decode_data_url``."""
+    """Decode base64 as ``parse_base64`` does. Raises as ``decode_data_url``."""
     if len(text) > (max_bytes + 2) // 3 * 4 + max_bytes // 16 + 8:  # allows for line ends
         raise TooManyBytes(max_bytes, role=role)
     try:
-        data = base64_bytes(text.encode("ascii"))
+        data = parse_base64(text.encode("ascii"))
     except (ValueError, UnicodeEncodeError):
         raise InvalidInput(role, "a file in base64 (RFC 4648)") from None
     if len(data) > max_bytes:
@@ -51,7 +51,7 @@ def decode_base64(text: str, *, role: str, max_bytes: int) -> bytearray:
     return bytearray(data)
 
 
-def base64_bytes(text: bytes) -> bytes:
+def parse_base64(text: bytes) -> bytes:
     """Decode base64 (RFC 4648) in the standard or the URL-safe alphabet, with or without padding; ignore white space.
 
     Raises:

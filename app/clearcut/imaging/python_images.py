@@ -39,7 +39,7 @@ def from_array(pixels: npt.NDArray[np.generic]) -> DecodedImage:
     return DecodedImage(rgb, np.array(pixels[:, :, 3], np.uint8, order="C"))
 
 
-def png_of(image: PilImage) -> bytes:
+def encode_png(image: PilImage) -> bytes:
     """Encode a Pillow image as PNG without loss, with its color profile and EXIF orientation.
 
     CMYK is converted to sRGB as in JPEG files. Other modes that PNG does not have are converted to RGB.

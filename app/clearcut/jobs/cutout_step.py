@@ -13,7 +13,7 @@ from clearcut.observability.timing import RequestTiming
 from clearcut.pipeline import Pipeline
 from clearcut.storage.base import BlobStore
 
-from .interruptible import RETRY_TIMEOUT_S, InterruptibleWaits
+from .interruptible_waits import RETRY_TIMEOUT_S, InterruptibleWaits
 from .throttle import JobThrottle
 from .types import JobSpec, Outcome, input_key, output_key, partition_of
 

@@ -11,7 +11,7 @@ from clearcut.fetch.client import FetchClient
 from clearcut.storage.base import BlobStore
 
 from .fair_limiter import FairLimiter
-from .interruptible import JITTER, InterruptibleWaits
+from .interruptible_waits import JITTER, InterruptibleWaits
 from .types import LEASE_S, JobSpec, input_key, partition_of
 
 FETCH_RETRY_DELAYS = (1.0, 4.0, 15.0)

@@ -27,7 +27,7 @@ from .backlog import Backlog
 from .cutout_step import CutoutStep
 from .dbos_queue import DbosQueue, dbos_installed
 from .fetch_step import FetchStep
-from .interruptible import InterruptibleWaits
+from .interruptible_waits import InterruptibleWaits
 from .nodes import MultiNode, NodeRegistry, SingleNode, queue_url
 from .steps import JobSteps
 from .throttle import JobThrottle

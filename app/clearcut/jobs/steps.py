@@ -17,7 +17,7 @@ from clearcut.storage.base import BlobStore
 from . import webhook
 from .cutout_step import CutoutStep
 from .fetch_step import FetchStep
-from .interruptible import InterruptibleWaits
+from .interruptible_waits import InterruptibleWaits
 from .types import LEASE_S, JobSpec, Moderation, Outcome, input_key, job_charge, outcome_to_json
 from .webhook_step import WebhookStep
 from .workflows import StepResult

@@ -11,7 +11,7 @@ from clearcut.observability.metrics import Metrics
 
 from . import webhook
 from .fair_limiter import FairLimiter
-from .interruptible import InterruptibleWaits
+from .interruptible_waits import InterruptibleWaits
 from .types import JobSpec, JobView, Outcome, message_id, partition_of
 from .workflows import StepResult
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .name_lookup import DownloadError
+from .errors import DownloadError
 from .tarball import read_files
 
 

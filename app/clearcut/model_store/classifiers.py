@@ -11,7 +11,7 @@ from clearcut.inference.manifest_schema import ClassifierTable, Pin
 from clearcut.inference.model_files import write_pin
 from clearcut.inference.moderation import check_classifier
 
-from .name_lookup import DownloadError
+from .errors import DownloadError
 from .npm import Package, fetch_tarball
 from .packages import store
 from .progress import ProgressBar

@@ -25,7 +25,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from clearcut import __version__
 from clearcut.system import lock_file
 
-from .name_lookup import DownloadError, require_resolvable
+from .errors import DownloadError
+from .name_lookup import require_resolvable
 
 MAX_BYTES = 4 << 30
 """Maximum size of a file. It is larger than any model, and keeps an endless response from filling the disk."""

@@ -8,12 +8,10 @@ import threading
 import urllib.request
 from urllib.parse import urlsplit
 
+from .errors import DownloadError
+
 LOOKUP_S = 5.0
 """Maximum time for the lookup of a host name, seconds."""
-
-
-class DownloadError(Exception):
-    """The download failed. The text gives the reason and contains no credentials."""
 
 
 def require_resolvable(url: str, timeout_s: float = LOOKUP_S) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .download import Progress, download, redact_url
-from .name_lookup import DownloadError
+from .errors import DownloadError
 
 CLIENT = "npm"
 CLIENT_TIMEOUT_S = 600.0

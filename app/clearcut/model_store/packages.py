@@ -9,7 +9,7 @@ from clearcut.inference.hashes import hash_mismatch
 from clearcut.inference.manifest import ModelEntry
 
 from .chunks import join_chunks
-from .name_lookup import DownloadError
+from .errors import DownloadError
 from .npm import Package, fetch_tarball
 from .progress import ProgressBar
 

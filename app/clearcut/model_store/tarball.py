@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path
 
-from .name_lookup import DownloadError
+from .errors import DownloadError
 
 MAX_MEMBER_BYTES = 256 << 20
 """Maximum size of one file. It keeps a crafted tarball from filling the memory."""

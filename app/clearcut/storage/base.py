@@ -19,7 +19,7 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
-class Stat:
+class BlobStat:
     """Metadata of a blob."""
 
     size: int
@@ -33,14 +33,16 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
+    """A stored file with its metadata."""
+
     data: bytes
-    stat: Stat
+    stat: BlobStat
 
 
 class BlobStore(Protocol):
     """A store of blobs. All methods raise OSError or Unavailable if the disk or the server fails."""
 
-    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
+    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> BlobStat:
         """Store ``data`` as a whole.
 
         Args:
@@ -54,7 +56,7 @@ class BlobStore(Protocol):
     def get(self, key: str) -> Blob:
         """Return a blob. Raises KeyError if it does not exist or has expired."""
 
-    def stat(self, key: str) -> Stat:
+    def stat(self, key: str) -> BlobStat:
         """Return the metadata of a blob. Raises KeyError if it does not exist or has expired."""
 
     def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .base import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
+from .base import CHUNK_BYTES, Blob, BlobStat, Buffer, check_key, check_media_type
 from .quota import QuotaUsage
 
 _TEMPORARY = ".part-"
@@ -42,11 +42,11 @@ class FolderBlobs:
         self._clock = clock
         self._usage = QuotaUsage(quota_bytes, self._sizes, _RECOUNT_S)
 
-    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
+    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> BlobStat:
         path = self._path(key)
         view = memoryview(data).cast("B")
         etag = hashlib.sha256(view).hexdigest()[:32]
-        stat = Stat(len(view), check_media_type(media_type), expires_at, etag)
+        stat = BlobStat(len(view), check_media_type(media_type), expires_at, etag)
         head = json.dumps([stat.size, stat.media_type, stat.expires_at, stat.etag]).encode() + b"\n"
         self._usage.reserve(key, len(head) + len(view))
         self._create_folders(path.parent)
@@ -71,7 +71,7 @@ class FolderBlobs:
         with file:
             return Blob(file.read(), stat)
 
-    def stat(self, key: str) -> Stat:
+    def stat(self, key: str) -> BlobStat:
         stat, file = self._open(key)
         file.close()
         return stat
@@ -129,14 +129,14 @@ class FolderBlobs:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _flush_folder(folder.parent)
 
-    def _open(self, key: str) -> tuple[Stat, BinaryIO]:
+    def _open(self, key: str) -> tuple[BlobStat, BinaryIO]:
         """Open a blob. Returns its metadata, and the file at the first byte of the data."""
         try:
             file = self._path(key).open("rb")
         except (FileNotFoundError, ValueError):  # a malformed key names no blob
             raise KeyError(key) from None
         try:
-            stat = Stat(*json.loads(file.readline(_HEAD_BYTES)))
+            stat = BlobStat(*json.loads(file.readline(_HEAD_BYTES)))
             if stat.expires_at <= self._clock():
                 raise KeyError(key)
         except BaseException:

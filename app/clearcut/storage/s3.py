@@ -17,7 +17,7 @@ from typing import Any
 
 from clearcut.errors import StartupError, Unavailable, missing_extra
 
-from .base import CHUNK_BYTES, Blob, Buffer, Stat, check_key, check_media_type
+from .base import CHUNK_BYTES, Blob, BlobStat, Buffer, check_key, check_media_type
 from .quota import QuotaUsage
 
 _NAME = re.compile(r"(\d{1,12})~([a-z0-9.+-]+)~([a-z0-9.+-]+)")
@@ -60,7 +60,7 @@ class BucketBlobs:
         self._clock = clock
         self._usage = QuotaUsage(quota_bytes, self._sizes, _RECOUNT_S)
 
-    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> Stat:
+    def put(self, key: str, data: Buffer, media_type: str, expires_at: float) -> BlobStat:
         folder = self._folder(key)
         name = f"{math.ceil(expires_at)}~{check_media_type(media_type).replace('/', '~')}"
         size = memoryview(data).nbytes
@@ -81,7 +81,7 @@ class BucketBlobs:
         path, stat = self._find(key)
         return Blob(self._read(key, path, None, None), stat)
 
-    def stat(self, key: str) -> Stat:
+    def stat(self, key: str) -> BlobStat:
         return self._find(key)[1]
 
     def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
@@ -115,7 +115,7 @@ class BucketBlobs:
         except FileNotFoundError:  # deleted since it was found
             raise KeyError(key) from None
 
-    def _find(self, key: str) -> tuple[str, Stat]:
+    def _find(self, key: str) -> tuple[str, BlobStat]:
         try:
             objects = self._objects(self._folder(key))
         except ValueError:  # a malformed key names no blob
@@ -148,10 +148,10 @@ class BucketBlobs:
     def _expiry(self, path: str) -> float:
         return float(path.rpartition("/")[2].partition("~")[0])
 
-    def _stat(self, path: str, info: Any) -> Stat:
+    def _stat(self, path: str, info: Any) -> BlobStat:
         expires, kind, subtype = path.rpartition("/")[2].split("~")
         etag = re.sub(r"[^A-Za-z0-9-]", "", str(info.get("ETag", "")))
-        return Stat(int(info["size"]), f"{kind}/{subtype}", float(expires), etag)
+        return BlobStat(int(info["size"]), f"{kind}/{subtype}", float(expires), etag)
 
 
 def bucket_blobs(url: str, quota_bytes: int) -> BucketBlobs:

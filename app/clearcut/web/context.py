@@ -40,6 +40,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class RequestContext:
+    """The state of one request, from its first byte to the end of its response."""
+
     request_id: str
     timing: RequestTiming
     body: Body

@@ -59,7 +59,7 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class JobHandler:
+class JobOperation:
     """The part of a job API that a dialect defines."""
 
     name: str
@@ -74,13 +74,13 @@ class JobHandler:
     """Unfinished jobs of one key; 0 for no limit."""
 
 
-def register(service: Service, handler: JobHandler) -> None:
+def register(service: Service, operation: JobOperation) -> None:
     """Let the job manager call the dialect's webhooks."""
     if service.jobs is not None:
-        service.jobs.webhook_bodies[handler.name] = handler.webhook_body
+        service.jobs.webhook_bodies[operation.name] = operation.webhook_body
 
 
-async def accept_job(service: Service, request: Request, handler: JobHandler) -> JobView:
+async def accept_job(service: Service, request: Request, operation: JobOperation) -> JobView:
     """Accept a job. An accepted job survives crashes and restarts.
 
     Raises:
@@ -91,22 +91,22 @@ async def accept_job(service: Service, request: Request, handler: JobHandler) ->
     account = await authenticate(service, request)
     await check_rate(service, request, account)
     await check_credits(service, request, account, jobs.acceptance.has_job)
-    await check_job_rate(service, request, account, handler.name, handler.per_minute)
+    await check_job_rate(service, request, account, operation.name, operation.per_minute)
     key = idempotency_key(request.headers) if account is not None else None
     if key is None:  # a repeated request needs no place in the queue
         jobs.acceptance.require_capacity(account)
     with jobs.acceptance_slots.enter(context.body) as slot:
         with context.timing.stage("read"):
-            job_request = await handler.read(request, context.body)
+            job_request = await operation.read(request, context.body)
         slot.reacquire()
         context.field_names |= {"image": job_request.image_field, "model": job_request.model_field}
         if service.models is not None:
             service.models.find(job_request.served_model)
         if job_request.url is not None and is_data_url(job_request.url):
             raise InvalidInput("image", "an https:// URL; data: URLs are not accepted here")
-        spec = await _job_spec(service, request, handler, job_request, account.id if account is not None else None)
+        spec = await _job_spec(service, request, operation, job_request, account.id if account is not None else None)
         with context.timing.stage("accept"):
-            job = await jobs.acceptance.accept(spec, job_request.data, account, key, handler.concurrent)
+            job = await jobs.acceptance.accept(spec, job_request.data, account, key, operation.concurrent)
     context.log_fields["job"] = job.id
     return job
 
@@ -163,12 +163,12 @@ def _require_jobs(service: Service) -> JobManager:
 
 
 async def _job_spec(
-    service: Service, request: Request, handler: JobHandler, job_request: JobRequest, account_id: str | None
+    service: Service, request: Request, operation: JobOperation, job_request: JobRequest, account_id: str | None
 ) -> JobSpec:
     from clearcut.jobs.types import JobSpec  # jobs are an optional part
 
     return JobSpec(
-        dialect=handler.name,
+        dialect=operation.name,
         options=job_request.options,
         field=job_request.image_field,
         accepted=time.time(),

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from clearcut.errors import InvalidSignature, OutputExpired, OutputNotFound, Overloaded, RangeNotSatisfiable
 from clearcut.imaging.formats.registry import EXTENSIONS, OUTPUT_MEDIA_TYPES
 from clearcut.service import Service
-from clearcut.storage.base import Stat
+from clearcut.storage.base import BlobStat
 from clearcut.storage.signed_urls import verify
 from clearcut.web.apis.poof import DIALECT
 
@@ -108,7 +108,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return first, min(last + 1, size)
 
 
-def _headers(stat: Stat, now: float) -> dict[str, str]:
+def _headers(stat: BlobStat, now: float) -> dict[str, str]:
     """Return the headers of all responses except errors. They prevent scripts in the file."""
     return {
         "ETag": f'"{stat.etag}"',

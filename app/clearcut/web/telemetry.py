@@ -1,4 +1,4 @@
-"""What is recorded of each request: its trace, its metrics and its access log line."""
+"""Telemetry of each request: its trace, its metrics and its access log line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .health import MONITORING_PATHS
 log = logging.getLogger("clearcut")
 
 _REJECTED = (AuthenticationError, PaymentRequired, PermissionDenied, RateLimited, Unavailable)
-"""Errors of the admission, which the metric of rejected requests counts by reason."""
+"""Errors that the metric of rejected requests counts, by reason."""
 
 
 def begin_trace(service: Service, context: RequestContext, scope: Scope, headers: Headers) -> None:

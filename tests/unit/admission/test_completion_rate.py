@@ -1,10 +1,10 @@
-from clearcut.admission.completion_rate import RETRY_AFTER_MAX, DrainRate
+from clearcut.admission.completion_rate import RETRY_AFTER_MAX, CompletionRate
 from tests.support.clock import FakeClock
 
 
 def test_retry_after_follows_the_measured_rate():
     clock = FakeClock()
-    rate = DrainRate(clock)
+    rate = CompletionRate(clock)
     for _ in range(50):
         clock.advance(0.5)
         rate.record_completion()
@@ -14,7 +14,7 @@ def test_retry_after_follows_the_measured_rate():
 
 def test_idle_time_does_not_slow_the_rate():
     clock = FakeClock()
-    rate = DrainRate(clock)
+    rate = CompletionRate(clock)
     for _ in range(20):
         clock.advance(0.1)
         rate.record_completion()

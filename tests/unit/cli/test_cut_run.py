@@ -8,7 +8,7 @@ import pytest
 
 from clearcut.batch.process import FileOutput
 from clearcut.cli.cut_files import CutFile
-from clearcut.cli.cut_run import Run
+from clearcut.cli.cut_run import CutRun
 
 
 class InterruptedBackend:
@@ -46,7 +46,7 @@ def test_interrupt_writes_the_files_in_progress(tmp_path: Path):
         source = tmp_path / f"{number}.jpg"
         source.write_bytes(b"photo")
         files.append(CutFile(source, tmp_path / "out" / f"{number}.png", Path(f"{number}.png")))
-    run = Run(InterruptedBackend(), None, progress=False)
+    run = CutRun(InterruptedBackend(), None, progress=False)
     with pytest.raises(KeyboardInterrupt):
         run.process(files)
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]

@@ -12,10 +12,10 @@ import pytest
 from clearcut.admission.active_requests import ActiveRequests
 from clearcut.errors import FetchFailed, RateLimited, Unavailable
 from clearcut.imaging.options import RemoveOptions
-from clearcut.jobs import cutout_step, fetch_step, interruptible
+from clearcut.jobs import cutout_step, fetch_step, interruptible_waits
 from clearcut.jobs.cutout_step import CutoutStep
 from clearcut.jobs.fetch_step import FetchStep
-from clearcut.jobs.interruptible import RETRY_TIMEOUT_S, InterruptibleWaits
+from clearcut.jobs.interruptible_waits import RETRY_TIMEOUT_S, InterruptibleWaits
 from clearcut.jobs.steps import JobSteps
 from clearcut.jobs.throttle import JobThrottle
 from clearcut.jobs.types import JobSpec, Outcome, input_key
@@ -75,7 +75,7 @@ def new_steps(accounts: Failing, blobs: Any, fetcher: Failing, ttl_s: float = 60
 def clock(monkeypatch) -> FakeClock:
     """The clock of all steps; a wait only advances it."""
     clock = FakeClock(0.0)
-    for module in (cutout_step, fetch_step, interruptible):
+    for module in (cutout_step, fetch_step, interruptible_waits):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock, time=time.time))
 
     async def sleep(waits: InterruptibleWaits, seconds: float) -> None:

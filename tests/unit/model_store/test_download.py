@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from clearcut.model_store.download import ATTEMPTS, download, redact_url
-from clearcut.model_store.name_lookup import DownloadError, require_resolvable
+from clearcut.model_store.errors import DownloadError
+from clearcut.model_store.name_lookup import require_resolvable
 from tests.support.model_origin import published
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

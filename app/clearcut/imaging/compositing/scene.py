@@ -51,9 +51,9 @@ def _background(
                 raise InvalidInput("background", "an image file, because the backdrop is image")
             rgb = backdrops.scale_to_cover(backdrop, width, height)
         case "blur":
-            rgb = _laid_out(backdrops.blur_background(image.rgb, matte), image, matte, options)
+            rgb = _apply_layout(backdrops.blur_background(image.rgb, matte), image, matte, options)
         case "overlay":
-            rgb = _laid_out(backdrops.overlay(image.rgb, matte.alpha), image, matte, options)
+            rgb = _apply_layout(backdrops.overlay(image.rgb, matte.alpha), image, matte, options)
         case "none":
             flat = np.empty((height, width, 4), np.uint8)
             flat[:] = color
@@ -61,7 +61,7 @@ def _background(
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
-def _laid_out(rgb: U8, image: DecodedImage, matte: Matte, options: RemoveOptions) -> U8:
+def _apply_layout(rgb: U8, image: DecodedImage, matte: Matte, options: RemoveOptions) -> U8:
     """Lay out a backdrop made from the image like the image itself; scale and position apply to the subject alone."""
     layout = plan_layout(image.width, image.height, matte.box, replace(options, scale=None, position=None))
     shown = crop_pixels(rgb, layout.source)

@@ -13,7 +13,7 @@ from clearcut.errors import InvalidField
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
 from clearcut.web.job_handler import (
-    JobHandler,
+    JobOperation,
     JobRequest,
     accept_job,
     job_response,
@@ -70,11 +70,11 @@ def routes(service: Service) -> list[Route]:
     async def read(request: Request, body: Body) -> JobRequest:
         return await _job_request(service, request, await read_json(service, request, body, with_images=True))
 
-    handler = JobHandler(NAME, read, webhook_body)
-    register(service, handler)
+    operation = JobOperation(NAME, read, webhook_body)
+    register(service, operation)
 
     async def create(request: Request) -> Response:
-        job = await accept_job(service, request, handler)
+        job = await accept_job(service, request, operation)
         return JSONResponse({"jobId": job.id, "status": STATES[job.state]}, 202)
 
     async def show(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 A dialect is one module (``DialectModule``) with ``DIALECT``, ``routes`` and ``openapi_paths``, and one line in
 ``clearcut.web.app.DIALECT_MODULES``. A synchronous operation is a ``SyncOperation`` for ``handle_cutout``, an
-asynchronous one a ``JobHandler`` for ``accept_job``. A table of ``Field`` describes the option fields.
+asynchronous one a ``JobOperation`` for ``accept_job``. A table of ``Field`` describes the option fields.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ class ErrorReport:
         return self.details or self.error.message
 
 
-def plain_status(error: ClearcutError) -> int:
+def default_status(error: ClearcutError) -> int:
     """Return the class's status; 422 for a reused Idempotency-Key (draft-ietf-httpapi-idempotency-key)."""
     return 422 if isinstance(error, IdempotencyMismatch) else error.status
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
+    """The properties of an HTTP API that all its routes share."""
+
     name: str
     prefix: str
     """The dialect owns the paths with this prefix, including paths without a route."""
@@ -60,7 +62,7 @@ class Dialect:
     """Returns the JSON body of an error."""
     error_schema: Mapping[str, Any]
     """JSON schema of the error body."""
-    status: Callable[[ClearcutError], int] = plain_status
+    status: Callable[[ClearcutError], int] = default_status
     """Returns the HTTP status of an error."""
     field_names: Mapping[str, str] = field(default_factory=dict)
     """The dialect's field by the engine's role (``image``, ``background``, ``mask``, ``webhook``) or option.

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from clearcut.errors import InvalidField, MissingImage
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, job_response, register
+from clearcut.web.job_handler import JobOperation, JobRequest, accept_job, job_response, register
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import json_response
 from clearcut.web.request.body import Body
@@ -47,11 +47,11 @@ def routes(service: Service) -> list[Route]:
         )  # fmt: skip
 
     settings = service.settings
-    handler = JobHandler(NAME, read, webhook_body, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
-    register(service, handler)
+    operation = JobOperation(NAME, read, webhook_body, settings.eachlabs_per_minute, settings.eachlabs_concurrent)
+    register(service, operation)
 
     async def create(request: Request) -> Response:
-        job = await accept_job(service, request, handler)
+        job = await accept_job(service, request, operation)
         return JSONResponse({"status": "success", "message": "Prediction created successfully", "predictionID": job.id})
 
     async def show(request: Request) -> Response:

@@ -23,7 +23,7 @@ from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, ErrorReport, plain_status
+from .base import Dialect, ErrorReport, default_status
 
 UPLOAD = UploadSchema(
     file_fields={"image_file": "image"},
@@ -92,7 +92,7 @@ def _build(parsed: ParsedFields) -> RemoveOptions:
 def write_error(report: ErrorReport) -> dict[str, Any]:
     return {
         "detail": report.text,
-        "status_code": plain_status(report.error),
+        "status_code": default_status(report.error),
         "type": report.error.code,
         "request_id": report.request_id,
     }

@@ -23,7 +23,7 @@ from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
 
-from .base import Dialect, ErrorReport, plain_status
+from .base import Dialect, ErrorReport, default_status
 from .poof_options import MODEL_NAME
 
 UPLOAD = UploadSchema(file_fields={"file": "image"}, url_fields={"url": "image"})
@@ -132,7 +132,7 @@ def write_error(report: ErrorReport) -> dict[str, Any]:
 def _status(error: ClearcutError) -> int:
     """Return 422 for invalid fields, as rembg's framework does, and 400 for a model that is not served."""
     invalid = isinstance(error, InvalidOption | MissingImage) and not isinstance(error, UnknownModel)
-    return 422 if invalid else plain_status(error)
+    return 422 if invalid else default_status(error)
 
 
 DIALECT = Dialect(

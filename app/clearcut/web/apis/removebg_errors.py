@@ -26,7 +26,7 @@ from clearcut.errors import (
 )
 from clearcut.web.json_schema import TEXT, object_schema
 
-from .base import Dialect, ErrorReport, plain_status
+from .base import Dialect, ErrorReport, default_status
 
 _CODES: tuple[tuple[type[ClearcutError], str, str], ...] = (
     (RegionOutside, "roi_exceeds_bounds", "ROI exceeds the image bounds"),
@@ -72,7 +72,7 @@ def _entry(report: ErrorReport) -> dict[str, str]:
 
 
 def _status(error: ClearcutError) -> int:
-    return 403 if isinstance(error, AuthenticationError) else plain_status(error)
+    return 403 if isinstance(error, AuthenticationError) else default_status(error)
 
 
 _ERROR = object_schema(title=TEXT, code=TEXT)

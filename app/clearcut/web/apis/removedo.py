@@ -12,15 +12,15 @@ from starlette.routing import Route
 from clearcut.errors import MalformedBody, MissingImage, MultipleImages
 from clearcut.imaging.options import RemoveOptions
 from clearcut.service import Service
-from clearcut.web.job_handler import JobHandler, JobRequest, accept_job, job_response, register, timestamp
+from clearcut.web.job_handler import JobOperation, JobRequest, accept_job, job_response, register, timestamp
 from clearcut.web.json_schema import TEXT, object_schema
 from clearcut.web.openapi import FILE, json_response
 from clearcut.web.request.body import Body, require_length
-from clearcut.web.request.encoded import urlencoded_fields
 from clearcut.web.request.fields import parse_fields
 from clearcut.web.request.header_params import parse_content_type
 from clearcut.web.request.limits import ENVELOPE_BYTES
 from clearcut.web.request.multipart import read_multipart
+from clearcut.web.request.text_bodies import urlencoded_fields
 
 from .base import Dialect, ErrorReport
 from .job_openapi import create_operation, read_operation
@@ -47,11 +47,11 @@ def routes(service: Service) -> list[Route]:
         webhook = fields.get("webhook_url")
         return JobRequest(RemoveOptions(), image_field, url=url, data=data, webhook=webhook, served_model=model)
 
-    handler = JobHandler(NAME, read, webhook_body)
-    register(service, handler)
+    operation = JobOperation(NAME, read, webhook_body)
+    register(service, operation)
 
     async def create(request: Request) -> Response:
-        job = await accept_job(service, request, handler)
+        job = await accept_job(service, request, operation)
         seconds = service.jobs.backlog.estimate_s() if service.jobs is not None else 0.0
         body = {
             "jobId": job.id,

@@ -20,6 +20,8 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    """One field of a dialect."""
+
     parse: Callable[[str, str], Options]
     """(field name, text) to options; raises InvalidField."""
     schema: Mapping[str, Any]
@@ -32,6 +34,8 @@ FieldTable = Mapping[str, Field]
 
 @dataclass(frozen=True, slots=True)
 class ParsedFields:
+    """The fields of a request, parsed with the table of its dialect."""
+
     by_field: dict[str, Options]
     """The options of each field. Later fields override earlier ones."""
     unknown: list[str]

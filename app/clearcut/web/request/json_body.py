@@ -11,7 +11,7 @@ from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
 
 from .body import Body, require_length
 from .header_params import parse_content_type
-from .limits import ENVELOPE_BYTES, base64_bytes
+from .limits import ENVELOPE_BYTES, base64_size
 
 if TYPE_CHECKING:  # the Python API imports the option table, and must not load the service
     from starlette.requests import Request
@@ -36,7 +36,7 @@ async def read_json(service: Service, request: Request, body: Body, *, with_imag
     if media_type != b"application/json":
         raise MalformedBody("Send a JSON object with Content-Type: application/json")
     max_file = service.settings.max_bytes
-    max_bytes = ENVELOPE_BYTES + (base64_bytes(max_file) if with_images else 0)
+    max_bytes = ENVELOPE_BYTES + (base64_size(max_file) if with_images else 0)
     try:
         require_length(request.headers, max_bytes, max_file)
         data = await body.read(max_bytes, max_file)

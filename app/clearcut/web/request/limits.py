@@ -14,7 +14,7 @@ _FETCHED_FILES = 2
 """Files of one request that a URL may give: the image and the background."""
 
 
-def base64_bytes(max_bytes: int) -> int:
+def base64_size(max_bytes: int) -> int:
     """Return the largest size of a file of ``max_bytes`` as base64 text, with percent-encoding and JSON escapes."""
     return max_bytes * 3 // 2
 
@@ -26,10 +26,10 @@ def request_bytes(max_bytes: int, *, fetching: bool) -> int:
         max_bytes: of one file.
         fetching: whether files are fetched from URLs; each may be as large as an upload.
     """
-    body = ENVELOPE_BYTES + base64_bytes(max_bytes)
+    body = ENVELOPE_BYTES + base64_size(max_bytes)
     return max(body, ENVELOPE_BYTES + (1 + _FETCHED_FILES) * max_bytes) if fetching else body
 
 
 def parsing_bytes(max_bytes: int) -> int:
     """Return the additional memory in bytes of one thread that parses a text body and decodes its base64."""
-    return 4 * base64_bytes(max_bytes)
+    return 4 * base64_size(max_bytes)

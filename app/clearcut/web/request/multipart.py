@@ -14,7 +14,7 @@ from clearcut.errors import InvalidField, MalformedBody, MultipleImages, TooMany
 
 from .body import Body
 from .header_params import parse_parameters
-from .limits import MAX_FIELD_BYTES, MAX_FIELDS, MAX_NAME_CHARS, base64_bytes
+from .limits import MAX_FIELD_BYTES, MAX_FIELDS, MAX_NAME_CHARS, base64_size
 from .line_feeds import LineFeedConverter
 
 _LINE_FEED = ord("\n")
@@ -99,7 +99,7 @@ class FormReader:
         """Role by file field, for fields without a file name. Their content can be text by mistake."""
         self._file_fields = file_fields
         self._base64_fields = base64_fields
-        self._max_base64_bytes = base64_bytes(max_file_bytes)
+        self._max_base64_size = base64_size(max_file_bytes)
         self._max_file_bytes = max_file_bytes
         self._parts = 0
         self._delimiter = b"\n--" + boundary
@@ -225,7 +225,7 @@ class FormReader:
         if self._is_file:
             limit = self._max_file_bytes
         else:
-            limit = self._max_base64_bytes if self._name in self._base64_fields else MAX_FIELD_BYTES
+            limit = self._max_base64_size if self._name in self._base64_fields else MAX_FIELD_BYTES
         if len(target) + end - start > limit:
             if self._is_file or self._name in self._base64_fields:
                 raise TooManyBytes(self._max_file_bytes)

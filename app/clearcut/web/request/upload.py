@@ -17,10 +17,10 @@ from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleI
 from clearcut.imaging.formats.registry import detect_format
 
 from .body import Body, require_length
-from .encoded import TEXT_PARSERS, base64_file
 from .header_params import parse_content_type
-from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_bytes
+from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_size
 from .multipart import read_multipart
+from .text_bodies import TEXT_PARSERS, base64_file
 
 T = TypeVar("T")
 
@@ -64,6 +64,8 @@ class UploadSchema:
 
 @dataclass(slots=True)
 class Upload:
+    """The files, URLs and text fields of a request."""
+
     files: dict[str, bytearray]
     """Files by role. After ``read_upload`` the role ``image`` is here or in ``urls``."""
     fields: dict[str, str] = field(default_factory=dict)
@@ -115,7 +117,7 @@ async def read_upload(
     query_fields = parse_query(query)
     media_type, parameters = parse_content_type(headers.get("content-type"))
     raw = media_type.startswith(b"image/") or media_type in _RAW_TYPES
-    file_bytes = base64_bytes(max_bytes) if schema.base64_fields else max_bytes
+    file_bytes = base64_size(max_bytes) if schema.base64_fields else max_bytes
     max_body = max_bytes if raw else ENVELOPE_BYTES + file_bytes
     require_length(headers, max_body, max_bytes)
     texts: dict[str, str | bytearray] = {}

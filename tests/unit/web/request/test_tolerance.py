@@ -13,8 +13,8 @@ import pytest
 from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
 from clearcut.web.apis.poof import UPLOAD
 from clearcut.web.apis.removebg import UPLOAD as REMOVEBG
-from clearcut.web.request.encoded import base64_file, json_fields, urlencoded_fields
 from clearcut.web.request.header_params import accepts
+from clearcut.web.request.text_bodies import base64_file, json_fields, urlencoded_fields
 from tests.support import samples
 from tests.support.upload_bodies import MAX, form, part, read
 

@@ -12,39 +12,39 @@ from clearcut.inference.moderation import load_moderator
 from clearcut.inference.startup.load import ServedModel
 from clearcut.inference.types import BatchObserver
 
-from .cutout import CutoutEngine
+from .cutout import CutoutConfig
 from .imaging.types import ProbeLimits
-from .served_models import PipelineModel, ServedModels
+from .pipeline_models import PipelineModel, PipelineModels
 from .settings import Settings
 
 
 def create_models(
     settings: Settings,
     models: Sequence[ServedModel],
-    engines: Sequence[CutoutEngine],
+    configs: Sequence[CutoutConfig],
     capacity: int,
     observers: Sequence[BatchObserver | None],
     on_fatal: Callable[[BaseException], None],
-) -> ServedModels:
+) -> PipelineModels:
     """Return the models of a service, the default first; the threads of their batchers are not started.
 
     Further models together may have half of the requests, so that the default model stays available.
 
     Args:
-        engines: of the models, in the same order.
+        configs: of the models, in the same order.
         capacity: maximum number of waiting images of the default model.
         observers: receive the events of each model.
         on_fatal: called once when a batcher has failed.
     """
     created: list[PipelineModel] = []
     share = max(1, capacity // (2 * max(1, len(models) - 1)))
-    for model, engine, observer in zip(models, engines, observers, strict=True):
+    for model, config, observer in zip(models, configs, observers, strict=True):
         further = bool(created)
         batcher = create_batcher(settings, model, share if further else capacity, observer, on_fatal)
         name = model.entry.name
         queue = ModelQueue(name, share, model.plan.lanes, batcher.seconds_per_image) if further else None
-        created.append(PipelineModel(batcher, engine, queue))
-    return ServedModels(created)
+        created.append(PipelineModel(batcher, config, queue))
+    return PipelineModels(created)
 
 
 def create_batcher(
@@ -72,8 +72,8 @@ def create_batcher(
     )
 
 
-def load_cutout_engines(settings: Settings, entries: Sequence[ModelEntry]) -> list[CutoutEngine]:
-    """Return the input limits and the edge and moderation models of each model. Loads files, so it blocks.
+def load_cutout_configs(settings: Settings, entries: Sequence[ModelEntry]) -> list[CutoutConfig]:
+    """Return the configuration of the steps for each model. Loads the edge and moderation models, so it blocks.
 
     Raises:
         StartupError: a model file cannot be used.
@@ -87,6 +87,6 @@ def load_cutout_engines(settings: Settings, entries: Sequence[ModelEntry]) -> li
     moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
     edge_model = load_edge_model() if any(entry.edges for entry in entries) else None
     return [
-        CutoutEngine(entry.name, entry.input, limits, edge_model if entry.edges else None, moderator)
+        CutoutConfig(entry.name, entry.input, limits, edge_model if entry.edges else None, moderator)
         for entry in entries
     ]

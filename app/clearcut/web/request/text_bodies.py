@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import unquote_plus
 
 from clearcut.errors import InvalidField, MalformedBody, TooManyBytes
-from clearcut.fetch.data_url import base64_bytes
+from clearcut.fetch.data_url import parse_base64
 
 from .json_body import parse_object, scalar_text
 from .limits import MAX_FIELD_BYTES, MAX_FIELDS
@@ -47,7 +47,7 @@ def urlencoded_fields(data: bytearray, file_fields: Collection[str] = ()) -> dic
         if name in fields:
             raise InvalidField(name, "one value; the field was sent more than once")
         fields[name] = value
-    return _checked(fields, file_fields)
+    return _check_fields(fields, file_fields)
 
 
 def json_fields(data: bytearray, file_fields: Collection[str] = ()) -> dict[str, str]:
@@ -70,7 +70,7 @@ def json_fields(data: bytearray, file_fields: Collection[str] = ()) -> dict[str,
             raise MalformedBody("A member of the JSON body is neither text, number nor boolean") from None
         if text is not None:
             fields[name] = text
-    return _checked(fields, file_fields)
+    return _check_fields(fields, file_fields)
 
 
 TEXT_PARSERS: dict[bytes, Callable[[bytearray, Collection[str]], dict[str, str]]] = {
@@ -96,7 +96,7 @@ def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
             data = data.partition(b",")[2]
             if b"%" in data:  # the data of a URL may be percent-encoded (RFC 2397)
                 data = _unquote_base64(data)
-        file = base64_bytes(data)
+        file = parse_base64(data)
     except (ValueError, UnicodeEncodeError):
         raise InvalidField(field, expected) from None
     if len(file) > max_bytes:
@@ -116,7 +116,7 @@ def _unquote_base64(value: bytes) -> bytes:
     return value
 
 
-def _checked(fields: dict[str, str], file_fields: Collection[str]) -> dict[str, str]:
+def _check_fields(fields: dict[str, str], file_fields: Collection[str]) -> dict[str, str]:
     """Check lengths and strip white space."""
     checked = {}
     for name, value in fields.items():

@@ -24,8 +24,8 @@ from .inference.startup.load import ServedModel, load_served_model
 from .inference.startup.precision import further_precision, has_vnni
 from .observability.timing import RequestTiming
 from .pipeline import Pipeline
-from .pipeline_parts import create_batcher, load_cutout_engines
-from .served_models import PipelineModel, ServedModels
+from .pipeline_factory import create_batcher, load_cutout_configs
+from .pipeline_models import PipelineModel, PipelineModels
 from .settings import Settings
 from .system import cpu_quota, memory_limit
 from .thread_pool import ThreadPool
@@ -34,7 +34,7 @@ QUEUE_CAPACITY = 1_000_000
 """Maximum number of waiting images. Each one has a blocked caller, so there is no other limit."""
 _CLOSED = "the remover was closed during the call"
 CLOSE_S = 5.0
-"""Timeout for each part when an engine is closed, seconds."""
+"""Timeout for each part when a pipeline is closed, seconds."""
 
 
 def local_settings(**overrides: object) -> Settings:
@@ -78,7 +78,7 @@ def load_quickly(settings: Settings) -> ServedModel:
         return load_served_model(settings)  # it can fall back to another precision, and its error names the cause
 
 
-class LocalEngine:
+class LocalPipeline:
     """A loaded model with its threads. All methods may be called from any thread of the process that created it."""
 
     def __init__(self, settings: Settings, *, tune: bool) -> None:
@@ -95,7 +95,7 @@ class LocalEngine:
         self._settings = settings
         self._load_lock = threading.Lock()
         model = load_served_model(settings) if tune else load_quickly(settings)
-        self._models = ServedModels([_started(settings, model)])
+        self._models = PipelineModels([_start_model(settings, model)])
         self.workers = settings.workers or cpu_quota()
         self._pool = ThreadPool(self.workers)
         pixels = PixelBudget(pixel_capacity(settings, memory_limit()))
@@ -118,7 +118,7 @@ class LocalEngine:
         Raises:
             ClearcutError: as for ``Pipeline.remove``.
             StartupError: another model cannot run.
-            RemoverClosed: the engine is closed.
+            RemoverClosed: the pipeline is closed.
         """
         if request.model is not None:
             self._load(request.model)
@@ -165,7 +165,7 @@ class LocalEngine:
                 raise UnknownModel("model", ", ".join(sorted(entries)))
             precision = further_precision(name, self._settings.precision, self._settings.model_dir)
             settings = self._settings.model_copy(update={"model": name, "precision": precision})
-            model = _started(settings, load_quickly(settings))
+            model = _start_model(settings, load_quickly(settings))
             with self._lock:
                 if not self._closed:
                     self._models.add(model)
@@ -180,12 +180,12 @@ class LocalEngine:
             self._loop.close()
 
 
-def _started(settings: Settings, model: ServedModel) -> PipelineModel:
+def _start_model(settings: Settings, model: ServedModel) -> PipelineModel:
     """Return a model with running threads. Raises StartupError."""
-    engine = load_cutout_engines(settings, [model.entry])[0]
+    config = load_cutout_configs(settings, [model.entry])[0]
     batcher = create_batcher(settings, model, QUEUE_CAPACITY)
     batcher.start()
-    return PipelineModel(batcher, engine)
+    return PipelineModel(batcher, config)
 
 
 async def _cancel_tasks() -> None:

@@ -1,4 +1,4 @@
-"""The models of a pipeline, by name: each has its own batcher, cut-out engine and queue."""
+"""The models of a pipeline, by name: each has its own batcher, configuration and queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clearcut.admission.model_queue import ModelQueue
 from clearcut.inference.batcher import Batcher
 from clearcut.observability.timing import RequestTiming
 
-from .cutout import CutoutEngine
+from .cutout import CutoutConfig
 from .errors import UnknownModel
 
 
@@ -19,18 +19,18 @@ class PipelineModel:
     """A model that is ready for requests."""
 
     batcher: Batcher
-    engine: CutoutEngine
+    config: CutoutConfig
     queue: ModelQueue | None = None
     """Queue of a further model; None for the default model, which has priority."""
 
     @property
     def name(self) -> str:
         """Name of the model."""
-        return self.engine.model
+        return self.config.model
 
-    def turn(self, timing: RequestTiming) -> AbstractAsyncContextManager[None]:
-        """Wait for a request's turn, and hold it. Raises as ``ModelQueue.turn``."""
-        return nullcontext() if self.queue is None else self.queue.turn(timing)
+    def slot(self, timing: RequestTiming) -> AbstractAsyncContextManager[None]:
+        """Wait for a slot of the model's queue, and hold it. Raises as ``ModelQueue.slot``."""
+        return nullcontext() if self.queue is None else self.queue.slot(timing)
 
     @property
     def depth(self) -> int:
@@ -38,7 +38,7 @@ class PipelineModel:
         return self.batcher.depth + (self.queue.waiting if self.queue is not None else 0)
 
 
-class ServedModels:
+class PipelineModels:
     """The models that a request can choose. The first one is the default."""
 
     def __init__(self, models: Sequence[PipelineModel]) -> None:
