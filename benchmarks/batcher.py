@@ -90,7 +90,7 @@ async def lone() -> list[float]:
 
 
 def main() -> None:
-    facts = report.machine()
+    machine = report.machine()
     ideal = max(BUCKETS) / (BASE_S + ITEM_S * max(BUCKETS))
     busy: dict[int, list[tuple[float, float]]] = {SMALL: [], SIDE: []}
     alone = []
@@ -117,7 +117,7 @@ def main() -> None:
         "batcher",
         "cost of the batcher, with a fake model of 10 ms + 1 ms per item",
         "python -m benchmarks.batcher",
-        facts,
+        machine,
         {
             "buckets": list(BUCKETS),
             "callers": CALLERS,

@@ -53,7 +53,7 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def main() -> int:
-    facts = report.machine()
+    machine = report.machine()
     errors: dict[str, dict[str, list[float]]] = {}
     for seed in range(8):
         front, back, cover = scene(seed)
@@ -85,7 +85,7 @@ def main() -> int:
         "blending",
         "mean error in the edge on a new background, levels of 255, linear light against stored sRGB",
         "python -m benchmarks.blending",
-        facts,
+        machine,
         figures,
     )
     for how, row in figures.items():

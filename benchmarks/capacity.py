@@ -267,10 +267,10 @@ def planned(costs: Costs, arguments: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.check:
-        facts = report.machine()
+        machine = report.machine()
         figures = check(arguments.check_images)
         question = "the simulated p95 beside that of two running replicas, 1 MP"
-        report.write("capacity", question, "python -m benchmarks.capacity --check", facts, figures)
+        report.write("capacity", question, "python -m benchmarks.capacity --check", machine, figures)
         return
     for name, value in planned(measured_costs(), arguments).items():
         print(f"{name:18} {value:g}")

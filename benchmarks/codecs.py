@@ -54,7 +54,7 @@ ENCODERS: dict[str, Callable[[np.ndarray], int]] = {
 
 
 def main() -> int:
-    facts = report.machine()
+    machine = report.machine()
     sizes = {}
     for megapixels in (1, 10):
         cutouts = [cutout(jpeg) for jpeg in jpegs(megapixels)]
@@ -71,7 +71,7 @@ def main() -> int:
         sizes[f"{megapixels} MP"] = rows
         for name, row in rows.items():
             print(f"{megapixels:>3} MP  {name:<24}{row}")
-    report.write("codecs", "cost and size of encoders on RGBA cut-outs", "python -m benchmarks.codecs", facts, sizes)
+    report.write("codecs", "cost and size of encoders on RGBA cut-outs", "python -m benchmarks.codecs", machine, sizes)
     return 0
 
 

@@ -121,7 +121,7 @@ def main() -> int:
     args = parser.parse_args()
     if not cutouts(args.data, "report"):
         raise SystemExit(f"no training images in {args.data}: it must hold train/manifest.json; name its folder")
-    facts = report.machine()
+    machine = report.machine()
     terms, scores, _, _ = measure(samples(args.data, "tuning", args.scale))
     weights = fit(terms, scores)
     print("weights:", tuple(float(each) for each in np.round(weights, 3)))
@@ -132,7 +132,7 @@ def main() -> int:
         "served": figures(now, scores),
         "fitted": figures(1 / (1 + np.exp(-terms @ weights)), scores),
     }
-    report.write("confidence", "confidence against the IoU of the cut-out", COMMAND, facts, found)
+    report.write("confidence", "confidence against the IoU of the cut-out", COMMAND, machine, found)
     print(found)
     return 0
 

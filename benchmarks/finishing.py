@@ -241,7 +241,7 @@ def main() -> int:
     ]
     cv2.setNumThreads(1)
     warnings.filterwarnings("ignore")  # pymatting warns about its own solver
-    facts = report.machine()
+    machine = report.machine()
     result: dict[str, object] = {}
     for path in models:
         if not path.exists():
@@ -266,7 +266,7 @@ def main() -> int:
         print(f"\nwith the mattes of {path.stem}")
         finishing_cost.show(cost[path.stem])
     figures_ = {"matte": result, "matte at 1 MP": enlarged, "plain backdrops": plain, "color": color, "cost": cost}
-    report.write("finishing", "quality of the finishing: a small matte at full size", COMMAND, facts, figures_)
+    report.write("finishing", "quality of the finishing: a small matte at full size", COMMAND, machine, figures_)
     return 0
 
 

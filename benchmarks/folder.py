@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dry", action="store_true", help="print the figures and do not store them")
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     command = args.rembg or installed()
     turns: dict[str, list[Speed]] = {"clearcut cut": [], "HTTP service": [], "rembg p": []}
     with tempfile.TemporaryDirectory() as name, served() as server:
@@ -153,7 +153,7 @@ def main() -> int:
     }
     if not args.dry:
         words = "python -m benchmarks.folder --weights FOLDER"
-        report.write("folder", "a folder of photos: command, service and rembg", words, facts, figures)
+        report.write("folder", "a folder of photos: command, service and rembg", words, machine, figures)
     print(figures)
     return 0
 

@@ -48,7 +48,7 @@ def measure(megapixels: float, fmt: str, noise: bool) -> float:
 
 
 def main() -> None:
-    facts = report.machine()
+    machine = report.machine()
     context = multiprocessing.get_context("spawn")
     results: dict[str, Any] = {}
     for fmt in FORMATS:
@@ -60,7 +60,7 @@ def main() -> None:
                 results.setdefault(fmt, {}).setdefault(str(megapixels), {})[name] = found
                 print(f"{fmt:<5}{megapixels:>5} MP {name}: {found} bytes a pixel", flush=True)
     question = "peak memory of a request for each output format"
-    report.write("format_memory", question, "python -m benchmarks.format_memory", facts, {"bytes_per_pixel": results})
+    report.write("format_memory", question, "python -m benchmarks.format_memory", machine, {"bytes_per_pixel": results})
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def measure(kind: str, name: str, jpeg: bytes) -> dict[str, float]:
 
 
 def main() -> int:
-    facts = report.machine()
+    machine = report.machine()
     context = multiprocessing.get_context("spawn")
     only = sys.argv[1:]
     stored = json.loads((report.RESULTS / "formats.json").read_text()) if only else {}
@@ -125,7 +125,7 @@ def main() -> int:
             results[kind].setdefault(name, {})[str(megapixels)] = row
             print(f"{kind:<7}{name:<6}{megapixels:>3} MP  {row}", flush=True)
     command = "python -m benchmarks.formats"
-    report.write("formats", "bytes, CPU time and memory of every format", command, facts, results)
+    report.write("formats", "bytes, CPU time and memory of every format", command, machine, results)
     return 0
 
 

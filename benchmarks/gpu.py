@@ -42,7 +42,7 @@ RAW_SHARE = 0.45
 _SMI = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total,compute_cap", "--format=csv,noheader")
 
 
-def device_facts(device: Device) -> dict[str, object]:
+def device_info(device: Device) -> dict[str, object]:
     """Return driver, device and providers, and the reason why the device cannot be used, or None."""
     try:
         shown = subprocess.run(_SMI, capture_output=True, text=True, timeout=20, check=False)
@@ -98,12 +98,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few settings, a second each")
     parser.add_argument("--seconds", type=float, default=520, help="time for all measurements")
     args = parser.parse_args()
-    found = device_facts(args.device)
+    found = device_info(args.device)
     print(json.dumps(found, indent=2), flush=True)
     if found["unavailable"]:
         print(f"The device {args.device} cannot be used: {found['unavailable']}")
         return 1
-    facts = report.machine() | found
+    machine = report.machine() | found
     batches, levels, window = (BATCHES[:3], CONCURRENCY[:4:3], 1.0) if args.quick else (BATCHES, CONCURRENCY, 5.0)
     whole, raw_part = Deadline(args.seconds), Deadline(args.seconds * RAW_SHARE)
     raw = curves(model_files(args.model, args.device), args.device, batches, window / 5, raw_part)
@@ -142,7 +142,7 @@ def main() -> int:
     print(f"stages, ms of {total}:", alone)
     question = "raw session and service on a GPU, and where the rest of the time goes"
     command = f"python -m benchmarks.gpu --device {args.device}{' --quick' if args.quick else ''}"
-    report.write(f"gpu_{args.device}", question, command, facts, figures)
+    report.write(f"gpu_{args.device}", question, command, machine, figures)
     gpu_plot.write(figures, report.RESULTS / f"gpu_{args.device}.png")
     return 0
 

@@ -198,7 +198,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.attack:
         attack(args.attack, args.port)
-    facts = report.machine()
+    machine = report.machine()
     path = report.RESULTS / "hostile.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     figures = {name: figures[name] for name in ("cost", "most_expensive", "options", "honest") if name in figures}
@@ -212,7 +212,7 @@ def main() -> int:
             names = args.attacks.split(";") if args.attacks else list(ATTACKS)
             figures["honest"] = figures.get("honest", {}) | honest(server, args.rounds, args.seconds, names)
     command = "python -m benchmarks.hostile"
-    report.write("hostile", "cost of hostile inputs, and their effect on other clients", command, facts, figures)
+    report.write("hostile", "cost of hostile inputs, and their effect on other clients", command, machine, figures)
     for each in figures.get("most_expensive", []):
         print(each)
     return 1 if figures.get("cost", {}).get("faults") or figures.get("options", {}).get("beyond") else 0

@@ -54,13 +54,13 @@ def measure(width: int, height: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    facts = report.machine()
+    machine = report.machine()
     results: dict[str, Any] = {}
     for width, height in SIZES:
         results[f"{width} x {height}"] = measure(width, height)
         print(f"{width} x {height}", results[f"{width} x {height}"], flush=True)
     question = "bytes and CPU time of baseline, optimized and progressive JPEG"
-    report.write("jpeg_kinds", question, "python -m benchmarks.jpeg_kinds", facts, {"results": results})
+    report.write("jpeg_kinds", question, "python -m benchmarks.jpeg_kinds", machine, {"results": results})
 
 
 if __name__ == "__main__":

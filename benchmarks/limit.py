@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     model = load_model(args.model, extra_dir=args.weights)
     cpus = cpu_quota()
     shapes = [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
@@ -128,7 +128,7 @@ def main() -> int:
         f"limit_{args.model}",
         "the service against the raw session, 1 MP, size=medium, 8 concurrent requests",
         f"python -m benchmarks.limit --model {args.model}",
-        facts,
+        machine,
         figures,
     )
     for name, value in figures.items():

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=8)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     made = {size: jpegs(size) for size in SIZES}
     mixture = [random.Random(number).choice(made[size]) for number, size in enumerate(
         random.Random(1).choices(list(SIZES), list(SIZES.values()), k=args.requests))]  # fmt: skip
@@ -63,7 +63,7 @@ def main() -> int:
         "rss_mib": {"base": base // MIB, "peak": peak[0] // MIB, "idle_again": after // MIB},
         "idle_again_over_base": round(after / base, 3),
     }
-    report.write("memory", "RSS before, during and after a mixed load", "python -m benchmarks.memory", facts, figures)
+    report.write("memory", "RSS before, during and after a mixed load", "python -m benchmarks.memory", machine, figures)
     print(figures)
     return 0
 

@@ -191,8 +191,8 @@ def footprint(server: Server, patience_s: float = 60.0) -> Footprint:
     assert not used, f"{used:g} slots still held {patience_s:g} s after the last client left"
     while server.process_info.net_connections("tcp")[1:] and time.monotonic() < end:  # the listening socket stays
         time.sleep(0.05)
-    facts = server.process_info
-    return Footprint(round(facts.memory_info().rss / 2**20, 1), facts.num_fds(), facts.num_threads())
+    process = server.process_info
+    return Footprint(round(process.memory_info().rss / 2**20, 1), process.num_fds(), process.num_threads())
 
 
 class Peak:
@@ -200,13 +200,13 @@ class Peak:
 
     def __init__(self, server: Server) -> None:
         self.rss_mib = 0.0
-        self._facts = server.process_info
+        self._process = server.process_info
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.1):
-            self.rss_mib = max(self.rss_mib, round(self._facts.memory_info().rss / 2**20, 1))
+            self.rss_mib = max(self.rss_mib, round(self._process.memory_info().rss / 2**20, 1))
 
     def __enter__(self) -> Peak:
         self._thread.start()
@@ -304,7 +304,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=16)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     with served() as server:
         result = measure(server, args.requests, args.concurrency)
     missed = faults(result)
@@ -312,7 +312,7 @@ def main() -> int:
         "mixed_load",
         "correct responses and stable memory under a mixed load with clients that disconnect",
         f"python -m benchmarks.mixed_load --requests {args.requests} --concurrency {args.concurrency}",
-        facts,
+        machine,
         {**result, "missed": missed},
     )
     memory = result["rss_mib"]

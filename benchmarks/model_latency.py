@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=16, help="seconds of each phase")
     parser.add_argument("--phases", type=int, default=6, help="number of pairs of phases")
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     shots = photos.jpegs(MEGAPIXELS)
     with served_models(args.further, args.model_dir) as (server, default):
         models = info(server)["models"]
@@ -154,7 +154,7 @@ def main() -> int:
     }
     report.write(
         "model_latency", "latency of the default model beside a stream of requests for a further model",
-        "python -m benchmarks.model_latency --model-dir FOLDER", facts, found,
+        "python -m benchmarks.model_latency --model-dir FOLDER", machine, found,
     )  # fmt: skip
     print(json.dumps(found, indent=1))
     return 0

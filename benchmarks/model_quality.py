@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--peers", type=Path, default=Path("../shared/models"), help="folder with u2netp.onnx")
     parser.add_argument("--cache", type=Path, default=Path("demo/model_quality"))
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     rows: dict[str, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
     photos = list(bench_photos(args.data / "bench"))
     with served_models(args.further, args.model_dir) as (server, default):
@@ -111,7 +111,7 @@ def main() -> int:
     }
     report.write(
         "model_quality", "quality of the default and a further model side by side, and of the mean of both mattes",
-        "python -m benchmarks.model_quality --model-dir FOLDER", facts, found,
+        "python -m benchmarks.model_quality --model-dir FOLDER", machine, found,
     )  # fmt: skip
     print(json.dumps(found, indent=1))
     return 0

@@ -67,7 +67,7 @@ def main() -> int:
     for name in ("--model-dir", "--tools", "--package"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     moderator = load_moderator(args.model_dir.resolve())
     if moderator is None:
         raise SystemExit(f"no classifier in {args.model_dir}: run clearcut models pull nsfw")
@@ -91,7 +91,7 @@ def main() -> int:
     }
     report.write(
         "moderation", "converted NSFWJS against TensorFlow.js, and refusals of ordinary photos",
-        "python -m benchmarks.moderation --model-dir FOLDER --tools FOLDER --package FOLDER", facts, found,
+        "python -m benchmarks.moderation --model-dir FOLDER --tools FOLDER --package FOLDER", machine, found,
     )  # fmt: skip
     print(json.dumps(found, indent=1))
     return 0

@@ -175,7 +175,7 @@ def main() -> int:
     args = parser.parse_args()
     if not cutouts(args.data, args.half):
         raise SystemExit(f"no cut-outs in {args.data}: it must hold train/manifest.json; name its folder with --data")
-    facts = report.machine()
+    machine = report.machine()
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with served() as server:
         for scene in scenes(args.data, args.half, args.products, args.each):
@@ -199,7 +199,7 @@ def main() -> int:
         print(f"{family}: {figures}")
     print(f"real photos: {photos}\nreference limit: {limits}\nsheets: {SHEETS}/ (not to be published)")
     command = f"{COMMAND} --half {args.half} --products {args.products} --each {args.each} --photos {args.photos}"
-    report.write("plain", "cut-outs on plain backgrounds, with the option off and auto", command, facts, found)
+    report.write("plain", "cut-outs on plain backgrounds, with the option off and auto", command, machine, found)
     return 0
 
 

@@ -52,7 +52,7 @@ def main() -> int:
     if not shots:
         raise SystemExit(f"no cut-outs in {args.data}: it must hold train/manifest.json; name its folder with --data")
     cv2.setNumThreads(1)
-    facts = report.machine()
+    machine = report.machine()
     model, edges = load_model("clearcut-m"), load_edge_model()
     session = CpuSession(model.data)
     times: dict[int, list[list[float]]] = {size: [] for size in SIZES}
@@ -83,7 +83,7 @@ def main() -> int:
             name: round(float(ms), 2) for name, ms in figures.items()
         }
     print(found)
-    report.write("plain_cost", "CPU time added by plain_background", COMMAND, facts, found)
+    report.write("plain_cost", "CPU time added by plain_background", COMMAND, machine, found)
     return 0
 
 

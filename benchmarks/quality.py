@@ -149,7 +149,7 @@ def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> 
     """Serve ``MODEL`` or ``MODEL:PRECISION`` and score its results."""
     model, _, precision = name.partition(":")
     with served(model=model, precision=precision or "auto", model_dir=str(weights.resolve())) as server:
-        facts = {key: server.event("ready")[key] for key in ("name", "precision", "file", "sha256", "device")}
+        labels = {key: server.event("ready")[key] for key in ("name", "precision", "file", "sha256", "device")}
         alphas = alphas_of(server, [shot.data for shot in shots])
         drawn = alphas_of(server, empty_images())
         textures = alphas_of(server, texture_crops())
@@ -168,7 +168,7 @@ def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> 
     }
     return Column(
         name=name,
-        served=facts,
+        served=labels,
         groups=by_group(rows),
         soft=soft,
         subject_free=_false_alarms(drawn),
@@ -267,7 +267,7 @@ def main() -> int:
     ]
     if absent:
         raise SystemExit(f"no u2netp.onnx in {args.weights}: name its folder with WEIGHTS=, or leave u2netp out")
-    facts = report.machine()
+    machine = report.machine()
     shots, bare = list(bench_photos(bench)), bare_photos(args.data)
     columns: list[Column] = []
     for name in args.models:
@@ -284,7 +284,7 @@ def main() -> int:
     for column in columns:
         cv2.imwrite(str(SHEETS / f"worst-{column.name.replace(':', '-')}.png"), sheet(column, peer, shots))
     found = figures(columns, peer)
-    report.write("quality", "cut-outs of the served API against true mattes, by group", COMMAND, facts, found)
+    report.write("quality", "cut-outs of the served API against true mattes, by group", COMMAND, machine, found)
     print(json.dumps(found, indent=1))
     print(f"worst photos: {SHEETS}/ (not to be published)")
     return 0

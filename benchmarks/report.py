@@ -19,7 +19,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Return the facts about the machine that a reader needs, without host name or paths."""
+    """Return what a reader needs to know about the machine, without host name or paths."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -37,14 +37,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(name: str, question: str, command: str, facts: dict[str, Any], figures: dict[str, Any]) -> Path:
-    """Write ``results/NAME.json``. ``facts`` is ``machine()`` from before the measurement."""
+def write(name: str, question: str, command: str, machine: dict[str, Any], figures: dict[str, Any]) -> Path:
+    """Write ``results/NAME.json``. ``machine`` is ``machine()`` from before the measurement."""
     path = RESULTS / f"{name}.json"
     head = {
         "question": question,
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": facts,
+        "machine": machine,
         "versions": versions(),
     }
     path.write_text(json.dumps(head | figures, indent=2) + "\n")

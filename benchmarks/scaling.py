@@ -49,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=6)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     images = {megapixels: jpegs(megapixels) for megapixels in MEGAPIXELS}
     with served() as server:
         target = Target(server.host, server.port, "/v1/remove")
@@ -75,7 +75,7 @@ def main() -> int:
         | {"p95_over_p50": round(steady.percentile(0.95) / steady.percentile(0.5), 2)},
         "at_3x": summarize(floods[-1]) | {"goodput_over_peak": round(goodput, 3)},
     }
-    report.write("scaling", "throughput and latency against load", "python -m benchmarks.scaling", facts, figures)
+    report.write("scaling", "throughput and latency against load", "python -m benchmarks.scaling", machine, figures)
     cv2.imwrite(str(report.RESULTS / "scaling.png"), plot(by_concurrency))
     for name, rows in figures.items():
         if isinstance(rows, dict) and name.startswith("by_"):

@@ -169,16 +169,16 @@ class Sampler:
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
-        facts = self._server.process_info
+        process = self._server.process_info
         while True:
             used = mixed_load.metrics(self._server)["clearcut_slots_used"]
-            with facts.oneshot():
-                cpu = facts.cpu_times()
-                rss, threads = facts.memory_info().rss, facts.num_threads()
-            connections = len(facts.net_connections("tcp"))
+            with process.oneshot():
+                cpu = process.cpu_times()
+                rss, threads = process.memory_info().rss, process.num_threads()
+            connections = len(process.net_connections("tcp"))
             self.samples.append(
                 Sample(
-                    round(time.perf_counter() - self._begun, 1), round(rss / 2**20, 1), facts.num_fds(), threads,
+                    round(time.perf_counter() - self._begun, 1), round(rss / 2**20, 1), process.num_fds(), threads,
                     round(cpu.user + cpu.system, 2), used, connections,
                 )
             )  # fmt: skip
@@ -316,7 +316,7 @@ def main() -> int:
     parser.add_argument("--factor", type=float, default=1.5)
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     images = encoded(MEGAPIXELS)
     with served() as server:
         result = soak(server, images, WEIGHTS, args.minutes * 60, factor=args.factor, seed=args.seed)
@@ -325,7 +325,7 @@ def main() -> int:
         "soak",
         "stability for half an hour at 1.5 times the capacity",
         f"python -m benchmarks.soak --minutes {args.minutes:g} --factor {args.factor:g} --seed {args.seed}",
-        facts,
+        machine,
         {"note": "clients and server share the machine, which others used meanwhile", "ratios": ratios, **result},
     )
     soak_plot.write(result, report.RESULTS / "soak.png")

@@ -37,7 +37,7 @@ def start() -> dict[str, float]:
 
 
 def main() -> int:
-    facts = report.machine()
+    machine = report.machine()
     start()
     runs = [start() for _ in range(STARTS)]
     median = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
@@ -46,7 +46,7 @@ def main() -> int:
         "startup",
         "time from the start of the process until /readyz returns 200",
         "python -m benchmarks.startup",
-        facts,
+        machine,
         {"median": median, "target_s": TARGET_S, "runs_ready_s": each},
     )
     print(f"{'listening, median':<32}{median['listening_s']} s")

@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12)
     args = parser.parse_args()
-    facts = report.machine()
+    machine = report.machine()
     rows = {}
     with rembg_served(args.weights) as theirs:
         for model, precision in dict.fromkeys(work[:2] for work in WORK.values()):
@@ -120,7 +120,7 @@ def main() -> int:
                     rows[name] = row | {"figure": figure, "target": target, "met": met}
                     print(f"{name:<42}{figure} ratio {ratio:<7} target {target:<6}{'met' if met else 'missed'}  {row}")
     report.write(
-        "vs_rembg", "relative to rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", facts,
+        "vs_rembg", "relative to rembg's server: ours / theirs", "python -m benchmarks.vs_rembg", machine,
         {"rembg": REMBG, "work": rows},
     )  # fmt: skip
     return 0

@@ -73,8 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: the arguments; None reads those of the process.
     """
-    given = sys.argv[1:] if argv is None else argv
-    command = given[0] if given else ""
+    words = sys.argv[1:] if argv is None else argv
+    command = words[0] if words else ""
     interrupts = InterruptHandler()
     if argv is None and command in _FILE_COMMANDS:
         interrupts.install()
@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         if command in _FILE_COMMANDS:
             from .cli.cut_options import normalize_arguments
 
-            given = [command, *normalize_arguments(given[1:])]
-        arguments = parser.parse_args(given)
+            words = [command, *normalize_arguments(words[1:])]
+        arguments = parser.parse_args(words)
         code = _run(arguments, interrupts)
         sys.stdout.flush()
         return code

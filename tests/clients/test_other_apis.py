@@ -117,7 +117,7 @@ def test_pypi_removebg_client(service, tmp_path):
         ["url", good, url, {"img_url": "https://example.com/a.jpg"}],
         ["size", good, file, {"img_file_path": "hd.jpg", "size": "gigantic"}],
         ["color", good, file, {"img_file_path": "hd.jpg", "bg_color": "no color"}],
-        ["type", good, text, {"base64_img": base64.b64encode(b"no picture").decode()}],
+        ["type", good, text, {"base64_img": base64.b64encode(b"no image").decode()}],
         ["no base64", good, text, {"base64_img": "***"}],
         ["unknown", "nobody", file, {"img_file_path": "hd.jpg"}],
         ["revoked", service.keys["revoked"], file, {"img_file_path": "hd.jpg"}],

@@ -144,14 +144,14 @@ def results(
     write_sources(folder)
     plan = []
     for number, step in enumerate(steps_of(version)):
-        asked = {"source": "photo.png", **step} if "method" not in step else dict(step)
-        if asked.get("source", "") is None:
-            del asked["source"]
-        if "source" in asked:
-            asked["source"] = str(folder / asked["source"])
-        target = full_server if asked.pop("server", "") == "full" else server
-        asked["base_url"] = target.base_url + asked.pop("base_path", "/v1")
-        plan.append(asked | {"save_to": str(folder / f"answer-{number}")})
+        call = {"source": "photo.png", **step} if "method" not in step else dict(step)
+        if call.get("source", "") is None:
+            del call["source"]
+        if "source" in call:
+            call["source"] = str(folder / call["source"])
+        target = full_server if call.pop("server", "") == "full" else server
+        call["base_url"] = target.base_url + call.pop("base_path", "/v1")
+        plan.append(call | {"save_to": str(folder / f"answer-{number}")})
     (folder / "plan.json").write_text(json.dumps(plan))
     return Outcome(version, json.loads(drive(environment, str(folder / "plan.json"))))
 
@@ -227,10 +227,10 @@ def test_result_has_matte_confidence(results):
     [("png", "PNG", "image/png"), ("jpg", "JPEG", "image/jpeg"), ("webp", "WEBP", "image/webp")],
 )
 def test_format(results, name, kind, media_type):
-    with Image.open(results[f"format {name}"]["saved"]) as picture:
-        assert picture.format == kind
-        assert picture.size == (WIDTH, HEIGHT)
-        assert picture.mode == ("RGB" if name == "jpg" else "RGBA")
+    with Image.open(results[f"format {name}"]["saved"]) as image:
+        assert image.format == kind
+        assert image.size == (WIDTH, HEIGHT)
+        assert image.mode == ("RGB" if name == "jpg" else "RGBA")
     assert results[f"format {name}"]["content_type"] == media_type
 
 
@@ -332,8 +332,8 @@ def test_fit(results):
 
 
 def test_all_options_together(results):
-    with Image.open(results["all at once"]["saved"]) as picture:
-        assert (picture.format, picture.mode, max(picture.size)) == ("WEBP", "RGB", 256)
+    with Image.open(results["all at once"]["saved"]) as image:
+        assert (image.format, image.mode, max(image.size)) == ("WEBP", "RGB", 256)
 
 
 @latest

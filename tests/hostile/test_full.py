@@ -86,13 +86,13 @@ def test_pipelined_images_are_answered_in_order_once(server, oracle):
 @pytest.mark.parametrize("name", connection_attacks.ATTACKS)
 def test_connection_attacks_do_not_block_other_clients(server, oracle, name):
     """Slow uploads release their slots once they are known to be slow. Other attacks never hold a slot for long."""
-    picture = request(connection_attacks.MEDIUM, "image/jpeg")
+    message = request(connection_attacks.MEDIUM, "image/jpeg")
     before = server.process_info.num_threads()
     responses: list[int] = []
     with connection_attacks.under(connection_attacks.ATTACKS[name], server.port):
         while responses.count(200) < 40 and len(responses) < 400:
             with RawConnection(server.port) as connection:
-                connection.send(picture)
+                connection.send(message)
                 responses.append(connection.read_response().status)
             if responses[-1] == 503:  # Retry-After is at least one second; this client retries earlier
                 time.sleep(0.05)

@@ -219,21 +219,21 @@ def test_expect_continue_works_with_split_header_section(server):
 
 
 def test_slow_uploads_release_slots_and_finish():
-    picture = request(noise(32), "image/png")
+    message = request(noise(32), "image/png")
     with served(slots="2") as small, ExitStack() as open_wires:
         slow = [open_wires.enter_context(RawConnection(small.port)) for _ in range(2)]
         for connection in slow:
-            connection.send(picture[:-10])
+            connection.send(message[:-10])
         wait_for_metric(small, "clearcut_slots_used", 2)
         statuses = []
         while 200 not in statuses and len(statuses) < 5000:
             with RawConnection(small.port) as other:
-                other.send(picture)
+                other.send(message)
                 statuses.append(other.read_response().status)
         assert set(statuses) <= {503, 200}  # the server cannot know yet that they are slow
         assert metric(small, "clearcut_slow_uploads") >= 1
         for connection in slow:
-            connection.send(picture[-10:])
+            connection.send(message[-10:])
             assert connection.read_response().status == 200
         wait_for_metric(small, "clearcut_slots_used", 0)
         assert metric(small, "clearcut_slow_uploads") == 0

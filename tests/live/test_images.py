@@ -244,7 +244,7 @@ def test_sixteen_clients_get_their_own_images(tight):
         of_its_own_photo(pixels(response), photo)
     runs = metric(tight, "clearcut_batch_size_count") - runs
     assert metric(tight, "clearcut_batch_size_sum") - images == 16
-    assert runs < 16, "not one run of the network had two pictures"
+    assert runs < 16, "not one run of the network had two images"
 
 
 def test_result_does_not_depend_on_batch(tight):

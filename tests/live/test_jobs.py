@@ -272,7 +272,7 @@ def test_missing_image_fails_job_without_charge(service):
 
 
 def test_non_image_fails_job_with_sync_error(service):
-    service.callback_server.files["/text.jpg"] = b"this is a text and no picture, whatever it is called"
+    service.callback_server.files["/text.jpg"] = b"this is a text and no image, whatever it is called"
     job = service.create_job(params={"image": f"{service.callback_server.base_url}/text.jpg"}).json()["jobId"]
     assert "JPEG, PNG, TIFF, WebP" in service.finished(job)["error"]
 

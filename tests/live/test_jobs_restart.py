@@ -90,7 +90,7 @@ class JobClient:
         A killed acceptance can leave a reservation, which expires. There are at most ``killed_acceptances`` of them.
         """
         count = len(self.jobs)
-        pictures = set()
+        images = set()
         with httpx.Client(base_url=server.base_url, timeout=60, trust_env=False) as client:
             deadline = time.monotonic() + 120
             for number, job in self.jobs.items():
@@ -100,11 +100,9 @@ class JobClient:
                         break
                     assert time.monotonic() < deadline, (number, body)
                     time.sleep(0.1)
-                pictures.add(
-                    client.get(body["result"]["images"][0].replace(_base(body), "")).raise_for_status().content
-                )
+                images.add(client.get(body["result"]["images"][0].replace(_base(body), "")).raise_for_status().content)
         assert len(set(self.jobs.values())) == count
-        assert len(pictures) == 1, "the same photo gives the same image on every node"
+        assert len(images) == 1, "the same photo gives the same image on every node"
         assert sorted(self.webhooks) == sorted(f"/hook/{number}" for number in self.jobs)
         twice = [path for path, calls in self.webhooks.items() if calls > 1]
         for path in twice:
@@ -224,7 +222,7 @@ def test_stopped_jobs_continue_after_restart(tmp_path: Path):
 
 def test_idempotency_key_is_one_job_on_two_nodes(tmp_path: Path):
     """With two images under one key, the first stored one is processed."""
-    pictures = [samples.png(np.full((40 + 10 * number, 60, 3), 90, np.uint8)) for number in range(2)]
+    images = [samples.png(np.full((40 + 10 * number, 60, 3), 90, np.uint8)) for number in range(2)]
     with postgres() as database, job_client(database, 100) as jobs, ExitStack() as stack:
         environ = {"jobs": "postgresql", "data_dir": str(tmp_path / "data"), "database_url": database}
         nodes = [stack.enter_context(running(**environ)) for _ in range(2)]
@@ -233,7 +231,7 @@ def test_idempotency_key_is_one_job_on_two_nodes(tmp_path: Path):
             def submit(number: int, attempt: int = attempt) -> httpx.Response:
                 headers = {"x-api-key": jobs.key, "idempotency-key": f"both-{attempt}"}
                 url = f"{nodes[number % 2].base_url}/api/v1/remove-bg"
-                files = {"image_file": pictures[number % 2]}
+                files = {"image_file": images[number % 2]}
                 return httpx.post(url, files=files, headers=headers, timeout=60, trust_env=False)
 
             with ThreadPoolExecutor(6) as many:

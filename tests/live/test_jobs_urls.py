@@ -83,13 +83,13 @@ def addresses(port):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("which", ["picture", "webhook"])
+@pytest.mark.parametrize("which", ["image", "webhook"])
 def test_every_forbidden_url_is_refused_by_job_apis(client, callbacks, private_host, dialect, which):
     good = f"{callbacks.base_url}/photo.jpg"
     every = addresses(private_host.port)
     assert len(every) >= 100
     for url in every:
-        path, body = DIALECTS[dialect](url) if which == "picture" else DIALECTS[dialect](good, url)
+        path, body = DIALECTS[dialect](url) if which == "image" else DIALECTS[dialect](good, url)
         response = client.post(path, **body)
         assert response.status_code == 400, (url, response.status_code, response.text)
         assert ("webhook_url" if which == "webhook" else "image") in response.text, (url, response.text)
@@ -149,7 +149,7 @@ def test_output_needs_signed_url(server, client, callbacks):
     key = httpx.URL(url).path.rpartition("/")[2]
     other = key.replace(key[0], "0" if key[0] != "0" else "1", 1)
     assert client.get(url.replace(key, other)).status_code == 403
-    said = str(server.log)
-    assert httpx.URL(url).params["signature"] not in said
-    assert key not in said
-    assert "hidden" not in said
+    log = str(server.log)
+    assert httpx.URL(url).params["signature"] not in log
+    assert key not in log
+    assert "hidden" not in log

@@ -49,11 +49,11 @@ def test_load_check_detects_swapped_responses(server, monkeypatch):
 
 
 def test_load_tool_reports_results(server, capsys, tmp_path):
-    picture = tmp_path / "photo.jpg"
-    picture.write_bytes(samples.jpeg(samples.photo("coffee", 320, 240)))
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(samples.jpeg(samples.photo("coffee", 320, 240)))
     url = f"http://{server.host}:{server.port}/v1/remove?size=preview"
     for how in (["--rate", "5"], ["--at-once", "2"], ["--at-once", "2", "--form", "image_file"]):
-        assert main([url, str(picture), *how, "--seconds", "1"]) == 0
+        assert main([url, str(photo), *how, "--seconds", "1"]) == 0
         result = json.loads(capsys.readouterr().out)
         assert set(result["statuses"]) == {"200"}
         assert 0 < result["p50_ms"] <= result["p99.9_ms"]

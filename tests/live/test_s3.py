@@ -22,11 +22,11 @@ from clearcut.storage.s3 import bucket_blobs
 from tests.support.callback_server import callback_server
 from tests.support.live_server import served
 
-HERE = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
+MISSING = [name for name in ("s3fs", "moto") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
-    pytest.mark.skipif(bool(HERE), reason=f"not installed: {', '.join(HERE)}; run `make test-s3`"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; run `make test-s3`"),
 ]
 HOUR = 3600.0
 
@@ -79,10 +79,10 @@ def keys(endpoint, address):
 def test_stored_blob_is_returned(bucket, endpoint):
     blobs = bucket_blobs(bucket, 10_000_000)
     expires = time.time() + HOUR
-    for data in (b"picture", bytearray(b"picture"), memoryview(b"picture")):
+    for data in (b"image", bytearray(b"image"), memoryview(b"image")):
         blobs.put("job1.png", data, "image/png", expires)
         found = blobs.get("job1.png")
-        assert found.data == b"picture"
+        assert found.data == b"image"
         assert (found.stat.size, found.stat.media_type) == (7, "image/png")
         assert 0 <= found.stat.expires_at - expires < 1
         assert found.stat == blobs.stat("job1.png")

@@ -119,16 +119,16 @@ def test_no_secret_is_logged_or_shown(tmp_path):
                 {"authorization": f"Bearer {each}"},
                 {"authorization": f"Basic {basic}"},
             ):
-                asked = {
+                headers = {
                     "content-type": "image/png",
                     "cookie": CANARY,
                     "user-agent": CANARY,
                     "referer": CANARY,
                     **headers,
                 }
-                client.post("/v1/remove", content=IMAGE, headers=asked)
-                client.post(f"/v1/remove?api_key={each}", content=IMAGE, headers=asked)
-                client.post(f"/v1.0/removebg/{each}", content=IMAGE, headers=asked)
+                client.post("/v1/remove", content=IMAGE, headers=headers)
+                client.post(f"/v1/remove?api_key={each}", content=IMAGE, headers=headers)
+                client.post(f"/v1.0/removebg/{each}", content=IMAGE, headers=headers)
                 response = client.post("/v1/remove", content=body, headers={**headers, "content-type": kind})
                 shown.append(response.text)
                 client.get("/v1/me", headers=headers)

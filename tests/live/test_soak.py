@@ -13,10 +13,10 @@ pytestmark = pytest.mark.live
 @pytest.mark.slow
 def test_overload_gets_prompt_503_and_leaves_no_state():
     """Four slots, so that a few seconds are enough to fill the server."""
-    pictures = soak.encoded((0.2, 0.3, 0.4))
+    images = soak.encoded((0.2, 0.3, 0.4))
     with served(slots="4") as server:
         result = soak.soak(
-            server, pictures, (1, 1, 1), 8, factor=3, measure_s=2, measure_clients=4, every_s=0.5, clients=60
+            server, images, (1, 1, 1), 8, factor=3, measure_s=2, measure_clients=4, every_s=0.5, clients=60
         )
     assert set(result["answers"]) == {"200", "503"}
     assert result["refusals"]["count"] == result["answers"]["503"] > 0

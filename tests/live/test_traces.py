@@ -48,7 +48,7 @@ def traced() -> tuple[Collector, Server, dict[str, dict[str, str]]]:
         ask("unsampled", traceparent=f"00-{'1' * 32}-{PARENT}-00")
         ask("malformed", traceparent=f"00-{'0' * 32}-{PARENT}-01")
         ask("odd state", traceparent=f"00-{THEIRS}-{PARENT}-00", tracestate="HIDDEN=from,the caller")
-        ask("refused", b"no picture")
+        ask("refused", b"no image")
         ask("variants", path='/v1/remove?variants=[{},{"size":"preview"}]')
         client.get("/livez")
         client.get("/metrics")

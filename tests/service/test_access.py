@@ -20,7 +20,7 @@ from clearcut.accounts.types import Idempotency
 from clearcut.errors import IdempotencyConflict, IdempotencyMismatch, PaymentRequired, PermissionDenied, StartupError
 from tests.support.asgi import PNG, chunk, send_messages
 from tests.support.clock import FakeClock
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage, until
 
 MONTH_S = 32 * 24 * 3600
@@ -60,7 +60,7 @@ async def settled(on):
 def send(on, key=None, path="/v1/remove", image=None, headers=None, **fields):
     headers = {"x-api-key": key, **(headers or {})} if key else headers
     name = "file" if path.startswith("/api") else "image_file"
-    return on.client.post(path, files={name: image or picture()}, data=fields, headers=headers)
+    return on.client.post(path, files={name: image or sample_image()}, data=fields, headers=headers)
 
 
 # keys
@@ -164,18 +164,18 @@ def test_only_success_costs_a_credit(url, ledger):
     key = ledger.create("shop", "prepaid", 3, Quotas())
 
     async def scenario(on: Stage):
-        answers = [
+        responses = [
             await send(on, key),
-            await send(on, key, image=b"no picture"),
+            await send(on, key, image=b"no image"),
             await send(on, key, size="huge"),
             await send(on, key, "/v1.0/removebg", roi="0% 0% 5% 5%"),
         ]
         await settled(on)
-        return answers, (await on.client.get("/v1/me", headers={"x-api-key": key})).json()
+        return responses, (await on.client.get("/v1/me", headers={"x-api-key": key})).json()
 
-    answers, me = on_stage(scenario, database_url=url)
-    assert [answer.status_code for answer in answers] == [200, 400, 400, 400]
-    assert answers[0].headers["x-credits-charged"] == "1"
+    responses, me = on_stage(scenario, database_url=url)
+    assert [response.status_code for response in responses] == [200, 400, 400, 400]
+    assert responses[0].headers["x-credits-charged"] == "1"
     assert me == {"organizationId": parse_key_id(key), "plan": "prepaid", "maxCredits": 3, "usedCredits": 1,
                   "autoRechargeThreshold": None}  # fmt: skip
     assert states(url)["charged"] == 1
@@ -185,9 +185,9 @@ def test_no_credits_is_402(url, ledger):
     key = ledger.create("shop", "monthly", 2, Quotas())
 
     async def scenario(on: Stage):
-        answers = [await send(on, key, path) for path in ("/v1/remove", "/v1/segment", "/api/remove")]
+        responses = [await send(on, key, path) for path in ("/v1/remove", "/v1/segment", "/api/remove")]
         account = await on.client.get("/v1.0/account", headers={"x-api-key": key})
-        return [answer.status_code for answer in answers], account.json()["data"]["attributes"]["credits"]
+        return [response.status_code for response in responses], account.json()["data"]["attributes"]["credits"]
 
     codes, credits = on_stage(scenario, database_url=url)
     assert codes == [200, 200, 402]
@@ -204,7 +204,7 @@ def test_disconnect_before_response_is_not_charged(url, ledger):
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
+        sent = await send_messages(on, [chunk(sample_image(), more=False), leaves], [PNG, (b"x-api-key", key.encode())])
         on.engine.gate.set()
         await settled(on)
         return sent, await send(on, key)
@@ -256,9 +256,9 @@ def test_concurrent_requests_never_overspend(url, ledger):
     keys = [ledger.create(f"shop {number}", "prepaid", credits, Quotas()) for number in range(4)]
 
     async def scenario(on: Stage):
-        answers = await asyncio.gather(*(send(on, key) for key in keys * each))
+        responses = await asyncio.gather(*(send(on, key) for key in keys * each))
         await settled(on)
-        return [answer.status_code for answer in answers]
+        return [response.status_code for response in responses]
 
     codes = on_stage(scenario, database_url=url)
     assert sorted(codes) == [200] * 20 + [402] * 20
@@ -331,12 +331,12 @@ def test_megapixels_per_minute_limit(url, ledger):
     key = ledger.create("shop", "unlimited", 0, Quotas())
 
     async def scenario(on: Stage):
-        large = picture(1500, 1000)
+        large = sample_image(1500, 1000)
         return [await send(on, key, image=large), await send(on, key, image=large), await send(on, key)]
 
-    answers = on_stage(scenario, database_url=url, megapixels_per_minute="3")
-    assert [answer.status_code for answer in answers] == [200, 429, 200]
-    assert answers[1].headers["ratelimit-policy"] == '"megapixels";q=3;qu="megapixels";w=60'
+    responses = on_stage(scenario, database_url=url, megapixels_per_minute="3")
+    assert [response.status_code for response in responses] == [200, 429, 200]
+    assert responses[1].headers["ratelimit-policy"] == '"megapixels";q=3;qu="megapixels";w=60'
     assert states(url) == {"charged": 2, "released": 1}
 
 
@@ -353,32 +353,32 @@ def test_large_outputs_count_as_megapixels(url, ledger, fields):
     key = ledger.create("shop", "unlimited", 0, Quotas())
 
     async def scenario(on: Stage):
-        return [(await send(on, key, image=picture(64, 48), **fields)).status_code for _ in range(2)]
+        return [(await send(on, key, image=sample_image(64, 48), **fields)).status_code for _ in range(2)]
 
     assert on_stage(scenario, database_url=url, megapixels_per_minute="4") == [200, 429]
 
 
 def test_crop_counts_its_own_megapixels(url, ledger):
-    key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(1500, 1000)
+    key, image = ledger.create("shop", "unlimited", 0, Quotas()), sample_image(1500, 1000)
 
     async def scenario(on: Stage):
         return [await send(on, key, image=image, crop="true", padding="5%") for _ in range(3)]
 
-    answers = on_stage(scenario, database_url=url, megapixels_per_minute="4")
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert answers[0].headers["ratelimit"].startswith('"megapixels";r=2;t=')
+    responses = on_stage(scenario, database_url=url, megapixels_per_minute="4")
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert responses[0].headers["ratelimit"].startswith('"megapixels";r=2;t=')
 
 
 def test_concurrent_large_crops_count_in_advance(url, ledger):
     """Each output exceeds 16 megapixels, from an input that counts as one."""
-    key, image = ledger.create("shop", "unlimited", 0, Quotas()), picture(64, 48)
+    key, image = ledger.create("shop", "unlimited", 0, Quotas()), sample_image(64, 48)
 
     async def scenario(on: Stage):
         return await asyncio.gather(*(send(on, key, image=image, crop="true", padding="2000px") for _ in range(4)))
 
-    answers = on_stage(scenario, database_url=url, megapixels_per_minute="40")
-    assert Counter(answer.status_code for answer in answers) == {200: 2, 429: 2}
-    served = next(answer for answer in answers if answer.status_code == 200)
+    responses = on_stage(scenario, database_url=url, megapixels_per_minute="40")
+    assert Counter(response.status_code for response in responses) == {200: 2, 429: 2}
+    served = next(response for response in responses if response.status_code == 200)
     assert served.headers["ratelimit"].count("megapixels") == 1
 
 
@@ -394,9 +394,9 @@ def test_concurrent_requests_limit(url, ledger):
         on.engine.gate.set()
         return (await first, refused, await beside, await send(on, key))
 
-    answers = on_stage(scenario, database_url=url)
-    assert [answer.status_code for answer in answers] == [200, 429, 200, 200]
-    assert answers[1].headers["retry-after"] == "1"
+    responses = on_stage(scenario, database_url=url)
+    assert [response.status_code for response in responses] == [200, 429, 200, 200]
+    assert responses[1].headers["retry-after"] == "1"
 
 
 def test_admission_errors_are_counted_by_reason(url, ledger):
@@ -427,7 +427,7 @@ def test_repeated_request_is_free_and_equal(url, ledger):
     assert first.status_code == quoted.status_code == worked.status_code == 200
     assert first.content == quoted.content
     # A new run gives the same pixels; the compressed size may differ by a byte (ISA-L).
-    pixels = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in (first, worked)]
+    pixels = [np.asarray(Image.open(io.BytesIO(response.content))) for response in (first, worked)]
     np.testing.assert_array_equal(*pixels)
     assert quoted.headers["idempotent-replayed"] == "true"
     assert quoted.headers["content-type"] == "image/png"
@@ -443,7 +443,7 @@ def test_other_request_under_same_key_is_refused(url, ledger, path, status):
     async def scenario(on: Stage):
         again = {"idempotency-key": "order-17"}
         await send(on, key, path, headers=again)
-        image = await send(on, key, path, image=picture(81), headers=again)
+        image = await send(on, key, path, image=sample_image(81), headers=again)
         options = await send(on, key, path, headers=again, crop="true")
         return image, options
 
@@ -475,7 +475,7 @@ def test_failure_frees_idempotency_key(url, ledger):
 
     async def scenario(on: Stage):
         again = {"idempotency-key": "order-17"}
-        failed = await send(on, key, image=b"no picture", headers=again)
+        failed = await send(on, key, image=b"no image", headers=again)
         await settled(on)
         return failed.status_code, (await send(on, key, headers=again)).status_code
 

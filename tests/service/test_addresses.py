@@ -13,30 +13,32 @@ from clearcut.accounts.schema import open_engine
 from clearcut.environment import load_settings
 from clearcut.errors import StartupError
 from clearcut.storage.factory import blob_store
-from tests.support.cutouts import decoded, picture
+from tests.support.cutouts import decoded, sample_image
 from tests.support.fakes import Stage, on_stage, until
 from tests.support.image_server import image_server
 
 REMOVE, REMOVEBG, REMBG, PHOTOROOM = "/v1/remove", "/v1.0/removebg", "/api/remove", "/v1/segment"
 FIELDS = {REMOVE: "image_url", REMOVEBG: "image_url", REMBG: "url", PHOTOROOM: "image_url"}
-GROUND = (10, 200, 30)
+BACKGROUND = (10, 200, 30)
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    with image_server({"/a.png": picture(), "/ground.png": picture(background=GROUND), "/page": b"<html>"}) as running:
+def images():
+    with image_server(
+        {"/a.png": sample_image(), "/background.png": sample_image(background=BACKGROUND), "/page": b"<html>"}
+    ) as running:
         running.responses["/away"] = (302, {"Location": "/a.png"}, b"")
         running.responses["/inside"] = (302, {"Location": "https://169.254.169.254/latest/meta-data/"}, b"")
         running.responses["/large"] = (200, {}, b"x" * 70_000)
         yield running
 
 
-def ask(pictures, path, method="POST", environ=None, **kwargs):
+def ask(images, path, method="POST", environ=None, **kwargs):
     async def scenario(on: Stage):
         return await on.client.request(method, path, **kwargs)
 
-    given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}"} | (environ or {})
-    return on_stage(scenario, **given)
+    urls = {"fetch": "on", "fetch_allow": f"127.0.0.1:{images.port}"}
+    return on_stage(scenario, **urls | (environ or {}))
 
 
 def form(**fields):
@@ -46,15 +48,15 @@ def form(**fields):
 
 def uploaded(path, **data):
     async def scenario(on: Stage):
-        files = {"file" if path == REMBG else "image_file": ("a.png", picture(), "image/png")}
+        files = {"file" if path == REMBG else "image_file": ("a.png", sample_image(), "image/png")}
         return await on.client.post(path, files=files, data=data)
 
     return on_stage(scenario)
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_url_gives_same_pixels_as_upload(pictures, path):
-    response = ask(pictures, path, **form(**{FIELDS[path]: pictures.url("/away?token=1")}))
+def test_url_gives_same_pixels_as_upload(images, path):
+    response = ask(images, path, **form(**{FIELDS[path]: images.url("/away?token=1")}))
     assert response.status_code == 200, response.text
     assert np.array_equal(decoded(response), decoded(uploaded(path)))
     assert "fetch;dur=" in response.headers["server-timing"]
@@ -63,27 +65,27 @@ def test_url_gives_same_pixels_as_upload(pictures, path):
 
 @pytest.mark.parametrize("body", ["form", "json", "query", "multipart"])
 @pytest.mark.parametrize("name", ["url", "image_url"])
-def test_poof_accepts_url_fields_in_all_bodies(pictures, name, body):
-    fields = {name: pictures.url("/a.png"), "format": "webp"}
+def test_poof_accepts_url_fields_in_all_bodies(images, name, body):
+    fields = {name: images.url("/a.png"), "format": "webp"}
     kwargs = {
         "form": {"data": fields},
         "json": {"json": fields},
         "query": {"params": fields},
         "multipart": form(**fields),
     }
-    response = ask(pictures, REMOVE, **kwargs[body])
+    response = ask(images, REMOVE, **kwargs[body])
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "image/webp"
 
 
 @pytest.mark.parametrize("kwargs", ["data", "json"])
-def test_removebg_accepts_url_as_documented(pictures, kwargs):
-    response = ask(pictures, REMOVEBG, **{kwargs: {"image_url": pictures.url("/a.png"), "size": "auto"}})
+def test_removebg_accepts_url_as_documented(images, kwargs):
+    response = ask(images, REMOVEBG, **{kwargs: {"image_url": images.url("/a.png"), "size": "auto"}})
     assert response.status_code == 200, response.text
 
 
-def test_rembg_accepts_url_by_get(pictures):
-    response = ask(pictures, REMBG, "GET", params={"url": pictures.url("/a.png"), "om": "true"})
+def test_rembg_accepts_url_by_get(images):
+    response = ask(images, REMBG, "GET", params={"url": images.url("/a.png"), "om": "true"})
     assert response.status_code == 200, response.text
     assert decoded(response).ndim == 2
 
@@ -96,7 +98,7 @@ def test_slow_urls_of_one_caller_leave_slots_for_others():
             body = {"image_url": f"http://127.0.0.1:{port}/a.png"}
             slow = [asyncio.create_task(on.client.post(REMOVE, json=body)) for _ in range(8)]
             await until(lambda: sum(task.done() for task in slow) >= 2)
-            upload = await on.client.post(REMOVE, content=picture(), headers={"Content-Type": "image/png"})
+            upload = await on.client.post(REMOVE, content=sample_image(), headers={"Content-Type": "image/png"})
             return upload.status_code, [(await task).status_code for task in slow]
 
         environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{port}", "fetch_timeout_s": "3", "slots": "8"}
@@ -106,10 +108,10 @@ def test_slow_urls_of_one_caller_leave_slots_for_others():
 
 
 @pytest.mark.parametrize("path", [REMOVE, REMOVEBG])
-def test_background_image_by_url(pictures, path):
-    response = ask(pictures, path, **form(image_url=pictures.url("/a.png"), bg_image_url=pictures.url("/ground.png")))
+def test_background_image_by_url(images, path):
+    response = ask(images, path, **form(image_url=images.url("/a.png"), bg_image_url=images.url("/background.png")))
     assert response.status_code == 200, response.text
-    assert tuple(decoded(response)[2, 2][:3]) == GROUND
+    assert tuple(decoded(response)[2, 2][:3]) == BACKGROUND
 
 
 def refused(response, path, status, words):
@@ -117,24 +119,24 @@ def refused(response, path, status, words):
     body = response.json()
     if path == REMOVEBG:
         (error,) = body["errors"]
-        said = error["detail"]
+        text = error["detail"]
     else:
-        said = body["details"] if path == REMOVE else body["detail"]
-    assert words in said, said
+        text = body["details"] if path == REMOVE else body["detail"]
+    assert words in text, text
     return body
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_disabled_urls_name_the_setting(pictures, path):
-    before = len(pictures.requests)
+def test_disabled_urls_name_the_setting(images, path):
+    before = len(images.requests)
     environ = {"fetch": "off"}
-    response = ask(pictures, path, environ=environ, **form(**{FIELDS[path]: pictures.url("/a.png")}))
+    response = ask(images, path, environ=environ, **form(**{FIELDS[path]: images.url("/a.png")}))
     refused(response, path, 422 if path == REMBG else 400, "CLEARCUT_FETCH")
     refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
     if path == REMBG:
-        asked = ask(pictures, path, "GET", environ=environ, params={"url": pictures.url("/a.png")})
-        refused(asked, path, 422, "CLEARCUT_FETCH")
-    assert len(pictures.requests) == before
+        response = ask(images, path, "GET", environ=environ, params={"url": images.url("/a.png")})
+        refused(response, path, 422, "CLEARCUT_FETCH")
+    assert len(images.requests) == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -142,8 +144,8 @@ def test_disabled_urls_name_the_setting(pictures, path):
     "url",
     ["https://127.0.0.1/a.png", "http://[::ffff:7f00:1]/", "https://2130706433/", "https://user:hunter2@example.com/"],
 )
-def test_refused_url_names_field(pictures, path, url):
-    response = ask(pictures, path, **form(**{FIELDS[path]: url}))
+def test_refused_url_names_field(images, path, url):
+    response = ask(images, path, **form(**{FIELDS[path]: url}))
     body = refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
     assert "hunter2" not in response.text
     if path == REMOVEBG:
@@ -159,43 +161,43 @@ def test_refused_url_names_field(pictures, path, url):
         ("/large", "Maximum file size is 65536 bytes", "file_too_large"),
     ],
 )
-def test_failed_fetch_names_field(pictures, target, words, code):
+def test_failed_fetch_names_field(images, target, words, code):
     environ = {"max_bytes": "65536"}
     for path in (REMOVE, REMOVEBG):
-        response = ask(pictures, path, environ=environ, **form(image_url=pictures.url(target)))
+        response = ask(images, path, environ=environ, **form(image_url=images.url(target)))
         body = refused(response, path, 400, words)
     assert body["errors"][0]["code"] == code
     if target == "/page":
         assert "'image_url'" in body["errors"][0]["detail"]
 
 
-def test_failed_background_names_its_field(pictures):
-    fields = {"image_url": pictures.url("/a.png"), "bg_image_url": pictures.url("/none")}
-    body = refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
+def test_failed_background_names_its_field(images):
+    fields = {"image_url": images.url("/a.png"), "bg_image_url": images.url("/none")}
+    body = refused(ask(images, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
     assert body["errors"][0]["code"] == "failed_bg_download"
-    fields["bg_image_url"] = pictures.url("/page")
-    refused(ask(pictures, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
+    fields["bg_image_url"] = images.url("/page")
+    refused(ask(images, REMOVEBG, **form(**fields)), REMOVEBG, 400, "'bg_image_url'")
 
 
-def test_one_source_per_image(pictures):
-    files = {"image_file": ("a.png", picture(), "image/png")}
-    url = pictures.url("/a.png")
-    body = refused(ask(pictures, REMOVE, files=files, data={"image_url": url}), REMOVE, 400, "'image_url'")
+def test_one_source_per_image(images):
+    files = {"image_file": ("a.png", sample_image(), "image/png")}
+    url = images.url("/a.png")
+    body = refused(ask(images, REMOVE, files=files, data={"image_url": url}), REMOVE, 400, "'image_url'")
     assert "'image_file'" in body["details"]
-    refused(ask(pictures, REMOVE, **form(image_url=url, url=url)), REMOVE, 400, "More than one image")
-    body = refused(ask(pictures, REMOVEBG, files=files, data={"image_url": url}), REMOVEBG, 400, "image_url")
+    refused(ask(images, REMOVE, **form(image_url=url, url=url)), REMOVE, 400, "More than one image")
+    body = refused(ask(images, REMOVEBG, files=files, data={"image_url": url}), REMOVEBG, 400, "image_url")
     assert body["errors"][0]["code"] == "multiple_sources"
     fields = form(image_url=url, bg_image_url=url, bg_color="red")
-    body = refused(ask(pictures, REMOVEBG, **fields), REMOVEBG, 400, "bg_color")
+    body = refused(ask(images, REMOVEBG, **fields), REMOVEBG, 400, "bg_color")
     assert body["errors"][0]["code"] == "multiple_bg_sources"
 
 
-def test_empty_file_beside_url_is_ignored(pictures):
+def test_empty_file_beside_url_is_ignored(images):
     files = {"image_file": ("", b"", "application/octet-stream")}
-    assert ask(pictures, REMOVEBG, files=files, data={"image_url": pictures.url("/a.png")}).status_code == 200
+    assert ask(images, REMOVEBG, files=files, data={"image_url": images.url("/a.png")}).status_code == 200
 
 
-def test_fetch_ends_at_request_deadline(pictures):
+def test_fetch_ends_at_request_deadline(images):
     async def scenario(on: Stage):
         async def forever(url, *, role, max_bytes=None):
             await on.service.failed.wait()
@@ -208,23 +210,23 @@ def test_fetch_ends_at_request_deadline(pictures):
     assert "'fetch'" in response.json()["details"]
 
 
-def test_urls_are_not_logged(pictures, caplog):
+def test_urls_are_not_logged(images, caplog):
     caplog.set_level("DEBUG", "clearcut")
-    for url in (pictures.url("/a.png?token=hidden"), "https://u:hidden@example.com/", pictures.url("/hidden")):
-        ask(pictures, REMOVE, **form(image_url=url))
-    said = "".join(repr(vars(record)) for record in caplog.records)
-    assert "'fetched'" in said
-    assert "hidden" not in said
+    for url in (images.url("/a.png?token=hidden"), "https://u:hidden@example.com/", images.url("/hidden")):
+        ask(images, REMOVE, **form(image_url=url))
+    text = "".join(repr(vars(record)) for record in caplog.records)
+    assert "'fetched'" in text
+    assert "hidden" not in text
 
 
-def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
+def test_retry_and_missing_credits_do_not_fetch(images, tmp_path):
     """An Idempotency-Key identifies the URL, even if the image at the URL has changed."""
     database = f"sqlite:///{tmp_path}/accounts.db"
     ledger = Ledger(open_engine(database, 1), 70)
     key = ledger.create("shop", "prepaid", 2, Quotas())
     ledger.close()
-    pictures.responses["/changing.png"] = (200, {}, picture())
-    url = pictures.url("/changing.png")
+    images.responses["/changing.png"] = (200, {}, sample_image())
+    url = images.url("/changing.png")
 
     async def scenario(on: Stage):
         async def ask(order, where=url):
@@ -234,25 +236,25 @@ def test_retry_and_missing_credits_do_not_fetch(pictures, tmp_path):
             return answer
 
         first = await ask("one")
-        pictures.responses["/changing.png"] = (404, {}, b"")
+        images.responses["/changing.png"] = (404, {}, b"")
         again = await ask("one")
-        other = await ask("one", pictures.url("/a.png"))
+        other = await ask("one", images.url("/a.png"))
         failed = await ask("two")
-        pictures.responses["/changing.png"] = (200, {}, picture())
+        images.responses["/changing.png"] = (200, {}, sample_image())
         last = await ask("two")
-        heard = len(pictures.requests)
+        heard = len(images.requests)
         spent = await ask("three")
-        return first, again, other, failed, last, spent, len(pictures.requests) - heard
+        return first, again, other, failed, last, spent, len(images.requests) - heard
 
-    given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{pictures.port}", "database_url": database}
-    first, again, other, failed, last, spent, asked = on_stage(scenario, **given)
+    environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{images.port}", "database_url": database}
+    first, again, other, failed, last, spent, requests = on_stage(scenario, **environ)
     assert (first.status_code, first.headers["x-credits-charged"]) == (200, "1")
     assert again.content == first.content
     assert (again.headers["idempotent-replayed"], again.headers["x-credits-charged"]) == ("true", "0")
     assert (other.status_code, "Idempotency-Key" in other.text) == (400, True)
     assert failed.status_code == 400
     assert (last.status_code, last.headers["x-credits-charged"]) == (200, "1")
-    assert (spent.status_code, asked) == (402, 0)
+    assert (spent.status_code, requests) == (402, 0)
 
 
 def test_missing_packages_prevent_start(monkeypatch):

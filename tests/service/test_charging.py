@@ -22,7 +22,7 @@ from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
 from clearcut.web import middleware
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage, stage, until
 from tests.support.image_server import image_server
 
@@ -63,14 +63,14 @@ class Client:
     async def run(self, on: Stage) -> Client:
         gone = asyncio.Event()
         request: list[Message] = [{"type": "http.request", "body": self.body, "more_body": False}]
-        asked = 0
+        messages = 0
 
         async def receive() -> Message:
-            nonlocal asked
+            nonlocal messages
             if request:
                 return request.pop()
-            asked += 1
-            if asked > self.asks:
+            messages += 1
+            if messages > self.asks:
                 gone.set()
             await gone.wait()
             return {"type": "http.disconnect"}
@@ -164,7 +164,7 @@ def test_disconnect_before_first_byte_is_not_charged(accounts, asks):
     key = ledger.create("shop", "prepaid", 1, Quotas())
 
     async def scenario(on: Stage):
-        client = await upload(key, picture(), "order-1", asks=asks).run(on)
+        client = await upload(key, sample_image(), "order-1", asks=asks).run(on)
         await settled(on)
         return client
 
@@ -180,7 +180,7 @@ def test_failed_charge_sends_no_cutout(accounts):
 
     async def scenario(on: Stage):
         on.engine.gate.clear()
-        waiting = asyncio.create_task(upload(key, picture()).run(on))
+        waiting = asyncio.create_task(upload(key, sample_image()).run(on))
         await asyncio.to_thread(on.engine.entered.wait, 10)
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
             database.execute("update charges set state = 'released'")
@@ -205,8 +205,8 @@ def test_changed_image_under_used_key_is_refused(accounts):
         return cut, same, changed
 
     with image_server({"/a.png": noise(1)}) as files:
-        given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "replay_mb": "0"}
-        cut, same, changed = on_stage(scenario, database_url=url, **given)
+        environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "replay_mb": "0"}
+        cut, same, changed = on_stage(scenario, database_url=url, **environ)
     assert cut == [200] * 3
     assert [(each.status, each.answered[b"x-credits-charged"]) for each in same] == [(200, b"0")] * 3
     assert changed == [400] * 3
@@ -222,11 +222,11 @@ def test_changed_image_is_refused_after_restart(accounts):
         await settled(on)
         return client.status
 
-    with image_server({"/a.png": picture()}) as files:
-        given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
-        assert on_stage(scenario, **given) == 200
-        files.responses["/a.png"] = (200, {}, picture(96))
-        assert on_stage(scenario, **given) == 400
+    with image_server({"/a.png": sample_image()}) as files:
+        environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
+        assert on_stage(scenario, **environ) == 200
+        files.responses["/a.png"] = (200, {}, sample_image(96))
+        assert on_stage(scenario, **environ) == 400
 
 
 def test_head_request_is_refused(accounts):
@@ -238,9 +238,9 @@ def test_head_request_is_refused(accounts):
         target = files.url("/a.png")
         return await on.client.head("/api/remove", params={"url": target}, headers={"x-api-key": key})
 
-    with image_server({"/a.png": picture()}) as files:
-        given = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
-        assert on_stage(scenario, **given).status_code == 405
+    with image_server({"/a.png": sample_image()}) as files:
+        environ = {"fetch": "on", "fetch_allow": f"127.0.0.1:{files.port}", "database_url": url}
+        assert on_stage(scenario, **environ).status_code == 405
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ STEPS = st.builds(
     asks=st.integers(0, 6) | st.just(NEVER),
 )
 ROUNDS = st.lists(st.lists(STEPS, min_size=1, max_size=4) | st.just("restart"), min_size=1, max_size=6)
-IMAGES = [picture(), picture(96)]
+IMAGES = [sample_image(), sample_image(96)]
 BY_URL = Step(node=0, order=1, image=0, url=True, variants=False, reads=NEVER, asks=NEVER)
 CHANGED_URL = replace(BY_URL, image=1)
 QUERY = b"variants=" + json.dumps([{}, {"channels": "alpha"}]).encode()

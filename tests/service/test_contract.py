@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clearcut.imaging.formats.registry import INPUT_FORMATS
-from tests.support.cutouts import SUBJECT, decoded, picture, send
+from tests.support.cutouts import SUBJECT, decoded, sample_image, send
 from tests.support.fakes import on_stage
 
 
@@ -94,7 +94,7 @@ def test_crop_is_the_box_of_the_subject():
     ("size", "expected"), [("preview", (256, 192)), ("small", (512, 384)), ("medium", (800, 600)), ("full", (800, 600))]
 )
 def test_size_limits_longest_side_without_upscaling(size, expected):
-    headers = send(picture(800, 600), data={"size": size}).headers
+    headers = send(sample_image(800, 600), data={"size": size}).headers
     assert (int(headers["x-image-width"]), int(headers["x-image-height"])) == expected
 
 
@@ -105,13 +105,13 @@ def test_exact_canvas():
 
 @pytest.mark.parametrize("name", ["image_file", "file", "image"])
 def test_all_file_fields_give_same_pixels(name):
-    content = picture()
+    content = sample_image()
     reference = decoded(send(content))
     assert (decoded(send(files={name: ("x", content)})) == reference).all()
 
 
 def test_raw_body_gives_same_pixels():
-    content = picture()
+    content = sample_image()
     response = send(content=content, files=None, headers={"content-type": "image/png"}, params={"crop": "true"})
     assert (decoded(response) == decoded(send(content, data={"crop": "true"}))).all()
 
@@ -162,7 +162,7 @@ def test_options_without_effect_are_in_ignored_header(fields, ignored):
 
 
 def test_background_image_without_effect_is_ignored():
-    files = {"image_file": ("a.png", picture()), "bg_image_file": ("b.png", picture())}
+    files = {"image_file": ("a.png", sample_image()), "bg_image_file": ("b.png", sample_image())}
     for fields in ({}, {"background_type": "white"}, {"channels": "alpha"}):
         response = send(files=files, data=fields)
         assert response.status_code == 200
@@ -171,25 +171,25 @@ def test_background_image_without_effect_is_ignored():
 
 def test_me_and_health_routes():
     async def scenario(on):
-        await on.post(picture())
+        await on.post(sample_image())
         return [await on.client.get(path) for path in ("/v1/me", "/livez", "/readyz", "/v1/info")]
 
     me, livez, readyz, info = on_stage(scenario)
     assert me.json()["usedCredits"] == 0  # as X-Credits-Charged
     assert set(me.json()) == {"organizationId", "plan", "maxCredits", "usedCredits", "autoRechargeThreshold"}
     assert livez.status_code == readyz.status_code == 200
-    facts = info.json()
-    assert facts["model"]["name"] == "fake"
-    assert facts["inference"]["buckets"] == [1, 2, 4]
-    assert facts["limits"]["max_bytes"] == 20 * 1024 * 1024
-    assert facts["formats"]["input"] == [each.name for each in INPUT_FORMATS]
-    assert {"png", "jpg", "webp", "zip"} <= set(facts["formats"]["output"])
-    assert json.dumps(facts)
+    body = info.json()
+    assert body["model"]["name"] == "fake"
+    assert body["inference"]["buckets"] == [1, 2, 4]
+    assert body["limits"]["max_bytes"] == 20 * 1024 * 1024
+    assert body["formats"]["input"] == [each.name for each in INPUT_FORMATS]
+    assert {"png", "jpg", "webp", "zip"} <= set(body["formats"]["output"])
+    assert json.dumps(body)
 
 
 def test_cors_is_off_by_default_and_exposes_headers():
     async def scenario(on):
-        return await on.client.post("/v1/remove", content=picture(), headers={"Origin": "https://shop.example",
+        return await on.client.post("/v1/remove", content=sample_image(), headers={"Origin": "https://shop.example",
                                                                              "content-type": "image/png"})  # fmt: skip
 
     assert "access-control-allow-origin" not in on_stage(scenario).headers
@@ -243,7 +243,7 @@ def test_total_output_size_is_checked_first():
 
 
 def test_too_large_side_is_named():
-    response = send(picture(4000, 4), data={"height": "600"})
+    response = send(sample_image(4000, 4), data={"height": "600"})
     assert response.status_code == 400
     assert "'height'" in response.json()["details"]
 
@@ -263,8 +263,8 @@ def test_opencv_uses_one_thread():
 def test_reduced_jpeg_equals_png():
     """A large JPEG is decoded at a reduced size; size, position and colors of the output stay the same."""
     small = {"size": "preview"}
-    of_png = send(picture(1602, 1201), data=small)
-    of_jpeg = send(picture(1602, 1201, fmt="JPEG"), data=small)
+    of_png = send(sample_image(1602, 1201), data=small)
+    of_jpeg = send(sample_image(1602, 1201, fmt="JPEG"), data=small)
     for name in ("x-image-width", "x-image-height", "x-original-width", "x-original-height"):
         assert of_jpeg.headers[name] == of_png.headers[name]
     box = [
@@ -288,7 +288,7 @@ def test_health_equals_readyz():
 
 def test_trailing_slash_keeps_the_body():
     async def scenario(on):
-        files = {"image_file": ("a.png", picture(), "image/png")}
+        files = {"image_file": ("a.png", sample_image(), "image/png")}
         return await on.client.post("/v1/remove", files=files), await on.client.post("/v1/remove/", files=files)
 
     first, second = on_stage(scenario)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.cutouts import SUBJECT, decoded, picture
+from tests.support.cutouts import SUBJECT, decoded, sample_image
 from tests.support.fakes import Stage, on_stage
 
 REMOVEBG, REMBG, PHOTOROOM = "/v1.0/removebg", "/api/remove", "/v1/segment"
@@ -25,7 +25,7 @@ def ask(path, image=None, part=None, environ=None, **kwargs):
     async def scenario(on: Stage):
         if "files" not in kwargs and not {"content", "json"} & kwargs.keys():
             name = part or ("file" if path == REMBG else "image_file")
-            kwargs["files"] = {name: ("a.png", picture() if image is None else image, "image/png")}
+            kwargs["files"] = {name: ("a.png", sample_image() if image is None else image, "image/png")}
         return await on.client.post(path, **kwargs)
 
     return on_stage(scenario, **(environ or {}))
@@ -36,7 +36,7 @@ def data(**fields):
 
 
 def encoded(image=None):
-    return base64.b64encode(picture() if image is None else image).decode()
+    return base64.b64encode(sample_image() if image is None else image).decode()
 
 
 def corner(response):
@@ -47,7 +47,7 @@ def corner(response):
 
 
 def test_removebg_response_headers():
-    response = ask(REMOVEBG, image=picture(1200, 800), **data(size="auto"))
+    response = ask(REMOVEBG, image=sample_image(1200, 800), **data(size="auto"))
     headers = response.headers
     assert response.status_code == 200
     assert headers["content-type"] == "image/png"
@@ -61,7 +61,7 @@ def test_removebg_response_headers():
 
 
 def test_removebg_preview_reports_max_size():
-    response = ask(REMOVEBG, image=picture(1200, 800))
+    response = ask(REMOVEBG, image=sample_image(1200, 800))
     width, height = int(response.headers["x-width"]), int(response.headers["x-height"])
     assert width * height <= 250_000 < (width + 2) * (height + 2)
     assert response.headers["x-max-width"] == "1200"
@@ -94,7 +94,7 @@ def test_removebg_accepts_urlencoded_forms():
 
 
 def test_base64_may_have_line_ends():
-    wrapped = base64.encodebytes(picture()).decode()
+    wrapped = base64.encodebytes(sample_image()).decode()
     assert ask(REMOVEBG, json={"image_file_b64": wrapped}).status_code == 200
     refused = ask(REMOVEBG, json={"image_file_b64": encoded()[:-4] + "*!=="})
     assert refused.status_code == 400
@@ -163,7 +163,7 @@ def test_bg_color_applies_to_transparent_output():
 def test_bg_image_file():
     out = io.BytesIO()
     Image.new("RGB", (30, 30), (0, 200, 0)).save(out, "PNG")
-    files = {"image_file": ("a.png", picture()), "bg_image_file": ("b.png", out.getvalue())}
+    files = {"image_file": ("a.png", sample_image()), "bg_image_file": ("b.png", out.getvalue())}
     response = ask(REMOVEBG, files=files, **data(format="png"))
     assert corner(response)[:3] == (0, 200, 0)
     assert ask(REMOVEBG, files=files).headers["content-type"] == "image/jpeg"
@@ -193,7 +193,7 @@ def test_type_level(level, there):
 
 
 def test_png_is_limited_to_10_megapixels():
-    large = picture(4200, 3000)
+    large = sample_image(4200, 3000)
     assert int(ask(REMOVEBG, image=large, **data(size="full")).headers["x-width"]) < 3800
     assert ask(REMOVEBG, image=large, **data(size="full", format="jpg")).headers["x-width"] == "4200"
     assert ask(REMOVEBG, image=large, **data(size="50MP", format="zip")).headers["x-width"] == "4200"
@@ -224,9 +224,9 @@ def test_png_is_limited_to_10_megapixels():
         (data(image_file_b64=encoded()), "multiple_sources"),
         ({"files": {"image_file": ("a.png", b"")}}, "missing_source"),
         ({"files": {"image_file": ("a.mp4", b"\x00\x00\x00\x18ftypmp42" + bytes(20))}}, "invalid_file_type"),
-        ({"image": picture()[:-40]}, "failed_to_read_image"),
-        ({"image": picture(1200, 1000)}, "resolution_too_high"),
-        ({"image": picture(60, 60)[:20] + bytes(200_000)}, "file_too_large"),
+        ({"image": sample_image()[:-40]}, "failed_to_read_image"),
+        ({"image": sample_image(1200, 1000)}, "resolution_too_high"),
+        ({"image": sample_image(60, 60)[:20] + bytes(200_000)}, "file_too_large"),
         (data(roi="0% 0% 10% 10%"), "unknown_foreground"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -263,7 +263,7 @@ def test_unknown_routes_use_dialect_of_path(method, path, status, shape):
 def test_account_and_improve():
     async def scenario(on: Stage):
         account = await on.client.get("/v1.0/account")
-        improve = await on.client.post("/v1.0/improve", files={"image_file": picture()}, data={"tag": "a"})
+        improve = await on.client.post("/v1.0/improve", files={"image_file": sample_image()}, data={"tag": "a"})
         return account, improve, await on.client.post("/v1.0/improve", data={"tag": "a"})
 
     account, improve, refused = on_stage(scenario)
@@ -357,10 +357,10 @@ def test_rembg_needs_file():
         return await on.client.get(REMBG, params={"url": "https://example.com/a.jpg"})
 
     assert on_stage(scenario).status_code == 422
-    missing = ask(REMBG, files={"other": ("a.png", picture())})
+    missing = ask(REMBG, files={"other": ("a.png", sample_image())})
     assert missing.status_code == 422
     assert "'file'" in missing.json()["detail"]
-    refused = ask(REMBG, image=b"nothing like a picture")
+    refused = ask(REMBG, image=b"nothing like an image")
     assert refused.status_code == 400
     assert "'file'" in refused.json()["detail"]
 
@@ -369,7 +369,7 @@ def test_rembg_needs_file():
 
 
 def test_photoroom_sizes_and_score():
-    response = ask(PHOTOROOM, image=picture(1200, 800), **data(size="preview", bg_color="red", despill="true"))
+    response = ask(PHOTOROOM, image=sample_image(1200, 800), **data(size="preview", bg_color="red", despill="true"))
     assert response.headers["content-type"] == "image/png"
     assert 0 <= float(response.headers["x-uncertainty-score"]) <= 1
     assert decoded(response).shape[0] * decoded(response).shape[1] <= 250_000
@@ -417,9 +417,9 @@ EQUAL = st.fixed_dictionaries(
 @given(EQUAL, st.integers(20, 400), st.integers(20, 300))
 def test_equal_options_give_equal_bytes_in_all_dialects(options, width, height):
     """Poof applies ``bg_color`` to opaque output only, so its request sets ``background_type``."""
-    image = picture(width, height, background=(30, 60, 20))
-    asked = {name: value for name, value in options.items() if value is not None}
-    own = dict(asked)
+    image = sample_image(width, height, background=(30, 60, 20))
+    fields = {name: value for name, value in options.items() if value is not None}
+    own = dict(fields)
     if "bg_color" in own and own["channels"] == "rgba":
         own["background_type"] = "color"
 
@@ -430,9 +430,9 @@ def test_equal_options_give_equal_bytes_in_all_dialects(options, width, height):
         )
         poof = await on.client.post("/v1/remove", files=files, data=own)
         alias = await on.client.post("/v1/remove-bg", files={"file": image}, data=own)
-        removebg = await on.client.post(REMOVEBG, files=files, data=asked)
-        as_json = await on.client.post(REMOVEBG, json={"image_file_b64": encoded(image), **asked})
-        photoroom = await on.client.post(PHOTOROOM, files=files, data=asked)
+        removebg = await on.client.post(REMOVEBG, files=files, data=fields)
+        as_json = await on.client.post(REMOVEBG, json={"image_file_b64": encoded(image), **fields})
+        photoroom = await on.client.post(PHOTOROOM, files=files, data=fields)
         every = [raw, poof, alias, removebg, as_json, photoroom]
         if options["format"] == "png" and options["crop"] == "false":
             mask = {"om": "true"} if options["channels"] == "alpha" else {}
@@ -452,7 +452,9 @@ def test_equal_options_give_equal_bytes_in_all_dialects(options, width, height):
 def test_server_errors_are_json_in_all_dialects():
     async def scenario(on: Stage):
         on.engine.fault = RuntimeError("internal")
-        return [await on.client.post(path, content=picture()) for path in (REMOVEBG, REMBG, PHOTOROOM, "/v1/remove")]
+        return [
+            await on.client.post(path, content=sample_image()) for path in (REMOVEBG, REMBG, PHOTOROOM, "/v1/remove")
+        ]
 
     for response in on_stage(scenario):
         assert response.status_code == 500

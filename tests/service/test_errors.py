@@ -10,7 +10,7 @@ from PIL import Image
 from clearcut.errors import ClearcutError
 from tests.support import samples
 from tests.support.asgi import PNG, chunk, send_messages
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage, until
 
 
@@ -28,21 +28,22 @@ def icon():
 
 
 def form(content=None, **fields):
-    return {"files": {"image_file": ("a.png", content if content is not None else picture())}, "data": fields}
+    return {"files": {"image_file": ("a.png", content if content is not None else sample_image())}, "data": fields}
 
 
+TWO_FILES = [("file", ("a", sample_image())), ("image", ("b", sample_image()))]
 CASES = {
     "bad option": (form(format="gif"), 400, "validation_error", "'format'. Expected: png, jpg, webp"),
     "bad crop": (form(crop="yes"), 400, "validation_error", "'crop'"),
     "no file": ({"data": {"size": "small"}, "files": {"x": ("", b"")}}, 400, "missing_image", "image_file"),
     "json body": ({"json": {"url": "x"}}, 400, "missing_image", "application/json"),
     "empty file": (form(b""), 400, "missing_image", "empty"),
-    "two files": ({"files": [("file", ("a", picture())), ("image", ("b", picture()))]}, 400, "validation_error", "one"),
+    "two files": ({"files": TWO_FILES}, 400, "validation_error", "one"),
     "icon": (form(icon()), 400, "validation_error", "ICO"),
-    "text": (form(b"hello, this is no picture at all"), 400, "validation_error", "JPEG, PNG, TIFF, WebP"),
-    "truncated": (form(picture()[:-40]), 400, "validation_error", "image_file"),
+    "text": (form(b"hello, this is no image at all"), 400, "validation_error", "JPEG, PNG, TIFF, WebP"),
+    "truncated": (form(sample_image()[:-40]), 400, "validation_error", "image_file"),
     "too many bytes": (form(b"\x89PNG\r\n\x1a\n" + bytes(200_000)), 400, "image_too_large", "CLEARCUT_MAX_BYTES"),
-    "too many pixels": (form(picture(1200, 1000)), 400, "image_too_large", "CLEARCUT_MAX_MEGAPIXELS"),
+    "too many pixels": (form(sample_image(1200, 1000)), 400, "image_too_large", "CLEARCUT_MAX_MEGAPIXELS"),
     "text instead of a file": ({"data": {"image_file": "photo.jpg"}, "files": {"x": ("", b"")}},
                                400, "validation_error", "Did you forget @"),
     "several bad options": (form(format="gif", crop="yes", size="huge"), 400, "validation_error",
@@ -96,7 +97,7 @@ def test_unknown_route_names_page_and_api(playground, named):
 
 def test_starting_service_is_alive_and_not_ready():
     async def scenario(on):
-        return [await on.client.get("/livez"), await on.client.get("/readyz"), await on.post(picture())]
+        return [await on.client.get("/livez"), await on.client.get("/readyz"), await on.post(sample_image())]
 
     livez, readyz, remove = on_stage(scenario, start=False)
     assert livez.status_code == 200
@@ -109,11 +110,11 @@ def test_starting_service_is_alive_and_not_ready():
 def test_full_service_is_503_and_recovers():
     async def scenario(on: Stage):
         on.engine.gate.clear()
-        first = asyncio.create_task(on.post(picture()))
+        first = asyncio.create_task(on.post(sample_image()))
         await asyncio.to_thread(on.engine.entered.wait, 10)
-        refused = await on.post(picture())
+        refused = await on.post(sample_image())
         on.engine.gate.set()
-        return refused, await first, await on.post(picture())
+        return refused, await first, await on.post(sample_image())
 
     refused, first, after = on_stage(scenario, slots="1")
     assert refused.status_code == 503
@@ -125,7 +126,7 @@ def test_full_service_is_503_and_recovers():
 def test_deadline_is_504_and_names_stage():
     async def scenario(on: Stage):
         on.engine.gate.clear()
-        return await on.post(picture())
+        return await on.post(sample_image())
 
     response = on_stage(scenario, deadline_s="0.3")
     assert response.status_code == 504
@@ -136,9 +137,9 @@ def test_deadline_is_504_and_names_stage():
 def test_model_failure_is_500_without_its_text():
     async def scenario(on: Stage):
         on.engine.fault = RuntimeError("internal path /secret")
-        failed = await on.post(picture())
+        failed = await on.post(sample_image())
         on.engine.fault = None
-        return failed, await on.post(picture()), await on.client.get("/livez")
+        return failed, await on.post(sample_image()), await on.client.get("/livez")
 
     failed, after, livez = on_stage(scenario)
     assert failed.status_code == 500
@@ -150,9 +151,9 @@ def test_model_failure_is_500_without_its_text():
 def test_dead_inference_thread_fails_liveness():
     async def scenario(on: Stage):
         on.engine.fault = SystemExit()
-        failed = await on.post(picture())
+        failed = await on.post(sample_image())
         await until(lambda: on.service.failed.is_set())
-        return failed, await on.post(picture()), await on.client.get("/livez"), await on.client.get("/readyz")
+        return failed, await on.post(sample_image()), await on.client.get("/livez"), await on.client.get("/readyz")
 
     for response in on_stage(scenario):
         assert response.status_code == 503
@@ -161,7 +162,7 @@ def test_dead_inference_thread_fails_liveness():
 def test_hanging_model_run_fails_service():
     async def scenario(on: Stage):
         on.engine.gate.clear()
-        response = await on.post(picture())
+        response = await on.post(sample_image())
         return response, on.service.failed.is_set(), await on.client.get("/livez")
 
     response, failed, livez = on_stage(scenario, watchdog_s="0.1")
@@ -172,7 +173,7 @@ def test_hanging_model_run_fails_service():
 
 def test_disconnect_during_upload_has_no_response():
     async def scenario(on: Stage):
-        sent = await send_messages(on, [chunk(picture()[:50]), {"type": "http.disconnect"}], [PNG])
+        sent = await send_messages(on, [chunk(sample_image()[:50]), {"type": "http.disconnect"}], [PNG])
         return sent, on.service.slots.used, on.service.metrics.render("")[0].decode()
 
     sent, used, metrics = on_stage(scenario)
@@ -190,10 +191,10 @@ def test_disconnect_during_processing_frees_slot():
             await asyncio.to_thread(on.engine.entered.wait, 10)
             return {"type": "http.disconnect"}
 
-        sent = await send_messages(on, [chunk(picture(), more=False), leaves], [PNG])
+        sent = await send_messages(on, [chunk(sample_image(), more=False), leaves], [PNG])
         used = on.service.slots.used, on.service.pixels.used
         on.engine.gate.set()
-        return sent, used, await on.post(picture())
+        return sent, used, await on.post(sample_image())
 
     sent, used, after = on_stage(scenario, slots="1")
     assert sent == []
@@ -204,7 +205,7 @@ def test_disconnect_during_processing_frees_slot():
 def test_stalled_body_is_408():
     async def scenario(on: Stage):
         headers = [PNG, (b"content-length", b"900"), (b"expect", b"100-continue")]
-        return await send_messages(on, [chunk(picture()[:50])], headers)
+        return await send_messages(on, [chunk(sample_image()[:50])], headers)
 
     sent = on_stage(scenario, body_stall_s="0.05")
     assert sent[0]["status"] == 408

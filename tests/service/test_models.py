@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.cutouts import decoded, picture
+from tests.support.cutouts import decoded, sample_image
 from tests.support.fakes import FURTHER, DarkIsSubject, Stage, on_stage, until
 from tests.support.samples import png
 
 
-def textured_picture() -> bytes:
-    """Return the image of ``picture`` with noise in its background. A plain one would correct the matte of ``dark``."""
-    pixels = np.array(Image.open(io.BytesIO(picture())))
+def textured_image() -> bytes:
+    """Return ``sample_image`` with a noisy background. A plain one would correct the matte of ``dark``."""
+    pixels = np.array(Image.open(io.BytesIO(sample_image())))
     noise = np.random.default_rng(1).integers(0, 90, pixels.shape, dtype=np.uint8)
     return png(np.where(pixels.max(axis=2, keepdims=True) < 90, noise, pixels))
 
 
-IMAGE = textured_picture()
+IMAGE = textured_image()
 FILES = {"image_file": ("a.png", IMAGE, "image/png")}
 
 
@@ -68,8 +68,8 @@ def test_all_variants_use_the_chosen_model():
 
 def test_unknown_model_is_refused_with_the_served_ones():
     async def scenario(on: Stage):
-        unknown = await on.post(picture(), model="u2net")
-        return unknown, await on.post(picture(), model="no/name"), on.engine.entered.is_set()
+        unknown = await on.post(sample_image(), model="u2net")
+        return unknown, await on.post(sample_image(), model="no/name"), on.engine.entered.is_set()
 
     unknown, invalid, ran = with_dark(scenario)
     assert (unknown.status_code, invalid.status_code, ran) == (400, 400, False)
@@ -81,7 +81,7 @@ def test_unknown_model_is_refused_with_the_served_ones():
 @pytest.mark.parametrize("name", ["u2net", "u2netp", "silueta", "isnet-general-use", "birefnet-general", "bria-rmbg"])
 def test_rembg_names_for_general_use_run_the_default(name):
     async def scenario(on: Stage):
-        return await on.client.post("/api/remove", files={"file": ("a.png", picture())}, data={"model": name})
+        return await on.client.post("/api/remove", files={"file": ("a.png", sample_image())}, data={"model": name})
 
     response = with_dark(scenario)
     assert response.headers["x-model"] == "fake" == cut_by(response)
@@ -91,7 +91,7 @@ def test_rembg_names_for_general_use_run_the_default(name):
 @pytest.mark.parametrize("name", ["u2net_cloth_seg", "isnet-anime", "sam", "u2net_custom", "nothing"])
 def test_rembg_names_for_other_tasks_are_refused(name):
     async def scenario(on: Stage):
-        return await on.client.post("/api/remove", files={"file": ("a.png", picture())}, data={"model": name})
+        return await on.client.post("/api/remove", files={"file": ("a.png", sample_image())}, data={"model": name})
 
     response = with_dark(scenario)
     assert response.status_code == 400
@@ -103,11 +103,11 @@ def test_full_queue_leaves_the_default_available():
     async def scenario(on: Stage):
         further = on.service.loaded[1].engines[0]
         further.gate.clear()
-        waiting = [asyncio.create_task(on.post(picture(), model=FURTHER)) for _ in range(4)]
+        waiting = [asyncio.create_task(on.post(sample_image(), model=FURTHER)) for _ in range(4)]
         queue = on.service.models.find(FURTHER).queue
         await until(lambda: queue.waiting + queue.active == 4)
-        refused = await on.post(picture(), model=FURTHER)
-        default = [await on.post(picture()) for _ in range(3)]
+        refused = await on.post(sample_image(), model=FURTHER)
+        default = [await on.post(sample_image()) for _ in range(3)]
         pixels, metrics = on.service.pixels.used, (await on.client.get("/metrics")).text
         further.gate.set()
         return refused, default, [await each for each in waiting], pixels, metrics
@@ -125,7 +125,7 @@ def test_full_queue_leaves_the_default_available():
 
 def test_request_beyond_its_deadline_is_refused_at_once():
     async def scenario(on: Stage):
-        return await on.post(picture(), model=FURTHER), await on.post(picture())
+        return await on.post(sample_image(), model=FURTHER), await on.post(sample_image())
 
     refused, default = with_dark(scenario, cost_s=30.0, deadline_s="20")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
@@ -138,13 +138,13 @@ def test_cancelled_request_leaves_the_queue():
         further = on.service.loaded[1].engines[0]
         further.gate.clear()
         queue = on.service.models.find(FURTHER).queue
-        tasks = [asyncio.create_task(on.post(picture(), model=FURTHER)) for _ in range(3)]
+        tasks = [asyncio.create_task(on.post(sample_image(), model=FURTHER)) for _ in range(3)]
         await until(lambda: (queue.waiting, queue.active) == (1, 2))
         tasks[2].cancel()
         await until(lambda: queue.waiting == 0)
         further.gate.set()
         responses = [await each for each in tasks[:2]]
-        return responses, (queue.waiting, queue.active), await on.post(picture(), model=FURTHER)
+        return responses, (queue.waiting, queue.active), await on.post(sample_image(), model=FURTHER)
 
     responses, counts, later = with_dark(scenario, cost_s=3.0, slots="8")
     assert [each.headers["x-model"] for each in (*responses, later)] == [FURTHER] * 3
@@ -153,7 +153,7 @@ def test_cancelled_request_leaves_the_queue():
 
 def test_further_model_has_its_own_series_and_description():
     async def scenario(on: Stage):
-        assert (await on.post(picture(), model=FURTHER)).headers["x-model"] == FURTHER
+        assert (await on.post(sample_image(), model=FURTHER)).headers["x-model"] == FURTHER
         for _ in range(500):  # the worker records a run after it has delivered the result
             text = (await on.client.get("/metrics")).text
             if 'clearcut_batch_seconds_count{bucket="1",model="dark"} 1.0' in text:
@@ -175,7 +175,7 @@ def test_further_model_has_its_own_series_and_description():
 def test_failed_further_model_fails_the_process():
     async def scenario(on: Stage):
         on.service.loaded[1].engines[0].fault = SystemExit("device lost")
-        response = await on.post(picture(), model=FURTHER)
+        response = await on.post(sample_image(), model=FURTHER)
         await until(on.service.failed.is_set)
         return response, await on.client.get("/livez")
 
@@ -185,7 +185,7 @@ def test_failed_further_model_fails_the_process():
 
 def test_mask_needs_no_model_but_a_known_name():
     async def scenario(on: Stage):
-        files = {**FILES, "mask": ("m.png", picture())}
+        files = {**FILES, "mask": ("m.png", sample_image())}
         used = await on.client.post("/v1/remove", files=files, data={"model": FURTHER})
         return used, await on.client.post("/v1/remove", files=files, data={"model": "u2net"})
 

@@ -7,11 +7,11 @@ import pytest
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage
 from tests.support.moderation_models import install_moderation
 
-PHOTOS = {"bright": picture(background=(255, 255, 255)), "dark": picture(background=(0, 0, 0))}
+PHOTOS = {"bright": sample_image(background=(255, 255, 255)), "dark": sample_image(background=(0, 0, 0))}
 
 
 @pytest.fixture

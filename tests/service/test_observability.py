@@ -4,7 +4,7 @@ import json
 import logging
 
 from clearcut.observability.logging import JsonFormatter
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage
 
 SERIES = (
@@ -19,13 +19,13 @@ SERIES = (
 
 def test_all_series_have_values_after_traffic():
     async def scenario(on: Stage):
-        await on.post(picture(), format="webp")
-        await on.post(b"nothing like a picture")
+        await on.post(sample_image(), format="webp")
+        await on.post(b"nothing like an image")
         on.engine.gate.clear()
         on.engine.entered.clear()
-        busy = asyncio.create_task(on.post(picture()))
+        busy = asyncio.create_task(on.post(sample_image()))
         await asyncio.to_thread(on.engine.entered.wait, 10)
-        await on.post(picture())
+        await on.post(sample_image())
         on.engine.gate.set()
         await busy
         return await on.client.get("/metrics")
@@ -72,7 +72,7 @@ def test_log_line_has_no_names_keys_or_queries():
     async def scenario(on: Stage):
         return await on.client.post(
             "/v1/remove?size=small&secret-query=1",
-            files={"image_file": ("secret-name.png", picture())},
+            files={"image_file": ("secret-name.png", sample_image())},
             headers={"x-api-key": "secret-key", "x-request-id": "abc.1"},
         )
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from clearcut import cutout
-from tests.support.cutouts import decoded, picture
+from tests.support.cutouts import decoded, sample_image
 from tests.support.fakes import on_stage
 
 WIDE = {"crop": "true", "padding": "2000px"}
@@ -14,7 +14,7 @@ WIDE = {"crop": "true", "padding": "2000px"}
 
 def send(data, image=None, **environ):
     async def scenario(on):
-        files = {"image_file": ("a.png", image or picture(64, 48), "image/png")}
+        files = {"image_file": ("a.png", image or sample_image(64, 48), "image/png")}
         return await on.client.post("/v1/remove", files=files, data=data)
 
     return on_stage(scenario, **environ)
@@ -39,7 +39,7 @@ def test_canvas_is_limited_by_max_megapixels(data, field):
 
 
 def test_crop_is_limited_by_its_real_height():
-    image = picture(2, 1000)  # the subject is 1 x 500
+    image = sample_image(2, 1000)  # the subject is 1 x 500
     response = send({"crop": "true", "width": "400"}, image, max_megapixels="20")
     assert response.status_code == 400
     assert "within 20 megapixels" in response.json()["details"]
@@ -60,7 +60,7 @@ def test_budget_holds_pixels_of_crop(monkeypatch):
         monkeypatch.setattr(
             cutout, "compose_for_file", lambda *args: held.append(on.service.pixels.used) or original(*args)
         )
-        files = {"image_file": ("a.png", picture(64, 48), "image/png")}
+        files = {"image_file": ("a.png", sample_image(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=WIDE | {"format": "jpg"})
         return response, on.service.pixels.used
 
@@ -90,7 +90,7 @@ def test_budget_holds_memory_of_encoder(monkeypatch, form, pixels):
     async def scenario(on):
         original = cutout.encode
         monkeypatch.setattr(cutout, "encode", lambda *args: held.append(on.service.pixels.used) or original(*args))
-        files = {"image_file": ("a.png", picture(64, 48), "image/png")}
+        files = {"image_file": ("a.png", sample_image(64, 48), "image/png")}
         response = await on.client.post("/v1/remove", files=files, data=form)
         return response, on.service.pixels.used
 
@@ -112,7 +112,7 @@ def test_small_variants_count_as_the_image(kind, most):
 
     def sent(count):
         variants = [{"size": "preview", "background_type": kind}] * count
-        return send({"variants": json.dumps(variants)}, picture(500, 600), max_megapixels="1")
+        return send({"variants": json.dumps(variants)}, sample_image(500, 600), max_megapixels="1")
 
     assert sent(most).status_code == 200
     response = sent(most + 1)
@@ -123,5 +123,5 @@ def test_small_variants_count_as_the_image(kind, most):
 
 def test_jpeg_variants_count_as_decoded():
     variants = [{"size": "preview"}] * 16
-    response = send({"variants": json.dumps(variants)}, picture(1400, 700, fmt="JPEG"), max_megapixels="1")
+    response = send({"variants": json.dumps(variants)}, sample_image(1400, 700, fmt="JPEG"), max_megapixels="1")
     assert response.status_code == 200

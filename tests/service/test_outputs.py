@@ -172,6 +172,6 @@ def test_signatures_are_not_logged(tmp_path, caplog):
     caplog.set_level("DEBUG", "clearcut")
     assert get(tmp_path).status_code == 200
     assert any(getattr(record, "fields", {}).get("route") == "/outputs/{key}" for record in caplog.records)
-    said = "".join(repr(vars(record)) for record in caplog.records)
-    assert "signature" not in said
-    assert KEY not in said
+    log = "".join(repr(vars(record)) for record in caplog.records)
+    assert "signature" not in log
+    assert KEY not in log

@@ -8,7 +8,7 @@ from clearcut.accounts import pricing
 from clearcut.accounts.keys import Quotas, parse_key_id
 from clearcut.accounts.ledger import Ledger
 from clearcut.accounts.schema import open_engine
-from tests.support.cutouts import picture
+from tests.support.cutouts import sample_image
 from tests.support.fakes import Stage, on_stage, until
 
 
@@ -21,7 +21,7 @@ def test_one_function_prices_requests_and_jobs(tmp_path, monkeypatch, price):
     requests_key, jobs_key = (ledger.create(name, "prepaid", 3, Quotas()) for name in ("requests", "jobs"))
 
     async def scenario(on: Stage) -> tuple[str, list[int]]:
-        image = {"image_file": ("photo.png", picture(), "image/png")}
+        image = {"image_file": ("photo.png", sample_image(), "image/png")}
         response = await on.client.post("/v1/remove", files=image, headers={"x-api-key": requests_key})
         headers = {"authorization": f"Bearer {jobs_key}"}
         responses = [await on.client.post("/api/v1/remove-bg", files=image, headers=headers) for _ in range(4)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.cutouts import SUBJECT, decoded, picture, send
+from tests.support.cutouts import SUBJECT, decoded, sample_image, send
 from tests.support.fakes import Stage, on_stage
 
 
@@ -19,7 +19,7 @@ def ask(variants, headers=None, **data):
     async def scenario(on: Stage):
         response = await on.client.post(
             "/v1/remove",
-            files={"image_file": ("a.png", picture())},
+            files={"image_file": ("a.png", sample_image())},
             data={"variants": json.dumps(variants), **data},
             headers=headers or {},
         )
@@ -97,7 +97,7 @@ def test_deeply_nested_json_is_refused():
 def test_background_image_and_its_errors():
     green = io.BytesIO()
     Image.new("RGB", (30, 30), (0, 200, 0)).save(green, "PNG")
-    files = {"image_file": ("a.png", picture()), "bg_image": ("b.png", green.getvalue())}
+    files = {"image_file": ("a.png", sample_image()), "bg_image": ("b.png", green.getvalue())}
     pixels = decoded(send(files=files))
     assert tuple(pixels[2, 2]) == (0, 200, 0, 255)
     assert tuple(pixels[30, 40]) == (*SUBJECT, 255)
@@ -147,24 +147,24 @@ def test_zip_format_over_http():
 
 
 def test_mask_replaces_model():
-    wanted = np.zeros((60, 80), np.uint8)
-    wanted[10:20, 30:70] = 255
-    wanted[20:22, 30:70] = 100
+    expected = np.zeros((60, 80), np.uint8)
+    expected[10:20, 30:70] = 255
+    expected[20:22, 30:70] = 100
     mask = io.BytesIO()
-    Image.fromarray(wanted).save(mask, "PNG")
+    Image.fromarray(expected).save(mask, "PNG")
 
     async def scenario(on: Stage):
-        files = {"image_file": ("a.png", picture()), "mask": ("m.png", mask.getvalue())}
+        files = {"image_file": ("a.png", sample_image()), "mask": ("m.png", mask.getvalue())}
         response = await on.client.post("/v1/remove", files=files)
         return response, (await on.client.get("/metrics")).text
 
     response, text = on_stage(scenario)
     pixels = decoded(response)
-    original = np.asarray(Image.open(io.BytesIO(picture())))
-    assert (pixels[..., 3] == wanted).all()
-    assert (pixels[..., :3][wanted == 255] == original[wanted == 255]).all()
+    original = np.asarray(Image.open(io.BytesIO(sample_image())))
+    assert (pixels[..., 3] == expected).all()
+    assert (pixels[..., :3][expected == 255] == original[expected == 255]).all()
     assert "x-model" not in response.headers
     assert '\nclearcut_batch_size_count{model="fake"} 0.0' in text
     assert "inference" not in response.headers["server-timing"]
-    refused = send(files={"image_file": ("a.png", picture()), "mask": ("m.bin", b"no picture at all")})
+    refused = send(files={"image_file": ("a.png", sample_image()), "mask": ("m.bin", b"no image at all")})
     assert "'mask'" in refused.json()["details"]

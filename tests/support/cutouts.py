@@ -11,10 +11,12 @@ from PIL import Image
 from tests.support.fakes import on_stage
 
 SUBJECT = (240, 160, 90)
-"""Color of the subject in ``picture()``."""
+"""Color of the subject in ``sample_image()``."""
 
 
-def picture(width: int = 80, height: int = 60, background: tuple[int, int, int] = (0, 0, 0), fmt: str = "PNG") -> bytes:
+def sample_image(
+    width: int = 80, height: int = 60, background: tuple[int, int, int] = (0, 0, 0), fmt: str = "PNG"
+) -> bytes:
     """Return an image file: a bright rectangle on a dark background. The fake model finds exactly the rectangle."""
     pixels = np.full((height, width, 3), background, np.uint8)
     pixels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = SUBJECT
@@ -32,7 +34,7 @@ def send(image: bytes | None = None, **kwargs):
     """Send one request to ``/v1/remove`` of a new service with the fake model, and return the response."""
 
     async def scenario(on):
-        kwargs.setdefault("files", {"image_file": ("secret-name.png", image or picture(), "image/png")})
+        kwargs.setdefault("files", {"image_file": ("secret-name.png", image or sample_image(), "image/png")})
         return await on.client.post("/v1/remove", **kwargs)
 
     return on_stage(scenario)

@@ -28,7 +28,7 @@ def with_fault(fault: str, is_active: Callable[[], bool], run: Callable[..., Any
                 raise RuntimeError("a session that fails")
             case "raises-with-many":
                 if len(next(iter(feed.values()))) > 1:
-                    raise RuntimeError("a session that fails with more than one picture")
+                    raise RuntimeError("a session that fails with more than one image")
                 return run(session, outputs, feed, *args)
             case "hangs":
                 time.sleep(3600)

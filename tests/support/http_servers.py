@@ -11,11 +11,11 @@ import httpcore2
 from dnslib import AAAA, QTYPE, RR, A, DNSRecord
 
 
-def resolving(answers, otherwise=None):
+def resolving(addresses, otherwise=None):
     """Return a resolver that looks up a dictionary. Names that are not in it resolve to ``otherwise``."""
 
     async def resolve(host, port):
-        found = answers.get(host, otherwise)
+        found = addresses.get(host, otherwise)
         if found is None:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return found
@@ -27,10 +27,10 @@ class NoNetwork(httpcore2.AsyncNetworkBackend):
     """A network backend that records connection attempts and refuses them."""
 
     def __init__(self):
-        self.asked = []
+        self.attempts = []
 
     async def connect_tcp(self, host, port, *_, **__):
-        self.asked.append((host, port))
+        self.attempts.append((host, port))
         raise httpcore2.ConnectError("this test has no network")
 
 
@@ -78,12 +78,12 @@ def redirect(location, status=302):
 
 
 @contextmanager
-def name_server(*answers):
+def name_server(*addresses):
     """Run a DNS server on a UDP port. Yield (resolver that uses it, names that were queried).
 
-    The n-th query returns the addresses of ``answers[n]``. Later queries return the last ones.
+    The n-th query returns the addresses of ``addresses[n]``. Later queries return the last ones.
     """
-    asked = []
+    queries = []
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.bind(("127.0.0.1", 0))
     port = link.getsockname()[1]
@@ -98,11 +98,11 @@ def name_server(*answers):
                 return
             question = DNSRecord.parse(data)
             reply = question.reply()
-            for address in answers[min(len(asked), len(answers) - 1)]:
+            for address in addresses[min(len(queries), len(addresses) - 1)]:
                 six = ":" in address
                 record = (AAAA if six else A)(address)
                 reply.add_answer(RR(question.q.qname, QTYPE.AAAA if six else QTYPE.A, rdata=record, ttl=0))
-            asked.append(str(question.q.qname).rstrip("."))
+            queries.append(str(question.q.qname).rstrip("."))
             link.sendto(reply.pack(), peer)
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -113,7 +113,7 @@ def name_server(*answers):
         return [str(record.rdata) for record in DNSRecord.parse(reply).rr]
 
     try:
-        yield resolve, asked
+        yield resolve, queries
     finally:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
             last.sendto(b"", ("127.0.0.1", port))

@@ -27,7 +27,7 @@ class Origin:
         self.length = True
         self.others: dict[str, bytes] = {}
         """Further contents, by path."""
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self.url = ""
 
     def change(self, content: bytes) -> None:
@@ -43,7 +43,7 @@ def published(content: bytes) -> Iterator[Origin]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            origin.asked.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
+            origin.requests.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
             self.close_connection = True
             if (origin.status or origin.redirect) and self.path not in origin.others:
                 self.send_response(origin.status or 302)
@@ -53,9 +53,9 @@ def published(content: bytes) -> Iterator[Origin]:
                 self.end_headers()
                 return
             start, body = 0, origin.others.get(self.path, origin.content)
-            asked = self.headers.get("Range")
-            if asked and origin.ranges and self.headers.get("If-Range") in (None, origin.etag):
-                start = int(asked.removeprefix("bytes=").removesuffix("-")) + origin.off_by
+            byte_range = self.headers.get("Range")
+            if byte_range and origin.ranges and self.headers.get("If-Range") in (None, origin.etag):
+                start = int(byte_range.removeprefix("bytes=").removesuffix("-")) + origin.off_by
                 if start >= len(body):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(body)}")

@@ -152,8 +152,8 @@ def variants_table() -> str:
     return "\n".join(rows)
 
 
-def _title(name: str, facts: dict[str, Any]) -> str:
-    return f"{name.partition(':')[0]}, {facts['served']['precision']}"
+def _title(name: str, report: dict[str, Any]) -> str:
+    return f"{name.partition(':')[0]}, {report['served']['precision']}"
 
 
 def _figure(value: float, key: str = "") -> str:

@@ -83,7 +83,7 @@ def bench(tmp_path: Path) -> Path:
     with served(model="clearcut-s", precision="fp32") as server:
         alpha = alpha_of(server, jpeg)
         with pytest.raises(RuntimeError, match="answered 400"):
-            alpha_of(server, b"no picture")
+            alpha_of(server, b"no image")
     assert alpha.shape == (512, 512)
     assert 0.2 < (alpha > 128).mean() < 0.9
     cv2.imwrite(str(tmp_path / "masks" / "one.png"), alpha)

@@ -25,8 +25,8 @@ QUICK = {"CLEARCUT_LANES": "1", "CLEARCUT_BUCKETS": "1", "CLEARCUT_PRECISION": "
 
 def findings(**environ: str) -> dict[str, Finding]:
     """The first finding of each topic, and every finding of the settings by its text."""
-    given = QUICK | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
-    found = list(run_checks(given))
+    variables = QUICK | {f"CLEARCUT_{name.upper()}": value for name, value in environ.items()}
+    found = list(run_checks(variables))
     first = {finding.topic: finding for finding in reversed(found)}
     return first | {finding.text: finding for finding in found if finding.topic == "settings"}
 

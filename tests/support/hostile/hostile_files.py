@@ -51,7 +51,7 @@ def wrong_types() -> Iterator[File]:
         "HTML": b"<!doctype html><script>alert(1)</script>" + bytes(100),
         "PHP": b"<?php system($_GET['c']); ?>",
         "script": b"#!/bin/sh\nexit 0\n",
-        "words": b"not a picture at all\n" * 50,
+        "words": b"not an image at all\n" * 50,
         "JSON": b'{"image": "no"}',
         "ELF": b"\x7fELF\x02\x01\x01" + bytes(500),
         "PE": b"MZ\x90\x00" + bytes(500),
@@ -94,7 +94,7 @@ def polyglots() -> Iterator[File]:
         "ELF": b"\x7fELF" + bytes(99),
         "a megabyte": bytes(1 << 20),
         "a PDF": b"%PDF-1.7\n%%EOF",
-        "another picture": valid_files.base("png"),
+        "another image": valid_files.base("png"),
     }
     for name in ("jpeg", "png", "webp"):
         for what, tail in behind.items():

@@ -96,7 +96,7 @@ def _boundaries() -> Iterator[Form]:
         ("a form that says JSON", "application/json", "bad"),
         ("a form that says urlencoded", "application/x-www-form-urlencoded", "bad"),
         ("a form that says XML", "text/xml", "bad"),
-        ("a form that says picture", "image/png", "bad"),
+        ("a form declared as an image", "image/png", "bad"),
         ("a type of commas", ",,,;;;===", "bad"),
         ("RFC 2231 boundary", f"{base}; boundary*=utf-8''{BOUNDARY.decode()}", "any"),
         (
@@ -167,7 +167,7 @@ def _fields() -> Iterator[Form]:
     for what, value in (
         ("NUL", b"p\x00ng"), ("not UTF-8", b"\xff\xfe"), ("8 KiB", b"x" * 8192), ("more than 8 KiB", b"x" * 8193),
         ("a boundary", b"--" + BOUNDARY), ("line ends", b"png\r\n\r\n"), ("a right-to-left mark", "png\u202e".encode()),
-        ("a million digits", b"9" * 8000), ("a picture", IMAGE),
+        ("a million digits", b"9" * 8000), ("an image", IMAGE),
     ):  # fmt: skip
         for name in ("format", "width", "bg_color", "padding", "variants"):
             yield Form(f"'{name}' is {what}", form([Part(name, value), FILE]), paths=POOF)

@@ -71,7 +71,7 @@ def _chunked() -> Iterator[tuple[str, bytes, str]]:
         ("a negative chunk size", b"-5\r\nabcde\r\n0\r\n\r\n"),
         ("a chunk size that is a word", b"five\r\nabcde\r\n0\r\n\r\n"),
         ("a chunk without its end", b"5\r\nabcdeXX0\r\n\r\n"),
-        ("chunks without a picture", b"0\r\n\r\n"),
+        ("chunks without an image", b"0\r\n\r\n"),
     ):
         yield what, post(coding, body=body), "bad"
     yield "an endless chunk extension", post(coding, body=b"5;" + b"a" * 100_000 + b"\r\nabcde\r\n0\r\n\r\n"), "bad"

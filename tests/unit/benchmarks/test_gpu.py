@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from benchmarks import gpu_plot
-from benchmarks.gpu import device_facts
+from benchmarks.gpu import device_info
 from benchmarks.gpu_sessions import Deadline, best, curve, rate, runner
 from tests.support.onnx_models import MEAN, build
 
@@ -62,12 +62,12 @@ def test_bound_run_equals_plain_run() -> None:
     assert np.allclose(np.asarray(plain).ravel(), np.asarray(bound).ravel())
 
 
-def test_device_facts_name_what_is_missing() -> None:
-    facts = device_facts("cpu")
-    assert facts["unavailable"] is None
-    assert "CPUExecutionProvider" in facts["providers"]
+def test_device_info_names_what_is_missing() -> None:
+    info = device_info("cpu")
+    assert info["unavailable"] is None
+    assert "CPUExecutionProvider" in info["providers"]
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        assert "CUDAExecutionProvider" in str(device_facts("cuda")["unavailable"])
+        assert "CUDAExecutionProvider" in str(device_info("cuda")["unavailable"])
 
 
 def test_chart_has_the_figures(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def test_host_name_is_resolved_once():
                 found = await fetcher.get(f"http://photos.example:{port}/a.png", role="image")
                 return found, allowed, forbidden
 
-    with name_server(["127.0.0.2"], ["127.0.0.1"]) as (resolve, asked):
+    with name_server(["127.0.0.2"], ["127.0.0.1"]) as (resolve, queries):
         found, allowed, forbidden = asyncio.run(run(resolve))
     assert found.data == IMAGE
-    assert asked == ["photos.example"]
+    assert queries == ["photos.example"]
     assert len(allowed) == 1
     assert forbidden == []
 
@@ -93,14 +93,14 @@ def test_dns_rebinding_is_refused():
         with pytest.raises(FetchFailed) as caught:  # the fake network accepts no connection
             await fetcher.get("https://rebind.example/a.png", role="image")
         assert caught.value.temporary
-        assert network.asked == [("93.184.216.34", 443)]
+        assert network.attempts == [("93.184.216.34", 443)]
         with pytest.raises(UrlRefused):
             await fetcher.get("https://rebind.example/a.png", role="image")
-        assert network.asked == [("93.184.216.34", 443)]
+        assert network.attempts == [("93.184.216.34", 443)]
 
-    with name_server(["93.184.216.34"], ["127.0.0.1"]) as (resolve, asked):
+    with name_server(["93.184.216.34"], ["127.0.0.1"]) as (resolve, queries):
         asyncio.run(run(resolve))
-    assert len(asked) == 2
+    assert len(queries) == 2
 
 
 def test_name_with_one_private_address_is_refused():
@@ -108,7 +108,7 @@ def test_name_with_one_private_address_is_refused():
         network = NoNetwork()
         with pytest.raises(UrlRefused):
             await FetchClient(FetchPolicy(), resolve, network).get("https://mixed.example/", role="image")
-        assert network.asked == []
+        assert network.attempts == []
 
     with name_server(["93.184.216.34", "10.0.0.1"]) as (resolve, _):
         asyncio.run(run(resolve))
@@ -159,7 +159,7 @@ def test_up_to_four_addresses_are_tried():
             await FetchClient(FetchPolicy(), resolving({"many.example": many}), network).get(
                 "https://many.example/", role="image"
             )
-        assert [host for host, _ in network.asked] == many[:4]
+        assert [host for host, _ in network.attempts] == many[:4]
 
     asyncio.run(run())
 
@@ -401,8 +401,8 @@ def test_cancelled_fetch_closes_the_connection():
 # TLS
 
 
-def over_tls(certified, asked, ca=True):
-    """Fetch ``https://{asked}`` from a server with a certificate for ``certified``.
+def over_tls(certified, host, ca=True):
+    """Fetch ``https://{host}`` from a server with a certificate for ``certified``.
 
     Returns:
         The result, and the SNI names that the server received.
@@ -418,10 +418,8 @@ def over_tls(certified, asked, ca=True):
 
     async def run():
         async with serving(bytes_of(ok(IMAGE)), ssl=serverside) as (port, heads):
-            fetcher = FetchClient(
-                allowing((asked, port)), resolving({asked: ["127.0.0.1"]}), ssl_context=client_context
-            )
-            found = await fetcher.get(f"https://{asked}:{port}/", role="image")
+            fetcher = FetchClient(allowing((host, port)), resolving({host: ["127.0.0.1"]}), ssl_context=client_context)
+            found = await fetcher.get(f"https://{host}:{port}/", role="image")
             return found, heads[0].split(b"\r\n"), port
 
     return asyncio.run(run()), names

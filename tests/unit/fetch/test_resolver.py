@@ -16,12 +16,12 @@ PUBLIC = "93.184.216.34"
 
 @pytest.fixture
 def responding(monkeypatch):
-    """Return an event: once set, the dead name servers respond. ``asked`` has the host names of all lookups."""
+    """Return an event: once set, the dead name servers respond. ``lookups`` has the host names of all lookups."""
     event = threading.Event()
-    event.asked = []
+    event.lookups = []
 
     def look_up(host, port, **more):
-        event.asked.append(host)
+        event.lookups.append(host)
         if "dead" in host:
             event.wait(60)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, port))]
@@ -50,7 +50,7 @@ def test_dead_name_server_leaves_lookups_of_other_domains_free(responding):
         ]
         await asyncio.sleep(0.2)
         await fetcher.check("https://www.good.example/", role="image")
-        occupied = len([host for host in responding.asked if "dead" in host])
+        occupied = len([host for host in responding.lookups if "dead" in host])
         for call in calls:
             call.cancel()
         return occupied

@@ -19,17 +19,17 @@ from tests.support.http_servers import NoNetwork, resolving
 PUBLIC = ["93.184.216.34", "2606:4700::6810:1"]
 
 
-def refused(url, policy=None, answers=None):
+def refused(url, policy=None, addresses=None):
     """Check that the client refuses the URL without using the network."""
 
     async def fetch():
         network = NoNetwork()
-        fetcher = FetchClient(policy or FetchPolicy(), resolving(answers or {}, otherwise=PUBLIC), network)
+        fetcher = FetchClient(policy or FetchPolicy(), resolving(addresses or {}, otherwise=PUBLIC), network)
         with pytest.raises(UrlRefused) as caught:
             await fetcher.get(url, role="image")
         assert caught.value.role == "image"
         assert "'image_url'" in caught.value.describe({"image": "image_url"})
-        assert network.asked == []
+        assert network.attempts == []
         with pytest.raises(UrlRefused):
             await fetcher.check(url, role="image")
 
@@ -48,8 +48,8 @@ def test_private_addresses_are_refused(host):
 @pytest.mark.parametrize("host", PRIVATE_LITERALS)
 def test_names_with_private_addresses_are_refused(host):
     bare = host.strip("[]")
-    refused("https://photos.example/a.png", answers={"photos.example": [bare]})
-    refused("https://photos.example/a.png", answers={"photos.example": [*PUBLIC, bare]})
+    refused("https://photos.example/a.png", addresses={"photos.example": [bare]})
+    refused("https://photos.example/a.png", addresses={"photos.example": [*PUBLIC, bare]})
 
 
 @pytest.mark.parametrize("url", TRICKS, ids=lambda url: ascii(url)[:60])
@@ -68,7 +68,7 @@ def test_localhost_is_refused_with_the_real_resolver(url):
         network = NoNetwork()
         with pytest.raises((UrlRefused, FetchFailed)):
             await FetchClient(FetchPolicy(), None, network).get(url, role="image")
-        assert network.asked == []
+        assert network.attempts == []
 
     asyncio.run(fetch())
 
@@ -76,19 +76,21 @@ def test_localhost_is_refused_with_the_real_resolver(url):
 def test_private_and_unknown_hosts_get_the_same_error():
     details = set()
 
-    async def check(answers):
+    async def check(addresses):
         with pytest.raises(UrlRefused) as caught:
-            await FetchClient(FetchPolicy(), resolving(answers), NoNetwork()).check("https://a.example/", role="image")
+            await FetchClient(FetchPolicy(), resolving(addresses), NoNetwork()).check(
+                "https://a.example/", role="image"
+            )
         details.add(caught.value.details)
 
-    for answers in (
+    for addresses in (
         {},
         {"a.example": ["10.0.0.1"]},
         {"a.example": []},
         {"a.example": ["fe80::1%eth0"]},
         {"a.example": [*PUBLIC, "fe80::1%eth0"]},
     ):
-        asyncio.run(check(answers))
+        asyncio.run(check(addresses))
     assert len(details) == 1
 
 

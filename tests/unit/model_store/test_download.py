@@ -64,8 +64,8 @@ def test_resumes_after_interruption(tmp_path):
         origin.cut_after = [300_000, 200_000]
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert [asked.get("range") for asked in origin.asked] == [None, "bytes=300000-", "bytes=500000-"]
-    assert {asked.get("if-range") for asked in origin.asked[1:]} == {origin.etag}
+    assert [request.get("range") for request in origin.requests] == [None, "bytes=300000-", "bytes=500000-"]
+    assert {request.get("if-range") for request in origin.requests[1:]} == {origin.etag}
 
 
 def test_later_run_resumes_part_file(tmp_path):
@@ -75,10 +75,10 @@ def test_later_run_resumes_part_file(tmp_path):
             get(origin, tmp_path / "m.onnx")
         assert not (tmp_path / "m.onnx").exists()
         assert (tmp_path / "m.onnx.part").stat().st_size == 400_000
-        origin.cut_after, origin.asked = [], []
+        origin.cut_after, origin.requests = [], []
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert origin.asked[0]["range"] == "bytes=400000-"
+    assert origin.requests[0]["range"] == "bytes=400000-"
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
@@ -87,7 +87,7 @@ def test_server_without_ranges_sends_whole_file(tmp_path):
         origin.ranges, origin.cut_after = False, [300_000]
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert len(origin.asked) == 2
+    assert len(origin.requests) == 2
 
 
 def test_changed_file_is_downloaded_whole(tmp_path):
@@ -100,7 +100,7 @@ def test_changed_file_is_downloaded_whole(tmp_path):
         origin.url = url
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert origin.asked[0]["if-range"] != origin.etag
+    assert origin.requests[0]["if-range"] != origin.etag
 
 
 def test_weak_validator_restarts(tmp_path):
@@ -108,7 +108,7 @@ def test_weak_validator_restarts(tmp_path):
         origin.etag, origin.cut_after = 'W/"weak"', [300_000]
         get(origin, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert all("range" not in asked for asked in origin.asked)
+    assert all("range" not in request for request in origin.requests)
 
 
 def test_too_long_part_file_restarts(tmp_path):
@@ -137,7 +137,7 @@ def test_404_is_not_retried(tmp_path):
         origin.status = 404
         with pytest.raises(DownloadError, match="the server returned 404"):
             get(origin, tmp_path / "m.onnx")
-    assert len(origin.asked) == 1
+    assert len(origin.requests) == 1
 
 
 def test_503_is_retried_with_growing_pauses(tmp_path, waits):
@@ -145,7 +145,7 @@ def test_503_is_retried_with_growing_pauses(tmp_path, waits):
         origin.status = 503
         with pytest.raises(DownloadError, match="503"):
             download(f"{origin.url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
-    assert len(origin.asked) == ATTEMPTS
+    assert len(origin.requests) == ATTEMPTS
     assert waits == sorted(waits)
     assert waits[0] > 0
 
@@ -162,7 +162,7 @@ def test_retries_are_reported(tmp_path, waits):
     seen = []
     with published(CONTENT) as origin:
         origin.cut_after = [300_000]
-        get(origin, tmp_path / "m.onnx", on_retry=lambda *facts: seen.append(facts))
+        get(origin, tmp_path / "m.onnx", on_retry=lambda *event: seen.append(event))
     ((reason, attempt, attempts, pause_s),) = seen
     assert "received 300000 of 1048576 bytes" in reason
     assert (attempt, attempts, [pause_s]) == (1, ATTEMPTS, waits)
@@ -201,9 +201,9 @@ def test_redirect_does_not_receive_the_password(tmp_path):
         origin.redirect = f"{store.url}/elsewhere"
         url = origin.url.replace("http://", "http://user:se%40cret@")
         download(f"{url}/m.onnx", tmp_path / "m.onnx", only(CONTENT))
-    assert origin.asked[0]["authorization"] == "Basic dXNlcjpzZUBjcmV0"
-    assert "authorization" not in store.asked[0]
-    assert store.asked[0][":path"] == "/elsewhere"
+    assert origin.requests[0]["authorization"] == "Basic dXNlcjpzZUBjcmV0"
+    assert "authorization" not in store.requests[0]
+    assert store.requests[0][":path"] == "/elsewhere"
 
 
 def test_messages_contain_no_password(tmp_path):
@@ -231,7 +231,7 @@ def test_proxy_of_environment_is_used(tmp_path, monkeypatch):
         monkeypatch.setenv("http_proxy", proxy.url)
         download("http://models.example/m.onnx", tmp_path / "m.onnx", only(CONTENT))
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
-    assert proxy.asked[0][":path"] == "http://models.example/m.onnx"
+    assert proxy.requests[0][":path"] == "http://models.example/m.onnx"
 
 
 def test_concurrent_download_is_refused(tmp_path):
@@ -239,7 +239,7 @@ def test_concurrent_download_is_refused(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DownloadError, match="another process"):
             get(origin, tmp_path / "m.onnx")
-    assert origin.asked == []
+    assert origin.requests == []
 
 
 def test_part_file_renamed_before_lock_is_left_alone(tmp_path, monkeypatch):
@@ -254,7 +254,7 @@ def test_part_file_renamed_before_lock_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", rename_first)
     with published(b"another") as origin, pytest.raises(DownloadError, match="has just been downloaded"):
         get(origin, tmp_path / "m.onnx", b"another")
-    assert origin.asked == []
+    assert origin.requests == []
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
@@ -264,7 +264,7 @@ def test_wrong_range_restarts(tmp_path):
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
         (tmp_path / "m.onnx.etag.part").write_text(origin.etag)
         get(origin, tmp_path / "m.onnx")
-    assert [asked.get("range") for asked in origin.asked] == ["bytes=1000-", None]
+    assert [request.get("range") for request in origin.requests] == ["bytes=1000-", None]
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT
 
 
@@ -273,5 +273,5 @@ def test_part_file_with_validator_is_resumed(tmp_path):
         (tmp_path / "m.onnx.part").write_bytes(CONTENT[:1000])
         (tmp_path / "m.onnx.etag.part").write_text(origin.etag)
         get(origin, tmp_path / "m.onnx")
-        assert origin.asked[0]["range"] == "bytes=1000-"
+        assert origin.requests[0]["range"] == "bytes=1000-"
     assert (tmp_path / "m.onnx").read_bytes() == CONTENT

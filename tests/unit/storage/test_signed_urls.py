@@ -40,10 +40,10 @@ def test_second_secret_verifies_and_an_unknown_one_does_not():
 @given(st.text(max_size=60), st.text(max_size=14), st.sampled_from(["a", "b", "job1.png"]))
 def test_changed_urls_are_refused(signature, expires, key):
     _, until, good = parts(sign_url("", "job1.png", NOW + 60, SECRETS))
-    for given_expires, given_signature in ((expires, signature), (until, signature), (expires, good)):
-        if (key, given_expires, given_signature) != ("job1.png", until, good):
+    for tried_expires, tried_signature in ((expires, signature), (until, signature), (expires, good)):
+        if (key, tried_expires, tried_signature) != ("job1.png", until, good):
             with pytest.raises(InvalidSignature):
-                verify(key, given_expires, given_signature, SECRETS, NOW)
+                verify(key, tried_expires, tried_signature, SECRETS, NOW)
     if key != "job1.png":
         with pytest.raises(InvalidSignature):
             verify(key, until, good, SECRETS, NOW)
@@ -68,9 +68,9 @@ def configured(**environ):
 
 
 def test_generated_secret_is_stored_privately(tmp_path):
-    given = configured(data_dir=str(tmp_path / "data"))
-    made = signing_secrets(given)
-    assert signing_secrets(given) == made
+    settings = configured(data_dir=str(tmp_path / "data"))
+    made = signing_secrets(settings)
+    assert signing_secrets(settings) == made
     assert len(made[0]) >= 32
     assert (tmp_path / "data" / "signing-secret").stat().st_mode & 0o777 == 0o600
     assert len(list((tmp_path / "data").iterdir())) == 1
@@ -78,10 +78,10 @@ def test_generated_secret_is_stored_privately(tmp_path):
 
 
 def test_secrets_from_settings_are_not_shown(tmp_path):
-    given = configured(signing_secret="first-secret-of-16, second-secret-of-16", data_dir=str(tmp_path / "none"))
-    assert signing_secrets(given) == (b"first-secret-of-16", b"second-secret-of-16")
+    settings = configured(signing_secret="first-secret-of-16, second-secret-of-16", data_dir=str(tmp_path / "none"))
+    assert signing_secrets(settings) == (b"first-secret-of-16", b"second-secret-of-16")
     assert not (tmp_path / "none").exists()
-    assert "first-secret" not in repr(given)
+    assert "first-secret" not in repr(settings)
     with pytest.raises(StartupError) as caught:
         signing_secrets(configured(signing_secret="short-one"))
     assert "short-one" not in str(caught.value)
