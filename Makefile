@@ -266,7 +266,7 @@ export-variants: $(VENV)/.dev ## write int8 and fp16 variants of NAME= and updat
 	$(RUN) -m models.training.variants --name $(NAME) --pictures $(PICTURES) --views $(VIEWS)
 
 quantise-u2netp: $(VENV)/.dev ## quantise u2netp.onnx of WEIGHTS= to int8 in models/ and pin it (calibrated on PICTURES=)
-	$(RUN) -m models.training.quantise --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
+	$(RUN) -m models.training.quantize --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01
 	$(RUN) -m clearcut models pin u2netp --precision int8
 
 docs: $(VENV)/.dev ## update the generated tables of README, docs/ and the model cards

@@ -1,7 +1,7 @@
-"""The four errors of alphamatting.com, over the whole picture.
+"""The four errors of alphamatting.com, over the whole image.
 
 Rhemann, Rother, Wang, Gelautz, Kohli, Rott: "A Perceptually Motivated Online Benchmark for Image Matting",
-CVPR 2009. The site scores inside a trimap's unknown region; nobody gives us a trimap, so here every pixel counts.
+CVPR 2009. The site scores inside a trimap's unknown region. Here there is no trimap, so every pixel counts.
 Units as in the site's tables: SAD, gradient and connectivity in thousands, MSE times a thousand.
 """
 

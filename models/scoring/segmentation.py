@@ -1,4 +1,4 @@
-"""Figures of merit for alpha mattes: numpy and OpenCV only, no model and no service in sight.
+"""Scores of alpha mattes. Needs only NumPy and OpenCV, no model and no service.
 
 Every function takes the predicted matte and the true one as float arrays [H,W] in 0..1 of the same
 size. "True" may be binary or soft; measures defined on masks cut it at 0.5.
@@ -18,7 +18,7 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The four figures of one picture. ``mae`` is better low, the rest are better high; all 0..1."""
+    """The four figures of one image. ``mae`` is better low, the rest are better high; all 0..1."""
 
     mae: float
     iou: float
@@ -27,7 +27,7 @@ class Scores:
 
 
 def score(predicted: Matte, true: Matte) -> Scores:
-    """All four figures of one picture."""
+    """All four figures of one image."""
     if predicted.shape != true.shape or predicted.ndim != 2:
         raise ValueError(f"shapes differ or are not [H,W]: {predicted.shape}, {true.shape}")
     return Scores(
@@ -107,7 +107,7 @@ def _similarity(p: NDArray[np.float64], t: NDArray[np.float64]) -> float:
 
 
 def boundary_f(predicted: Matte, true: Matte, tolerance: float = 0.005) -> float:
-    """F-measure of the outlines, matched within ``tolerance`` of the picture's diagonal.
+    """F-measure of the outlines, matched within ``tolerance`` of the image's diagonal.
 
     After F. Perazzi et al., "A benchmark dataset and evaluation methodology for video object
     segmentation", CVPR 2016: each outline against the other one grown by a disc. The radius is
@@ -124,11 +124,11 @@ def boundary_f(predicted: Matte, true: Matte, tolerance: float = 0.005) -> float
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels on either side of the mask's border (3x3); the picture's edge is no border."""
+    """Pixels on either side of the mask's border (3x3); the image's edge is no border."""
     gradient = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     return np.asarray(gradient > 0)
 
 
 def cut_share(matte: Matte, threshold: float = 0.5) -> float:
-    """Share of the frame above ``threshold``: what a subject-free picture should keep near 0."""
+    """Share of the frame above ``threshold``: what a subject-free image should keep near 0."""
     return float((matte > threshold).mean())

@@ -15,7 +15,7 @@ from .sampling import Mixture
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One part of the run at one picture size, with its own cosine of the learning rate."""
+    """One part of the run at one image size, with its own cosine of the learning rate."""
 
     size: int
     batch: int

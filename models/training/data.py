@@ -1,10 +1,10 @@
-"""The pool, packed once: every picture as RGBA bytes in one memory-mapped file.
+"""The pool, packed once: every image as RGBA bytes in one memory-mapped file.
 
     python -m models.training.data --data ../shared/data --out models/training/runs/pool
 
-Decoding JPEG and PNG costs more than augmenting at these sizes, so it is done once. Pictures keep
+Decoding JPEG and PNG costs more than augmenting at these sizes, so it is done once. Images keep
 their own size and shape (the squash to a square is part of the augmentation). ``pool.bin`` holds
-the bytes, ``pool.json`` one record a picture. A share of the pool, chosen by a hash of the stem, is
+the bytes, ``pool.json`` one record an image. A share of the pool, chosen by a hash of the stem, is
 held out for validation and for choosing checkpoints.
 """
 
@@ -32,7 +32,7 @@ PSEUDO = {"caltech101", "clothing", "trashnet", "grocery"}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One packed picture: ``height * width * 4`` bytes of RGBA at ``offset``."""
+    """One packed image: ``height * width * 4`` bytes of RGBA at ``offset``."""
 
     stem: str
     source: str
@@ -67,7 +67,7 @@ def unmix_white(rgb: U8, alpha: U8) -> U8:
 
 
 class PackWriter:
-    """Appends pictures to ``<out>.bin``; the index, ``<out>.json``, is written at the end and when asked for.
+    """Appends images to ``<out>.bin``; the index, ``<out>.json``, is written at the end and when asked for.
 
     ``hold_out``: whether a share is kept from training. Not of what came later, so that curves stay comparable.
     """
@@ -115,7 +115,7 @@ class PackWriter:
 class Pool:
     """One or several packs, read-only. ``pool[i]`` is u8[H,W,4]; ``records[i]`` describes it.
 
-    A later pack replaces records of an earlier one by stem: that is how better labels come in.
+    A later pack replaces records of an earlier one by stem. Better labels are added in this way.
     """
 
     def __init__(self, *paths: Path):
@@ -140,12 +140,12 @@ class Pool:
         flat = self._maps[self._which[index]][r.offset : r.offset + size]
         return np.asarray(flat).reshape(r.height, r.width, 4)
 
-    def select(self, *, held_out: bool, **wanted: str) -> list[int]:
-        """Indices of one side of the split whose fields equal ``wanted``."""
+    def select(self, *, held_out: bool, **values: str) -> list[int]:
+        """Indices of one side of the split whose fields equal ``values``."""
         return [
             i
             for i, r in enumerate(self.records)
-            if r.held_out == held_out and all(getattr(r, k) == v for k, v in wanted.items())
+            if r.held_out == held_out and all(getattr(r, k) == v for k, v in values.items())
         ]
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     writer.close()
     pool = Pool(args.out)
     held = sum(r.held_out for r in pool.records)
-    print(f"{len(pool)} pictures packed, {held} of them held out")
+    print(f"{len(pool)} images packed, {held} of them held out")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m models.training.export --config models/training/configs/clearcut-m.toml \
         --checkpoint best.pt --size 320 --out models/clearcut-m.onnx
 
-Exports the weight average. The batch is dynamic, the size fixed; the caller normalises the image. Weights are stored in
+Exports the weight average. The batch is dynamic, the size fixed; the caller normalizes the image. Weights are stored in
 16 bits (``graphs.compact``). Fails if the file's answers differ from torch's, or a batch's from its singles'.
 ``variants`` makes the int8 and fp16 files from this file.
 """
@@ -105,7 +105,7 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False,
     print(f"largest difference: to torch {gap:.1e}, batch to singles {drift:.1e}")
 
 
-def facts(path: Path) -> str:
+def manifest_fields(path: Path) -> str:
     """Return the manifest's fields of a file."""
     data = path.read_bytes()
     model = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -114,7 +114,7 @@ def facts(path: Path) -> str:
 
 
 def main() -> None:
-    """Export as asked."""
+    """Export the checkpoint as the arguments specify."""
     parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX.")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--checkpoint", default="best.pt", help="best.pt or last.pt")
@@ -127,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     network = average_of(args.config, args.checkpoint)
     export_fp32(network, args.size, args.out, mirror=args.mirror, reject_below=args.reject_below)
-    print(facts(args.out))
+    print(manifest_fields(args.out))
 
 
 if __name__ == "__main__":

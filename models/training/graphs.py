@@ -25,13 +25,13 @@ def mirrored(model: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    given, answer = graph.input[0], graph.output[0]
+    image, answer = graph.input[0], graph.output[0]
     last = next((node for node in graph.node if answer.name in node.output), None)
     if last is None or last.op_type != "Sigmoid":
         raise ValueError("expected a graph whose output comes from a Sigmoid")
-    if given.type.tensor_type.shape.dim[0].HasField("dim_value"):
+    if image.type.tensor_type.shape.dim[0].HasField("dim_value"):
         raise ValueError("expected a graph of any batch size")
-    name = given.name
+    name = image.name
     for node in graph.node:
         for place, each in enumerate(node.input):
             if each == name:
@@ -118,14 +118,14 @@ def expanded(model: ModelProto) -> ModelProto:
     copy.CopyFrom(model)
     graph = copy.graph
     arrays = {each.name: each for each in graph.initializer}
-    kept = []
+    remaining = []
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0].endswith(_STORED) and node.input[0] in arrays:
             values = numpy_helper.to_array(arrays[node.input[0]]).astype(np.float32)
             arrays[node.input[0]].CopyFrom(numpy_helper.from_array(values, node.output[0]))
         else:
-            kept.append(node)
+            remaining.append(node)
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(remaining)
     onnx.checker.check_model(copy)
     return copy

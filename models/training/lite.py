@@ -20,7 +20,7 @@ from . import depthwise
 from .network import Logits, upsample
 
 MEAN, DEVIATION = 127.0, 128.0
-"""Input normalisation of the pretrained weights: (value - 127) / 128 for values in 0..255."""
+"""Input normalization of the pretrained weights: (value - 127) / 128 for values in 0..255."""
 _BLOCKS = (  # repeats, kernel, stride, expansion, input channels, output channels
     (1, 3, 1, 1, 32, 16),
     (2, 3, 2, 6, 16, 24),
@@ -52,9 +52,9 @@ def scaled(channels: int, width: float) -> int:
     """Channel count of a wider variant: the nearest multiple of 8 that is at least 90 % of the product."""
     if width == 1.0:
         return channels
-    wanted = channels * width
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
+    product = channels * width
+    rounded = max(8, int(product + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * product else rounded
 
 
 class SameConv(nn.Conv2d):
@@ -146,7 +146,7 @@ class Encoder(nn.Module):
 
 
 def conv(cin: int, cout: int, kernel: int = 3) -> nn.Conv2d:
-    """A padded convolution with bias, He-initialised for ReLU."""
+    """A padded convolution with bias, He-initialized for ReLU."""
     layer = nn.Conv2d(cin, cout, kernel, 1, kernel // 2)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

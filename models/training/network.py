@@ -136,7 +136,7 @@ class Logits:
 
 
 class MattingNetwork(nn.Module):
-    """RGB (ImageNet-normalised, square, side a multiple of 64) -> matte logits of that size."""
+    """RGB (ImageNet-normalized, square, side a multiple of 64) -> matte logits of that size."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()

@@ -57,11 +57,11 @@ class OnnxNetwork(nn.Module):
 
     def _needed(self, nodes: list[Any]) -> list[tuple[str, tuple[str, ...], str, dict[str, Any]]]:
         """The nodes that the first output depends on; side outputs are left out."""
-        wanted, needed = {self._output}, []
+        required, needed = {self._output}, []
         for node in reversed(nodes):
-            if node[2] in wanted:
+            if node[2] in required:
                 needed.append(node)
-                wanted |= set(node[1])
+                required |= set(node[1])
         return needed[::-1]
 
     def _known(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> bool:
@@ -105,8 +105,8 @@ class OnnxNetwork(nn.Module):
                     known.pop(name, None)
         return known[self._output]
 
-    def _compute(self, kind: str, output: str, given: list[Tensor], attributes: dict[str, Any]) -> Tensor:
-        first = given[0]
+    def _compute(self, kind: str, output: str, operands: list[Tensor], attributes: dict[str, Any]) -> Tensor:
+        first = operands[0]
         if kind == "Conv":
             return self._layers[output.replace(".", "_")](first)  # type: ignore[no-any-return]
         if kind == "Relu":
@@ -114,9 +114,9 @@ class OnnxNetwork(nn.Module):
         if kind == "MaxPool":
             return F.max_pool2d(first, 2, 2, ceil_mode=True)
         if kind == "Concat":
-            return torch.cat(given, 1)
+            return torch.cat(operands, 1)
         if kind == "Add":
-            return given[0] + given[1]
+            return operands[0] + operands[1]
         if kind == "Resize":
             target = {key: attributes[key] for key in ("scale_factor", "size") if key in attributes}
             return F.interpolate(first, **target, mode="bilinear", align_corners=False)

@@ -19,7 +19,7 @@ from .data import Pool
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Shares of the kinds of samples (they are normalised) and weights of sources within."""
+    """Shares of the kinds of samples (they are normalized) and weights of sources within."""
 
     photo: float = 0.28
     pseudo: float = 0.26
@@ -45,7 +45,7 @@ class Sampler:
         seed: int = 0,
         reach: tuple[float, float] = (0.25, 1.35),
     ):
-        """``reach``: sizes of a pasted object, of the picture's side."""
+        """``reach``: sizes of a pasted object, of the image's side."""
         self._pool = pool
         self._seed = seed
         self._held_out = held_out
@@ -131,9 +131,9 @@ class Sampler:
         return photo
 
     def _scenery(self, size: int, rng: Rng, *, empty: bool = False) -> U8:
-        """A picture without a subject, u8[S,S,3]; ``empty`` when nothing will be set into it.
+        """An image without a subject, u8[S,S,3]; ``empty`` when nothing will be set into it.
 
-        Walls, floors and grounds may borrow stuff from any photograph, but not where the picture
+        Walls, floors and grounds may borrow stuff from any photograph, but not where the image
         is a negative: a magnified patch may well be a thing seen from close by.
         """
         draw = rng.random()
@@ -141,7 +141,7 @@ class Sampler:
             stuff = None if empty else self._background(size, rng, "backdrop")
             return scenes.empty_scene(size, rng, stuff)
         photo = self._background(size, rng)
-        if draw < 0.08:  # two places in one picture, as at a window or a street corner
+        if draw < 0.08:  # two places in one image, as at a window or a street corner
             cut = int(size * rng.uniform(0.2, 0.8))
             other = self._background(size, rng)
             photo[:, cut:] = other[:, cut:]

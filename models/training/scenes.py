@@ -15,7 +15,7 @@ F32 = NDArray[np.float32]
 
 
 def random_color(rng: Rng) -> F32:
-    """A color as f32[3] in 0..255: grays and near-whites are common, as in product pictures."""
+    """A color as f32[3] in 0..255: grays and near-whites are common, as in product images."""
     draw = rng.random()
     if draw < 0.25:
         return np.full(3, rng.uniform(200, 255), np.float32) + rng.normal(0, 3, 3).astype(np.float32)
@@ -104,7 +104,7 @@ def interior(size: int, rng: Rng, photo: U8 | None = None) -> F32:
     if rng.random() < 0.3:
         edge = int(size * rng.uniform(0.1, 0.9))
         scene[:line, :edge] *= rng.uniform(0.6, 0.95)
-    if rng.random() < 0.4:  # a picture, window or cupboard front on the wall: never the subject
+    if rng.random() < 0.4:  # an image, window or cupboard front on the wall: never the subject
         x, y = rng.integers(0, size, 2)
         w, h = rng.integers(size // 10, size // 2, 2)
         scene[min(y, line) : min(y + h, line), x : x + w] = random_color(rng)

@@ -50,13 +50,13 @@ def false_alarms(predictor: Predictor, packs: Sequence[Path]) -> float:
 
 def main() -> None:
     """Print the share."""
-    parser = argparse.ArgumentParser(description="Count subjects seen in subject-free pictures.")
+    parser = argparse.ArgumentParser(description="Count subjects seen in subject-free images.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--pack", type=Path, action="append", default=[])
     parser.add_argument("--stretch", action="store_true", help="min-max stretch, as U2-Net does")
     args = parser.parse_args()
     share = false_alarms(Predictor(args.model, stretch=args.stretch), args.pack)
-    print(f"{share:.1%} of {COUNT} subject-free pictures have more than {LIMIT:.0%} of the frame cut out")
+    print(f"{share:.1%} of {COUNT} subject-free images have more than {LIMIT:.0%} of the frame cut out")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from . import charts, scenes
 from .data import PackWriter
-from .synth_shapes import Part, Rng, thing
+from .synth_shapes import Part, Rng, random_object
 
 mi.set_variant("scalar_rgb")
 T = mi.ScalarTransform4f
@@ -51,9 +51,9 @@ def printed(rng: Rng, size: int = 256) -> NDArray[np.float32]:
     return np.clip(art.astype(np.float32) / 255, 0.02, 0.98)
 
 
-def bitmap(picture: NDArray[np.float32], repeat: float = 1.0) -> Scene:
+def bitmap(image: NDArray[np.float32], repeat: float = 1.0) -> Scene:
     """Return an sRGB image f32[H,W,3] in 0..1 as a texture."""
-    linear = np.ascontiguousarray(np.clip(picture, 0, 1) ** 2.2, np.float32)
+    linear = np.ascontiguousarray(np.clip(image, 0, 1) ** 2.2, np.float32)
     return {
         "type": "bitmap",
         "bitmap": mi.Bitmap(linear),
@@ -197,12 +197,12 @@ def surroundings(rng: Rng) -> Scene:
 
 def camera(rng: Rng, width: int, height: int, samples: int) -> Scene:
     """Return a camera in front of the object, slightly above it."""
-    turn, tilt, near = rng.normal(0, 0.25), rng.uniform(0.03, 0.75), rng.uniform(4.2, 7)
-    at = near * np.array([np.sin(turn) * np.cos(tilt), -np.cos(turn) * np.cos(tilt), np.sin(tilt)]) + (0, 0, 0.5)
+    turn, tilt, distance = rng.normal(0, 0.25), rng.uniform(0.03, 0.75), rng.uniform(4.2, 7)
+    at = distance * np.array([np.sin(turn) * np.cos(tilt), -np.cos(turn) * np.cos(tilt), np.sin(tilt)]) + (0, 0, 0.5)
     aim = np.array([rng.normal(0, 0.15), 0, rng.uniform(0.5, 1.0)])
     return {
         "type": "perspective",
-        "fov": float(np.rad2deg(2 * np.arctan(rng.uniform(0.95, 1.7) / near))),
+        "fov": float(np.rad2deg(2 * np.arctan(rng.uniform(0.95, 1.7) / distance))),
         "fov_axis": "smaller",
         "to_world": T().look_at(at.tolist(), aim.tolist(), [0, 0, 1]),
         "film": {
@@ -218,7 +218,7 @@ def camera(rng: Rng, width: int, height: int, samples: int) -> Scene:
 
 def render(rng: Rng, longest: int = 320, samples: int = 20) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
     """One scene: its family, rgb u8[H,W,3] and the exact alpha u8[H,W]."""
-    family, parts = thing(rng)
+    family, parts = random_object(rng)
     shapes = {f"part{i}": mesh(p.solid, stuff(str(p.stuff), rng), f"part{i}") for i, p in enumerate(settle(parts, rng))}
     aspect = np.exp(rng.uniform(-0.35, 0.35))
     width, height = round(longest * min(1, aspect)), round(longest * min(1, 1 / aspect))
@@ -252,7 +252,7 @@ def attempt(seed: int, number: int, samples: int) -> tuple[str, NDArray[np.uint8
 
 def main() -> None:
     """Render a pack and a sheet. Scenes that show nothing or only the object are replaced."""
-    parser = argparse.ArgumentParser(description="Render training pictures with exact alpha.")
+    parser = argparse.ArgumentParser(description="Render training images with exact alpha.")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/synth"))
@@ -272,7 +272,7 @@ def main() -> None:
             if len(rows) < 48:
                 rows.append((rgb, alpha))
             if number % 50 == 0:
-                print(f"{number}: {(time.monotonic() - start) / (number + 1):.2f} s a picture", flush=True)
+                print(f"{number}: {(time.monotonic() - start) / (number + 1):.2f} s an image", flush=True)
     finally:
         writer.close()
     lines = [[p[k] for p in rows[i : i + 12]] for i in range(0, len(rows), 12) for k in (0, 1)]

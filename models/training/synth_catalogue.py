@@ -80,16 +80,16 @@ class Stage:
         finally:
             self._window.RemoveRenderer(scene)
 
-    def _shot(self, scene: vtk.vtkRenderer, ground: float) -> np.ndarray:
-        scene.SetBackground(ground, ground, ground)
+    def _shot(self, scene: vtk.vtkRenderer, gray: float) -> np.ndarray:
+        scene.SetBackground(gray, gray, gray)
         self._window.Render()
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self._window)
         grab.ReadFrontBufferOff()
         grab.Update()
         flat = vtk_to_numpy(grab.GetOutput().GetPointData().GetScalars())
-        picture = flat.reshape(SIDE, SIDE, -1)[::-1, :, :3].astype(np.float32)
-        return cv2.resize(picture, (SIDE // 3, SIDE // 3), interpolation=cv2.INTER_AREA)
+        image = flat.reshape(SIDE, SIDE, -1)[::-1, :, :3].astype(np.float32)
+        return cv2.resize(image, (SIDE // 3, SIDE // 3), interpolation=cv2.INTER_AREA)
 
     def _cut_out(self, scene: vtk.vtkRenderer) -> tuple[U8, U8] | None:
         black, white = self._shot(scene, 0.0), self._shot(scene, 1.0)
@@ -142,13 +142,13 @@ def look(scene: vtk.vtkRenderer, rng: Rng) -> None:
     low_high = np.array(scene.ComputeVisiblePropBounds()).reshape(3, 2)
     center, size = low_high.mean(1), float(np.linalg.norm(low_high[:, 1] - low_high[:, 0]))
     turn, tilt = rng.uniform(-1.2, 1.2) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi), rng.uniform(0.02, 0.7)
-    near = size * rng.uniform(1.1, 2.5)
+    distance = size * rng.uniform(1.1, 2.5)
     way = np.array([np.sin(turn) * np.cos(tilt), np.sin(tilt), np.cos(turn) * np.cos(tilt)])
     eye = scene.GetActiveCamera()
     eye.SetFocalPoint(*center)
-    eye.SetPosition(*(center + near * way))
+    eye.SetPosition(*(center + distance * way))
     eye.SetViewUp(0, 1, 0)
-    eye.SetViewAngle(float(np.rad2deg(2 * np.arctan(0.55 * size / near))))
+    eye.SetViewAngle(float(np.rad2deg(2 * np.arctan(0.55 * size / distance))))
     scene.ResetCameraClippingRange()
 
 

@@ -285,8 +285,8 @@ SHARES = {
 }
 
 
-def thing(rng: Rng) -> tuple[str, list[Part]]:
-    """A random thing: its family's name and its parts."""
+def random_object(rng: Rng) -> tuple[str, list[Part]]:
+    """Return a random object: the name of its family, and its parts."""
     names = list(SHARES)
     family = str(rng.choice(names, p=np.array(list(SHARES.values())) / sum(SHARES.values())))
     return family, FAMILIES[family](rng)

@@ -2,7 +2,7 @@
 
     python -m models.training.train --config models/training/configs/clearcut-s.toml
 
-Stops and resumes anywhere: the checkpoint holds weights, average, optimiser and the number of
+Stops and resumes anywhere: the checkpoint holds weights, average, optimizer and the number of
 samples seen, and sample ``i`` is a function of the seed and ``i``. A changed length of the current
 stage is taken over on resume. Writes ``log.jsonl``, ``curves.png``, ``sheet.png``, ``last.pt`` and
 ``best.pt`` (the average that scored best on the held-out pool) into the run's directory.
@@ -37,7 +37,7 @@ from .losses import matting_loss
 from .network import initial_network, load_exported
 from .onnx_torch import OnnxNetwork
 from .sampling import Sampler
-from .validate import Network, Split, held_out_splits, normalise, score
+from .validate import Network, Split, held_out_splits, normalize, score
 
 _TEACHER_SIZE = 288
 
@@ -140,7 +140,7 @@ class Trainer:
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             factor = config.encoder_rate if name.startswith("encoder.") else 1.0
             groups.setdefault((decay, factor), []).append(parameter)
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             [{"params": found, "weight_decay": decay, "factor": factor} for (decay, factor), found in groups.items()],
             lr=1e-4,
             betas=(0.9, 0.99),
@@ -158,7 +158,7 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimiser"])
         for key in ("stage", "seen", "total", "seconds", "best"):
             setattr(self, key, state[key])
         self.stage_seconds = state.get("stage_seconds", 0.0)
@@ -169,7 +169,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),  # the key in checkpoints of earlier runs
             "stage": self.stage,
             "seen": self.seen,
             "total": self.total,
@@ -182,10 +182,10 @@ class Trainer:
         os.replace(part, self.config.out / name)
 
     def step(self, rgb: Tensor, matte: Tensor, taught: Tensor, weight: Tensor, stage: Stage) -> Tensor:
-        """One optimiser step on u8[N,S,S,3], u8[N,S,S], bool[N] and f64[N]; returns the loss, still on the device."""
-        for group in self.optimiser.param_groups:
+        """One optimizer step on u8[N,S,S,3], u8[N,S,S], bool[N] and f64[N]; returns the loss, still on the device."""
+        for group in self.optimizer.param_groups:
             group["lr"] = rate_at(stage, self.seen, self.stage_seconds) * group["factor"]
-        image = normalise(rgb.to(self.device, non_blocking=True), self.network)
+        image = normalize(rgb.to(self.device, non_blocking=True), self.network)
         image = image.contiguous(memory_format=torch.channels_last)
         target = matte.to(self.device, non_blocking=True)[:, None].float() / 255
         if self.teacher is not None and taught.any():
@@ -194,10 +194,10 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.network(image)
         loss = matting_loss(out, target, weight.to(self.device).float())
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         keep = min(self.config.average, 1 - 1 / (2 + self.total / stage.batch))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)

@@ -21,7 +21,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def normalise(rgb: torch.Tensor, network: Network) -> torch.Tensor:
+def normalize(rgb: torch.Tensor, network: Network) -> torch.Tensor:
     """u8[N,S,S,3] -> f32[N,3,S,S], channels-last in memory, with the mean and deviation that the network expects."""
     if isinstance(network, lite.LiteNetwork):
         return (rgb.permute(0, 3, 1, 2).float() - lite.MEAN) / lite.DEVIATION
@@ -32,7 +32,7 @@ def normalise(rgb: torch.Tensor, network: Network) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Fixed pictures of one kind: rgb u8[N,S,S,3], matte u8[N,S,S], and each one's source."""
+    """Fixed images of one kind: rgb u8[N,S,S,3], matte u8[N,S,S], and each one's source."""
 
     rgb: U8
     matte: U8
@@ -72,7 +72,7 @@ def predict(network: Network, rgb: U8, device: torch.device, batch: int = 16) ->
     network.eval()
     out = []
     for start in range(0, len(rgb), batch):
-        image = normalise(torch.from_numpy(rgb[start : start + batch]).to(device), network)
+        image = normalize(torch.from_numpy(rgb[start : start + batch]).to(device), network)
         with torch.autocast(device.type, torch.bfloat16):
             logits = network(image).full
         out.append((torch.sigmoid(logits.float())[:, 0] * 255 + 0.5).to(torch.uint8).cpu().numpy())

@@ -2,7 +2,7 @@
 
     python -m models.training.variants --name clearcut-m --pictures ../shared/data/train/images
 
-From ``models/NAME.onnx`` it builds ``NAME.int8.onnx`` (see ``quantise``) and ``NAME.fp16.onnx``. With ``--views 2``
+From ``models/NAME.onnx`` it builds ``NAME.int8.onnx`` (see ``quantize``) and ``NAME.fp16.onnx``. With ``--views 2``
 both return the mean of both mirror views. The manifest gets the fp32 file's sha256 and golden output and, for each
 variant, file, sha256, golden output and parity: the difference from fp32 with the same number of views, on held-out
 images of the pool. Needs no torch. Look at mattes of real photos before you commit, because golden outputs record
@@ -24,15 +24,15 @@ from clearcut.inference.model_files import ModelFile, golden_toml
 from clearcut.inference.startup.self_test import record_golden
 
 from .graphs import expanded, half, mirrored
-from .quantise import Parity, compare, pictures_of, quantise, run_all
+from .quantize import Parity, compare, images_of, quantize, run_all
 
-PICTURES = 200
+IMAGES = 200
 LIMIT_BYTES = 16_000_000
 AT_MOST = {1: 0.9, 2: 1.5}
 """Value of a variant relative to fp32's time on a CPU, by number of views."""
 
 
-def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, near: Parity) -> str:
+def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, parity: Parity) -> str:
     """Return the manifest's table of one variant."""
     name = f"models.{entry.name}.variants.{precision}"
     worth = f"at_most = {AT_MOST[views]}\n" if precision == "int8" else ""
@@ -40,8 +40,8 @@ def variant_lines(entry: ModelEntry, precision: str, data: bytes, views: int, ne
     return (
         f'[{name}]\nfile = "{entry.name}.{precision}.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
         f"views = {views}\n{worth}\n"
-        f"[{name}.parity]\niou = {near.iou:.4f}\nmae = {near.mae:.4f}\n"
-        f'measured_on = "{near.pictures} held-out images of the pool, against fp32 on {seen}"\n\n'
+        f"[{name}.parity]\niou = {parity.iou:.4f}\nmae = {parity.mae:.4f}\n"
+        f'measured_on = "{parity.images} held-out images of the pool, against fp32 on {seen}"\n\n'
         + golden_toml(f"{name}.golden", record_golden(model_of(entry, data)))
     )
 
@@ -89,19 +89,20 @@ def main() -> None:
     if args.views == 2:
         model = mirrored(model)
     size = entry.input.side
-    pictures = pictures_of(args.pictures, PICTURES, held_out=True, size=size, spec=entry.input)
-    reference = run_all(model.SerializeToString(), pictures)
+    images = images_of(args.pictures, IMAGES, held_out=True, size=size, spec=entry.input)
+    reference = run_all(model.SerializeToString(), images)
     lines = []
     for precision, data in (
-        ("int8", quantise(model, args.pictures, size, spec=entry.input)),
+        ("int8", quantize(model, args.pictures, size, spec=entry.input)),
         ("fp16", bytes(half(model).SerializeToString())),
     ):
         if len(data) > LIMIT_BYTES:
             raise SystemExit(f"the {precision} file has {len(data):,} bytes, more than {LIMIT_BYTES:,}")
         (args.models / f"{args.name}.{precision}.onnx").write_bytes(data)
-        near = compare(data, pictures, reference)
-        print(f"{precision}: {len(data):,} bytes, IoU with fp32 {near.iou:.4f}, largest mean difference {near.mae:.4f}")
-        lines.append(variant_lines(entry, precision, data, args.views, near))
+        parity = compare(data, images, reference)
+        scores = f"IoU with fp32 {parity.iou:.4f}, largest mean difference {parity.mae:.4f}"
+        print(f"{precision}: {len(data):,} bytes, {scores}")
+        lines.append(variant_lines(entry, precision, data, args.views, parity))
     manifest.write_text(rewritten(manifest.read_text(), entry, plain, "\n".join(lines)))
     read_manifest(manifest)
 

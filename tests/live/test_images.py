@@ -83,9 +83,9 @@ def gray(rgb):
 
 def palette(rgb, **options):
     out = io.BytesIO()
-    quantised = Image.fromarray(rgb).quantize(64)
-    quantised.save(out, "PNG", **options)
-    return out.getvalue(), np.asarray(quantised.convert("RGB"))
+    quantized = Image.fromarray(rgb).quantize(64)
+    quantized.save(out, "PNG", **options)
+    return out.getvalue(), np.asarray(quantized.convert("RGB"))
 
 
 def kinds():

@@ -16,7 +16,7 @@ from clearcut.inference.manifest import read_manifest
 from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.self_test import golden_input
 from models.training.graphs import compact, expanded, half, mirrored
-from models.training.quantise import Quantiser, compare, pictures_of, run_all
+from models.training.quantize import Quantizer, compare, images_of, run_all
 from models.training.variants import rewritten, variant_lines
 
 SIDE = 64
@@ -159,8 +159,8 @@ def test_compact_file_round_trip(images) -> None:
 
 
 def test_int8_excludes_layers_after_last_relu(images) -> None:
-    quantiser = Quantiser(network(), images)
-    data = quantiser.quantised()
+    quantizer = Quantizer(network(), images)
+    data = quantizer.quantized()
     created = onnx.load_from_string(data)
     eaters = {node.input[1] for node in created.graph.node if node.op_type == "Conv"}
     kinds = {each.name: each.data_type for each in created.graph.initializer}
@@ -175,20 +175,20 @@ def test_int8_excludes_layers_after_last_relu(images) -> None:
 
 def test_harmful_convolution_stays_in_float(images) -> None:
     loud = network(loud=500.0)
-    quantiser = Quantiser(loud, images)
+    quantizer = Quantizer(loud, images)
     reference = run_all(loud.SerializeToString(), images)
-    found = quantiser.harmful(images, limit=0.02)
+    found = quantizer.harmful(images, limit=0.02)
     assert found == ["conv2"]
-    assert compare(quantiser.quantised(floats=found), images, reference).mae < 0.02
-    assert compare(quantiser.quantised(), images, reference).mae > 0.05
+    assert compare(quantizer.quantized(floats=found), images, reference).mae < 0.02
+    assert compare(quantizer.quantized(), images, reference).mae > 0.05
 
 
 def test_images_come_from_one_side_of_split(tmp_path: Path) -> None:
     for number in range(120):
         cv2.imwrite(str(tmp_path / f"p{number}.jpg"), np.full((8, 8, 3), number, np.uint8))
-    assert [each.shape for each in pictures_of(tmp_path, 3, held_out=True, size=16)] == [(1, 3, 16, 16)] * 3
+    assert [each.shape for each in images_of(tmp_path, 3, held_out=True, size=16)] == [(1, 3, 16, 16)] * 3
     with pytest.raises(SystemExit, match="PICTURES="):
-        pictures_of(tmp_path, 100, held_out=True, size=16)
+        images_of(tmp_path, 100, held_out=True, size=16)
 
 
 def test_manifest_variants_are_replaced(tmp_path: Path, images) -> None:

@@ -40,8 +40,8 @@ def _fonts(held_out: bool) -> tuple[str, ...]:
         for folder in (files("fonts").joinpath("ttf"), files(package)):
             stack = [folder]
             while stack:
-                here = stack.pop()
-                for child in here.iterdir() if here.is_dir() else ():
+                current = stack.pop()
+                for child in current.iterdir() if current.is_dir() else ():
                     if child.is_dir():
                         stack.append(child)
                     elif child.name.startswith(family) and child.name.endswith((".ttf", ".otf")):

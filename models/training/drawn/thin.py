@@ -12,7 +12,7 @@ from .pen import Layer, Pen, metal, near_center, shaded
 
 
 def ring(pen: Pen) -> list[Layer]:
-    """An outline with a hole of the same or another outline: rings, bangles, tyres, handles, scissors."""
+    """An outline with a hole of the same or another outline: rings, bangles, tires, handles, scissors."""
     name = pen.choose("outline", OUTLINES)
     outer = make_outline(name, pen.rng)
     inner = outer if pen.rng.random() < 0.7 else make_outline(pen.choose("outline", OUTLINES), pen.rng)

@@ -135,7 +135,7 @@ def train(
         f"{[len(each) for each in itertools.chain(*samples)]} samples; initially: {report(network, held, 150)}",
         flush=True,
     )
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
@@ -146,7 +146,7 @@ def train(
         if done >= 1:
             break
         rate = 1.5e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         windows = []
         drawn = samples[int(rng.integers(0, len(samples)))]
@@ -159,10 +159,10 @@ def train(
         loss = loss_of(found, batch) + STEADY * done * unsteady(network, added, batch, rng)
         if teacher is not None:
             loss = loss + TAUGHT * loss_of(found, taught(teacher, batch))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         average.update_parameters(network)
         taken = step + 1
         if time.time() - reported > 300:

@@ -1,6 +1,6 @@
 """Converts an fp32 model to int8 (QDQ), except for the layers that lose most accuracy.
 
-    python -m models.training.quantise --model u2netp.onnx --pictures FOLDER --out u2netp.int8.onnx
+    python -m models.training.quantize --model u2netp.onnx --pictures FOLDER --out u2netp.int8.onnx
 
 Ranges are the smallest and largest values of calibration images. Weights have one scale per channel, and Conv + Relu
 pairs share one range after the Relu. Layers after the last Relus stay in floating point, because the matte's soft
@@ -43,10 +43,10 @@ class Parity:
 
     iou: float  # mean over images, at 0.5
     mae: float  # largest of any image
-    pictures: int
+    images: int
 
 
-def pictures_of(folder: Path, count: int, *, held_out: bool, size: int, spec: InputSpec = IMAGENET) -> list[F32]:
+def images_of(folder: Path, count: int, *, held_out: bool, size: int, spec: InputSpec = IMAGENET) -> list[F32]:
     """Return ``count`` of the folder's JPEGs, evenly spread, as network input f32[1,3,S,S], from one side of the
     split.
 
@@ -65,35 +65,35 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
-def run_all(model: bytes, pictures: Iterable[F32], threads: int = 1) -> list[F32]:
+def run_all(model: bytes, images: Iterable[F32], threads: int = 1) -> list[F32]:
     """Return the file's mattes f32[S,S] of the images."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return [np.asarray(session.run(None, {name: picture})[0])[0, 0] for picture in pictures]
+    return [np.asarray(session.run(None, {name: image})[0])[0, 0] for image in images]
 
 
-def compare(model: bytes, pictures: Sequence[F32], reference: Sequence[F32]) -> Parity:
+def compare(model: bytes, images: Sequence[F32], reference: Sequence[F32]) -> Parity:
     """Compare the file's mattes with known ones."""
-    pairs = list(zip(run_all(model, pictures), reference, strict=True))
-    gaps = [float(np.abs(one - two).mean()) for one, two in pairs]
-    return Parity(float(np.mean([iou(one, two) for one, two in pairs])), max(gaps), len(pairs))
+    pairs = list(zip(run_all(model, images), reference, strict=True))
+    gaps = [float(np.abs(matte - expected).mean()) for matte, expected in pairs]
+    return Parity(float(np.mean([iou(matte, expected) for matte, expected in pairs])), max(gaps), len(pairs))
 
 
-class Quantiser:
+class Quantizer:
     """An fp32 network with its calibrated ranges."""
 
-    def __init__(self, model: ModelProto, pictures: Sequence[F32]) -> None:
+    def __init__(self, model: ModelProto, images: Sequence[F32]) -> None:
         from onnxruntime.quantization import CalibrationMethod
         from onnxruntime.quantization.calibrate import create_calibrator
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         with tempfile.TemporaryDirectory() as folder:
-            given, prepared = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
-            onnx.save(model, str(given))
-            quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
+            source, prepared = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
+            onnx.save(model, str(source))
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             self._model = onnx.load(str(prepared))
             calibrator = create_calibrator(
                 str(prepared),
@@ -101,11 +101,11 @@ class Quantiser:
                 augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=CalibrationMethod.MinMax,
             )
-            calibrator.collect_data(_Reader(model.graph.input[0].name, pictures))
+            calibrator.collect_data(_Reader(model.graph.input[0].name, images))
             self._ranges = calibrator.compute_data()
         self._floats = _behind_last_relus(self._model) | _no_feature_maps(self._model)
 
-    def quantised(self, *, only: Sequence[str] = (), floats: Iterable[str] = ()) -> bytes:
+    def quantized(self, *, only: Sequence[str] = (), floats: Iterable[str] = ()) -> bytes:
         """Return the QDQ file.
 
         Args:
@@ -132,9 +132,9 @@ class Quantiser:
         quantizer.quantize_model()
         return bytes(quantizer.model.model.SerializeToString())
 
-    def harmful(self, pictures: Sequence[F32], limit: float = HARM) -> list[str]:
+    def harmful(self, images: Sequence[F32], limit: float = HARM) -> list[str]:
         """Return the convolutions that alone change the matte by more than ``limit`` on average, the worst first."""
-        reference = run_all(self._model.SerializeToString(), pictures)
+        reference = run_all(self._model.SerializeToString(), images)
         behind: dict[str, list[str]] = {}
         for node in self._model.graph.node:
             if node.op_type == "Relu":
@@ -142,7 +142,7 @@ class Quantiser:
         found = []
         for node in self._model.graph.node:
             if node.op_type == "Conv" and node.name not in self._floats:
-                mattes = run_all(self.quantised(only=[node.name, *behind.get(node.output[0], [])]), pictures)
+                mattes = run_all(self.quantized(only=[node.name, *behind.get(node.output[0], [])]), images)
                 gap = float(np.mean([np.abs(a - b).mean() for a, b in zip(mattes, reference, strict=True)]))
                 found.append((gap, node.name))
         return [name for gap, name in sorted(found, reverse=True) if gap > limit]
@@ -167,29 +167,29 @@ def _no_feature_maps(model: ModelProto) -> set[str]:
         info.name: len(info.type.tensor_type.shape.dim)
         for info in onnx.shape_inference.infer_shapes(model).graph.value_info
     }
-    given = {each.name for each in model.graph.input}
+    source = {each.name for each in model.graph.input}
     return {
         node.name
         for node in model.graph.node
-        if node.op_type in ("Add", "Concat") and (ranks.get(node.output[0]) != 4 or given & set(node.input))
+        if node.op_type in ("Add", "Concat") and (ranks.get(node.output[0]) != 4 or source & set(node.input))
     }
 
 
 class _Reader:
-    def __init__(self, name: str, pictures: Iterable[F32]) -> None:
-        self._rows = iter([{name: picture} for picture in pictures])
+    def __init__(self, name: str, images: Iterable[F32]) -> None:
+        self._rows = iter([{name: image} for image in images])
 
     def get_next(self) -> dict[str, F32] | None:
         return next(self._rows, None)
 
 
-def quantise(model: ModelProto, folder: Path, size: int, harm: float = HARM, spec: InputSpec = IMAGENET) -> bytes:
+def quantize(model: ModelProto, folder: Path, size: int, harm: float = HARM, spec: InputSpec = IMAGENET) -> bytes:
     """Return the QDQ file of a network, calibrated and tuned on a folder's images without the held-out ones."""
-    pictures = pictures_of(folder, CALIBRATION, held_out=False, size=size, spec=spec)
-    quantiser = Quantiser(model, pictures)
-    floats = quantiser.harmful(pictures[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
+    images = images_of(folder, CALIBRATION, held_out=False, size=size, spec=spec)
+    quantizer = Quantizer(model, images)
+    floats = quantizer.harmful(images[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
     print(f"left in floats for their harm: {', '.join(floats) or 'none'}")
-    return quantiser.quantised(floats=floats)
+    return quantizer.quantized(floats=floats)
 
 
 def main() -> None:
@@ -202,11 +202,11 @@ def main() -> None:
     args = parser.parse_args()
     model = onnx.load(str(args.model))
     size = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
-    args.out.write_bytes(quantise(model, args.pictures, size, args.harm))
-    pictures = pictures_of(args.pictures, 100, held_out=True, size=size)
-    near = compare(args.out.read_bytes(), pictures, run_all(args.model.read_bytes(), pictures))
+    args.out.write_bytes(quantize(model, args.pictures, size, args.harm))
+    images = images_of(args.pictures, 100, held_out=True, size=size)
+    parity = compare(args.out.read_bytes(), images, run_all(args.model.read_bytes(), images))
     print(
-        f"{args.out}: IoU with fp32 {near.iou:.4f}, largest mean difference {near.mae:.4f} ({near.pictures} pictures)"
+        f"{args.out}: IoU with fp32 {parity.iou:.4f}, largest mean difference {parity.mae:.4f} ({parity.images} images)"
     )
 
 
