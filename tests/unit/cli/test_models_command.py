@@ -60,7 +60,7 @@ def test_pull_downloads_verifies_and_pins(workspace):
     with published(workspace.data) as origin:
         code, output = workspace.run("pull tiny", model_mirror=f"{origin.url}/models/")
     assert code == 0
-    assert origin.asked[0][":path"] == "/models/tiny.onnx"
+    assert origin.requests[0][":path"] == "/models/tiny.onnx"
     assert workspace.file.read_bytes() == workspace.data
     assert hashlib.sha256(workspace.data).hexdigest() in output
     pin = read_pin(workspace.file)
@@ -93,7 +93,7 @@ def test_pull_downloads_once_into_model_dir(workspace, tmp_path_factory):
     with published(workspace.data) as origin:
         for _ in range(2):
             workspace.run("pull tiny", model_mirror=origin.url, model_dir=str(other))
-    assert len(origin.asked) == 1
+    assert len(origin.requests) == 1
     assert (other / "tiny.onnx").read_bytes() == workspace.data
     assert not workspace.file.exists()
 
@@ -234,7 +234,7 @@ def test_u2netp_with_its_real_file(tmp_path, capsys, monkeypatch):
         monkeypatch.setenv("CLEARCUT_MODEL_MIRROR", origin.url)
         origin.cut_after = [1_000_000]
         assert main(["models", "pull", "u2netp"]) == 0
-    assert origin.asked[1]["range"] == "bytes=1000000-"
+    assert origin.requests[1]["range"] == "bytes=1000000-"
     assert main(["models", "verify", "u2netp"]) == 0
     assert "u2netp\tfp32\tgood" in capsys.readouterr().out
     model = load_model("u2netp", tmp_path)
