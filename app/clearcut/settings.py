@@ -95,7 +95,8 @@ class Settings(ModelSettings):
         1_000,
         ge=16,
         le=1_000_000,
-        description="Maximum number of parts in a file: JPEG segments, PNG or WebP chunks, GIF blocks, AVIF items.",
+        description="Maximum number of parts in a file: JPEG segments, PNG or WebP chunks, GIF blocks, AVIF and "
+        "HEIC items.",
     )
 
     # concurrency and timeouts
