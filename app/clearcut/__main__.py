@@ -38,7 +38,7 @@ def serve() -> int:
 
     import asyncio
 
-    from .observability.native_output import captured_native_output, log_line
+    from .observability.native_output import capture_native_output, log_line
     from .server.event_loop import new_event_loop
     from .server.runner import run
     from .startup_checks.checks import require_startable
@@ -47,7 +47,7 @@ def serve() -> int:
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level, settings.log_format)
-    with captured_native_output(log_line), asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with capture_native_output(log_line), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(run(settings, on_listening))
 
 
@@ -110,12 +110,12 @@ def _run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         return runners[arguments.command](arguments, load_settings())
     if arguments.command in _FILE_COMMANDS:
         from .cli import cut, watch
-        from .observability.native_output import captured_native_output, print_line
+        from .observability.native_output import capture_native_output, print_line
         from .system import keep_freed_memory
 
         keep_freed_memory()
         runner = cut.run if arguments.command == "cut" else watch.run
-        with captured_native_output(print_line):
+        with capture_native_output(print_line):
             return runner(arguments, interrupts)
     if arguments.command == "health" or (arguments.command == "check" and arguments.live is not None):
         from .cli import health

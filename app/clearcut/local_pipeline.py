@@ -53,7 +53,7 @@ def local_settings(**overrides: object) -> Settings:
         raise StartupError("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())) from None
 
 
-def load_quickly(settings: Settings) -> ServedModel:
+def load_untuned(settings: Settings) -> ServedModel:
     """Load the model without measuring precision, sessions and batch sizes, where that is possible.
 
     On a CPU one session uses all CPUs, with 8-bit integers if the CPU has VNNI. Values in the settings are used
@@ -94,7 +94,7 @@ class LocalPipeline:
         silence_codec_stderr()
         self._settings = settings
         self._load_lock = threading.Lock()
-        model = load_served_model(settings) if tune else load_quickly(settings)
+        model = load_served_model(settings) if tune else load_untuned(settings)
         self._models = PipelineModels([_start_model(settings, model)])
         self.workers = settings.workers or cpu_quota()
         self._pool = ThreadPool(self.workers)
@@ -165,7 +165,7 @@ class LocalPipeline:
                 raise UnknownModel("model", ", ".join(sorted(entries)))
             precision = further_precision(name, self._settings.precision, self._settings.model_dir)
             settings = self._settings.model_copy(update={"model": name, "precision": precision})
-            model = _start_model(settings, load_quickly(settings))
+            model = _start_model(settings, load_untuned(settings))
             with self._lock:
                 if not self._closed:
                     self._models.add(model)

@@ -293,9 +293,9 @@ def test_input_alpha_keep_returns_the_inputs_alpha(remover):
 
 def test_option_chooses_a_model_that_is_loaded_once(remover, monkeypatch):
     loaded = []
-    original = local_pipeline.load_quickly
+    original = local_pipeline.load_untuned
     monkeypatch.setattr(
-        local_pipeline, "load_quickly", lambda settings: loaded.append(settings.model) or original(settings)
+        local_pipeline, "load_untuned", lambda settings: loaded.append(settings.model) or original(settings)
     )
     default = remover.cut(PHOTO)
     chosen = [remover.cut(PHOTO, model="clearcut-m") for _ in range(2)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable
 
-RETRY_AFTER_MAX = 60
-"""Seconds. Common clients ignore larger values."""
+from clearcut.errors import retry_after_s
+
 DEFAULT_INTERVAL_S = 0.1
 """Seconds from one completion to the next, before any request has finished."""
 _SMOOTHING = 0.1
@@ -47,8 +46,7 @@ class CompletionRate:
         The value has up to 30% of random jitter, so that refused clients do not all return at the same time.
 
         Returns:
-            Whole seconds, 1 to ``RETRY_AFTER_MAX``.
+            Whole seconds, 1 to ``MAX_RETRY_AFTER_S``.
         """
         expected = ahead * (self._interval_s if self._interval_s is not None else DEFAULT_INTERVAL_S)
-        jittered = math.ceil(expected * random.uniform(1.0, 1.3))  # nosec B311 # noqa: S311 - jitter
-        return max(1, min(RETRY_AFTER_MAX, jittered))
+        return retry_after_s(expected * random.uniform(1.0, 1.3))  # nosec B311 # noqa: S311 - jitter

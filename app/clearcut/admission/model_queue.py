@@ -7,10 +7,9 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from clearcut.errors import Overloaded
+from clearcut.errors import Overloaded, retry_after_s
 from clearcut.observability.timing import RequestTiming
 
-MAX_RETRY_AFTER_S = 60
 ACTIVE_S = 1.0
 """Requests that together take this long may be past the queue at once, seconds of model time."""
 
@@ -51,7 +50,7 @@ class ModelQueue:
                 expected time of all requests in the queue.
         """
         expected = self.expected_s()
-        retry_after = min(MAX_RETRY_AFTER_S, max(1, math.ceil(expected)))
+        retry_after = retry_after_s(expected)
         if self.waiting + self.active >= self._capacity:
             text = f"Model '{self._name}' has {self.waiting + self.active} requests, the maximum"
             raise Overloaded(text, retry_after=retry_after)

@@ -9,6 +9,7 @@ they contain no image content, file name, key or internal message.
 from __future__ import annotations
 
 from .availability import (
+    MAX_RETRY_AFTER_S,
     DeadlineExceeded,
     Draining,
     Failed,
@@ -17,6 +18,7 @@ from .availability import (
     Starting,
     StorageFull,
     Unavailable,
+    retry_after_s,
 )
 from .base import (
     NO_NAMES,
@@ -98,6 +100,7 @@ __all__ = [
     "InvalidSignature",
     "JobNotFound",
     "JobsDisabled",
+    "MAX_RETRY_AFTER_S",
     "MalformedBody",
     "MethodNotAllowed",
     "MissingImage",
@@ -130,4 +133,5 @@ __all__ = [
     "UploadTimeout",
     "UrlRefused",
     "missing_extra",
+    "retry_after_s",
 ]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 
 from .base import ClearcutError
+
+MAX_RETRY_AFTER_S = 60
+"""Largest value of the Retry-After header. Common clients ignore larger ones."""
+
+
+def retry_after_s(expected_s: float) -> int:
+    """Return whole seconds for the Retry-After header: 1 to ``MAX_RETRY_AFTER_S``."""
+    return min(MAX_RETRY_AFTER_S, max(1, math.ceil(expected_s)))
 
 
 class Unavailable(ClearcutError):

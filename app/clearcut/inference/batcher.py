@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from clearcut.errors import ClearcutError, DeadlineExceeded, Draining, Failed, Overloaded
+from clearcut.errors import ClearcutError, DeadlineExceeded, Draining, Failed, Overloaded, retry_after_s
 
 from .batching_policy import InferenceQueue, PendingArrival
 from .cost_model import CostModel
 from .pending import PendingInference, deliver_results
 from .types import F32, BatchObserver, Engine, Inference
 from .worker import EngineWorker, GuardedObserver
-
-MAX_RETRY_AFTER_S = 60
-"""Clients tend to ignore a Retry-After above one minute."""
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +125,7 @@ class Batcher:
             elif self._closing:
                 refusal = Draining()
             elif not entry.low_priority and len(self._queue) >= self.capacity:
-                refusal = Overloaded(retry_after=min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.predicted_wait()))))
+                refusal = Overloaded(retry_after=retry_after_s(self.predicted_wait()))
             else:
                 self._queue.append(entry)
                 self._changed.notify()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
-from clearcut.errors import Overloaded, RateLimited
+from clearcut.errors import Overloaded, RateLimited, retry_after_s
 from clearcut.fair_share import exceeds_share
 
 from .nodes import JobCounts
@@ -13,7 +12,6 @@ from .types import ANONYMOUS
 
 _FIRST_JOB_S = 0.5
 """Processing time of a job in seconds, until the first one is measured."""
-_MAX_RETRY_AFTER_S = 60
 
 
 class Backlog:
@@ -63,7 +61,7 @@ class Backlog:
             Overloaded: the capacity is used up.
             RateLimited: the partition has used its share of the capacity (``clearcut.fair_share``).
         """
-        retry_after = min(_MAX_RETRY_AFTER_S, math.ceil(self.estimate_s()))
+        retry_after = retry_after_s(self.estimate_s())
         if self.waiting >= self._capacity:
             raise Overloaded(f"{self.waiting} jobs are waiting", retry_after=retry_after)
         if partition is None:

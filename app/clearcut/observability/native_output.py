@@ -46,7 +46,7 @@ def is_codec_message(line: str) -> bool:
 
 
 @contextmanager
-def captured_native_output(report: Callable[[str], None]) -> Iterator[None]:
+def capture_native_output(report: Callable[[str], None]) -> Iterator[None]:
     """Call ``report`` with each line that is written to file descriptor 2, on a thread of its own.
 
     A decoder never waits for the reader: lines beyond the size of the pipe are lost. Does nothing on Windows.

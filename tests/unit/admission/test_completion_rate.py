@@ -1,4 +1,5 @@
-from clearcut.admission.completion_rate import RETRY_AFTER_MAX, CompletionRate
+from clearcut.admission.completion_rate import CompletionRate
+from clearcut.errors import MAX_RETRY_AFTER_S
 from tests.support.clock import FakeClock
 
 
@@ -9,7 +10,7 @@ def test_retry_after_follows_the_measured_rate():
         clock.advance(0.5)
         rate.record_completion()
     assert 5 <= rate.retry_after(10) <= 7  # 10 requests at 2 a second, up to 30% jitter
-    assert rate.retry_after(10_000) == RETRY_AFTER_MAX
+    assert rate.retry_after(10_000) == MAX_RETRY_AFTER_S
 
 
 def test_idle_time_does_not_slow_the_rate():

@@ -39,7 +39,7 @@ def test_codec_lines_reach_only_the_log() -> None:
         "import os, sys\n"
         "from clearcut.observability import logging, native_output\n"
         "logging.configure('debug')\n"
-        "with native_output.captured_native_output(native_output.log_line):\n"
+        "with native_output.capture_native_output(native_output.log_line):\n"
         "    assert damaged() is None\n"
         "    os.write(2, b'some other library\\n')\n"
         "    print('an error of the service', file=sys.stderr)\n"
@@ -60,7 +60,7 @@ def test_command_prints_other_lines_only() -> None:
     done = run(
         "import os\n"
         "from clearcut.observability import native_output\n"
-        "with native_output.captured_native_output(native_output.print_line):\n"
+        "with native_output.capture_native_output(native_output.print_line):\n"
         "    damaged()\n"
         "    os.write(2, b'out of memory\\n')\n"
     )
@@ -72,7 +72,7 @@ def test_full_pipe_does_not_block_writers() -> None:
         "import os, threading\n"
         "from clearcut.observability import native_output\n"
         "gate = threading.Event()\n"
-        "with native_output.captured_native_output(lambda line: gate.wait(20)):\n"
+        "with native_output.capture_native_output(lambda line: gate.wait(20)):\n"
         "    for _ in range(3000):\n"
         "        try:\n"
         "            os.write(2, b'x' * 100 + b'\\n')\n"
