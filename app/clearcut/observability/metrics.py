@@ -90,7 +90,7 @@ class Metrics:
         )
         self.charges = Counter(
             "clearcut_charges",
-            "Requests for which a credit was reserved or that repeat a charged one, by outcome: charged, "
+            "Requests that reserved a credit, and free repeats of charged requests, by outcome: charged, "
             "released without a charge, or repeated for free.",
             ["outcome"], registry=r,
         )  # fmt: skip
