@@ -5,8 +5,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+from hypothesis import settings
 
 from tests.support.onnx_models import ENTRY, MEAN, SIDE, ModelMaker, build
+
+# Tests share the processor, so the time of one example is no reason to fail.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture
