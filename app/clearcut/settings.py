@@ -133,8 +133,8 @@ class Settings(ModelSettings):
     fetch_allow: str = Field(
         "",
         description="Exceptions to the [rules for URLs](url-input.md#rules): comma-separated hosts, `host:port`, "
-        "`.domain` or networks. For these, private IP addresses and `http://` URLs are allowed. An entry `host:port` also "
-        "allows that port. All other public hosts stay allowed.",
+        "`.domain` or networks. For these, private IP addresses and `http://` URLs are allowed. An entry `host:port` "
+        "also allows that port. All other public hosts stay allowed.",
     )
     fetch_deny: str = Field(
         "",
