@@ -81,8 +81,8 @@ class Settings(ModelSettings):
         50,
         gt=0,
         le=500,
-        description="Maximum size of an input image, megapixels. An output that is larger than its input has the same "
-        "limit, but at most 50 megapixels even if the setting is higher.",
+        description="Maximum size of an input image, megapixels. An output can always be as large as its input. A "
+        "larger output is limited to this setting or to 50 megapixels, whichever is lower.",
     )
     max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, in pixels.")
     max_scans: int = Field(
