@@ -128,7 +128,7 @@ class Settings(ModelSettings):
     fetch: bool = Field(
         False,
         description="`true`: synchronous requests may contain URLs of images (`image_url`, `url`, `bg_image_url`). "
-        "Jobs accept URLs with either value. Needs the extra `jobs`.",
+        "Jobs accept URLs even if it is `false`. Needs the extra `jobs`.",
     )
     fetch_allow: str = Field(
         "",
