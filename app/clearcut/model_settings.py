@@ -54,10 +54,10 @@ class ModelSettings(BaseModel):
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
         description="Number format of the model file: `fp32`, `fp16`, `int8` or `auto`. `auto` selects fp16 on a GPU "
-        "if the file passes its self-test. On a CPU it selects int8 if the file passes its self-test and is at least 10 "
-        "% faster than fp32 in a measurement at start. In all other cases it selects fp32. With any other value, the "
-        "service does not start if the default model has no file in that format. A further model without such a file "
-        "uses fp32 instead.",
+        "if the file passes its self-test. On a CPU it selects int8 if the file passes its self-test and is at least "
+        "10 % faster than fp32 in a measurement at start. In all other cases it selects fp32. With any other value, "
+        "the service does not start if the default model has no file in that format. A further model without such a "
+        "file uses fp32 instead.",
     )
     model_mirror: str = Field(
         "",
