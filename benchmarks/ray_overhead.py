@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--turns", type=int, default=4)
     arguments = parser.parse_args()
-    machine = report.machine()
+    facts = report.machine()
     turns = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,7 +88,7 @@ def main() -> None:
     question = "images/s of bulk runs on Ray beside plain processes"
     command = "python -m benchmarks.ray_overhead"
     details = {"images": len(photos), "turns": [{name: round(x, 2) for name, x in each.items()} for each in turns]}
-    report.write("ray_overhead", question, command, machine, {**figures, "targets": TARGETS, **details})
+    report.write("ray_overhead", question, command, facts, {**figures, "targets": TARGETS, **details})
 
 
 if __name__ == "__main__":

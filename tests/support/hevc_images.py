@@ -160,8 +160,8 @@ def encode(
         coder.terminate(number == last - 1)
     slice_unit = _unit(_IDR, out.bytes())
     chroma = 1 if len(planes) == 3 else 0
-    sps = _sequence_parameter_set(*(coded_size or (width, height)), depth, chroma)
-    sets = ((_VPS, _video_parameter_set()), (_SPS, sps), (_PPS, _picture_parameter_set()))
+    sps = _sequence_set(*(coded_size or (width, height)), depth, chroma)
+    sets = ((_VPS, _video_set()), (_SPS, sps), (_PPS, _picture_set()))
     head = struct.pack(">BBIHIB", 1, 3, 0x70000000, 0x9000, 0, 30) + struct.pack(
         ">HBBBBHBB", 0xF000, 0xFC, 0xFC | chroma, 0xF8 | depth - 8, 0xF8 | depth - 8, 0, 0x0F, 3
     )
@@ -208,7 +208,7 @@ def _profile(bits: _Bits) -> None:
     bits.u(30, 8)
 
 
-def _video_parameter_set() -> bytes:
+def _video_set() -> bytes:
     bits = _Bits()
     bits.u(0b0000_1_1_000000_000_1, 16)
     bits.u(0xFFFF, 16)
@@ -221,7 +221,7 @@ def _video_parameter_set() -> bytes:
     return bits.stop()
 
 
-def _sequence_parameter_set(width: int, height: int, depth: int, chroma: int) -> bytes:
+def _sequence_set(width: int, height: int, depth: int, chroma: int) -> bytes:
     bits = _Bits()
     bits.u(0b0000_000_1, 8)
     _profile(bits)
@@ -244,7 +244,7 @@ def _sequence_parameter_set(width: int, height: int, depth: int, chroma: int) ->
     return bits.stop()
 
 
-def _picture_parameter_set() -> bytes:
+def _picture_set() -> bytes:
     bits = _Bits()
     bits.ue(0, 0)
     bits.text("0000000")

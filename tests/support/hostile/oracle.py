@@ -197,11 +197,11 @@ class Oracle:
     def _measured(self, what: str, build: Any) -> RawResponse | None:
         if not self.measuring:
             return self._ask(build)
-        process, rss = self.server.process_info, resident_mib(self.server.pid)[0]
+        facts, rss = self.server.process_info, resident_mib(self.server.pid)[0]
         Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")  # resets the high-water mark
         before = cpu_seconds(self.server.pid)
         response = self._ask(build)
-        assert process.is_running()
+        assert facts.is_running()
         cpu, peak = cpu_seconds(self.server.pid) - before, resident_mib(self.server.pid)[1]
         outcome = "closed" if response is None else str(response.status)
         self.costs.append(Cost(what, round(cpu, 4), round(peak - rss, 1), outcome))
