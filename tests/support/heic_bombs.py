@@ -139,8 +139,8 @@ def location_beyond_the_file() -> bytes:
     return _with_locations(struct.pack(">BBH", 0x88, 0, 1) + struct.pack(">HHHQQ", 1, 0, 1, 2**64 - 8, 2**64 - 8))
 
 
-def tiles_of_the_same_data(size: int = 8 * MIB) -> bytes:
-    """Return 900 tiles that each have the same unit of 8 MiB as their data."""
+def tiles_of_the_same_data(size: int = 2 * MIB) -> bytes:
+    """Return 900 tiles that each have the same unit of 2 MiB as their data."""
     tile = hevc_expanding.gray(TILE, TILE, body=_noise(size))
     file = File()
     main = file.add(b"grid", grid_data(30, 30, 30 * TILE, 30 * TILE), ispe(30 * TILE, 30 * TILE), nclx())
@@ -187,6 +187,11 @@ def unit_flood(count: int = 3_000_000) -> bytes:
 def slice_flood() -> bytes:
     """Return 48.7 megapixels with 900 slices that each contain the whole image."""
     return single(hevc_expanding.gray(SIDE, SIDE, slices=900))
+
+
+def deep_slice_flood() -> bytes:
+    """Return 48.7 megapixels of YCbCr 4:4:4 with 12 bits and one slice more than permitted."""
+    return single(hevc_expanding.gray(SIDE, SIDE, chroma=3, bits=12, slices=6))
 
 
 def box_flood(size: int = 10 * MIB) -> bytes:
@@ -237,9 +242,14 @@ def largest_color() -> bytes:
     return single(hevc_expanding.gray(SIDE, SIDE))
 
 
+def most_slices() -> bytes:
+    """Return 48.7 megapixels with as many slices as permitted."""
+    return single(hevc_expanding.gray(SIDE, SIDE, slices=20))
+
+
 def largest_deep_color() -> bytes:
     """Return 48.7 megapixels of YCbCr 4:4:4 with 12 bits, and as many slices as permitted."""
-    return single(hevc_expanding.gray(SIDE, SIDE, chroma=3, bits=12, slices=20))
+    return single(hevc_expanding.gray(SIDE, SIDE, chroma=3, bits=12, slices=5))
 
 
 def largest_alpha() -> bytes:
@@ -341,6 +351,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 UNDECODABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "heic slices": (slice_flood, "suspicious_structure"),
+    "heic slices, 4:4:4, 12 bits": (deep_slice_flood, "suspicious_structure"),
     "heic noise": (noise, "corrupt_image"),
     "heic without its first slice": (first_slice_missing, "corrupt_image"),
     "heic unknown parameter set": (unknown_parameter_set, "corrupt_image"),
@@ -349,7 +360,8 @@ UNDECODABLE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 EXPANDING: dict[str, Callable[[], bytes]] = {
     "heic of 49 MP": largest_color,
-    "heic of 49 MP, 4:4:4, 12 bits, 20 slices": largest_deep_color,
+    "heic of 49 MP, 20 slices": most_slices,
+    "heic of 49 MP, 4:4:4, 12 bits, 5 slices": largest_deep_color,
     "heic of 49 MP, transparent, 12 bits": largest_alpha,
     "heic of 48 MP, 729 times one tile": largest_grid,
     "heic of 900 tiles": largest_grid_of_small_tiles,

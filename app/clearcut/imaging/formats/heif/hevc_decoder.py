@@ -40,9 +40,10 @@ _BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
 """Address space for decoding: a constant, and bytes for each pixel of the largest tile."""
 _BASE_CPU_S, _PIXELS_PER_CPU_S = 5, 4_000_000
 """CPU time for decoding: a constant, and a rate that is a tenth of the measured one."""
-_MAX_SLICE_PIXELS = 1_000_000_000
-"""Largest sum of the pixels of each slice's image. Slices can overlap, so each one can cost as much as the whole image.
-Encoders of photos write one slice for an image or tile, or one for each row of blocks."""
+_MAX_SLICE_BYTES = 1_500_000_000
+"""Largest sum over all slices of the decoded bytes of their images, such as 20 slices at 49 megapixels with 8 bits.
+Slices can overlap, so each one can cost as much as the whole image. Encoders of photos write one slice, or one for each
+row of blocks."""
 _TIMEOUT_MS = 120_000
 """Limit for a process that waits for a processor."""
 _INTERRUPTED = {-signal.SIGINT, -signal.SIGTERM}
@@ -157,7 +158,7 @@ def prepare(view: memoryview, image: StillImage) -> DecoderJob:
     offset = protocol.head_bytes(len(images))
     areas = [each.width * each.height for each in images]
     slices = [data[each.offset][1] for each in images]
-    if max(slices) > 1 and sum(map(operator.mul, areas, slices)) > _MAX_SLICE_PIXELS:
+    if max(slices) > 1 and sum(map(operator.mul, map(_decoded_bytes, images), slices)) > _MAX_SLICE_BYTES:
         raise SuspiciousStructure("The HEIC has too many slices for its size")
     offsets = {}
     for number, (coded, _) in data.items():
@@ -169,6 +170,11 @@ def prepare(view: memoryview, image: StillImage) -> DecoderJob:
         _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(len(coded) for coded, _ in data.values()),
         _BASE_CPU_S + sum(areas) // _PIXELS_PER_CPU_S,
     )
+
+
+def _decoded_bytes(image: CodedImage) -> int:
+    samples = sum(width * height for width, height in protocol.plane_sizes(image.width, image.height, image.chroma))
+    return samples * (1 if image.bits == 8 else 2)
 
 
 def _lay_out(
