@@ -44,7 +44,7 @@ MIB = 1 << 20
 
 OPTIONS: dict[str, str] = {
     "none": "",
-    **{f"format={name}": f"format={name}" for name in ("jpg", "webp", "zip")},
+    **{f"format={name}": f"format={name}" for name in ("jpg", "webp", "avif", "zip")},
     **{f"channels={name}": f"channels={name}" for name in ("rgb", "alpha")},
     **{
         f"background_type={name}": f"background_type={name}"
