@@ -73,7 +73,8 @@ class Metrics:
             ["route"], buckets=_LATENCY, registry=r,
         )  # fmt: skip
         self.stage_seconds = Histogram(
-            "clearcut_stage_seconds", "Time in each pipeline stage. Stage names are those of Server-Timing.",
+            "clearcut_stage_seconds", "Time in each pipeline stage. The label `stage` has the names in the "
+            "header `Server-Timing`.",
             ["stage"], buckets=_STAGE, registry=r,
         )  # fmt: skip
         self.batch_size = Histogram(
@@ -89,7 +90,8 @@ class Metrics:
         )
         self.charges = Counter(
             "clearcut_charges",
-            "Requests that cost credits, by outcome: charged, released without a charge, or repeated for free.",
+            "Requests that reserved a credit, and free repeats of charged requests, by outcome: charged, "
+            "released without a charge, or repeated for free.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.cancelled = Counter(
