@@ -23,9 +23,9 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(find_library() is None, reason="this system has no HEIC decoder"),
 ]
-REFUSED_CPU_S, REFUSED_MIB, REFUSED_DECODER_MIB = 1.0, 350, 300
+REFUSED_CPU_S, REFUSED_MIB, REFUSED_DECODER_MIB = 1.0, 200, 200
 """Limits for one refused file. A request with base64 holds the file several times."""
-SERVED_CPU_S, SERVED_MIB, SERVED_DECODER_MIB = 15.0, 1500, 900
+SERVED_CPU_S, SERVED_MIB, SERVED_DECODER_MIB = 10.0, 1400, 700
 """Limits for one file of 49 megapixels."""
 AT_ONCE = 8
 
