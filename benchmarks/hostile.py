@@ -120,7 +120,7 @@ def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], connection_at
 
 def _files(family: str) -> Iterator[bytes]:
     for round_, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
-        yield ROUTES[round_ % len(ROUTES)].connection(item.make(), "attack")
+        yield ROUTES[round_ % len(ROUTES)].message(item.make(), "attack")
 
 
 def _send(port: int, message: bytes) -> None:
