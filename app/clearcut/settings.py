@@ -81,8 +81,8 @@ class Settings(ModelSettings):
         50,
         gt=0,
         le=500,
-        description="Maximum size of an input image, megapixels. An output that is larger than its input has the same "
-        "limit, but at most 50 megapixels even if the setting is higher.",
+        description="Maximum size of an input image, megapixels. An output can always be as large as its input. A "
+        "larger output is limited to this setting or to 50 megapixels, whichever is lower.",
     )
     max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, in pixels.")
     max_scans: int = Field(
@@ -128,15 +128,13 @@ class Settings(ModelSettings):
     fetch: bool = Field(
         False,
         description="`true`: synchronous requests may contain URLs of images (`image_url`, `url`, `bg_image_url`). "
-        "Jobs accept URLs with either value. Needs the extra `jobs`.",
+        "Jobs accept URLs even if it is `false`. Needs the extra `jobs`.",
     )
     fetch_allow: str = Field(
         "",
-        description="Exceptions to the [rules for URLs](url-input.md#rules): comma-separated hosts, "
-        "`host:port`, `.domain` "
-        "or networks. For these, private IP addresses and `http://` URLs are allowed, and the port if the entry "
-        "has one. "
-        "All other public hosts stay allowed.",
+        description="Exceptions to the [rules for URLs](url-input.md#rules): comma-separated hosts, `host:port`, "
+        "`.domain` or networks. For these, private IP addresses and `http://` URLs are allowed. An entry `host:port` "
+        "also allows that port. All other public hosts stay allowed.",
     )
     fetch_deny: str = Field(
         "",
