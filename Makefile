@@ -108,7 +108,7 @@ test-jobs: $(VENV)/.dev ## kill servers with hundreds of running jobs (the two-n
 test-load: $(VENV)/.dev ## send mixed load and overload to the live server for about 20 seconds
 	$(RUN) -m pytest -q tests/live/test_load.py tests/live/test_soak.py -m slow
 
-test-hostile: $(VENV)/.dev ## send 4,546 hostile inputs and attacks with many connections to the live server
+test-hostile: $(VENV)/.dev ## send 4,586 hostile inputs and attacks with many connections to the live server
 	$(RUN) -m pytest -q tests/hostile -m slow
 
 test-chaos: $(VENV)/.dev ## inject faults: failing model, no memory, full disk, clock jumps, signals, disconnects under load

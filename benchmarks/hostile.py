@@ -11,7 +11,7 @@ otherwise. ``one more`` is another ordinary client, which shows the cost of shar
 Options: every option with hostile mattes, masks and alpha channels (``benchmarks/hostile_options.py``).
 
 Run: ``python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--only cost|options|honest]``; writes
-results/hostile.json.
+results/hostile.json. ``--families`` and ``--attacks`` measure some of them and keep the other results.
 """
 
 from __future__ import annotations
@@ -45,15 +45,17 @@ RATE = 4.0
 LISTED = 12
 
 
-def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
-    """Send all inputs and yield (family, inputs) after each family."""
-    for family, make in corpus.FILES.items():
-        count = 0
+def everything(oracle: Oracle, families: list[str]) -> Iterator[tuple[str, int]]:
+    """Send all inputs, or those of some families of files, and yield (family, inputs) after each family."""
+    for family in families or corpus.FILES:
+        make, count = corpus.FILES[family], 0
         for round_, item in enumerate(make()):
             oracle.file(item, round_)
             count = round_ + 1
         oracle.check_server()
         yield family, count
+    if families:
+        return
     yield "forms", sum(1 for _ in corpus.send_forms(oracle))
     yield "options", sum(1 for _ in corpus.send_options(oracle))
     messages = list(http_messages.all_messages())
@@ -63,22 +65,25 @@ def everything(oracle: Oracle) -> Iterator[tuple[str, int]]:
     yield "HTTP", len(messages)
 
 
-def cost(server: Server) -> dict[str, Any]:
+def cost(server: Server, chosen: list[str], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return the cost of all families. With ``chosen`` families, the others come from an ``earlier`` result."""
     oracle = Oracle(server, measuring=True)
-    families = {}
-    for family, count in everything(oracle):
+    families: dict[str, Any] = dict(earlier.get("families", {})) if chosen else {}
+    for family, count in everything(oracle, chosen):
         spent = oracle.costs
         families[family] = {
             "inputs": count,
             "outcomes": dict(sorted(oracle.outcomes.items())),
             "worst_cpu_s": max((each.cpu_s for each in spent), default=0.0),
+            "worst_growth_mib": max((each.grown_mib for each in spent), default=0.0),
+            "worst_decoder_mib": max((each.decoder_mib for each in spent), default=0.0),
             "median_cpu_ms": round(statistics.median([each.cpu_s for each in spent] or [0]) * 1e3, 2),
         }
         print(f"{family:<20}{families[family]}")
         oracle.costs, oracle.outcomes = [], Counter()
     return {
         "inputs": sum(each["inputs"] for each in families.values()),
-        "families": families,
+        "families": {family: families[family] for family in [*corpus.FILES, *families] if family in families},
         "faults": oracle.failures,
     }
 
@@ -86,7 +91,7 @@ def cost(server: Server) -> dict[str, Any]:
 def most_expensive(server: Server) -> list[dict[str, Any]]:
     """Return the bombs and the largest allowed files by cost. Each is sent alone after a pause."""
     oracle = Oracle(server, measuring=True)
-    for family in ("bombs", "largest allowed"):
+    for family in ("bombs", "HEIC bombs", "largest allowed"):
         for round_, item in enumerate(corpus.FILES[family]()):
             oracle.rest()
             oracle.file(item, round_)
@@ -115,7 +120,7 @@ def _repeated(make: Callable[[], Iterator[bytes]]) -> Callable[[], connection_at
 
 def _files(family: str) -> Iterator[bytes]:
     for round_, item in enumerate(itertools.islice(corpus.FILES[family](), 300)):
-        yield ROUTES[round_ % len(ROUTES)].connection(item.make(), "attack")
+        yield ROUTES[round_ % len(ROUTES)].message(item.make(), "attack")
 
 
 def _send(port: int, message: bytes) -> None:
@@ -192,6 +197,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--only", choices=("cost", "options", "honest"))
+    parser.add_argument("--families", default="", help="of files, separated by semicolons; all if empty")
     parser.add_argument("--attacks", default="", help="separated by semicolons; all if empty")
     parser.add_argument("--attack", help="internal: run one attack")
     parser.add_argument("--port", type=int)
@@ -204,7 +210,8 @@ def main() -> int:
     figures = {name: figures[name] for name in ("cost", "most_expensive", "options", "honest") if name in figures}
     with served() as server:
         if args.only in (None, "cost"):
-            figures["cost"] = cost(server)
+            families = args.families.split(";") if args.families else []
+            figures["cost"] = cost(server, families, figures.get("cost", {}))
             figures["most_expensive"] = most_expensive(server)
         if args.only in (None, "options"):
             figures["options"] = hostile_options.measure(server)

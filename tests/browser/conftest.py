@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support import samples
+from tests.support import heif_files, samples
 from tests.support.browser import Tab
 from tests.support.live_server import Server, served
 
@@ -62,6 +63,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         files["coffee"], quality=90, exif=exif
     )
     Image.fromarray(samples.photo("chelsea")).save(files["cat"], quality=90)
+    return files
+
+
+@pytest.fixture(scope="session")
+def hidden_formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files that Chromium cannot show: a HEIC file that is stored turned, and a TIFF file."""
+    folder = tmp_path_factory.mktemp("hidden formats")
+    pixels = samples.photo("coffee", 240, 160)
+    files = {"heic": folder / "coffee.HEIC", "tiff": folder / "coffee.tif"}
+    files["heic"].write_bytes(
+        heif_files.heic(np.ascontiguousarray(np.rot90(pixels, -1)), heif_files.nclx(), heif_files.irot(1))
+    )
+    Image.fromarray(pixels).save(files["tiff"])
     return files
 
 

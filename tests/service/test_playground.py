@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from clearcut.imaging.formats.registry import IMAGE_WRITERS
 from tests.support.fakes import on_stage
 
 HTML = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -24,6 +25,7 @@ def test_browser_gets_page():
     for name in ("file-input", "result", "download"):
         assert f'data-testid="{name}"' in response.text
     assert "{{" not in response.text
+    assert re.findall(r'name="format" value="(\w+)"', response.text) == list(IMAGE_WRITERS)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html;q=0", "image/*, */*;q=0.5", "text/htmlx"])

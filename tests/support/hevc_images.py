@@ -13,7 +13,7 @@ import numpy as np
 BLOCK = 16
 """Side of a coding block in pixels."""
 _VPS, _SPS, _PPS, _IDR = 32, 33, 34, 19
-_LPS_RANGES = (
+LPS_RANGES = (
     (128, 176, 208, 240), (128, 167, 197, 227), (128, 158, 187, 216), (123, 150, 178, 205), (116, 142, 169, 195),
     (111, 135, 160, 185), (105, 128, 152, 175), (100, 122, 144, 166), (95, 116, 137, 158), (90, 110, 130, 150),
     (85, 104, 123, 142), (81, 99, 117, 135), (77, 94, 111, 128), (73, 89, 105, 122), (69, 85, 100, 116),
@@ -44,7 +44,7 @@ class CodedImage:
     visible_height: int
 
 
-class _Bits:
+class Bits:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._length = 0
@@ -77,7 +77,7 @@ class _Bits:
 class _Arithmetic:
     """The arithmetic encoder (section 9.3.4) for one context, in which only the more probable symbol occurs."""
 
-    def __init__(self, out: _Bits) -> None:
+    def __init__(self, out: Bits) -> None:
         self._out = out
         self._state = 0
         self.start()
@@ -86,7 +86,7 @@ class _Arithmetic:
         self._low, self._range, self._outstanding, self._first = 0, 510, 0, True
 
     def probable(self) -> None:
-        self._range -= _LPS_RANGES[self._state][self._range >> 6 & 3]
+        self._range -= LPS_RANGES[self._state][self._range >> 6 & 3]
         self._state = min(self._state + 1, 62)
         self._renormalize()
 
@@ -142,7 +142,7 @@ def encode(
         np.pad(plane, ((0, down * side - plane.shape[0]), (0, across * side - plane.shape[1])), mode="edge")
         for plane, side in zip(planes, (BLOCK, BLOCK // 2, BLOCK // 2), strict=False)
     ]
-    out = _Bits()
+    out = Bits()
     out.u(0b10, 2)  # first slice, keep earlier images
     out.ue(0, 2, 0)  # parameter set, intra slice, QP (as a signed number)
     out.text("1")
@@ -158,20 +158,31 @@ def encode(
             out.text("".join(f"{sample:0{depth}b}" for sample in block.reshape(-1).tolist()))
         coder.start()
         coder.terminate(number == last - 1)
-    slice_unit = _unit(_IDR, out.bytes())
+    slice_unit = nal_unit(_IDR, out.bytes())
     chroma = 1 if len(planes) == 3 else 0
     sps = _sequence_set(*(coded_size or (width, height)), depth, chroma)
-    sets = ((_VPS, _video_set()), (_SPS, sps), (_PPS, _picture_set()))
+    return CodedImage(
+        configuration(sps, chroma, depth),
+        struct.pack(">I", len(slice_unit)) + slice_unit,
+        width,
+        height,
+        visible_width,
+        visible_height,
+    )
+
+
+def configuration(sps: bytes, chroma: int, depth: int) -> bytes:
+    """Return the payload of an hvcC box.
+
+    Args:
+        sps: sequence parameter set without its header.
+        chroma: ``chroma_format_idc``.
+    """
     head = struct.pack(">BBIHIB", 1, 3, 0x70000000, 0x9000, 0, 30) + struct.pack(
         ">HBBBBHBB", 0xF000, 0xFC, 0xFC | chroma, 0xF8 | depth - 8, 0xF8 | depth - 8, 0, 0x0F, 3
     )
-    body = b"".join(
-        struct.pack(">BHH", 0x80 | kind, 1, len(unit)) + unit
-        for kind, unit in ((kind, _unit(kind, raw)) for kind, raw in sets)
-    )
-    return CodedImage(
-        head + body, struct.pack(">I", len(slice_unit)) + slice_unit, width, height, visible_width, visible_height
-    )
+    sets = [(kind, nal_unit(kind, raw)) for kind, raw in ((_VPS, _video_set()), (_SPS, sps), (_PPS, _picture_set()))]
+    return head + b"".join(struct.pack(">BHH", 0x80 | kind, 1, len(each)) + each for kind, each in sets)
 
 
 def from_rgb(rgb: np.ndarray) -> list[np.ndarray]:
@@ -187,7 +198,7 @@ def from_rgb(rgb: np.ndarray) -> list[np.ndarray]:
     return [np.clip(np.round(plane), 0, 255).astype(np.uint8) for plane in (planes[0], *halved)]
 
 
-def _unit(kind: int, payload: bytes) -> bytes:
+def nal_unit(kind: int, payload: bytes) -> bytes:
     """Return a unit with its header and emulation prevention (section 7.4.2)."""
     out = bytearray()
     zeros = 0
@@ -200,7 +211,7 @@ def _unit(kind: int, payload: bytes) -> bytes:
     return bytes((kind << 1, 1)) + bytes(out)
 
 
-def _profile(bits: _Bits) -> None:
+def profile(bits: Bits) -> None:
     bits.u(3, 8)  # Main Still Picture
     bits.u(0x70000000, 32)
     bits.u(0b1001, 4)
@@ -209,10 +220,10 @@ def _profile(bits: _Bits) -> None:
 
 
 def _video_set() -> bytes:
-    bits = _Bits()
+    bits = Bits()
     bits.u(0b0000_1_1_000000_000_1, 16)
     bits.u(0xFFFF, 16)
-    _profile(bits)
+    profile(bits)
     bits.text("1")
     bits.ue(0, 0, 0)
     bits.u(0, 6)
@@ -222,9 +233,9 @@ def _video_set() -> bytes:
 
 
 def _sequence_set(width: int, height: int, depth: int, chroma: int) -> bytes:
-    bits = _Bits()
+    bits = Bits()
     bits.u(0b0000_000_1, 8)
-    _profile(bits)
+    profile(bits)
     coded_width, coded_height = -(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK
     bits.ue(0, chroma, coded_width, coded_height)
     unit = 2 if chroma else 1
@@ -245,7 +256,7 @@ def _sequence_set(width: int, height: int, depth: int, chroma: int) -> bytes:
 
 
 def _picture_set() -> bytes:
-    bits = _Bits()
+    bits = Bits()
     bits.ue(0, 0)
     bits.text("0000000")
     bits.ue(0, 0, 0)

@@ -53,10 +53,15 @@ def expensive_inputs_table() -> str:
     return "\n".join(
         rows
         + [
-            f"| {each['what']} | {each['cpu_s']:.2f} s | {each['grown_mib']:,.0f} MiB | {each['outcome']} |"
+            f"| {each['what']} | {each['cpu_s']:.2f} s | {_memory(each)} | {each['outcome']} |"
             for each in _result("hostile")["most_expensive"]
         ]
     )
+
+
+def _memory(cost: dict[str, Any]) -> str:
+    decoder = cost.get("decoder_mib", 0)
+    return f"{cost['grown_mib']:,.0f} MiB" + (f", decoder {decoder:,.0f} MiB" if decoder else "")
 
 
 def option_costs_table() -> str:

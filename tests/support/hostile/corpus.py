@@ -68,6 +68,7 @@ FILES: dict[str, Callable[[], Iterator[File]]] = {
     "lying sizes": hostile_files.wrong_sizes,
     "just too large": hostile_files.just_too_large,
     "bombs": hostile_files.all_bombs,
+    "HEIC bombs": hostile_files.heic_bombs,
     "largest allowed": hostile_files.largest_allowed,
 }
 VALUES = (

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, features
 
+from clearcut.imaging.formats.heif.hevc_library import find_library
 from tests.support import bombs, samples
+from tests.support import heic_bombs as bombs_of_heic
 from tests.support.hostile import file_mutations, valid_files
 
 
@@ -198,6 +200,14 @@ def all_bombs() -> Iterator[File]:
     for name, harmless in bombs.HARMLESS.items():
         # Files of 20 MiB: as base64, or beside a second image, they may exceed the limit of the body.
         yield File(name, harmless, "any" if name == "jpeg stuffed bytes" else "good")
+
+
+def heic_bombs() -> Iterator[File]:
+    """Yield HEIC bombs, and the most expensive valid HEIC files. All are refused where the system has no decoder."""
+    for name, (maker, _) in (bombs_of_heic.REFUSED | bombs_of_heic.UNDECODABLE).items():
+        yield File(name, maker, "bad")
+    for name, valid in bombs_of_heic.EXPANDING.items():
+        yield File(name, valid, "good" if find_library() is not None else "bad")
 
 
 def largest_allowed() -> Iterator[File]:

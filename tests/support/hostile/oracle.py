@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from tests.support import samples
+from tests.support.hostile.decoder_memory import DecoderMemory
 from tests.support.hostile.hostile_files import File
 from tests.support.hostile.hostile_forms import Form
 from tests.support.hostile.routes import ROUTES, Route
@@ -53,6 +54,8 @@ class Cost:
     grown_mib: float
     """Peak resident memory during the request minus resident memory before it."""
     outcome: str
+    decoder_mib: float = 0.0
+    """Peak resident memory of the HEIC decoder's process."""
 
 
 @dataclass(slots=True)
@@ -200,11 +203,12 @@ class Oracle:
         facts, rss = self.server.process_info, resident_mib(self.server.pid)[0]
         Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")  # resets the high-water mark
         before = cpu_seconds(self.server.pid)
-        response = self._ask(build)
+        with DecoderMemory(self.server.pid) as decoder:
+            response = self._ask(build)
         assert facts.is_running()
         cpu, peak = cpu_seconds(self.server.pid) - before, resident_mib(self.server.pid)[1]
         outcome = "closed" if response is None else str(response.status)
-        self.costs.append(Cost(what, round(cpu, 4), round(peak - rss, 1), outcome))
+        self.costs.append(Cost(what, round(cpu, 4), round(peak - rss, 1), outcome, round(decoder.peak_mib, 1)))
         return response
 
     def _ask(self, build: Any) -> RawResponse | None:

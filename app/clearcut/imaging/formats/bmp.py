@@ -56,7 +56,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
-    """Decode with Pillow; ``reduction`` is always 1."""
+    """Decode with Pillow; ``reduction`` is always 1. Alpha that is 0 everywhere is unused, as in browsers."""
     try:
         with BmpImageFile(BytesIO(view)) as image:
             image.load()
@@ -65,7 +65,8 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
         raise_if_out_of_memory(header)
         raise damaged(header) from exc
     rgb = np.ascontiguousarray(pixels[:, :, :3])
-    return rgb, np.ascontiguousarray(pixels[:, :, 3]) if header.has_alpha else None
+    has_alpha = header.has_alpha and pixels[:, :, 3].any()
+    return rgb, np.ascontiguousarray(pixels[:, :, 3]) if has_alpha else None
 
 
 BMP = ImageFormat(

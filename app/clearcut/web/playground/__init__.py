@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from clearcut import __version__
 from clearcut.errors import RouteNotFound
-from clearcut.imaging.formats.registry import INPUT_EXTENSIONS, INPUT_FORMATS
+from clearcut.imaging.formats.registry import IMAGE_WRITERS, INPUT_EXTENSIONS, INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.service import Service
 from clearcut.settings import Settings
 from clearcut.web.apis.poof import DIALECT
@@ -97,9 +97,22 @@ def _page(settings: Settings) -> _File:
         "version": __version__,
     }
     text = (_FOLDER / "index.html").read_text(encoding="utf-8")
+    text = text.replace("{{output_formats}}", _format_choices())
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", escape(value))
     return _file(text.encode(), "text/html; charset=utf-8")
+
+
+def _format_choices() -> str:
+    """Return one radio button for each output format that is a single image; the first one is selected."""
+    choices: list[str] = []
+    for each in OUTPUT_FORMATS:
+        if each.extension in IMAGE_WRITERS:
+            label = each.title if each.title.lower() == each.extension else each.extension.upper()
+            checked = "" if choices else " checked"
+            field = f'<input type="radio" name="format" value="{each.extension}"{checked}>'
+            choices.append(f"<label>{field}<span>{label}</span></label>")
+    return "\n            ".join(choices)
 
 
 def _asset_route(name: str, kind: str) -> Route:

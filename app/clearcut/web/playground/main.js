@@ -203,7 +203,8 @@ async function previewCopy(photo) {
 }
 
 async function makePreviewCopy(photo, base) {
-  const [image, cutout] = await Promise.all([createImageBitmap(photo.file), createImageBitmap(base.blob)]);
+  const input = await viewableInput(photo);
+  const [image, cutout] = await Promise.all([createImageBitmap(input), createImageBitmap(base.blob)]);
   const scale = PREVIEW_SIDE / Math.max(image.width, image.height);
   const canvas = newCanvas(image.width * scale, image.height * scale);
   const context = canvas.getContext("2d");
@@ -308,7 +309,7 @@ function createPhoto(file) {
   const photo = {
     id: nextId++, file, name, element, stem: name.replace(/\.[^.]+$/, "") || "photo", url: URL.createObjectURL(file),
     state: "waiting", error: null, shown: null, shots: new Map(), matte: null, mask: null, maskVersion: 0, strokes: [],
-    preview: null, previewMask: null,
+    preview: null, previewMask: null, decodes: null, view: null, before: null,
     abort: null, lifetime: new AbortController(), basePending: null, run: 0,
   };
   const button = element.firstElementChild;
@@ -320,8 +321,45 @@ function createPhoto(file) {
   if (error) fail(photo, Object.assign(new ApiError(400, error), { fileRefused: true }));
   else if (accounts === "required" && !apiKey) fail(photo, new ApiError(401, NEEDS_KEY));
   setState(photo, photo.state);
-  drawThumb(photo, file);
+  photo.decodes = drawThumb(photo, file);
   return photo;
+}
+
+/**
+ * Return the input as an image that this browser can show: the file, or a copy made by the server, for example of a HEIC
+ * file. Return null if there is none.
+ */
+function viewableInput(photo) {
+  photo.view ??= photo.decodes.then((decodes) => {
+    if (decodes) return photo.file;
+    return paid() ? null : fetchInputCopy(photo).catch(() => null);
+  });
+  return photo.view;
+}
+
+/** Return a JPEG of the input. An opaque mask keeps everything, and the model is not run. */
+async function fetchInputCopy(photo) {
+  const opaque = newCanvas(1, 1);
+  opaque.getContext("2d").fillRect(0, 0, 1, 1);
+  const body = new FormData();
+  body.append("image_file", photo.file, photo.name);
+  body.append("mask", await grayPng(opaque), "mask.png");
+  for (const [name, value] of [["format", "jpg"], ["size", "large"], ["input_alpha", "ignore"]]) body.append(name, value);
+  await gate.enter(photo === selected);
+  try {
+    return (await post(body, photo.lifetime.signal)).blob;
+  } finally {
+    gate.leave();
+  }
+}
+
+/** Show the input beside the result, or a note if this browser cannot show it. */
+async function loadBefore(photo) {
+  if (photo.before) return;
+  const view = await viewableInput(photo);
+  if (photo.lifetime.signal.aborted) return;
+  photo.before = { url: view === photo.file ? photo.url : view && URL.createObjectURL(view) };
+  render();
 }
 
 /** Return why a file cannot be a photo, or "". The server makes the final decision. */
@@ -345,6 +383,7 @@ function removePhoto(photo) {
   photo.element.remove();
   for (const shot of photo.shots.values()) URL.revokeObjectURL(shot.url);
   URL.revokeObjectURL(photo.url);
+  if (photo.before?.url) URL.revokeObjectURL(photo.before.url);
   if (photo === selected) {
     selected = null;
     if (photos.length) select(photos[Math.min(index, photos.length - 1)]);
@@ -381,6 +420,7 @@ async function update(photo) {
     photo.shown = shot;
     setState(photo, "done");
     drawThumb(photo, shot.blob);
+    loadBefore(photo);
     announce(`${photo.name} is done.`);
   } catch (error) {
     if (run !== photo.run || error.name === "AbortError") return;
@@ -410,6 +450,7 @@ function setState(photo, state) {
   button.title = photo.name;
 }
 
+/** Draw an image on the thumbnail, and return whether this browser can decode it. */
 async function drawThumb(photo, blob) {
   const canvas = photo.element.querySelector("canvas");
   try {
@@ -420,8 +461,9 @@ async function drawThumb(photo, blob) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.drawImage(image, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
     image.close();
+    return true;
   } catch {
-    // The browser cannot decode the file. The thumbnail stays empty.
+    return false; // the thumbnail stays empty
   }
 }
 
@@ -465,7 +507,9 @@ function showResult(photo, shot) {
     image.alt = `${photo.name} without its background`;
   }
   const before = $("before-image");
-  if (before.getAttribute("src") !== photo.url) before.src = photo.url;
+  const beforeUrl = photo.before?.url;
+  if (!beforeUrl) before.removeAttribute("src");
+  else if (before.getAttribute("src") !== beforeUrl) before.src = beforeUrl;
   const { width, height } = brush ? { width: shot.info.originalWidth, height: shot.info.originalHeight } : shot.info;
   $("frame").style.setProperty("--ratio", width / height);
   const rect = originalRect(shot);
@@ -473,7 +517,8 @@ function showResult(photo, shot) {
   before.style.top = `${rect.top}%`;
   before.style.width = `${rect.width}%`;
   before.style.height = `${rect.height}%`;
-  for (const id of ["result", "before", "divider", "tag-before", "tag-after", "compare"]) $(id).hidden = Boolean(brush);
+  $("result").hidden = Boolean(brush);
+  for (const id of ["before", "divider", "tag-before", "tag-after", "compare"]) $(id).hidden = Boolean(brush) || !beforeUrl;
   $("brush-canvas").hidden = !brush;
 }
 
@@ -518,7 +563,9 @@ function showHint(photo) {
   const info = photo.shown && !photo.error ? photo.shown.info : null;
   if (brush) text = "Paint over the photo. Erase removes, Keep brings back. The dimmed part is removed.";
   else if (info && !info.box) text = "No subject was found in this photo. Use Touch up to keep a part by hand.";
-  else if (info && info.confidence < 0.5) text = "The result is uncertain. Check the edge, and use Touch up where needed.";
+  else if (info && photo.before && !photo.before.url) {
+    text = "This browser cannot show the input file, so there is no comparison. The result is complete.";
+  } else if (info && info.confidence < 0.5) text = "The result is uncertain. Check the edge, and use Touch up where needed.";
   $("hint").textContent = text;
   $("hint").hidden = !text;
 }
@@ -844,7 +891,7 @@ async function openBrush() {
   let original;
   try {
     cutout = await createImageBitmap((await fetchBase(photo)).blob);
-    original = await createImageBitmap(photo.file).catch(() => cutout);
+    original = await viewableInput(photo).then(createImageBitmap).catch(() => cutout);
   } catch (error) {
     fail(photo, error);
     render();

@@ -68,6 +68,16 @@ def test_alpha_mask_gives_alpha() -> None:
     np.testing.assert_array_equal(image.alpha, alpha)
 
 
+@pytest.mark.parametrize("head", [56, 108, 124])
+def test_unused_alpha_is_ignored(head: int) -> None:
+    """Some editors declare alpha and leave it at 0."""
+    r, g, b = (PHOTO[:, :, channel].astype(np.uint32) for channel in range(3))
+    data = with_masks(b | g << 8 | r << 16, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), 32, head)
+    image = decode(data, probe(data, LIMITS))
+    np.testing.assert_array_equal(image.rgb, PHOTO)
+    assert image.alpha is None
+
+
 def test_every_truncation_is_corrupt() -> None:
     data = CASES["RGB"]
     for length in range(18, len(data)):

@@ -7,7 +7,6 @@ import struct
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -171,6 +170,44 @@ def test_missing_blocks_are_refused(missing: int) -> None:
 
 
 @needs_decoder
+@pytest.mark.parametrize("missing", [1, 3, 6, 11])
+@pytest.mark.parametrize("depth", [8, 10])
+def test_missing_gray_blocks_are_refused(missing: int, depth: int) -> None:
+    plane = samples.photo("coffee", 64, 48)[:, :, 0].astype(np.uint16) << depth - 8
+    file = heif_files.File()
+    file.add_image(hevc_images.encode([plane], depth, missing_blocks=missing))
+    with pytest.raises(CorruptImage):
+        read(file.build())
+
+
+@needs_decoder
+@pytest.mark.parametrize("level", [0, 254])
+def test_missing_alpha_blocks_are_refused(level: int) -> None:
+    """Transparent alpha has the same samples as a missing block."""
+    alpha = np.full((48, 64), level, np.uint8)
+    rgb = samples.photo("coffee", 64, 48)
+    whole, cut = heif_files.File(), heif_files.File()
+    for file, missing in ((whole, 0), (cut, 2)):
+        main = file.add_image(hevc_images.encode(hevc_images.from_rgb(rgb)), heif_files.nclx())
+        extra = file.add_image(
+            hevc_images.encode([alpha], missing_blocks=missing), heif_files.full(b"auxC", heif_files.ALPHA)
+        )
+        file.refer(b"auxl", extra, main)
+    np.testing.assert_array_equal(read(whole.build()).alpha, alpha)
+    with pytest.raises(CorruptImage):
+        read(cut.build())
+
+
+@needs_decoder
+@pytest.mark.parametrize("size", [(64, 48), (61, 41), (1, 1)])
+def test_black_gray_images_are_complete(size: tuple[int, int]) -> None:
+    for level in (0, 16, 255):
+        file = heif_files.File()
+        file.add_image(hevc_images.encode([np.full(size[::-1], level, np.uint8)]))
+        np.testing.assert_array_equal(read(file.build()).rgb, level)
+
+
+@needs_decoder
 def test_black_and_saturated_images_are_complete() -> None:
     for color in ((0, 0, 0), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 0), (0, 0, 255)):
         rgb = np.full((48, 64, 3), color, np.uint8)
@@ -246,14 +283,6 @@ def test_size_limits() -> None:
         header(CASES["even"](), ProbeLimits(max_pixels=2399))
 
 
-def lying_configuration() -> bytes:
-    """A parameter set of 16384 x 3000 pixels in an image that declares 48 x 32."""
-    image = hevc_images.encode(hevc_images.from_rgb(CORNERS), coded_size=(16_384, 3_008))
-    file = heif_files.File()
-    file.add_image(image, heif_files.nclx())
-    return file.build()
-
-
 def second_configuration() -> bytes:
     """A parameter set within the image data, where the decoder would use it."""
     image = hevc_images.encode(hevc_images.from_rgb(CORNERS))
@@ -265,42 +294,9 @@ def second_configuration() -> bytes:
     return file.build()
 
 
-def giant_tile() -> bytes:
-    file = heif_files.File()
-    main = file.add(b"grid", heif_files.grid_data(1, 1, 16, 16), heif_files.ispe(16, 16))
-    tile = file.add(b"hvc1", b"", heif_files.box(b"hvcC", b""), heif_files.ispe(7000, 7000))
-    file.refer(b"dimg", main, tile)
-    return file.build()
-
-
-def many_tiles() -> bytes:
-    file = heif_files.File()
-    main = file.add(b"grid", heif_files.grid_data(256, 256, 16, 16), heif_files.ispe(16, 16))
-    tile = file.add_image(hevc_images.encode(hevc_images.from_rgb(CORNERS[:16, :16])))
-    file.refer(b"dimg", main, *[tile] * 65_535)
-    return file.build()
-
-
-def item_flood() -> bytes:
-    file = heif_files.File()
-    file.add_image(hevc_images.encode(hevc_images.from_rgb(CORNERS)), heif_files.nclx())
-    file.items += [(b"hvc1", b"", [])] * 3_000
-    return file.build()
-
-
-def grid_of_grids() -> bytes:
-    file = heif_files.File()
-    main = file.add(b"grid", heif_files.grid_data(1, 1, 48, 32), heif_files.ispe(48, 32))
-    file.refer(b"dimg", main, main)
-    return file.build()
-
-
-@pytest.mark.parametrize(
-    "make", [lying_configuration, second_configuration, giant_tile, many_tiles, item_flood], ids=lambda f: f.__name__
-)
-def test_hostile_structures_are_refused(make: Any) -> None:
+def test_second_configuration_is_refused() -> None:
     with pytest.raises(SuspiciousStructure):
-        header(make())
+        header(second_configuration())
 
 
 @pytest.mark.parametrize("kind", [b"unci", b"iovl", b"iden", b"av01", b"jpeg", b"mski"])
@@ -308,11 +304,6 @@ def test_other_kinds_of_images_are_named(kind: bytes) -> None:
     data = heif_files.heic(CORNERS).replace(b"hvc1", kind)
     with pytest.raises(UnsupportedFormat, match=kind.decode()):
         header(data)
-
-
-def test_grid_that_contains_itself_is_refused() -> None:
-    with pytest.raises(CorruptImage):
-        header(grid_of_grids())
 
 
 def test_decoder_gets_only_the_image() -> None:

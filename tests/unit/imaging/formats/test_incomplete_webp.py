@@ -59,6 +59,18 @@ def test_wrong_container_length_loses_no_pixel(name: str, change: str) -> None:
         np.testing.assert_array_equal(got.alpha, expected[..., 3])
 
 
+@pytest.mark.parametrize("profile", [None, samples.icc_rgb()])
+def test_alpha_without_its_flag_is_used(profile: bytes | None) -> None:
+    data = bytearray(samples.webp(CUTOUT, quality=80, exact=True, icc_profile=profile or b""))
+    expected = opened(bytes(data))
+    assert data[12:16] == b"VP8X"
+    data[20] &= ~0x10
+    assert Image.open(BytesIO(data)).mode == "RGBA"
+    image = opened(bytes(data))
+    np.testing.assert_array_equal(image.rgb, expected.rgb)
+    np.testing.assert_array_equal(image.alpha, samples.disc(77, 121))
+
+
 def test_missing_padding_loses_no_pixel() -> None:
     files = (samples.webp(PHOTO[:height], lossless=True) for height in range(20, 60))
     odd = next(data for data in files if struct.unpack_from("<I", data, 16)[0] % 2)

@@ -117,6 +117,42 @@ def test_premultiplied_alpha_becomes_straight() -> None:
     np.testing.assert_array_equal(image.alpha, ALPHA)
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_premultiplied_gray_becomes_straight(compression: str | None) -> None:
+    gray = np.dstack([np.minimum(PHOTO[:, :, 1], ALPHA), ALPHA])
+    data = by_tifffile(gray, "minisblack", extrasamples=["assocalpha"], compression=compression)
+    expected = np.asarray(Image.frombytes("La", (61, 41), gray.tobytes()).convert("LA").convert("RGBA"))
+    image = opened(data)
+    np.testing.assert_array_equal(image.rgb, expected[:, :, :3])
+    np.testing.assert_array_equal(image.alpha, ALPHA)
+
+
+@pytest.mark.parametrize("extra", [["unspecified"], ["assocalpha"], ["unassalpha"], ["unspecified"] * 2])
+def test_spot_colors_are_ignored(extra: list[str]) -> None:
+    """Print programs add channels to CMYK, and some call them alpha."""
+    inks = np.asarray(Image.fromarray(PHOTO).convert("CMYK"))
+    spots = np.full((*inks.shape[:2], len(extra)), 99, np.uint8)
+    image = opened(by_tifffile(np.dstack([inks, spots]), "separated", extrasamples=extra))
+    np.testing.assert_array_equal(image.rgb, np.asarray(Image.fromarray(inks, "CMYK").convert("RGB")))
+    assert image.alpha is None
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (32, 32)}, {"rowsperstrip": 7}])
+@pytest.mark.parametrize("count", [1, 2])
+def test_unused_planes_are_ignored(options: dict[str, Any], count: int) -> None:
+    planes = np.stack([*np.moveaxis(PHOTO, 2, 0), *[ALPHA] * count])
+    data = by_tifffile(planes, planarconfig="separate", extrasamples=["unspecified"] * count, **options)
+    image = opened(data)
+    np.testing.assert_array_equal(image.rgb, PHOTO)
+    assert image.alpha is None
+
+
+def test_unknown_combination_of_samples_is_named() -> None:
+    data = by_tifffile(np.dstack([DEEP[:, :, 0], DEEP[:, :, 1]]), "minisblack", extrasamples=["unassalpha"])
+    with pytest.raises(UnsupportedFormat, match="2 samples of 16 bits for each pixel; save it as gray or RGB"):
+        opened(data)
+
+
 def test_profiles_are_converted_as_littlecms_does() -> None:
     srgb = ImageCms.createProfile("sRGB")
     for mode, profile in (("RGB", samples.icc_rgb()), ("CMYK", samples.icc_cmyk())):

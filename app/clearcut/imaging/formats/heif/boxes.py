@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from clearcut.errors import CorruptImage, SuspiciousStructure
 
-_STEPS_PER_ITEM = 8
-"""Boxes and table entries for each permitted item. A file has about four for each item."""
+_STEPS_PER_ITEM = 16
+"""Boxes and table entries for each permitted item. A file has about eight for each item."""
 
 
 class Box(NamedTuple):
@@ -52,8 +52,8 @@ class _Reader:
         self.max_items = max_items
         self._steps = max_items * _STEPS_PER_ITEM
 
-    def step(self) -> None:
-        self._steps -= 1
+    def step(self, count: int = 1) -> None:
+        self._steps -= count
         if self._steps < 0:
             raise SuspiciousStructure(f"The file has more than {self.max_items} items, or too many boxes")
 
@@ -199,6 +199,7 @@ def _read_associations(reader: _Reader, ipma: Box, stored: list[Box], items: dic
         reader.step()
         item, at = items.get(reader.number(at, id_size, ipma.end)), at + id_size
         entries, at = reader.number(at, 1, ipma.end), at + 1
+        reader.step(entries)
         for _ in range(entries):
             index = reader.number(at, index_size, ipma.end) & (0x7FFF if index_size == 2 else 0x7F)
             at += index_size
@@ -215,6 +216,7 @@ def _read_references(reader: _Reader, iref: Box, items: dict[int, Item]) -> None
         count = reader.number(box.start + size, 2, box.end)
         if count > reader.max_items:
             raise SuspiciousStructure(f"The file has more than {reader.max_items} tiles")
+        reader.step(count)
         at = box.start + size + 2
         targets = [reader.number(at + size * index, size, box.end) for index in range(count)]
         if source is not None:

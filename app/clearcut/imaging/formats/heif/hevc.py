@@ -14,6 +14,8 @@ _HOLE = bytes(64)
 """Zeros that fill a missing part. Coded data has at most two zero bytes in a row (section 7.4.2)."""
 _MAX_SETS = 16
 _MAX_SET_BYTES = 4096
+_MAX_HEADER_BYTES = 256
+"""Bytes of a sequence parameter set that are read; all fields up to the depth of the samples are in the first 130."""
 
 
 class Sequence(NamedTuple):
@@ -77,8 +79,8 @@ def read_configuration(hvcc: memoryview) -> Configuration:
     return Configuration((hvcc[21] & 3) + 1, tuple(sets), tuple(sequences))
 
 
-def annex_b(configuration: Configuration, data: bytes) -> bytes:
-    """Return the parameter sets and the slices of the base layer with start codes, and nothing else of the data."""
+def annex_b(configuration: Configuration, data: bytes) -> tuple[bytes, int]:
+    """Return the parameter sets and the slices of the base layer with start codes, and the number of these slices."""
     units = list(configuration.sets)
     size, at = configuration.length_size, 0
     while at < len(data):
@@ -86,7 +88,7 @@ def annex_b(configuration: Configuration, data: bytes) -> bytes:
         unit, at = data[at + size : end], end
         if unit[0] >> 1 & 63 < _VPS and _is_base_layer(unit):
             units.append(unit)
-    return b"".join(b"\x00" + _START_CODE + unit for unit in units)
+    return b"".join(b"\x00" + _START_CODE + unit for unit in units), len(units) - len(configuration.sets)
 
 
 def check_units(data: bytes, length_size: int, max_units: int) -> None:
@@ -116,7 +118,7 @@ def _is_base_layer(unit: bytes) -> bool:
 
 def _read_sps(unit: bytes) -> Sequence:
     """Read a sequence parameter set up to the depth of its samples (section 7.3.2.2.1)."""
-    bits = BitReader(unit[2:].replace(b"\x00\x00\x03", b"\x00\x00"))  # emulation prevention
+    bits = BitReader(unit[2:_MAX_HEADER_BYTES].replace(b"\x00\x00\x03", b"\x00\x00"))  # emulation prevention
     bits.skip(4)
     layers = bits.read(3)
     bits.skip(1 + 88 + 8)

@@ -7,6 +7,7 @@ and CPU time, and it ends after the file.
 from __future__ import annotations
 
 import mmap
+import operator
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clearcut.errors import CorruptImage, UnsupportedFormat
+from clearcut.errors import CorruptImage, SuspiciousStructure, UnsupportedFormat
 from clearcut.imaging.formats.opencv import damaged, raise_if_out_of_memory
 from clearcut.imaging.types import ImageHeader
 
@@ -37,7 +38,12 @@ _COMMAND = (
 )
 _BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
 """Address space for decoding: a constant, and bytes for each pixel of the largest tile."""
-_BASE_CPU_S, _PIXELS_PER_CPU_S = 10, 2_000_000
+_BASE_CPU_S, _PIXELS_PER_CPU_S = 5, 4_000_000
+"""CPU time for decoding: a constant, and a rate that is a tenth of the measured one."""
+_MAX_SLICE_BYTES = 1_500_000_000
+"""Largest sum over all slices of the decoded bytes of their images, such as 20 slices at 49 megapixels with 8 bits.
+Slices can overlap, so each one can cost as much as the whole image. Encoders of photos write one slice, or one for each
+row of blocks."""
 _TIMEOUT_MS = 120_000
 """Limit for a process that waits for a processor."""
 _INTERRUPTED = {-signal.SIGINT, -signal.SIGTERM}
@@ -139,33 +145,45 @@ def prepare(view: memoryview, image: StillImage) -> DecoderJob:
 
     Raises:
         CorruptImage, UnsupportedFormat: a tile has no configuration, or another one than the others.
+        SuspiciousStructure: large images with many slices.
     """
     canvases: list[_Canvas] = []
     images: list[CodedImage] = []
-    data: dict[int, bytes] = {}
+    data: dict[int, tuple[bytes, int]] = {}
     for root in [image.main] + ([image.table.items[image.alpha]] if image.alpha is not None else []):
         start = canvases[-1].end if canvases else protocol.HEADER_BYTES
         canvas, tiles = _lay_out(view, image, root, start, data)
         canvases.append(canvas)
         images += tiles
     offset = protocol.head_bytes(len(images))
-    offsets = {}
-    for number, each in data.items():
-        offsets[number], offset = offset, offset + len(each)
-    table = [each._replace(offset=offsets[each.offset], size=len(data[each.offset])).pack() for each in images]
     areas = [each.width * each.height for each in images]
+    slices = [data[each.offset][1] for each in images]
+    if max(slices) > 1 and sum(map(operator.mul, map(_decoded_bytes, images), slices)) > _MAX_SLICE_BYTES:
+        raise SuspiciousStructure("The HEIC has too many slices for its size")
+    offsets = {}
+    for number, (coded, _) in data.items():
+        offsets[number], offset = offset, offset + len(coded)
+    table = [each._replace(offset=offsets[each.offset], size=len(data[each.offset][0])).pack() for each in images]
     return DecoderJob(
-        b"".join([protocol.COUNT.pack(len(images)), *table, *data.values()]),
+        b"".join([protocol.COUNT.pack(len(images)), *table, *(coded for coded, _ in data.values())]),
         tuple(canvases),
-        _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(map(len, data.values())),
+        _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(len(coded) for coded, _ in data.values()),
         _BASE_CPU_S + sum(areas) // _PIXELS_PER_CPU_S,
     )
 
 
+def _decoded_bytes(image: CodedImage) -> int:
+    samples = sum(width * height for width, height in protocol.plane_sizes(image.width, image.height, image.chroma))
+    return samples * (1 if image.bits == 8 else 2)
+
+
 def _lay_out(
-    view: memoryview, image: StillImage, root: Item, start: int, data: dict[int, bytes]
+    view: memoryview, image: StillImage, root: Item, start: int, data: dict[int, tuple[bytes, int]]
 ) -> tuple[_Canvas, list[CodedImage]]:
-    """Return the canvas of an image and its tiles; their ``offset`` is the key of their data in ``data``."""
+    """Return the canvas of an image and its tiles.
+
+    The ``offset`` of a tile is the key of its data and its number of slices in ``data``.
+    """
     rows, columns = grid_of(view, root)
     tiles = tiles_of(image.table, root)
     width, height = declared_size(view, tiles[0])

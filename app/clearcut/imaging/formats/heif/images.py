@@ -21,6 +21,8 @@ _ORIENTATIONS = {
 """EXIF orientation by quarter turns counterclockwise (irot), then mirroring (imir: 0 swaps top and bottom)."""
 _PADDING_FACTOR, _PADDING_PIXELS = 2, 1 << 20
 """Tiles may have this many times the pixels of the image, plus a constant for small images."""
+_SHARED_BYTES = 1 << 20
+"""Tiles may share this much data, such as that of equal tiles."""
 
 CheckCoded = Callable[[Item, bytes, memoryview, tuple[int, int], int], None]
 """(item, its data, the file, its size, maximum units): check the size in the coded data against the declared size."""
@@ -170,20 +172,24 @@ def _check_image(view: memoryview, table: ItemTable, item: Item, limits: ProbeLi
         raise CorruptImage("The image is larger than its tiles")
     if tile[0] * tile[1] * rows * columns > _PADDING_FACTOR * width * height + _PADDING_PIXELS:
         raise SuspiciousStructure("The image has tiles that are far larger than the image")
-    checked: set[int] = set()
-    for number, each in zip(ids, tiles, strict=True):
+    different = dict(zip(ids, tiles, strict=True))
+    if sum(map(_data_bytes, different.values())) > len(view) + _SHARED_BYTES:
+        raise SuspiciousStructure("The file uses the same data for many tiles")
+    for each in different.values():
         if each.kind != codec.kind or declared_size(view, each) != tile:
             raise CorruptImage("The image has tiles of different types or sizes")
-        if number not in checked:
-            _check_coded(view, each, tile, limits, codec)
-            checked.add(number)
+        _check_coded(view, each, tile, limits, codec)
     return width, height
 
 
 def _check_coded(view: memoryview, item: Item, size: tuple[int, int], limits: ProbeLimits, codec: Codec) -> None:
-    if sum(end - start for start, end in item.extents) > len(view):
+    if _data_bytes(item) > len(view):
         raise SuspiciousStructure("The file uses the same data several times")
     codec.check(item, data_of(view, item), view, size, limits.max_segments)
+
+
+def _data_bytes(item: Item) -> int:
+    return sum(end - start for start, end in item.extents)
 
 
 def _check_grid(view: memoryview, item: Item, width: int, height: int) -> tuple[int, int]:

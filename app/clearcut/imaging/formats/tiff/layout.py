@@ -9,7 +9,7 @@ from clearcut.errors import CorruptImage, SuspiciousStructure, UnsupportedFormat
 from clearcut.imaging.formats.dimensions import check_dimensions
 from clearcut.imaging.types import ProbeLimits
 
-from .directory import Directory, number, read_directory, values
+from .directory import Directory, Entry, number, read_directory, values
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
@@ -28,7 +28,10 @@ _OTHER_METHODS = {
 }  # fmt: skip
 GRAY_INVERTED, _GRAY, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
 _COLORS = {GRAY_INVERTED: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
-_UNASSOCIATED, _ASSOCIATED = 2, 1
+_UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
+"""Meanings of an extra sample."""
+_SHORT = 3
+"""Type of values with 16 bits."""
 _MAX_PARTS = 65_536
 """Maximum strips or tiles: one strip for each row and plane of the largest image."""
 _PADDING_FACTOR, _PADDING_PIXELS = 2, 1 << 20
@@ -45,11 +48,25 @@ class Page:
     orientation: int
     bits: int
     photometric: int
+    samples: int
+    """Samples for each pixel, with alpha and extra samples."""
     has_alpha: bool
+    is_premultiplied: bool
+    planes: int
+    """The number of samples if each has its own strips or tiles, else 1."""
 
     @property
     def is_cmyk(self) -> bool:
         return self.photometric == _CMYK
+
+    @property
+    def has_unused_planes(self) -> bool:
+        return self.planes > _COLORS[self.photometric] and not self.has_alpha
+
+    @property
+    def is_premultiplied_gray(self) -> bool:
+        """Return whether the image is gray with premultiplied alpha, which Pillow does not read."""
+        return self.photometric == _GRAY and self.samples == 2 and self.is_premultiplied
 
 
 def read_page(view: memoryview, limits: ProbeLimits) -> Page:
@@ -78,7 +95,8 @@ def read_page(view: memoryview, limits: ProbeLimits) -> Page:
     _check_data(view, directory, parts, area * samples * bits // 8, compression)
     orientation = number(view, directory, ORIENTATION, 1)
     orientation = orientation if 1 <= orientation <= 8 else 1
-    return Page(directory, width, height, orientation, bits, photometric, has_alpha)
+    is_premultiplied = has_alpha and values(view, directory, EXTRA, 16)[:1] == (_ASSOCIATED,)
+    return Page(directory, width, height, orientation, bits, photometric, samples, has_alpha, is_premultiplied, planes)
 
 
 def _sample_types(view: memoryview, directory: Directory) -> tuple[int, int, int, bool]:
@@ -138,15 +156,21 @@ def first_page_only(view: memoryview, page: Page) -> bytes:
     """Return the file with a new directory that has only the tags of the pixels, and no next directory.
 
     The decoder never sees other tags, other pages or loops between directories. The offsets of the data stay valid,
-    because the directory is appended.
+    because the directory is appended. Extra samples that Pillow does not read are described as unused ones.
     """
-    order, entries = page.directory.order, page.directory.entries
+    order, entries = page.directory.order, _used_planes(page)
+    replaced = _replaced_values(page)
     out = bytearray(view)
     out += bytes(-len(out) % 2)
     struct.pack_into(f"{order}I", out, 4, len(out))
-    copied = [(tag, entries[tag]) for tag in sorted(_COPIED) if tag in entries]
+    copied = [tag for tag in sorted(_COPIED) if tag in entries or tag in replaced]
     out += struct.pack(f"{order}H", len(copied))
-    for tag, entry in copied:
+    for tag in copied:
+        if found := replaced.get(tag):
+            out += struct.pack(f"{order}HHI", tag, _SHORT, len(found))
+            out += struct.pack(f"{order}{len(found)}H", *found).ljust(4, b"\x00")
+            continue
+        entry = entries[tag]
         out += struct.pack(f"{order}HHI", tag, entry.kind, entry.length)
         size = entry.end - entry.start
         out += (
@@ -156,3 +180,26 @@ def first_page_only(view: memoryview, page: Page) -> bytes:
         )
     out += bytes(4)
     return bytes(out)
+
+
+def _replaced_values(page: Page) -> dict[int, tuple[int, ...]]:
+    """Return tags with at most two numbers that differ from those of the file, so that Pillow reads them."""
+    if page.has_unused_planes:
+        return {SAMPLES: (_COLORS[page.photometric],)}
+    if page.is_cmyk and page.samples > _COLORS[_CMYK]:
+        return {EXTRA: (_UNSPECIFIED,) * (page.samples - _COLORS[_CMYK])}
+    return {EXTRA: (_UNASSOCIATED,)} if page.is_premultiplied_gray else {}
+
+
+def _used_planes(page: Page) -> dict[int, Entry]:
+    """Return the entries of the directory without planes of extra samples that are not alpha."""
+    entries, colors = page.directory.entries, _COLORS[page.photometric]
+    if not page.has_unused_planes:
+        return entries
+    changed = dict(entries)
+    for tag in (BITS, FORMAT, STRIPS, STRIP_BYTES, TILES, TILE_BYTES):
+        if (entry := entries.get(tag)) is not None and entry.length % page.planes == 0:
+            size = (entry.end - entry.start) // page.planes * colors
+            changed[tag] = entry._replace(length=entry.length // page.planes * colors, end=entry.start + size)
+    changed.pop(EXTRA, None)
+    return changed

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from clearcut.errors import UnsupportedFormat
 from clearcut.imaging import color
 from clearcut.imaging.formats.base import ImageFormat, Pixels, Reader
 from clearcut.imaging.formats.opencv import MAX_PROFILE, damaged, raise_if_out_of_memory
@@ -36,7 +37,7 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     page = read_page(view, ProbeLimits())
     profile = _profile(view, page)
     try:
-        with TiffImageFile(BytesIO(first_page_only(view, page))) as image:
+        with _open(view, page) as image:
             image.load()
             if page.is_cmyk:
                 return color.cmyk_to_srgb(image, profile), None
@@ -49,6 +50,22 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     return (color.rgb_to_srgb(rgb, profile) if profile else rgb), alpha
 
 
+def _open(view: memoryview, page: Page) -> TiffImageFile:
+    """Open the first page.
+
+    Raises:
+        SyntaxError: the file contradicts itself.
+        UnsupportedFormat: Pillow does not read this combination of samples.
+    """
+    try:
+        return TiffImageFile(BytesIO(first_page_only(view, page)))
+    except SyntaxError as exc:
+        if str(exc) != "unknown pixel mode":
+            raise
+        kind = f"{page.samples} samples of {page.bits} bits for each pixel"
+        raise UnsupportedFormat(f"a TIFF with {kind}; save it as gray or RGB with 8 bits") from exc
+
+
 def _eight_bits(image: Image.Image, page: Page) -> np.ndarray:
     """Return u8[H,W,3|4]. Gray of 16 bits is rounded to nearest; Pillow itself reduces color of 16 bits."""
     if image.mode.startswith("I;16") or image.mode == "I":
@@ -56,6 +73,8 @@ def _eight_bits(image: Image.Image, page: Page) -> np.ndarray:
         if page.photometric == GRAY_INVERTED:  # Pillow inverts only gray of up to 8 bits
             levels = 255 - levels
         return np.repeat(levels.astype(np.uint8)[:, :, None], 3, axis=2)
+    if page.is_premultiplied_gray:
+        image = Image.frombytes("La", image.size, image.tobytes()).convert("LA")
     return np.asarray(image.convert("RGBA" if page.has_alpha else "RGB"))
 
 

@@ -42,10 +42,12 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "avcodec_free_context": (None, (POINTER(c_void_p),)),
     "avcodec_send_packet": (c_int, (c_void_p, c_void_p)),
     "avcodec_receive_frame": (c_int, (c_void_p, c_void_p)),
+    "avcodec_flush_buffers": (None, (c_void_p,)),
     "av_packet_alloc": (POINTER(_Packet), ()),
     "av_new_packet": (c_int, (POINTER(_Packet), c_int)),
     "av_packet_free": (None, (POINTER(POINTER(_Packet)),)),
     "av_frame_alloc": (POINTER(_Frame), ()),
+    "av_frame_unref": (None, (POINTER(_Frame),)),
     "av_frame_free": (None, (POINTER(POINTER(_Frame)),)),
     "av_opt_set": (c_int, (c_void_p, c_char_p, c_char_p, c_int)),
     "av_opt_get_int": (c_int, (c_void_p, c_char_p, c_int, POINTER(c_int64))),
@@ -63,8 +65,17 @@ class Plane(NamedTuple):
     rows: int
 
 
+_HOLE = bytes(8)
+"""Part of a row of a missing block, which is zero. Color images are checked in ``ycbcr.has_hole``."""
+
+
 class Undecodable(Exception):
     """The decoder refused the data, or the image differs from what its headers declare."""
+
+
+def _has_zeros(plane: Plane) -> bool:
+    rows = (plane.address + row * plane.stride for row in range(plane.rows))
+    return any(_HOLE in ctypes.string_at(address, plane.row_bytes) for address in rows)
 
 
 class Decoder:
@@ -109,16 +120,42 @@ class Decoder:
             if library.avcodec_open2(context, self._codec, None):
                 raise MemoryError
             ctypes.memmove(packet.contents.data, address, size)
-            if library.avcodec_send_packet(context, packet) or library.avcodec_send_packet(context, None):
-                raise Undecodable
-            if library.avcodec_receive_frame(context, frame):
-                raise Undecodable
+            self._decode(context, packet, frame)
             self._copy(frame.contents, image, planes)
+            if image.chroma == 0 and _has_zeros(planes[0]):
+                self._fill(context, frame, planes[0])
+                self._decode(context, packet, frame)
+                self._compare(frame.contents, planes[0])
             return self._colors(context)
         finally:
             library.av_frame_free(ctypes.byref(frame))
             library.av_packet_free(ctypes.byref(packet))
             library.avcodec_free_context(ctypes.byref(context))
+
+    def _decode(self, context: c_void_p, packet: Any, frame: Any) -> None:
+        library = self._library
+        if library.avcodec_send_packet(context, packet) or library.avcodec_send_packet(context, None):
+            raise Undecodable
+        if library.avcodec_receive_frame(context, frame):
+            raise Undecodable
+
+    def _fill(self, context: c_void_p, frame: Any, plane: Plane) -> None:
+        """Fill the memory of the frame, and return it to the decoder for the next frame."""
+        stride = frame.contents.linesize[0]
+        ctypes.memset(frame.contents.data[0], 255, stride * (plane.rows - 1) + plane.row_bytes)
+        self._library.av_frame_unref(frame)
+        self._library.avcodec_flush_buffers(context)
+
+    def _compare(self, frame: _Frame, plane: Plane) -> None:
+        """Compare with the first result: samples that the filled memory changes were not decoded.
+
+        Raises:
+            Undecodable: samples differ.
+        """
+        for row in range(plane.rows):
+            found = ctypes.string_at((frame.data[0] or 0) + row * frame.linesize[0], plane.row_bytes)
+            if found != ctypes.string_at(plane.address + row * plane.stride, plane.row_bytes):
+                raise Undecodable
 
     def _copy(self, frame: _Frame, image: CodedImage, planes: list[Plane]) -> None:
         suffix = "" if image.bits == 8 else f"{image.bits}le"
