@@ -109,7 +109,9 @@ def turn(photos: Path, folder: Path, images: int, *, actors_first: bool) -> dict
     """Return the measurement of each kind of run."""
     found = {}
     on_ray = ["--ray", "local", "--actor-cpus", 1, "--failures", folder / "failures.jsonl"]
-    kinds = sorted(itertools.product((1, 2), ("processes", "actors")), key=lambda each: each[1], reverse=not actors_first)
+    kinds = sorted(
+        itertools.product((1, 2), ("processes", "actors")), key=lambda each: each[1], reverse=not actors_first
+    )
     for count, kind in kinds:
         out = folder / f"{kind}_{count}"
         out.mkdir(parents=True)

@@ -73,3 +73,9 @@ def test_rerun_after_killed_client_completes(cluster, tmp_path, photos):
     counts = json.loads(summary.read_text())
     assert counts["written"] + counts["skipped"] == 195
     assert counts["skipped"] >= len(before)
+
+
+def test_client_without_token_gets_advice(cluster, tmp_path, photos):
+    variables = {**cluster.variables, "RAY_AUTH_MODE": "disabled"}
+    errors = cut(photos[0], tmp_path / "out", "--ray", cluster.url, code=1, **variables)
+    assert "RAY_AUTH_TOKEN" in errors

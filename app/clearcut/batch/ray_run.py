@@ -44,6 +44,8 @@ LOCAL_CONFIG = {
     "task_events_report_interval_ms": 0,
 }
 """Configuration of a Ray instance that the command starts itself."""
+AUTH_ADVICE = "If the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+"""Ray reports a missing token as a timeout."""
 Result = tuple[str, str, str, str, float | None]
 """Key, status, code, text and milliseconds of one image."""
 
@@ -70,7 +72,8 @@ def connect(mode: str) -> None:
     try:
         ray.init(mode, **common)
     except (ConnectionError, ValueError, RuntimeError) as exc:
-        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {exc}") from None
+        advice = "" if os.environ.get("RAY_AUTH_MODE") == "token" else f". {AUTH_ADVICE}"
+        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {exc}{advice}") from None
 
 
 def disconnect() -> None:
