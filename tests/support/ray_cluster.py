@@ -1,4 +1,4 @@
-"""A Ray cluster of one machine, started with ``ray start --head`` as in docs/scale.md."""
+"""A Ray cluster of one machine, started with ``ray start --head`` as in docs/ray.md."""
 
 from __future__ import annotations
 
