@@ -13,6 +13,7 @@ import pyarrow as pa
 import clearcut
 from clearcut.api import Remover
 from clearcut.errors import StartupError
+from clearcut.system import keep_freed_memory
 
 from .process import Backend, FileOutput, ItemResult, LocalBackend, process_item
 from .stores import FileStore, is_url, open_store
@@ -44,6 +45,7 @@ class CutActor:
         """
         if plan.version != clearcut.__version__:
             raise StartupError(f"this machine has Clearcut {clearcut.__version__}, and the command is {plan.version}")
+        keep_freed_memory()
         self._plan = plan
         self._target = open_store(plan.target, target=True)
         self._sources: dict[str, FileStore] = {}

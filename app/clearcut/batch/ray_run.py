@@ -38,6 +38,14 @@ QUEUE_BYTES = 64 * 2**20
 """Maximum memory of blocks that wait in Ray's object store. A listing that is faster than the actors then waits."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Object store of a Ray instance that the command starts itself; it contains names only."""
+LOCAL_CONFIG = {
+    "worker_niceness": 0,  # Ray's default 15 gives other programs of the machine priority over the actors
+    "enable_metrics_collection": False,  # there is no dashboard that could show metrics and task events
+    "task_events_report_interval_ms": 0,
+}
+"""Configuration of a Ray instance that the command starts itself."""
+AUTH_ADVICE = "If the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+"""Ray reports a missing token as a timeout."""
 Result = tuple[str, str, str, str, float | None]
 """Key, status, code, text and milliseconds of one image."""
 
@@ -54,7 +62,7 @@ def connect(mode: str) -> None:
     if mode == "local":
         cpus = cpu_quota()
         # Ray's ports need no password, so they must not be open to other machines.
-        private = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        private = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": LOCAL_CONFIG}
         try:
             # A variable RAY_ADDRESS would select a cluster.
             ray.init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **private, **common)
@@ -64,7 +72,8 @@ def connect(mode: str) -> None:
     try:
         ray.init(mode, **common)
     except (ConnectionError, ValueError, RuntimeError) as exc:
-        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {exc}") from None
+        advice = "" if os.environ.get("RAY_AUTH_MODE") == "token" else f". {AUTH_ADVICE}"
+        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {exc}{advice}") from None
 
 
 def disconnect() -> None:
@@ -122,6 +131,8 @@ def _dataset(plan: BatchPlan, actor: type[CutActor]) -> Any:
     resources = plan.resources
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    context.memory_usage_poll_interval_s = None
+    context.autoscaling_config.actor_pool_util_downscaling_threshold = -1  # a further actor would load the model again
     context.target_max_block_size = 1  # each row is a block
     context.execution_options.preserve_order = False
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(

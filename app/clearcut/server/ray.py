@@ -24,6 +24,7 @@ from clearcut.errors import StartupError
 from clearcut.lifecycle import State
 from clearcut.observability import logging
 from clearcut.service import Service, build
+from clearcut.system import keep_freed_memory
 from clearcut.web.app import create_app
 
 ONGOING_PER_CPU = 4
@@ -109,6 +110,7 @@ def served_app(arguments: Arguments) -> ServedApp:
     threads: dict[str, object] = {"workers": settings.workers or arguments.cpus}
     if not arguments.gpus:
         threads |= {"lanes": settings.lanes or 1, "intra_op_threads": settings.intra_op_threads or arguments.cpus}
+    keep_freed_memory()
     logging.configure(settings.log_level, settings.log_format)
     return ServedApp(build(settings.model_copy(update=threads)))
 
