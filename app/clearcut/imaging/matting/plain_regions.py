@@ -16,6 +16,7 @@ from clearcut.imaging.types import F32, U8
 
 from .background_field import ColorField, refit
 from .edge_band import Mask, Span
+from .photo_frame import is_framed_photo
 from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
@@ -129,6 +130,8 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         passable[line] = False  # a shadow does not begin at the border
     outside = connected_to_border(alike | passable)
     if not _is_plausible(outside, alike, net, field, whole):
+        return None
+    if is_framed_photo(~outside, sharp, distance, net, part, whole):
         return None
     differs = distance[~outside & ~alike]
     if differs.size < 8:

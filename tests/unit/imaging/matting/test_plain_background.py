@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from skimage import data as photos
 
 from clearcut.imaging.matting.background_field import border_field
 from clearcut.imaging.matting.plain_background import plain_matte
@@ -125,6 +126,41 @@ def test_missed_cover_keeps_gray_areas() -> None:
     person = np.zeros((SIDE, SIDE), np.bool_)
     person[150:380, 150:330] = True
     assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
+
+
+def framed(photo: np.ndarray, color: int, width: int) -> np.ndarray:
+    frame = cv2.copyMakeBorder(photo, *(width,) * 4, cv2.BORDER_CONSTANT, value=(color,) * 3)
+    return np.ascontiguousarray(cv2.imdecode(cv2.imencode(".jpg", frame)[1], cv2.IMREAD_COLOR))
+
+
+@pytest.mark.parametrize(
+    ("photo", "color", "width"), [("astronaut", 0, 8), ("chelsea", 255, 30), ("coffee", 0, 45), ("coffee", 255, 12)]
+)
+def test_frame_is_no_background_of_its_photo(photo: str, color: int, width: int) -> None:
+    rgb = framed(getattr(photos, photo)(), color, width)
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.ellipse(mask, (mask.shape[1] // 2, mask.shape[0] // 2), (130, 110), 0, 0, 360, 1, -1)
+    values = network(mask)
+    matte = run(values, rgb)
+    assert not matte.plain_background
+    assert np.array_equal(matte.alpha, run(values, rgb, OFF).alpha)
+
+
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_photo_without_smaller_subject_is_whole(found: float) -> None:
+    rgb = framed(photos.coffee(), 255, 12)
+    values = np.full((320, 320), found, np.float32)
+    assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
+
+
+def test_printed_cover_with_shadow_is_whole() -> None:
+    cover = np.zeros((SIDE, SIDE), np.bool_)
+    cover[24:450, 20:440] = True
+    cast = cv2.GaussianBlur(np.roll(cover, (10, 12), (0, 1)).astype(np.float32), (0, 0), 8)
+    rgb = (canvas((236, 236, 236)) * (1 - 0.5 * cast[..., None])).astype(np.uint8)
+    rgb[cover] = cv2.resize(photos.coffee(), (420, 426)).reshape(-1, 3)
+    alpha = run(network(disc(110)), noisy(rgb)).alpha
+    assert (alpha[cover] > 127).mean() > 0.99
 
 
 def test_white_subject_on_white_stays_whole() -> None:
