@@ -40,6 +40,15 @@ _SURE = 0.8
 """Mean of the network's matte in a part from which the network is sure of the subject."""
 _SURE_HOLE = 0.33, 0.9
 """The same where the network is sure of the subject."""
+_CERTAIN = 0.99
+"""Mean of the network's matte in a part from which the network is certain of the subject."""
+_CERTAIN_HOLE = 0.3, 0.55
+"""The same where the network is certain of the subject."""
+_UNSURE = 0.22
+"""Mean of the network's matte in a large part from which the network is not sure of the background, if the colors
+differ from it too."""
+_WEAK_CONTRAST = 60
+"""Typical difference of the subject, in levels, below which a sure network decides on open parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +91,17 @@ def connected_to_border(mask: Mask) -> Mask:
     return np.asarray(touching[labels])
 
 
-def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_network: bool) -> Mask:
-    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte.
+def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[Mask, Mask, Mask]:
+    """Return the enclosed parts that are holes: equal to the background inside a clear edge.
 
-    Args:
-        by_network: whether the second condition is sufficient.
+    The second result are the other parts that the network takes for background. The third are the large ones of them
+    for which neither the network nor the colors are sure.
     """
     if not candidates.any():
-        return candidates
+        return candidates, candidates, candidates
     mask = candidates.view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    chosen = np.zeros(count, np.bool_)
+    chosen, empty, unclear = np.zeros((3, count), np.bool_)
     for number in _largest_parts(stats, 1):
         window = _window(stats[number])
         part = (labels[window] == number).view(np.uint8)
@@ -103,14 +112,17 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_net
             share = _GAP if mean_net < _SURE else _SURE_GAP
             chosen[number] = _is_gap(part, candidates[window], colors, window, share)
             continue
-        limit = _HOLE if mean_net < _SURE else _SURE_HOLE
-        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
-            by_network and mean_net < 0.4
-        )
-    return np.asarray(chosen[labels])
+        limit = _HOLE if mean_net < _SURE else _SURE_HOLE if mean_net < _CERTAIN else _CERTAIN_HOLE
+        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit)
+        if mean_net < 0.4 and not chosen[number]:
+            empty[number] = True
+            spread = float(np.median(colors.distance[window][core]))
+            is_large = stats[number, cv2.CC_STAT_AREA] > _SMALL_GAP and float(thin[window][part > 0].mean()) <= 0.5
+            unclear[number] = is_large and mean_net > _UNSURE and spread > colors.level + 2 * colors.noise
+    return np.asarray(chosen[labels]), np.asarray(empty[labels]), np.asarray(unclear[labels])
 
 
-def open_parts(candidates: Mask, colors: Colors) -> Mask:
+def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
     """Return the open parts in the network's matte that may be subject: they are no gap with the background behind.
 
     Without them a white subject on white would lose its surface.
@@ -125,7 +137,8 @@ def open_parts(candidates: Mask, colors: Colors) -> Mask:
         part = (labels[window] == number).view(np.uint8)
         inner = core[window] & (part > 0)
         if inner.any():
-            chosen[number] = not _is_background(part, inner, candidates[window], colors, window)
+            is_sure = colors.typical < _WEAK_CONTRAST and float(net[window][part > 0].mean()) > _SURE
+            chosen[number] = is_sure or not _is_background(part, inner, candidates[window], colors, window)
     return np.asarray(chosen[labels])
 
 

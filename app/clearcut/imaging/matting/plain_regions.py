@@ -148,10 +148,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
     beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
     alike |= beside & thin & (distance < np.float32(_THIN_SHARE) * highest)
-    empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
+    holes, rejected, unsure = hole_parts(alike & ~outside, colors, net, thin)
+    empty = outside | holes
+    unclear = open_parts(outside & alike & (net > 0.6), colors, net)
     if has_found:
+        empty |= rejected
         empty |= rejected_parts((alike | passable) & ~empty, same, net)
-    unclear = open_parts(outside & alike & (net > 0.6), colors)
+        unclear |= unsure
     subject = ~empty
     parts = divide_subject(subject, shadow, sharp, colors, net)
     if typical < _LOW_CONTRAST and parts.agreement > _FOUND:

@@ -7,6 +7,7 @@ from skimage import data as photos
 
 from clearcut.imaging.matting.background_field import border_field
 from clearcut.imaging.matting.plain_background import plain_matte
+from clearcut.imaging.matting.plain_parts import Colors, hole_parts
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.types import DecodedImage, Matte, MatteOptions, RawMatte
 
@@ -126,6 +127,37 @@ def test_missed_cover_keeps_gray_areas() -> None:
     person = np.zeros((SIDE, SIDE), np.bool_)
     person[150:380, 150:330] = True
     assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
+
+
+@pytest.mark.parametrize(("difference", "net", "is_hole"), [(0.7, 0.9, True), (0.7, 1.0, False), (0.2, 1.0, True)])
+def test_certain_network_needs_a_closer_color_for_a_hole(difference: float, net: float, is_hole: bool) -> None:
+    part = np.zeros((60, 60), np.bool_)
+    part[20:40, 20:40] = True
+    colors = np.where(part[..., None], np.float32(difference), np.float32(100)) * np.ones(3, np.float32)
+    facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0)
+    holes, _, _ = hole_parts(part, facts, np.full(part.shape, net, np.float32), np.zeros_like(part))
+    assert np.array_equal(holes, part & is_hole)
+
+
+def test_sure_network_decides_on_open_parts_of_low_contrast() -> None:
+    subject = disc(150)
+    rgb = canvas((8, 8, 8))
+    rgb[subject] = (52, 20, 22)
+    dark = subject & (np.mgrid[:SIDE, :SIDE][1] > 290)
+    rgb[dark] = (8, 8, 8)
+    alpha = run(network(subject), noisy(rgb, 0.5)).alpha
+    assert alpha[dark].mean() > 200
+
+
+def test_network_decides_on_a_hole_that_differs_from_the_background() -> None:
+    ring = disc(160) & ~disc(90)
+    rgb = np.where(ring[..., None], np.uint8((170, 60, 50)), canvas())
+    rgb[disc(89)] = 247
+    values = network(ring) + 0.3 * network(disc(90))
+    with_colors, without = run(values, noisy(rgb, 0.5)), run(values, noisy(rgb, 0.5), OFF)
+    assert with_colors.plain_background
+    assert abs(with_colors.alpha[disc(70)].mean() - without.alpha[disc(70)].mean()) < 3
+    assert with_colors.alpha[disc(70)].mean() > 40
 
 
 def framed(photo: np.ndarray, color: int, width: int) -> np.ndarray:
