@@ -149,7 +149,7 @@ def test_sure_network_decides_on_open_parts_of_low_contrast() -> None:
     assert alpha[dark].mean() > 200
 
 
-def test_network_decides_on_a_hole_that_differs_from_the_background() -> None:
+def test_network_decides_on_a_hole_of_another_color() -> None:
     ring = disc(160) & ~disc(90)
     rgb = np.where(ring[..., None], np.uint8((170, 60, 50)), canvas())
     rgb[disc(89)] = 247
