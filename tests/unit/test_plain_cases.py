@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from skimage import data as photos
 
 from clearcut import Remover
 
@@ -110,6 +111,14 @@ def test_drawn_subject_is_whole(name: str, remover: Remover) -> None:
     found = result.alpha > 127
     assert (found & mask).sum() / (found | mask).sum() > 0.9
     assert result.alpha[cv2.erode((~mask).astype(np.uint8), np.ones((9, 9))) > 0].mean() < 3
+
+
+@pytest.mark.parametrize(("photo", "color", "width"), [("coffee", 0, 10), ("coffee", 255, 30), ("astronaut", 255, 12)])
+def test_photo_in_a_frame_is_cut_out(photo: str, color: int, width: int, remover: Remover) -> None:
+    frame = cv2.copyMakeBorder(getattr(photos, photo)(), *(width,) * 4, cv2.BORDER_CONSTANT, value=(color,) * 3)
+    alpha = remover.cut(np.asarray(frame, np.uint8)).alpha
+    assert alpha.mean() < 0.65 * 255
+    assert alpha[: width + 6, width + 20 : -width - 20].mean() < 100
 
 
 def alpha_of(name: str, remover: Remover) -> np.ndarray:

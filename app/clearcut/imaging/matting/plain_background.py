@@ -13,7 +13,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .background_field import border_field
-from .edge_band import Mask, any_in_strips, find_spans, max_gap, strip_height
+from .edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height
 from .grid import sample_at_cells
 from .guided_filter import apply_coefficients, fill_strips, upsample
 from .plain_regions import Regions, divide, largest_channel
@@ -28,8 +28,8 @@ _CHROMA_WEIGHT = 0.35
 _LUMA = np.array([[0.299, 0.587, 0.114]])
 _CHROMA = np.eye(3) - np.ones((3, 1)) @ _LUMA
 _METRIC = np.asarray(3 * _LUMA.T @ _LUMA + _CHROMA_WEIGHT * _CHROMA.T @ _CHROMA, np.float32)
-_FAR_WEIGHT = 0.02
-"""Weight of the subject's colors up to four cells away, relative to those beside a cell."""
+_FAR, _FAR_WEIGHT = 4, 0.02
+"""Distance in cells up to which the subject's colors count for a cell, and their weight relative to those beside it."""
 _EVEN = 0.997
 """Share of the mean in the power of the subject's colors near an edge from which they count as one color."""
 _EVEN_CONTRAST = 40
@@ -59,7 +59,7 @@ def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8
     if regions is None:
         return None
     area, side = regions.part.area, samples.shape[0] // net.shape[0]
-    part_samples = samples[tuple(slice(each.start * side, each.stop * side) for each in area)]
+    part_samples = samples[regions.part.scaled(side, *samples.shape[:2]).area]
     slope, offset, edge, thin = _coefficients(regions, part_samples)
     by_color = _decided_by_color(regions, thin, net[area])
     near_edge = np.asarray(cv2.dilate((edge | regions.doubtful).view(np.uint8), _WINDOW5), np.uint8)
@@ -112,29 +112,39 @@ def _coefficients(regions: Regions, samples: U8) -> tuple[F32, F32, Mask, Mask]:
     """Return slope f32[h,w,3] and offset f32[h,w] of alpha in 0..255, the cells at edges, and those of clear edges."""
     subject = regions.subject.view(np.uint8)
     edge = (cv2.dilate(subject, _WINDOW3) > 0) & (cv2.dilate(regions.background.view(np.uint8), _WINDOW3) > 0)
-    color, near, even = _mean_colors(regions.difference, (regions.subject & ~edge).astype(np.float32))
+    pure = (regions.subject & ~edge).view(np.uint8)
     # Between cells the coefficients are linear, so that an edge needs those of the cells on both sides.
     edge = cv2.dilate(edge.view(np.uint8), _WINDOW3) > 0
-    even &= cv2.dilate(regions.shadow.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) == 0
-    thin = edge & (near == 0)
+    places = np.flatnonzero(edge)
+    color, near, even = _mean_colors(regions.difference, pure.astype(np.float32), places)
+    even &= (cv2.dilate(regions.shadow.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) == 0).reshape(-1)[places]
+    thin = near == 0
     if thin.any():  # a thin part has no pure cell: use the purest pixels nearby
-        extreme = _extremes(samples, regions.colors)
-        purity = largest_channel(extreme) * subject
+        lines, columns = np.divmod(places[thin], edge.shape[1])
+        around = Span(lines.min(), lines.max() + 1, columns.min(), columns.max() + 1).grown(_FAR, *edge.shape)
+        area, side = around.area, samples.shape[0] // edge.shape[0]
+        extreme = _extremes(samples[around.scaled(side, *samples.shape[:2]).area], regions.colors[area])
+        purity = largest_channel(extreme) * subject[area]
         purity *= purity
-        thin_color, _, _ = _mean_colors(extreme, np.asarray(purity * purity, np.float32))
-        cv2.copyTo(thin_color, thin.view(np.uint8), color)
-    weighted = np.asarray(cv2.transform(color, _METRIC), np.float32)
-    power = np.maximum(_dot(weighted, color), 1)
+        inner = (lines - around.top) * (around.right - around.left) + columns - around.left
+        color[thin] = _mean_colors(extreme, np.asarray(purity * purity, np.float32), inner)[0]
+    weighted = color @ _METRIC
+    power = np.maximum(_row_dots(weighted, color), 1)
     margin = np.minimum(0.25, (2.5 * regions.field.noise + 1) / np.sqrt(power))
-    gain = 255 * edge / (1 - 2 * margin)
-    slope = np.asarray(cv2.multiply(weighted, cv2.merge([np.asarray(gain / power, np.float32)] * 3)), np.float32)
-    offset = np.where(edge, (255 - gain) / 2, 255 * subject) - _dot(slope, regions.colors)
-    return slope, np.asarray(offset, np.float32), edge, thin | (edge & even)
+    gain = (255 / (1 - 2 * margin)).astype(np.float32)
+    weighted *= (gain / power)[:, None]
+    slope, offset = np.zeros((*edge.shape, 3), np.float32), np.float32(255) * subject
+    slope.reshape(-1, 3)[places] = weighted
+    back = regions.colors.reshape(-1, 3)[places]
+    offset.reshape(-1)[places] = (255 - gain) / 2 - _row_dots(weighted, back)
+    clear = np.zeros(edge.shape, np.bool_)
+    clear.reshape(-1)[places] = thin | even
+    return slope, offset, edge, clear
 
 
-def _dot(first: F32, second: F32) -> F32:
-    """Return the sums of products of the channels of two f32[h,w,3], f32[h,w]."""
-    return np.asarray(cv2.transform(first * second, _ONES), np.float32)
+def _row_dots(first: F32, second: F32) -> F32:
+    """Return the sums of products of the rows of two f32[N,3], f32[N]."""
+    return np.asarray(np.einsum("nc,nc->n", first, second), np.float32)
 
 
 def _extremes(samples: U8, background: F32) -> F32:
@@ -158,26 +168,28 @@ def _decided_by_color(regions: Regions, thin: Mask, net: F32) -> Mask:
     return (cv2.dilate(wrong.view(np.uint8), np.ones((_REACH, _REACH), np.uint8)) > 0) & ~regions.doubtful
 
 
-def _mean_colors(colors: F32, weights: F32) -> tuple[F32, F32, Mask]:
-    """Return weighted means of ``colors`` around each cell, f32[h,w,3], and the sums of weights f32[h,w].
+def _mean_colors(colors: F32, weights: F32, places: np.ndarray) -> tuple[F32, F32, Mask]:
+    """Return weighted means of ``colors`` (f32[h,w,3]) around N cells, f32[N,3], and the sums of weights, f32[N].
 
     The third result is where the colors within four cells are nearly one color that differs much from the background.
+
+    Args:
+        places: flat indices of the cells.
     """
-    weight3 = cv2.merge([weights] * 3)
-    weighted = np.asarray(cv2.multiply(colors, weight3), np.float32)
-    planes = cv2.merge([*cv2.split(weighted), weights])
-    near = cv2.boxFilter(planes, -1, (3, 3), normalize=False)
-    far = cv2.boxFilter(planes, -1, (9, 9), normalize=False)
-    power = cv2.boxFilter(_dot(weighted, colors), -1, (9, 9), normalize=False)
-    sums = cv2.split(cv2.addWeighted(near, 1, far, _FAR_WEIGHT, 0))
-    total = sums[3] * (sums[3] > 1e-3)
-    scale = 1 / np.maximum(total, 1e-3)
-    means = [each * scale for each in sums[:3]]
-    red, green, blue, count = cv2.split(far)
-    squares = red * red + green * green + blue * blue
-    even = squares > _EVEN * np.maximum(count * power, 1e-3)
-    even &= np.maximum(np.maximum(np.abs(means[0]), np.abs(means[1])), np.abs(means[2])) > _EVEN_CONTRAST
-    return np.asarray(cv2.merge(means), np.float32), np.asarray(total, np.float32), np.asarray(even)
+    planes = cv2.cvtColor(cv2.multiply(colors, cv2.cvtColor(weights, cv2.COLOR_GRAY2RGB)), cv2.COLOR_RGB2RGBA)
+    cv2.insertChannel(weights, planes, 3)
+    sums, far = (
+        cv2.boxFilter(planes, -1, (side, side), normalize=False).reshape(-1, 4)[places] for side in (3, 2 * _FAR + 1)
+    )
+    squares = cv2.multiply(cv2.transform(cv2.multiply(colors, colors), _ONES), weights)
+    squares = cv2.boxFilter(squares, -1, (2 * _FAR + 1,) * 2, normalize=False).reshape(-1)[places]
+    sums += np.float32(_FAR_WEIGHT) * far
+    total = sums[:, 3] * (sums[:, 3] > 1e-3)
+    means = sums[:, :3] / np.maximum(total, 1e-3)[:, None]
+    even = _row_dots(far[:, :3], far[:, :3]) > _EVEN * np.maximum(far[:, 3] * squares, 1e-3)
+    red, green, blue = np.abs(means.T)
+    even &= np.maximum(np.maximum(red, green), blue) > _EVEN_CONTRAST
+    return np.asarray(means, np.float32), np.asarray(total, np.float32), np.asarray(even)
 
 
 def _mix(first: U8, second: U8, weight: F32) -> U8:

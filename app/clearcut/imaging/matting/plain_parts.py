@@ -9,6 +9,7 @@ import numpy as np
 
 from clearcut.imaging.types import F32
 
+from .background_field import upper_median
 from .edge_band import Mask
 
 _WINDOW3, _WINDOW5, _WINDOW7 = (np.ones((side, side), np.uint8) for side in (3, 5, 7))
@@ -27,6 +28,8 @@ _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
 _HOLE = 0.7, 0.9
 """Maximum difference of a hole's mean color from the background, in levels or in deviations of the noise."""
+_LEAST_CORE = 20
+"""Minimum cells of a part that has an inner part of six cells."""
 _SMALL_GAP = 60
 """Maximum cells of a gap among thin parts; a larger one is examined like other holes."""
 _MIN_GAP = 10
@@ -40,6 +43,15 @@ _SURE = 0.8
 """Mean of the network's matte in a part from which the network is sure of the subject."""
 _SURE_HOLE = 0.33, 0.9
 """The same where the network is sure of the subject."""
+_CERTAIN = 0.99
+"""Mean of the network's matte in a part from which the network is certain of the subject."""
+_CERTAIN_HOLE = 0.3, 0.5
+"""The same where the network is certain of the subject."""
+_UNSURE = 0.22
+"""Mean of the network's matte in a large part from which the network is not sure of the background, if the colors
+differ from it too."""
+_WEAK_CONTRAST = 60
+"""Typical difference of the subject, in levels, below which a sure network decides on open parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +94,42 @@ def connected_to_border(mask: Mask) -> Mask:
     return np.asarray(touching[labels])
 
 
-def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask, *, by_network: bool) -> Mask:
-    """Return the enclosed parts that are holes: equal to the background inside a clear edge, or empty in the matte.
+def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[Mask, Mask, Mask]:
+    """Return the enclosed parts that are holes: equal to the background inside a clear edge.
 
-    Args:
-        by_network: whether the second condition is sufficient.
+    The second result are the other parts that the network takes for background. The third are the large ones of them
+    for which neither the network nor the colors are sure.
     """
     if not candidates.any():
-        return candidates
+        return candidates, candidates, candidates
     mask = candidates.view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    chosen = np.zeros(count, np.bool_)
+    chosen, empty, unclear = np.zeros((3, count), np.bool_)
+    mine, area = labels[candidates], stats[:, cv2.CC_STAT_AREA]
+    means, thin_share = (np.bincount(mine, each[candidates], count) / area for each in (net, thin))
     for number in _largest_parts(stats, 1):
         window = _window(stats[number])
         part = (labels[window] == number).view(np.uint8)
-        inner = cv2.erode(part, _WINDOW3) > 0
-        core = inner if np.count_nonzero(inner) >= 6 else part > 0
-        mean_net = float(net[window][part > 0].mean())
-        if stats[number, cv2.CC_STAT_AREA] <= _SMALL_GAP and float(thin[window][part > 0].mean()) > 0.5:
+        mean_net, is_thin = float(means[number]), thin_share[number] > 0.5
+        if area[number] <= _SMALL_GAP and is_thin:
             share = _GAP if mean_net < _SURE else _SURE_GAP
             chosen[number] = _is_gap(part, candidates[window], colors, window, share)
             continue
-        limit = _HOLE if mean_net < _SURE else _SURE_HOLE
-        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit) or (
-            by_network and mean_net < 0.4
-        )
-    return np.asarray(chosen[labels])
+        core = part > 0
+        if area[number] >= _LEAST_CORE:
+            inner = cv2.erode(part, _WINDOW3) > 0
+            core = inner if np.count_nonzero(inner) >= 6 else core
+        limit = _HOLE if mean_net < _SURE else _SURE_HOLE if mean_net < _CERTAIN else _CERTAIN_HOLE
+        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit)
+        if mean_net < 0.4 and not chosen[number]:
+            empty[number] = True
+            spread = float(upper_median(colors.distance[window][core]))
+            is_large = area[number] > _SMALL_GAP and not is_thin
+            unclear[number] = is_large and mean_net > _UNSURE and spread > colors.level + 2 * colors.noise
+    return _select(chosen, labels), _select(empty, labels), _select(unclear, labels)
 
 
-def open_parts(candidates: Mask, colors: Colors) -> Mask:
+def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
     """Return the open parts in the network's matte that may be subject: they are no gap with the background behind.
 
     Without them a white subject on white would lose its surface.
@@ -125,7 +144,8 @@ def open_parts(candidates: Mask, colors: Colors) -> Mask:
         part = (labels[window] == number).view(np.uint8)
         inner = core[window] & (part > 0)
         if inner.any():
-            chosen[number] = not _is_background(part, inner, candidates[window], colors, window)
+            is_sure = colors.typical < _WEAK_CONTRAST and float(net[window][part > 0].mean()) > _SURE
+            chosen[number] = is_sure or not _is_background(part, inner, candidates[window], colors, window)
     return np.asarray(chosen[labels])
 
 
@@ -170,7 +190,13 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
     agreement = float((values[known] > 0.5).mean()) if known.any() else 0.0
     faint = (strong_count < 0.1 * area) & (mean_net < 0.3) & (agreement > _AGREEMENT)
     found = found_count >= 0.75 * np.maximum(strong_count, 1)
-    return SubjectParts(noise[labels], faint[labels], found[labels], agreement)
+    noise, faint, found = (_select(each, labels) for each in (noise, faint, found))
+    return SubjectParts(noise, faint, found, agreement)
+
+
+def _select(chosen: Mask, labels: np.ndarray) -> Mask:
+    """Return the cells of the ``chosen`` parts."""
+    return np.asarray(chosen[labels]) if chosen[1:].any() else np.zeros(labels.shape, np.bool_)
 
 
 def _largest_parts(stats: np.ndarray, least: int) -> list[int]:
@@ -197,7 +223,7 @@ def _is_gap(part: np.ndarray, candidates: Mask, colors: Colors, window: tuple[sl
     distance = colors.distance[window]
     clear = distance >= max(colors.level, _CLEAR * colors.typical)
     rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & clear
-    contrast = float(np.median(distance[rim])) if rim.any() else 0.0
+    contrast = float(upper_median(distance[rim])) if rim.any() else 0.0
     return contrast > _MIN_GAP and float(distance[part > 0].min()) < max(colors.level, share * contrast)
 
 
@@ -216,9 +242,9 @@ def _is_background(
         limit: difference of the mean color in levels, and in deviations of the noise; the larger one counts.
     """
     distance = colors.distance[window]
-    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
-    if not rim.any() or float(np.median(distance[rim])) <= max(20.0, 0.35 * colors.typical):
+    if float(upper_median(distance[core])) >= 1.35 * colors.noise + 0.3:
         return False
-    mean = float(np.abs(colors.difference[window][core].mean(axis=0)).max())
-    spread = float(np.median(distance[core]))
-    return mean < max(limit[0], limit[1] * colors.noise) and spread < 1.35 * colors.noise + 0.3
+    if float(np.abs(colors.difference[window][core].mean(axis=0)).max()) >= max(limit[0], limit[1] * colors.noise):
+        return False
+    rim = (cv2.dilate(part, _WINDOW7) > cv2.dilate(part, _WINDOW3)) & ~candidates & (distance >= colors.level)
+    return bool(rim.any()) and float(upper_median(distance[rim])) > max(20.0, 0.35 * colors.typical)

@@ -14,11 +14,13 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8
 
-from .background_field import ColorField, refit
+from .background_field import ColorField, refit, upper_median
 from .edge_band import Mask, Span
+from .photo_frame import is_framed_photo
 from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
+_ONES = np.ones((1, 3), np.float32)
 _MIN_BACKGROUND = 0.04
 """Minimum share of the cells that are background."""
 _MIN_UNCLEAR_BACKGROUND = 0.2
@@ -63,6 +65,8 @@ _FAINT_ADDITION = 0.5
 _LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
 _OUTSIDE = 0.1
 """Value of the network below which a cell with the color of the background needs no decision."""
+_EVERY = 2
+"""Distance in cells of the samples to which the field is fitted."""
 _MARGIN = 10
 """Cells of the background around the part that is divided, as many as the widest window reaches."""
 
@@ -98,14 +102,18 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         step: side of a cell in pixels.
     """
     start = max(6.0, 4 * max(0.35, field.noise / min(step, 3)))
-    around = largest_channel(cv2.subtract(cells, field.at(*net.shape), dtype=cv2.CV_32F)) < start
+    coarse = _every_cell(cells, _EVERY)
+    around = (
+        largest_channel(cv2.subtract(coarse, field.at(net.shape[0], net.shape[1], _EVERY), dtype=cv2.CV_32F)) < start
+    )
     if around.mean() < _MIN_BACKGROUND:
         return None
-    field = refit(field, cells, cv2.erode(around.view(np.uint8), _WINDOW3) > 0)
+    field = refit(field, cells, cv2.erode(around.view(np.uint8), _WINDOW3) > 0, _EVERY)
     background = field.at(*net.shape)
     difference = np.asarray(cv2.subtract(cells, background, dtype=cv2.CV_32F), np.float32)
     distance = largest_channel(difference)
-    noise = max(0.3, float(np.median(distance[around][:: max(1, around.size // 4000)])))
+    samples = _every_cell(distance, _EVERY)[around]
+    noise = max(0.3, float(upper_median(samples[:: max(1, samples.size // 2000)])))
     level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
     same = distance < level
     whole, part = net.shape, _part_to_divide(same, net)
@@ -130,10 +138,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     outside = connected_to_border(alike | passable)
     if not _is_plausible(outside, alike, net, field, whole):
         return None
+    if is_framed_photo(~outside, sharp, distance, net, part, whole):
+        return None
     differs = distance[~outside & ~alike]
     if differs.size < 8:
         return None
-    typical = float(np.percentile(differs[:: max(1, differs.size // 4000)], 75))
+    differs = differs[:: max(1, differs.size // 4000)]
+    typical = float(np.partition(differs, 3 * differs.size // 4)[3 * differs.size // 4])
     colors = Colors(difference, distance, noise, level, typical)
     clear = ~outside & ~alike & ~passable & (distance >= np.float32(0.4 * typical))
     # A network that misses most of the subject does not decide on the enclosed parts.
@@ -145,10 +156,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
     beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
     alike |= beside & thin & (distance < np.float32(_THIN_SHARE) * highest)
-    empty = outside | hole_parts(alike & ~outside, colors, net, thin, by_network=has_found)
+    holes, rejected, unsure = hole_parts(alike & ~outside, colors, net, thin)
+    empty = outside | holes
+    unclear = open_parts(outside & alike & (net > 0.6), colors, net)
     if has_found:
+        empty |= rejected
         empty |= rejected_parts((alike | passable) & ~empty, same, net)
-    unclear = open_parts(outside & alike & (net > 0.6), colors)
+        unclear |= unsure
     subject = ~empty
     parts = divide_subject(subject, shadow, sharp, colors, net)
     if typical < _LOW_CONTRAST and parts.agreement > _FOUND:
@@ -173,6 +187,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     background_mask = ~subject & ~doubtful
     shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
     return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
+
+
+def _every_cell(plane: np.ndarray, step: int) -> np.ndarray:
+    """Return every n-th cell of every n-th row, [h/n,w/n] or [h/n,w/n,c]; a slice with steps takes longer to read."""
+    rows, columns = plane.shape[0] // step, plane.shape[1] // step
+    whole = plane[: rows * step, : columns * step]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST))
 
 
 def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
@@ -208,13 +229,11 @@ def largest_channel(difference: np.ndarray) -> F32:
 
 def _like_shadow(cells: U8, background: F32, tolerance: F32, darkest: F32) -> Mask:
     """Return the cells with the hue of the background and ``darkest`` (f32[h,w]) to 100 % of its brightness."""
-    back, own = cv2.split(background), [each.astype(np.float32) for each in cv2.split(cells)]
-    power = back[0] * back[0] + back[1] * back[1] + back[2] * back[2]
-    share = (own[0] * back[0] + own[1] * back[1] + own[2] * back[2]) / np.maximum(power, 1)
-    near = (share > darkest) & (share < 1)
-    for mine, its in zip(own, back, strict=True):
-        near &= np.abs(mine - share * its) < tolerance
-    return np.asarray(near)
+    own = cells.astype(np.float32)
+    power = cv2.transform(cv2.multiply(background, background), _ONES)
+    share = cv2.divide(cv2.transform(cv2.multiply(own, background), _ONES), np.maximum(power, 1))
+    own -= cv2.multiply(background, cv2.merge([share] * 3))
+    return np.asarray((largest_channel(own) < tolerance) & (share > darkest) & (share < 1))
 
 
 def _sharp(cells: U8, levels: U8) -> Mask:

@@ -3,9 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+from skimage import data as photos
 
 from clearcut.imaging.matting.background_field import border_field
 from clearcut.imaging.matting.plain_background import plain_matte
+from clearcut.imaging.matting.plain_parts import Colors, hole_parts
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.types import DecodedImage, Matte, MatteOptions, RawMatte
 
@@ -125,6 +127,72 @@ def test_missed_cover_keeps_gray_areas() -> None:
     person = np.zeros((SIDE, SIDE), np.bool_)
     person[150:380, 150:330] = True
     assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
+
+
+@pytest.mark.parametrize(("difference", "net", "is_hole"), [(0.7, 0.9, True), (0.7, 1.0, False), (0.2, 1.0, True)])
+def test_certain_network_needs_a_closer_color_for_a_hole(difference: float, net: float, is_hole: bool) -> None:
+    part = np.zeros((60, 60), np.bool_)
+    part[20:40, 20:40] = True
+    colors = np.where(part[..., None], np.float32(difference), np.float32(100)) * np.ones(3, np.float32)
+    facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0)
+    holes, _, _ = hole_parts(part, facts, np.full(part.shape, net, np.float32), np.zeros_like(part))
+    assert np.array_equal(holes, part & is_hole)
+
+
+def test_sure_network_decides_on_open_parts_of_low_contrast() -> None:
+    subject = disc(150)
+    rgb = canvas((8, 8, 8))
+    rgb[subject] = (52, 20, 22)
+    dark = subject & (np.mgrid[:SIDE, :SIDE][1] > 290)
+    rgb[dark] = (8, 8, 8)
+    alpha = run(network(subject), noisy(rgb, 0.5)).alpha
+    assert alpha[dark].mean() > 200
+
+
+def test_network_decides_on_a_hole_of_another_color() -> None:
+    ring = disc(160) & ~disc(90)
+    rgb = np.where(ring[..., None], np.uint8((170, 60, 50)), canvas())
+    rgb[disc(89)] = 247
+    values = network(ring) + 0.3 * network(disc(90))
+    with_colors, without = run(values, noisy(rgb, 0.5)), run(values, noisy(rgb, 0.5), OFF)
+    assert with_colors.plain_background
+    assert abs(with_colors.alpha[disc(70)].mean() - without.alpha[disc(70)].mean()) < 3
+    assert with_colors.alpha[disc(70)].mean() > 40
+
+
+def framed(photo: np.ndarray, color: int, width: int) -> np.ndarray:
+    frame = cv2.copyMakeBorder(photo, *(width,) * 4, cv2.BORDER_CONSTANT, value=(color,) * 3)
+    return np.ascontiguousarray(cv2.imdecode(cv2.imencode(".jpg", frame)[1], cv2.IMREAD_COLOR))
+
+
+@pytest.mark.parametrize(
+    ("photo", "color", "width"), [("astronaut", 0, 8), ("chelsea", 255, 30), ("coffee", 0, 45), ("coffee", 255, 12)]
+)
+def test_frame_is_no_background_of_its_photo(photo: str, color: int, width: int) -> None:
+    rgb = framed(getattr(photos, photo)(), color, width)
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.ellipse(mask, (mask.shape[1] // 2, mask.shape[0] // 2), (130, 110), 0, 0, 360, 1, -1)
+    values = network(mask)
+    matte = run(values, rgb)
+    assert not matte.plain_background
+    assert np.array_equal(matte.alpha, run(values, rgb, OFF).alpha)
+
+
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_photo_without_smaller_subject_is_whole(found: float) -> None:
+    rgb = framed(photos.coffee(), 255, 12)
+    values = np.full((320, 320), found, np.float32)
+    assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
+
+
+def test_printed_cover_with_shadow_is_whole() -> None:
+    cover = np.zeros((SIDE, SIDE), np.bool_)
+    cover[24:450, 20:440] = True
+    cast = cv2.GaussianBlur(np.roll(cover, (10, 12), (0, 1)).astype(np.float32), (0, 0), 8)
+    rgb = (canvas((236, 236, 236)) * (1 - 0.5 * cast[..., None])).astype(np.uint8)
+    rgb[cover] = cv2.resize(photos.coffee(), (420, 426)).reshape(-1, 3)
+    alpha = run(network(disc(110)), noisy(rgb)).alpha
+    assert (alpha[cover] > 127).mean() > 0.99
 
 
 def test_white_subject_on_white_stays_whole() -> None:
