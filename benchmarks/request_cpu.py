@@ -27,7 +27,6 @@ from benchmarks.check import BASE, ROOT, check_out, remove_base
 from benchmarks.photos import jpegs
 from tests.support.live_server import Server, served
 
-NATIVE = "app/clearcut/imaging/formats/png_file/rows.so"
 SMALL_MEGAPIXELS = 0.05
 Times = Mapping[int, int]
 """CPU time of each thread in ns."""
@@ -43,8 +42,9 @@ class Cost:
 
 def serve(tree: Path, model: str, stack: ExitStack) -> Server:
     """Start the service of a tree with one model thread in fp32."""
-    if (tree / NATIVE).with_suffix(".c").exists():
-        subprocess.run(["make", "--silent", NATIVE], cwd=tree, check=True)
+    for source in tree.glob("app/**/*.c"):
+        library = source.relative_to(tree).with_suffix(".so")
+        subprocess.run(["make", "--silent", str(library)], cwd=tree, check=True)
     package = "clearcut" if (tree / "app" / "clearcut").exists() else "app"
     return stack.enter_context(
         served(

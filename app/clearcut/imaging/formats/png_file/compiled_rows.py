@@ -12,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from clearcut.imaging.compiled import load_library
 from clearcut.imaging.types import U8
 
 _LIBRARY = Path(__file__).with_name("rows.so")
 _VERSION = 2
-"""``png_rows_version`` in ``rows.c``. Increase both if an argument or the meaning of a function changes."""
+"""``rows_version`` in ``rows.c``. Increase both if an argument or the meaning of a function changes."""
 _ZLIB_HEADER = b"\x78\x01"
 _BYTES_PER_BYTE = 14 / 8
 """Maximum size of a block relative to its rows: the longest code has 14 bits."""
@@ -123,8 +124,5 @@ class _Blocks:
 
 def load_compiled_rows(path: Path = _LIBRARY) -> CompiledRows | None:
     """Load the library; None if it is not compiled, has another version, or cannot be loaded."""
-    try:
-        library = ctypes.CDLL(str(path))
-        return CompiledRows(library) if library.png_rows_version() == _VERSION else None
-    except (OSError, AttributeError):
-        return None
+    library = load_library(path, _VERSION)
+    return CompiledRows(library) if library is not None else None
