@@ -72,6 +72,6 @@ EXPOSE 8080
 # A stop takes up to CLEARCUT_DRAIN_DELAY_S + CLEARCUT_DRAIN_TIMEOUT_S: `docker stop --time 75`.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=3 \
-    CMD ["/opt/clearcut/bin/python", "-m", "clearcut", "check", "--live"]
+    CMD ["/opt/clearcut/bin/python", "-m", "clearcut", "health"]
 ENTRYPOINT ["/opt/clearcut/bin/python", "-m", "clearcut"]
 CMD ["serve"]

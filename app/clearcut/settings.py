@@ -53,7 +53,8 @@ class Settings(ModelSettings):
         5,
         ge=0,
         le=300,
-        description="Time for which API keys are cached, seconds. Revocations take effect within this time.",
+        description="Time for which API keys are cached, seconds. A revoked key can work this long on routes that "
+        "process no image.",
     )
     requests_per_minute: int = Field(
         0, ge=0, description="Maximum requests per minute for each key; further requests get 429. 0: no limit."
@@ -65,7 +66,10 @@ class Settings(ModelSettings):
         0, ge=0, description="Maximum concurrent requests for each key; further requests get 429. 0: no limit."
     )
     limits_url: str = Field(
-        "", description="`redis://…` or `valkey://…`: limits per minute for all nodes. Empty: each node counts alone."
+        "",
+        description="URL of a Redis or Valkey server (`redis://…` or `valkey://…`), in which all nodes count "
+        "the limits per "
+        "minute together. Empty: each node counts alone.",
     )
     replay_mb: int = Field(
         64, ge=0, description="Memory for stored responses of requests with an Idempotency-Key, in MiB."
@@ -77,8 +81,8 @@ class Settings(ModelSettings):
         50,
         gt=0,
         le=500,
-        description="Maximum size of an input image, megapixels. An output larger than its input has the same limit, "
-        "but never more than 50.",
+        description="Maximum size of an input image, megapixels. An output can always be as large as its input. A "
+        "larger output is limited to this setting or to 50 megapixels, whichever is lower.",
     )
     max_side: int = Field(16_384, ge=16, le=65_500, description="Maximum width and height of an image, in pixels.")
     max_scans: int = Field(
@@ -91,7 +95,8 @@ class Settings(ModelSettings):
         1_000,
         ge=16,
         le=1_000_000,
-        description="Maximum number of parts in a file: JPEG segments, PNG or WebP chunks, GIF blocks, AVIF items.",
+        description="Maximum number of parts in a file: JPEG segments, PNG or WebP chunks, GIF blocks, AVIF and "
+        "HEIC items.",
     )
 
     # concurrency and timeouts
@@ -101,7 +106,9 @@ class Settings(ModelSettings):
     inflight_megapixels: float = Field(
         0,
         ge=0,
-        description="Maximum decoded megapixels in memory; further requests wait. 0: a quarter of the memory limit.",
+        description="Maximum decoded megapixels in memory; further requests wait. 0: as many as fit into a "
+        "quarter of the memory "
+        "limit, with 29 bytes for each pixel, but at least `CLEARCUT_MAX_MEGAPIXELS`.",
     )
     deadline_s: float = Field(
         60,
@@ -121,12 +128,13 @@ class Settings(ModelSettings):
     fetch: bool = Field(
         False,
         description="`true`: synchronous requests may contain URLs of images (`image_url`, `url`, `bg_image_url`). "
-        "Jobs accept URLs with either value.",
+        "Jobs accept URLs even if it is `false`. Needs the extra `jobs`.",
     )
     fetch_allow: str = Field(
         "",
-        description="Comma-separated list of hosts, `host:port`, `.domain` or networks. They may have private IP "
-        "addresses and `http://` URLs. An entry with a port also allows that port.",
+        description="Exceptions to the [rules for URLs](url-input.md#rules): comma-separated hosts, `host:port`, "
+        "`.domain` or networks. For these, private IP addresses and `http://` URLs are allowed. An entry `host:port` "
+        "also allows that port. All other public hosts stay allowed.",
     )
     fetch_deny: str = Field(
         "",
@@ -140,7 +148,8 @@ class Settings(ModelSettings):
     webhook_secret: SecretStr | None = Field(
         None,
         description="Secret that signs webhooks (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Each "
-        "account has its own secret, derived from this one; `.venv/bin/clearcut jobs webhook-secret` prints it. "
+        "account has its own secret, derived from this one; `.venv/bin/clearcut jobs webhook-secret` prints "
+        "that of an account. "
         "Empty: webhooks are not signed.",
     )
     webhook_shared_signature: bool = Field(
@@ -239,7 +248,8 @@ class Settings(ModelSettings):
         0,
         ge=0,
         le=120,
-        description="Time after SIGTERM while `/readyz` returns 503 but requests are accepted, seconds.",
+        description="Seconds after SIGTERM during which requests are still accepted, while `/readyz` already "
+        "returns 503.",
     )
     drain_timeout_s: float = Field(
         65,
@@ -254,7 +264,7 @@ class Settings(ModelSettings):
 
     log_format: Literal["auto", "json", "text"] = Field(
         "auto",
-        description="`json`: one JSON object for each event. `text`: lines for people. `auto`: `text` if standard "
+        description="`json`: one JSON object for each event. `text`: readable lines. `auto`: `text` if standard "
         "output is a terminal, else `json`.",
     )
 

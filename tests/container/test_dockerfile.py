@@ -64,7 +64,7 @@ def test_image_has_unprivileged_user_and_stop_signal():
     assert FINAL.single("STOPSIGNAL").value == "SIGTERM"
     assert FINAL.single("ENTRYPOINT").words()[-2:] == ["-m", "clearcut"]
     assert FINAL.single("CMD").words() == ["serve"]
-    assert FINAL.single("HEALTHCHECK").value.endswith('"-m", "clearcut", "check", "--live"]')
+    assert FINAL.single("HEALTHCHECK").value.endswith('"-m", "clearcut", "health"]')
 
 
 def test_documented_grace_period_covers_drain():

@@ -76,7 +76,8 @@ FAULTS = (
     Fault(
         "No file descriptors left (`RLIMIT_NOFILE`)",
         "new connections are reset; existing ones get 200; normal after the fault",
-        "`process_open_fds` at `process_max_fds`; absent while no descriptor is left to read it",
+        "`process_open_fds` equals `process_max_fds`; the series is absent while no descriptor is free to read "
+        "this number",
         "test_limits.py::test_exhausted_descriptors_reset_new_connections",
     ),
     Fault(

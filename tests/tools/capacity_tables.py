@@ -12,7 +12,8 @@ BULK_IMAGES, BULK_HOURS = 10_000_000, 10
 def capacity_table() -> str:
     """Return the plans of the worked example, then one with GPUs, then a bulk run without peak or p95 target."""
     rows = [
-        "| Load | Images/s at the peak | Replicas | Cores | GPUs | Mbit/s in | Mbit/s out | Cost per million |",
+        "| Images | Images/s at the peak | Replicas | Cores | GPUs | Mbit/s in | Mbit/s out "
+        "| Cost per million images |",
         "|---|---|---|---|---|---|---|---|",
     ]
     costs = measured_costs()

@@ -11,13 +11,13 @@ from clearcut.imaging.formats.registry import FORMATS
 RESULT = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "formats.json"
 KINDS = {
     "avif": ("gray, color, alpha, grids", "Pillow, LittleCMS"),
-    "bmp": ("1 to 32 bits, palette, bit fields, alpha", "Pillow"),
+    "bmp": ("1 to 32 bits per pixel, palette, bit fields, alpha", "Pillow"),
     "gif": ("palette, transparent, interlaced", "Pillow"),
-    "heic": ("gray, 4:2:0 to 4:4:4, alpha, grids, 8 to 12 bits", "libheif, source samples, LittleCMS"),
+    "heic": ("gray, 4:2:0 to 4:4:4, alpha, grids, 8 to 12 bits per channel", "libheif, source samples, LittleCMS"),
     "jpeg": ("baseline, progressive, gray, CMYK", "Pillow, LittleCMS"),
     "png": ("all color types and depths", "source pixels, LittleCMS"),
     "tiff": (
-        "1 to 16 bits, gray, RGB, palette, CMYK, alpha; strips, tiles; LZW, deflate",
+        "1 to 16 bits per channel, gray, RGB, palette, CMYK, alpha; strips, tiles; LZW, deflate",
         "Pillow, LittleCMS",
     ),
     "webp": ("lossy, lossless, alpha", "source pixels, LittleCMS"),

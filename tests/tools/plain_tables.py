@@ -10,8 +10,8 @@ import numpy as np
 RESULT = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "plain.json"
 DRAWN = ("ring", "frame", "strap", "chain", "box", "signature", "wordmark", "flat_art", "sprite", "several", "text")
 TITLES = {
-    "product": "products on six backgrounds",
-    "product with a clear reference": "the products without white edges in the source photo",
+    "product": "products, on six backgrounds",
+    "product with a clear reference": "only products without white edges in the source photo",
     "product with solid edges": "all products, with solid colors at their edges",
     "wordmark": "word marks",
     "flat_art": "flat drawings",
@@ -29,7 +29,7 @@ def table() -> str:
         if name == DRAWN[0]:
             off, auto = (float(np.mean([own[mode]["iou"] for own in drawn])) for mode in ("off", "auto"))
             images = sum(own["images"] for own in drawn)
-            rows.append(f"| drawn objects, mean of {len(drawn)} families | {images} | {off:.3f} | {auto:.3f} | |")
+            rows.append(f"| drawn objects, mean of the next {len(drawn)} rows | {images} | {off:.3f} | {auto:.3f} | |")
         title = TITLES.get(name, name)
         off, auto = each["off"]["iou"], each["auto"]["iou"]
         low = each["auto"]["iou_first_percentile"]

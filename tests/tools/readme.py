@@ -83,7 +83,7 @@ def quality_table() -> str:
     level = (str(each["groups_level_with_u2netp"]) for each in models.values())
     add("groups (of 9) level with u2netp, fp32", level, "7", "9")
     add(
-        "time on one core, relative to u2netp",
+        "time of a model run on one core, relative to u2netp",
         (_figure(each["one_core_time_over_u2netp"]) for each in models.values()),
         "0.125",
         "0.08",
@@ -114,7 +114,7 @@ def quality_summary() -> str:
         "Photos without a subject that still give a cut-out (lower is better)": lambda each: (
             f"{each['bare_photos_cut']:.1%}"
         ),
-        "Time on one core, relative to u2netp (lower is better)": lambda each: _figure(
+        "Time of a model run on one core, relative to u2netp (lower is better)": lambda each: _figure(
             each["one_core_time_over_u2netp"]
         ),
     }

@@ -14,6 +14,8 @@ TITLES = {
     "just too large": "slightly too large",
     "one more": "*one more client*",
     "requests given up": "cancelled requests",
+    "500 slow heads": "500 connections with slow request headers",
+    "500 slow bodies": "500 connections with slow request bodies",
 }
 """Titles of cases that have another name in ``hostile.json``."""
 
@@ -41,7 +43,7 @@ def hostile_table() -> str:
             pair, ratio = f"{quiet:.0f} ms, {during:.0f} ms", f"{others['ratio']:g}"
             refused = sum(count for status, count in others["answers"].items() if status != "200")
             if refused:
-                pair += f" ({refused} of {sum(others['answers'].values())} refused)"
+                pair += f" ({refused} of their {sum(others['answers'].values())} requests got 503)"
         rows.append(f"| {TITLES.get(name, name)} | {inputs} | {answers} | {worst} | {pair} | {ratio} |")
     return "\n".join(rows)
 
@@ -88,18 +90,21 @@ def soak_table() -> str:
             "| | First third of the run | Second third | Last third | Ratio of last to first |",
             "|---|---|---|---|---|",
             f"| Resident memory, median, MiB | {course('rss_mib', '{:.0f}')} |",
-            f"| File descriptors without connections, median | {course('descriptors')} |",
+            f"| File descriptors, not counting connections, median | {course('descriptors')} |",
             f"| Threads | {course('threads')} |",
             f"| Successful responses per second | {course('good_per_s', '{:.2f}')} |",
-            f"| Successful responses per second of the server's CPU time | {course('good_per_cpu_s', '{:.2f}')} |",
+            f"| Successful responses for each second of CPU time that the server used | "
+            f"{course('good_per_cpu_s', '{:.2f}')} |",
             f"| Time of a 503, p95, ms | {course('refused_p95_ms', '{:.0f}')} |",
             "",
             f"The run took {result['seconds'] / 60:.0f} minutes at {result['offered_per_s']:g} requests per second. "
             f"This is 1.5 times the capacity measured just before ({result['saturation_per_s']:g} requests per "
             "second). The responses were "
             + ", ".join(f"{count:,} x {status}" for status, count in result["answers"].items())
-            + f" and nothing else. The median `Retry-After` was {middle:g} times as long as the earlier requests "
-            f"needed (5th percentile {low:g}, 95th percentile {high:g}). The idle process had "
+            + f" and nothing else. We divided the `Retry-After` of each 503 by the time in which the requests "
+            "then in progress "
+            f"finished: the median of this ratio was {middle:g} (5th percentile {low:g}, 95th percentile "
+            f"{high:g}). The idle process had "
             f"{rest['descriptors'][0]} file descriptors before the run and {rest['descriptors'][1]} after it, "
             f"{rest['threads'][0]} threads before and {rest['threads'][1]} after it. Clients, server and other work "
             "shared the machine. The number of successful responses per second therefore depends on the CPU time "

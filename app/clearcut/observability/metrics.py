@@ -73,7 +73,8 @@ class Metrics:
             ["route"], buckets=_LATENCY, registry=r,
         )  # fmt: skip
         self.stage_seconds = Histogram(
-            "clearcut_stage_seconds", "Time in each pipeline stage. Stage names are those of Server-Timing.",
+            "clearcut_stage_seconds", "Time in each pipeline stage. The label `stage` has the names in the "
+            "header `Server-Timing`.",
             ["stage"], buckets=_STAGE, registry=r,
         )  # fmt: skip
         self.batch_size = Histogram(
@@ -89,7 +90,8 @@ class Metrics:
         )
         self.charges = Counter(
             "clearcut_charges",
-            "Requests that cost credits, by outcome: charged, released without a charge, or repeated for free.",
+            "Requests that use credits, by outcome: the reserved credit was charged, the reserved credit was "
+            "returned, or the request repeated a charged request and was free.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.cancelled = Counter(
@@ -105,7 +107,8 @@ class Metrics:
         )  # fmt: skip
         self.fetches = Counter(
             "clearcut_fetches",
-            "Outgoing requests to URLs of callers, by outcome: done, refused by the rules, or failed.",
+            "Requests to URLs that clients sent (images and webhooks), by outcome: done, refused by the "
+            "rules for URLs, or failed.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.input_megapixels = Histogram(
@@ -138,7 +141,9 @@ class Metrics:
         self.slots = Gauge("clearcut_slots", "Maximum concurrent requests.", registry=r)
         self.slots_used = Gauge("clearcut_slots_used", "Current concurrent requests.", registry=r)
         self.slow_uploads = Gauge(
-            "clearcut_slow_uploads", "Slow uploads that have released their request slot.", registry=r
+            "clearcut_slow_uploads",
+            "Current uploads that are so slow that they no longer hold a request slot.",
+            registry=r,
         )
         self.inflight_pixels = Gauge("clearcut_inflight_pixels", "Decoded pixels in memory.", registry=r)
         self.inflight_pixels_capacity = Gauge(

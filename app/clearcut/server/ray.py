@@ -27,7 +27,7 @@ from clearcut.service import Service, build
 from clearcut.web.app import create_app
 
 ONGOING_PER_CPU = 4
-"""Requests in progress per CPU that keep a replica busy; a further replica starts above this (docs/scale.md)."""
+"""Requests in progress per CPU that keep a replica busy; a further replica starts above this (docs/ray.md)."""
 OPEN_TO_EVERYONE = (
     "Ray Serve accepts requests from other machines. Set CLEARCUT_DATABASE_URL to require API keys, "
     "or CLEARCUT_ALLOW_ANONYMOUS=true"
