@@ -34,9 +34,10 @@ COPY ${REQUIREMENTS} /opt/install/requirements.txt
 RUN /opt/install/bin/pip --python /opt/clearcut/bin/python install --no-cache-dir --disable-pip-version-check \
       --only-binary :all: --require-hashes -r /opt/install/requirements.txt
 COPY app /srv/clearcut/app
-# The library makes PNG encoding faster. Bytecode is compiled now, because a read-only file system cannot store it.
-RUN gcc -O3 -shared -fPIC -o /srv/clearcut/app/clearcut/imaging/formats/png_file/rows.so \
-      /srv/clearcut/app/clearcut/imaging/formats/png_file/rows.c \
+# The libraries are optional and save CPU time. Bytecode is compiled now, because a read-only file system cannot store it.
+RUN cd /srv/clearcut/app/clearcut/imaging \
+ && for name in formats/png_file/rows matting/edge_pixels; do \
+      gcc -O3 -fno-trapping-math -shared -fPIC -o $name.so $name.c || exit 1; done \
  && python3 -m compileall -q /srv/clearcut/app
 
 # --- final stage -----------------------------------------------------------------------------------------------------

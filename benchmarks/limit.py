@@ -91,14 +91,19 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, default=Path("models"), help="folder with the model's file")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--lanes", help="concurrent sessions of the service; measured by default")
+    parser.add_argument("--threads", help="threads of each session of the service; measured by default")
     args = parser.parse_args()
+    plan = {"lanes": args.lanes, "intra_op_threads": args.threads}
+    chosen = {name: value for name, value in plan.items() if value is not None}
     machine = report.machine()
     model = load_model(args.model, extra_dir=args.weights)
     cpus = cpu_quota()
     shapes = [(1, cpus), (cpus, 1)] if cpus > 1 else [(1, 1)]
     images = jpegs(1)
     ratios, rounds, overhead = [], [], []
-    with served(model=args.model, model_dir=str(args.weights.resolve()), precision=model.entry.precision) as server:
+    how = {"model": args.model, "model_dir": str(args.weights.resolve()), "precision": model.entry.precision}
+    with served(**how, **chosen) as server:
         process = psutil.Process(server.pid)
         target = Target(server.host, server.port, "/v1/remove?size=medium")
         closed(target, images, 4, 2)

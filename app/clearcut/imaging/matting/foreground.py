@@ -19,6 +19,7 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8
 
+from .compiled_pixels import has_packed_rows, load_compiled_pixels
 from .edge_band import Mask, Span, Strips, find_spans, max_gap, reduce_strips, strip_height, strips_of
 from .grid import cell_centers, grid_step
 from .tiles import TileSet
@@ -41,6 +42,7 @@ _FAR_SHARE = 0.04
 far window (``benchmarks/finishing_color.py``)."""
 _PIXEL_BYTES = 52
 """Working memory per pixel of a tile: four times three floats and their sources."""
+_compiled_pixels = load_compiled_pixels()
 
 
 def estimate_foreground(rgb: U8, alpha: U8) -> U8:
@@ -77,6 +79,9 @@ def estimate_foreground_inplace(rgb: U8, alpha: U8, strips: Strips) -> None:
     subject, excess = _estimate_colors(
         cell_centers(rgb[area], step), cell_centers(alpha[area], step), tiles, step, (part.top, part.left)
     )
+    if _compiled_pixels is not None and has_packed_rows(rgb, alpha):
+        _compiled_pixels.correct_colors(subject, excess, tiles.places(), step, rgb, alpha)
+        return
     for tile in tiles.tiles(_PIXEL_BYTES):
         corrected = _correct(tile.gather(rgb), tile.gather(alpha), tile.zoom(subject), tile.zoom(excess))
         tile.scatter(corrected, rgb)

@@ -18,6 +18,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .blocks import block_means, blocks_over, from_blocks, whole_blocks
+from .compiled_pixels import has_packed_rows, load_compiled_pixels
 from .edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height, undecided
 from .edge_correction import edge_correction
 from .grid import grid_step, sample_at_cells, to_cells
@@ -44,6 +45,7 @@ _STRIDE = 4
 _ONES = np.ones((1, 3), np.float32)
 _PIXEL_BYTES = 24
 """Working memory per pixel of a tile: three floats, their sum, the offset and their sources."""
+_compiled_pixels = load_compiled_pixels()
 
 
 def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
@@ -88,7 +90,11 @@ def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
     alpha = fill_strips(any_in_strips(opaque.view(np.uint8), rows), step, rows * step, height, width)
     if not active.any():
         return alpha
-    tiles = TileSet(find_spans(active, rows, clamped.shape[0], max_gap(step)), step, (height, width))
+    spans = find_spans(active, rows, clamped.shape[0], max_gap(step))
+    if _compiled_pixels is not None and has_packed_rows(rgb):
+        _compiled_pixels.apply_coefficients(slope, offset, spans, step, rgb, alpha)
+        return alpha
+    tiles = TileSet(spans, step, (height, width))
     slope, offset = tiles.cells(1, slope, offset)
     for tile in tiles.tiles(_PIXEL_BYTES):
         tile.scatter(apply_coefficients(slope, offset, tile, rgb), alpha)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from clearcut.imaging.types import F32, U8
 
@@ -76,6 +77,14 @@ class TileSet:
         for sheet in sheets:
             inner = sheet[excess : sheet.shape[0] - excess]
             yield np.concatenate([inner[:, each] for each in columns], axis=1)
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """Return the spans and the first row and column of each on a sheet with a border of one cell, i64[n,6]."""
+        start, places = 0, []
+        for span in self._spans:
+            places.append((*span, 0, start))
+            start += span.right - span.left + 2
+        return np.array(places, np.int64)
 
     def copy(self, source: U8, target: U8) -> None:
         """Copy the pixels of the spans from one image of the set's size to another."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from clearcut.imaging.compiled import load_library
 from clearcut.imaging.types import U8
 
 _LIBRARY = Path(__file__).with_name("rows.so")
-_VERSION = 1
-"""``png_rows_version`` in ``rows.c``. Increase both if an argument or the meaning of a function changes."""
+_VERSION = 2
+"""``rows_version`` in ``rows.c``. Increase both if an argument or the meaning of a function changes."""
 _ZLIB_HEADER = b"\x78\x01"
 _BYTES_PER_BYTE = 14 / 8
 """Maximum size of a block relative to its rows: the longest code has 14 bits."""
@@ -32,50 +32,97 @@ class _Stream(ctypes.Structure):
 
 
 class CompiledRows:
-    """The functions of the library. Both release the GIL, and several threads may call them at once."""
+    """The functions of the library. They release the GIL, and several threads may call them at once."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        self._strip, self._empty = library.png_strip, library.png_empty_strip
-        self._strip.restype = self._empty.restype = size
-        self._strip.argtypes = pointer, pointer, size, size, size, pointer, pointer, pointer, ctypes.c_int
-        self._empty.argtypes = size, size, pointer, pointer, ctypes.c_int
+        output = pointer, pointer, ctypes.c_int
+        self._strip, self._masked, self._empty = library.png_strip, library.png_masked_strip, library.png_empty_strip
+        self._strip.restype = self._masked.restype = self._empty.restype = size
+        self._strip.argtypes = pointer, pointer, size, size, size, pointer, *output
+        self._masked.argtypes = pointer, size, pointer, size, size, size, pointer, pointer, *output
+        self._empty.argtypes = size, size, *output
 
-    def deflate(self, strips: Iterable[U8], height: int, row_bytes: int, pixel_bytes: int, out: bytearray) -> None:
-        """Append the zlib stream of filtered rows to ``out``.
+    def deflate(self, pixels: U8, strip_rows: int, out: bytearray) -> None:
+        """Append the zlib stream of the filtered rows of ``pixels`` (u8[h,w,c]) to ``out``.
 
         Args:
-            strips: the image's rows from top to bottom, u8[n,row_bytes]; the first strip is the largest.
-            height: number of all rows.
+            strip_rows: rows of a block.
         """
-        out += _ZLIB_HEADER
-        stream = _Stream(0, 0, 1)
-        above = np.zeros(row_bytes, np.uint8)
-        filtered = block = np.empty(0, np.uint8)
-        is_empty = True
-        for strip in map(np.ascontiguousarray, strips):
-            count = len(strip)
-            height -= count
-            if not filtered.size:
-                filtered = np.empty(count * (row_bytes + 1), np.uint8)
-                block = np.empty(int(filtered.size * _BYTES_PER_BYTE) + _HEADER_BYTES, np.uint8)
-            was_empty, is_empty = is_empty, not cv2.hasNonZero(strip)
-            end = block.ctypes.data, ctypes.addressof(stream), height == 0
+        height, width, channels = pixels.shape
+        row_bytes = width * channels
+        rows = np.ascontiguousarray(pixels).reshape(height, row_bytes)
+        blocks = _Blocks(strip_rows, row_bytes, out)
+        zeros = np.zeros(row_bytes, np.uint8)
+        was_empty = True
+        for top in range(0, height, strip_rows):
+            strip = rows[top : top + strip_rows]
+            end = blocks.end(top + strip_rows >= height)
+            is_empty = not cv2.hasNonZero(strip)
             if was_empty and is_empty:
-                size = self._empty(count, row_bytes, *end)
+                blocks.append(self._empty(len(strip), row_bytes, *end))
             else:
-                size = self._strip(
-                    strip.ctypes.data, above.ctypes.data, count, row_bytes, pixel_bytes, filtered.ctypes.data, *end
-                )
-                above[:] = strip[-1]
-            out += block[:size].data
-        out += struct.pack(">I", stream.adler)
+                above = (rows[top - 1] if top else zeros).ctypes.data
+                size = len(strip), row_bytes, channels
+                blocks.append(self._strip(strip.ctypes.data, above, *size, blocks.filtered.ctypes.data, *end))
+            was_empty = is_empty
+        blocks.finish()
+
+    def deflate_masked(self, rgb: U8, alpha: U8, strip_rows: int, out: bytearray) -> None:
+        """Append the same as ``deflate`` for RGBA pixels with color 0 where ``alpha`` is 0.
+
+        Args:
+            rgb: u8[h,w,3].
+            alpha: u8[h,w].
+        """
+        height, width = alpha.shape
+        if rgb.strides[1:] != (3, 1):
+            rgb = np.ascontiguousarray(rgb)
+        if alpha.strides[1] != 1:
+            alpha = np.ascontiguousarray(alpha)
+        blocks = _Blocks(strip_rows, 4 * width, out)
+        lines = np.zeros((2, 4 * width), np.uint8)
+        was_empty = True
+        for top in range(0, height, strip_rows):
+            cover = alpha[top : top + strip_rows]
+            end = blocks.end(top + strip_rows >= height)
+            is_empty = not cv2.hasNonZero(cover)
+            if was_empty and is_empty:
+                blocks.append(self._empty(len(cover), 4 * width, *end))
+            else:
+                color = rgb[top:].ctypes.data, rgb.strides[0]
+                size = len(cover), width
+                buffers = lines.ctypes.data, blocks.filtered.ctypes.data
+                blocks.append(self._masked(*color, cover.ctypes.data, alpha.strides[0], *size, *buffers, *end))
+            was_empty = is_empty
+        blocks.finish()
+
+
+class _Blocks:
+    """A zlib stream and the buffers of its blocks."""
+
+    def __init__(self, strip_rows: int, row_bytes: int, out: bytearray) -> None:
+        self._out = out
+        self._stream = _Stream(0, 0, 1)
+        self.filtered = np.empty(strip_rows * (row_bytes + 1), np.uint8)
+        """Buffer for the filtered rows of a strip."""
+        self._block = np.empty(int(self.filtered.size * _BYTES_PER_BYTE) + _HEADER_BYTES, np.uint8)
+        out += _ZLIB_HEADER
+
+    def end(self, last: bool) -> tuple[int, int, bool]:
+        """Return the last arguments of each function."""
+        return self._block.ctypes.data, ctypes.addressof(self._stream), last
+
+    def append(self, size: int) -> None:
+        """Append the block, of ``size`` bytes."""
+        self._out += self._block[:size].data
+
+    def finish(self) -> None:
+        """Append the checksum."""
+        self._out += struct.pack(">I", self._stream.adler)
 
 
 def load_compiled_rows(path: Path = _LIBRARY) -> CompiledRows | None:
     """Load the library; None if it is not compiled, has another version, or cannot be loaded."""
-    try:
-        library = ctypes.CDLL(str(path))
-        return CompiledRows(library) if library.png_rows_version() == _VERSION else None
-    except (OSError, AttributeError):
-        return None
+    library = load_library(path, _VERSION)
+    return CompiledRows(library) if library is not None else None

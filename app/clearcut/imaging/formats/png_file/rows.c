@@ -3,7 +3,7 @@
  * Each strip of rows becomes one block with its own Huffman code. Runs of zero pixels become matches at distance 1. All
  * other bytes are literals: residuals of photos have hardly any other matches.
  *
- * Compiled with: cc -O3 -shared -fPIC -o rows.so rows.c
+ * Compiled with: cc -O3 -fno-trapping-math -shared -fPIC -o rows.so rows.c
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -288,6 +288,70 @@ CLONES static void put_rows(Writer *writer, const uint32_t *table, const uint8_t
     *writer = out;
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+typedef uint16_t Words __attribute__((vector_size(16)));
+
+/* Write four RGBA pixels. pixels: RGB in the first 12 bytes. mask: 255, 255, 255, alpha or 0, 0, 0, 0 for each. */
+INLINE void mask_four(const uint8_t *rgb, Words mask, uint8_t *to) {
+    static const Bytes SPREAD = {0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11};
+    static const Bytes OPAQUE = {0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255};
+    Bytes pixels;
+    memcpy(&pixels, rgb, sizeof pixels);
+    pixels = (__builtin_shuffle(pixels, SPREAD) | OPAQUE) & (Bytes)mask;
+    memcpy(to, &pixels, sizeof pixels);
+}
+
+/* Mask as many pixels as possible, 16 at a time, and return their number. */
+INLINE size_t mask_vectors(const uint8_t *rgb, const uint8_t *alpha, uint8_t *to, size_t width) {
+    static const Bytes LOW = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    static const Bytes HIGH = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    static const Words LOW_WORDS = {0, 8, 1, 9, 2, 10, 3, 11}, HIGH_WORDS = {4, 12, 5, 13, 6, 14, 7, 15};
+    size_t i = 0;
+    for (; i + 18 <= width; i += 16) { /* the last load reads four bytes beyond 16 pixels */
+        Bytes cover;
+        memcpy(&cover, alpha + i, sizeof cover);
+        Bytes visible = (Bytes)(cover != 0);
+        Words twice = (Words)__builtin_shuffle(visible, visible, LOW), end = (Words)__builtin_shuffle(visible, cover, LOW);
+        mask_four(rgb + 3 * i, __builtin_shuffle(twice, end, LOW_WORDS), to + 4 * i);
+        mask_four(rgb + 3 * i + 12, __builtin_shuffle(twice, end, HIGH_WORDS), to + 4 * i + 16);
+        twice = (Words)__builtin_shuffle(visible, visible, HIGH);
+        end = (Words)__builtin_shuffle(visible, cover, HIGH);
+        mask_four(rgb + 3 * i + 24, __builtin_shuffle(twice, end, LOW_WORDS), to + 4 * i + 32);
+        mask_four(rgb + 3 * i + 36, __builtin_shuffle(twice, end, HIGH_WORDS), to + 4 * i + 48);
+    }
+    return i;
+}
+#else
+INLINE size_t mask_vectors(const uint8_t *rgb, const uint8_t *alpha, uint8_t *to, size_t width) {
+    (void)rgb, (void)alpha, (void)to, (void)width;
+    return 0;
+}
+#endif
+
+/* Write RGBA pixels with color 0 where alpha is 0. */
+CLONES static void mask_row(const uint8_t *restrict rgb, const uint8_t *restrict alpha, uint8_t *restrict to,
+                            size_t width) {
+    for (size_t i = mask_vectors(rgb, alpha, to, width); i < width; i++) {
+        uint8_t visible = alpha[i] ? 255 : 0;
+        for (size_t channel = 0; channel < 3; channel++) to[4 * i + channel] = rgb[3 * i + channel] & visible;
+        to[4 * i + 3] = alpha[i];
+    }
+}
+
+/* Append filtered rows as a block and return the bytes written. */
+static size_t append_block(const uint8_t *filtered, size_t count, size_t row_size, uint8_t *out, Stream *stream,
+                           int last) {
+    uint32_t frequency[SYMBOLS] = {0}, table[SYMBOLS];
+    Writer writer = {stream->bits, stream->count, out};
+    stream->adler = adler32(stream->adler, filtered, count * (row_size + 1));
+    count_symbols(filtered, count, row_size + 1, frequency);
+    begin_block(&writer, frequency, table, last);
+    put_rows(&writer, table, filtered, count, row_size + 1);
+    end_block(&writer, table, last, stream);
+    return (size_t)(writer.at - out);
+}
+
 /* Append a strip of rows to a stream and return the bytes written.
  *
  * rows: count rows of row_size bytes, one after the other; above: the row before them, zeros before the first one.
@@ -296,19 +360,33 @@ CLONES static void put_rows(Writer *writer, const uint32_t *table, const uint8_t
  */
 size_t png_strip(const uint8_t *rows, const uint8_t *above, size_t count, size_t row_size, size_t pixel,
                  uint8_t *filtered, uint8_t *out, Stream *stream, int last) {
-    uint32_t frequency[SYMBOLS] = {0}, table[SYMBOLS];
-    Writer writer = {stream->bits, stream->count, out};
     for (size_t row = 0; row < count; row++) {
         uint8_t *to = filtered + row * (row_size + 1);
         *to = PAETH;
         filter_row(rows + row * row_size, row ? rows + (row - 1) * row_size : above, to + 1, row_size, pixel);
     }
-    stream->adler = adler32(stream->adler, filtered, count * (row_size + 1));
-    count_symbols(filtered, count, row_size + 1, frequency);
-    begin_block(&writer, frequency, table, last);
-    put_rows(&writer, table, filtered, count, row_size + 1);
-    end_block(&writer, table, last, stream);
-    return (size_t)(writer.at - out);
+    return append_block(filtered, count, row_size, out, stream, last);
+}
+
+/* Append a strip of RGBA rows with color 0 where alpha is 0; otherwise as png_strip.
+ *
+ * rgb, alpha: count rows of width pixels, with so many bytes between the starts of two rows.
+ * lines: two rows of 4 * width bytes. The first one is the row before the strip, and the last row after the call.
+ */
+size_t png_masked_strip(const uint8_t *rgb, size_t rgb_step, const uint8_t *alpha, size_t alpha_step, size_t count,
+                        size_t width, uint8_t *lines, uint8_t *filtered, uint8_t *out, Stream *stream, int last) {
+    size_t row_size = 4 * width;
+    uint8_t *above = lines, *line = lines + row_size;
+    for (size_t row = 0; row < count; row++) {
+        uint8_t *to = filtered + row * (row_size + 1), *swap = above;
+        mask_row(rgb + row * rgb_step, alpha + row * alpha_step, line, width);
+        *to = PAETH;
+        filter_row(line, above, to + 1, row_size, 4);
+        above = line;
+        line = swap;
+    }
+    if (above != lines) memcpy(lines, above, row_size);
+    return append_block(filtered, count, row_size, out, stream, last);
 }
 
 /* Append rows of zeros with the filter None, below another row of zeros; otherwise as png_strip. */
@@ -326,4 +404,4 @@ size_t png_empty_strip(size_t count, size_t row_size, uint8_t *out, Stream *stre
 }
 
 /* Version of the functions above; compiled_rows.py loads no other one. */
-uint32_t png_rows_version(void) { return 1; }
+uint32_t rows_version(void) { return 2; }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -44,9 +44,17 @@ def encode_png(pixels: U8) -> bytearray:
     Raises:
         ValueError: the compressed data exceeds the size limit of a chunk.
     """
-    rows = pixels.reshape(pixels.shape[0], -1)
-    step = _strip_rows(*rows.shape)
-    return _file(pixels.shape, (rows[top : top + step] for top in range(0, len(rows), step)))
+    height, width, channels = pixels.shape
+    step = _strip_rows(height, width * channels)
+
+    def append_rows(out: bytearray) -> None:
+        if _compiled_rows is not None:
+            _compiled_rows.deflate(pixels, step, out)
+        else:
+            rows = pixels.reshape(height, -1)
+            _deflate_rows((rows[top : top + step] for top in range(0, height, step)), width * channels, out)
+
+    return _file(pixels.shape, append_rows)
 
 
 def encode_masked_png(rgb: U8, alpha: U8) -> bytearray:
@@ -54,7 +62,15 @@ def encode_masked_png(rgb: U8, alpha: U8) -> bytearray:
 
     The file equals that of ``encode_png``, but the RGBA image never exists as a whole.
     """
-    return _file((*alpha.shape, 4), _masked_strips(rgb, alpha))
+    height, width = alpha.shape
+
+    def append_rows(out: bytearray) -> None:
+        if _compiled_rows is not None:
+            _compiled_rows.deflate_masked(rgb, alpha, _strip_rows(height, 4 * width), out)
+        else:
+            _deflate_rows(_masked_strips(rgb, alpha), 4 * width, out)
+
+    return _file((height, width, 4), append_rows)
 
 
 def _masked_strips(rgb: U8, alpha: U8) -> Iterator[U8]:
@@ -78,18 +94,19 @@ def _strip_rows(height: int, row_bytes: int) -> int:
     return max(1, min(height, _STRIP_BYTES // row_bytes))
 
 
-def _file(shape: tuple[int, ...], strips: Iterator[U8]) -> bytearray:
-    """Return the file of an image with the shape [h,w,1|3|4] from strips of its rows, u8[n,w*c] each."""
+def _file(shape: tuple[int, ...], append_rows: Callable[[bytearray], None]) -> bytearray:
+    """Return the file of an image with the shape [h,w,1|3|4].
+
+    Args:
+        append_rows: appends the zlib stream of the filtered rows.
+    """
     height, width, channels = shape
     out = bytearray(_SIGNATURE)
     out += _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0))
     out += _chunk(b"sRGB", _PERCEPTUAL)
     start = len(out)
     out += b"\x00\x00\x00\x00IDAT"
-    if _compiled_rows is not None:
-        _compiled_rows.deflate(strips, height, width * channels, channels, out)
-    else:
-        _deflate_rows(strips, width * channels, out)
+    append_rows(out)
     length = len(out) - start - 8
     if length > _MAX_CHUNK:
         raise ValueError("the image is too large for one PNG chunk")

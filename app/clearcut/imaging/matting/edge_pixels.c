@@ -1,0 +1,184 @@
+/* Pixels of soft edges from values on a grid of cells: the matte of a guided fit, and the color of the foreground.
+ *
+ * Each function interpolates values between the centers of cells, computes the pixels of one row from them, and goes to
+ * the next row. guided_filter.py and foreground.py contain the same in OpenCV, which stores every intermediate value.
+ *
+ * Compiled with: cc -O3 -fno-trapping-math -shared -fPIC -o edge_pixels.so edge_pixels.c
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
+#else
+#define CLONES
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+enum { COLORS = 3, BLOCK = 16 /* pixels that are skipped together if none is soft */ };
+
+/* A rectangle of cells; bottom and right are exclusive. row, column: of the cell above and left of it on the sheets. */
+typedef struct {
+    int64_t top, bottom, left, right, row, column;
+} Span;
+
+/* Values of cells: rows of row_size floats. Around each span, a sheet has one more cell on every side. */
+typedef struct {
+    const float *values;
+    int64_t row_size;
+} Sheet;
+
+typedef struct {
+    int64_t height, width; /* of the image in pixels */
+    int64_t step;          /* side of a cell */
+    int64_t columns;       /* cells that are processed together */
+    const float *weights;  /* of the second of two cells at each pixel of a cell: linear between their centers */
+} Grid;
+
+INLINE float mix(float first, float second, float weight) { return first + (second - first) * weight; }
+
+/* Round to the nearest level and limit to 0..255. */
+INLINE uint8_t to_level(float value) {
+    value = value > 0 ? value : 0;
+    value = value < 255 ? value : 255;
+    float shifted = value + 8388608.0f; /* 2^23: the last bit of the sum is worth 1 */
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    return (uint8_t)bits;
+}
+
+INLINE int64_t least(int64_t first, int64_t second) { return first < second ? first : second; }
+
+/* Interpolate a row of interleaved values along the row, to one value for each pixel of `cells` cells. */
+INLINE void expand(const float *from, int64_t cells, int64_t channels, const Grid *grid, float *to) {
+    int64_t half = grid->step / 2;
+    for (int64_t cell = 0; cell < cells; cell++, from += channels) {
+        for (int64_t i = 0; i < grid->step; i++) {
+            const float *pair = i < half ? from : from + channels;
+            for (int64_t channel = 0; channel < channels; channel++)
+                *to++ = mix(pair[channel], pair[channel + channels], grid->weights[i]);
+        }
+    }
+}
+
+/* As expand, with each channel in a row of its own; `size` is the distance between these rows. */
+INLINE void expand_planes(const float *from, int64_t cells, int64_t channels, const Grid *grid, float *to,
+                          int64_t size) {
+    int64_t half = grid->step / 2;
+    for (int64_t channel = 0; channel < channels; channel++) {
+        const float *value = from + channel;
+        float *at = to + channel * size;
+        for (int64_t cell = 0; cell < cells; cell++, value += channels) {
+            float left = value[0], own = value[channels], right = value[2 * channels];
+            for (int64_t i = 0; i < half; i++) *at++ = mix(left, own, grid->weights[i]);
+            for (int64_t i = half; i < grid->step; i++) *at++ = mix(own, right, grid->weights[i]);
+        }
+    }
+}
+
+CLONES static void alpha_row(const uint8_t *restrict rgb, const float *restrict above, const float *restrict below,
+                             int64_t size, float weight, int64_t count, uint8_t *restrict alpha) {
+    for (int64_t x = 0; x < count; x++) {
+        float value = mix(above[3 * size + x], below[3 * size + x], weight);
+        value += mix(above[x], below[x], weight) * (float)rgb[3 * x];
+        value += mix(above[size + x], below[size + x], weight) * (float)rgb[3 * x + 1];
+        value += mix(above[2 * size + x], below[2 * size + x], weight) * (float)rgb[3 * x + 2];
+        alpha[x] = to_level(value);
+    }
+}
+
+/* Write alpha = slope . color + offset at the pixels of the spans.
+ *
+ * coefficients: sheet of slope and offset, four values for each cell. rgb: u8[height,width,3]. alpha: u8[height,width].
+ * rows: room for 8 floats for each pixel of grid->columns cells.
+ */
+CLONES void edge_alpha(const Grid *grid, const Span *spans, int64_t count, Sheet coefficients, const uint8_t *rgb,
+                       int64_t rgb_step, uint8_t *alpha, int64_t alpha_step, float *rows) {
+    const int64_t channels = 4, step = grid->step, half = step / 2, size = grid->columns * step;
+    for (const Span *span = spans; span < spans + count; span++) {
+        for (int64_t left = span->left; left < span->right; left += grid->columns) {
+            int64_t cells = least(grid->columns, span->right - left), first = left * step;
+            int64_t width = least(cells * step, grid->width - first), loaded = -1;
+            const float *sheet = coefficients.values + span->row * coefficients.row_size +
+                                 (span->column + left - span->left) * channels;
+            float *above = rows, *below = rows + channels * size;
+            for (int64_t y = span->top * step; y < least(span->bottom * step, grid->height); y++) {
+                int64_t phase = y % step, pair = y / step - span->top + (phase >= half);
+                for (; loaded < pair + 1; loaded++) { /* rows pair and pair + 1 of the sheet */
+                    float *swap = above;
+                    above = below;
+                    below = swap;
+                    expand_planes(sheet + (loaded + 1) * coefficients.row_size, cells, channels, grid, below, size);
+                }
+                alpha_row(rgb + y * rgb_step + 3 * first, above, below, size, grid->weights[phase], width,
+                          alpha + y * alpha_step + first);
+            }
+        }
+    }
+}
+
+/* Return whether a pixel is neither empty nor opaque. */
+INLINE int any_soft(const uint8_t *alpha, int64_t count) {
+    uint8_t soft = 0;
+    for (int64_t i = 0; i < count; i++) soft |= (uint8_t)(alpha[i] + 1) > 1;
+    return soft;
+}
+
+/* Remove the share of the background from at most BLOCK pixels. above, below: subject and excess of two cells. */
+INLINE void correct_block(uint8_t *rgb, const uint8_t *alpha, const float *above, const float *below, float weight,
+                          int64_t excess, int64_t count) {
+    float share[COLORS * BLOCK];
+    for (int64_t i = 0; i < count; i++)
+        share[3 * i] = share[3 * i + 1] = share[3 * i + 2] = (float)(alpha[i] ? alpha[i] : 255) * (1.0f / 255);
+    for (int64_t i = 0; i < COLORS * count; i++) {
+        float estimate = mix(above[i], below[i], weight);
+        estimate += mix(above[excess + i], below[excess + i], weight) * share[i];
+        rgb[i] = to_level(estimate + ((float)rgb[i] - estimate) * share[i]);
+    }
+}
+
+CLONES static void correct_row(uint8_t *rgb, const uint8_t *alpha, const float *above, const float *below, float weight,
+                               int64_t excess, int64_t count) {
+    int64_t x = 0;
+    for (; x + BLOCK <= count; x += BLOCK)
+        if (any_soft(alpha + x, BLOCK))
+            correct_block(rgb + 3 * x, alpha + x, above + 3 * x, below + 3 * x, weight, excess, BLOCK);
+    if (any_soft(alpha + x, count - x))
+        correct_block(rgb + 3 * x, alpha + x, above + 3 * x, below + 3 * x, weight, excess, count - x);
+}
+
+/* Correct the colors of soft pixels in the spans: subject + alpha * (rgb - subject - (1 - alpha) * (background -
+ * subject)), where excess = subject - background.
+ *
+ * subject, excess: sheets of three values for each cell. rgb: u8[height,width,3], changed in place. alpha:
+ * u8[height,width]. rows: room for 12 floats for each pixel of grid->columns cells.
+ */
+CLONES void edge_colors(const Grid *grid, const Span *spans, int64_t count, Sheet subject, Sheet excess, uint8_t *rgb,
+                        int64_t rgb_step, const uint8_t *alpha, int64_t alpha_step, float *rows) {
+    const int64_t step = grid->step, half = step / 2, size = COLORS * grid->columns * step;
+    for (const Span *span = spans; span < spans + count; span++) {
+        for (int64_t left = span->left; left < span->right; left += grid->columns) {
+            int64_t cells = least(grid->columns, span->right - left), first = left * step;
+            int64_t width = least(cells * step, grid->width - first), loaded = -1;
+            int64_t column = COLORS * (span->column + left - span->left);
+            float *above = rows, *below = rows + 2 * size;
+            for (int64_t y = span->top * step; y < least(span->bottom * step, grid->height); y++) {
+                int64_t phase = y % step, pair = y / step - span->top + (phase >= half);
+                for (; loaded < pair + 1; loaded++) { /* rows pair and pair + 1 of the sheets */
+                    int64_t row = span->row + loaded + 1;
+                    float *swap = above;
+                    above = below;
+                    below = swap;
+                    expand(subject.values + row * subject.row_size + column, cells, COLORS, grid, below);
+                    expand(excess.values + row * excess.row_size + column, cells, COLORS, grid, below + size);
+                }
+                correct_row(rgb + y * rgb_step + 3 * first, alpha + y * alpha_step + first, above, below,
+                            grid->weights[phase], size, width);
+            }
+        }
+    }
+}
+
+/* Version of the functions above; compiled_pixels.py loads no other one. */
+uint32_t edge_pixels_version(void) { return 1; }
