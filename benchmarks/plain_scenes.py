@@ -35,7 +35,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "blue": (70, 110, 180),
 }
 HALVES = {"tuning": 0, "report": 1}
-SEEDS = {"tuning": 9_100_000, "report": 9_870_000}
+SEEDS = {"tuning": 9_100_000, "report": 9_640_000}
 """Of each half. The report seed was new when the constants were final; no constant was chosen with it."""
 DRAWN = ("ring", "frame", "strap", "chain", "box", "signature", "wordmark", "flat_art", "sprite", "several", "text")
 _WHITE = 235
