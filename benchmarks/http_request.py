@@ -41,7 +41,7 @@ def post_image(server: Address, path: str, image: bytes, timeout_s: float = 120)
     """
     response = post(server, path, image, timeout_s=timeout_s)
     if response.status != 200:
-        raise RuntimeError(f"the service answered {response.status}: {response.body[:200]!r}")
+        raise RuntimeError(f"the service returned {response.status}: {response.body[:200]!r}")
     return response
 
 

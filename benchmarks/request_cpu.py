@@ -1,6 +1,6 @@
 """CPU time of a request outside the model, here and in another commit.
 
-Both services run at once, with one model thread each, and get the same photos by turns: JPEG in, PNG out, full size,
+Both services run at once, with one model thread each, and get the same photos alternately: JPEG in, PNG out, full size,
 one request at a time. The kernel's CPU times of the threads are read before and after each round, so other work on the
 machine hardly changes the result. The thread of the model is the one that uses most CPU time for small photos.
 

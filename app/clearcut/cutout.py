@@ -53,7 +53,7 @@ ImageHeaders = dict[str, ImageHeader]
 
 @dataclass(frozen=True, slots=True)
 class CutoutConfig:
-    """What the steps need besides the request: equal for all requests for one model."""
+    """Values that the steps need besides the request. They are the same for all requests for one model."""
 
     model: str
     """Name of the model."""
@@ -66,7 +66,7 @@ class CutoutConfig:
 
 
 class CutoutSteps:
-    """The steps of one request. All methods block and run on pool threads, except the numbers of pixels."""
+    """The steps of one request. All methods block and run on pool threads, except those that return numbers of pixels."""
 
     def __init__(self, request: CutoutRequest, timing: RequestTiming, config: CutoutConfig) -> None:
         self.request = request

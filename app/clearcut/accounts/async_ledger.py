@@ -65,7 +65,7 @@ class AsyncLedger:
     async def call(self, work: Callable[[Ledger], T]) -> T:
         """Call ``work`` with the ledger on one of its threads. The call finishes even if the caller is cancelled.
 
-        Otherwise a reservation could exist that no request knows of, until it expires.
+        If the caller of a reservation is cancelled, the reservation can exist until it expires.
 
         Raises:
             Unavailable: the database is not open, cannot be reached, or is too slow.

@@ -1,4 +1,4 @@
-"""The steps of a job's webhook: create its body, and deliver it."""
+"""The steps of a job's webhook: create its body, and deliver it. ``webhook.py`` has the delays between attempts."""
 
 from __future__ import annotations
 
