@@ -535,5 +535,5 @@ def test_commands_of_the_jobs_page_work(service, tmp_path):
     service.finished(responses[0]["jobId"])
     assert hook_of(service, "/readme")[1]["status"] == "COMPLETED"
     words = console.partition("#")[0].split()
-    assert words[:2] == [".venv/bin/clearcut", "jobs"]
-    assert service.cli(*words[2:]).returncode == 0
+    assert words[:3] == ["CLEARCUT_JOBS=sqlite", ".venv/bin/clearcut", "jobs"]
+    assert service.cli(*words[3:]).returncode == 0
