@@ -4,8 +4,8 @@
 
 The fit uses the tuning half of ``benchmarks.plain_scenes`` and ``plain_counter`` and half of the held-out photos of the
 training pool and of ``more/``. The measurement uses the other halves and the benchmark photos of ``bench/``. Prints the
-weights for ``app/clearcut/imaging/matting/confidence.py``, the calibration error of ten bins and the AUC for an IoU
-below 0.85. Writes results/confidence.json.
+weights for ``app/clearcut/imaging/matting/confidence.py``, the calibration error of ten bins, the AUC for an IoU below
+0.85, and the share of images below the limit for a review. Writes results/confidence.json.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from models.scoring.segmentation import iou
 
 F64 = NDArray[np.float64]
 BAD = 0.85
+REVIEW = 0.90
+"""A person should look at cut-outs with a lower confidence (docs/quality.md)."""
 BINS = 10
 COMMAND = "python -m benchmarks.confidence --data ../shared/data"
 Sample = tuple[bytes, NDArray[np.uint8]]
@@ -110,6 +112,8 @@ def figures(confidence: F64, scores: F64) -> dict[str, Any]:
     rows: Sequence[tuple[str, float]] = (
         ("calibration_error", calibration_error(confidence, scores)),
         ("auc", auc(confidence, scores < BAD)),
+        ("share_to_review", float((confidence < REVIEW).mean())),
+        ("bad_in_review", float((confidence[scores < BAD] < REVIEW).mean())),
     )
     return {name: round(value, 4) for name, value in rows} | {"images": len(scores), "bad": int((scores < BAD).sum())}
 
