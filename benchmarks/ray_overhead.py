@@ -1,10 +1,10 @@
 """The cost of Ray in bulk runs: two actors beside two plain processes, and the gain from the second one.
 
-Each turn processes the same images with one plain process, one actor, two processes and two actors. A plain process
+Each round processes the same images with one plain process, one actor, two processes and two actors. A plain process
 is ``clearcut cut`` on its share of the images. Both have one model thread, one codec thread, six images in progress,
 the same batch size and the same precision. The start and the end are not counted: the clock runs from the time with
 25 % of the outputs to the time with 90 % of them, because all processes and actors work in between. The figures are
-medians of the ratios within a turn. The CPU time of each process in the same interval shows where a loss comes from.
+medians of the ratios within a round. The CPU time of each process in the same interval shows where a loss comes from.
 
 Run on an idle machine with two CPUs (5 minutes): ``.venv-ray/bin/python -m benchmarks.ray_overhead``; writes
 results/ray_overhead.json.
@@ -105,7 +105,7 @@ def run(commands: list[list[object]], out: Path, images: int) -> Measurement:
     return Measurement(rate(out), cores)
 
 
-def turn(photos: Path, folder: Path, images: int, *, actors_first: bool) -> dict[str, Measurement]:
+def measure_round(photos: Path, folder: Path, images: int, *, actors_first: bool) -> dict[str, Measurement]:
     """Return the measurement of each kind of run."""
     found = {}
     on_ray = ["--ray", "local", "--actor-cpus", 1, "--failures", folder / "failures.jsonl"]
@@ -135,44 +135,45 @@ def copy_shares(source: Path, target: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=800)
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
-    facts = report.machine()
-    turns = []
+    machine = report.machine()
+    rounds = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(folder / "all", arguments.images, 0)
         copy_shares(folder / "all", folder / "photos")
-        for number in range(arguments.turns):
-            each = turn(folder / "photos", folder / f"turn{number}", arguments.images, actors_first=bool(number % 2))
-            turns.append(each)
-            print({kind: round(found.rate, 2) for kind, found in each.items()}, flush=True)
-    figures = summarize(turns)
+        for number in range(arguments.rounds):
+            out = folder / f"round{number}"
+            measured = measure_round(folder / "photos", out, arguments.images, actors_first=bool(number % 2))
+            rounds.append(measured)
+            print({kind: round(found.rate, 2) for kind, found in measured.items()}, flush=True)
+    figures = summarize(rounds)
     for figure, value in figures.items():
         print(figure, value)
     question = "images/s of bulk runs on Ray beside plain processes"
     command = "python -m benchmarks.ray_overhead"
-    rates = [{kind: round(found.rate, 2) for kind, found in sorted(each.items())} for each in turns]
+    rates = [{kind: round(found.rate, 2) for kind, found in sorted(each.items())} for each in rounds]
     details = {"targets": TARGETS, "images": arguments.images, "turns": rates}
-    report.write("ray_overhead", question, command, facts, {**figures, **details})
+    report.write("ray_overhead", question, command, machine, {**figures, **details})
 
 
-def summarize(turns: list[dict[str, Measurement]]) -> dict[str, object]:
-    """Return the medians over all turns."""
-    rates = [{kind: found.rate for kind, found in each.items()} for each in turns]
+def summarize(rounds: list[dict[str, Measurement]]) -> dict[str, object]:
+    """Return the medians over all rounds."""
+    rates = [{kind: found.rate for kind, found in each.items()} for each in rounds]
     overhead = statistics.median(each["actors_2"] / each["processes_2"] for each in rates)
     gain = statistics.median(
         (each["actors_2"] / each["actors_1"]) / (each["processes_2"] / each["processes_1"]) for each in rates
     )
     cores: dict[str, dict[str, float]] = {}
     milliseconds: dict[str, float] = {}
-    for kind in sorted(turns[0]):
-        names = {name for each in turns for name in each[kind].cores}
-        medians = {name: statistics.median(each[kind].cores[name] for each in turns) for name in names}
+    for kind in sorted(rounds[0]):
+        names = {name for each in rounds for name in each[kind].cores}
+        medians = {name: statistics.median(each[kind].cores[name] for each in rounds) for name in names}
         cores[kind] = {name: round(medians[name], 3) for name in sorted(medians, key=lambda name: -medians[name])}
         worker = WORKERS["actors" in kind]
         milliseconds[kind] = round(
-            statistics.median(1000 * each[kind].cores[worker] / each[kind].rate for each in turns), 2
+            statistics.median(1000 * each[kind].cores[worker] / each[kind].rate for each in rounds), 2
         )
     return {
         "two_actors_over_two_processes": round(overhead, 3),

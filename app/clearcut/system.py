@@ -59,7 +59,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc maps and unmaps each large buffer, which causes a page fault for each of its pages: a quarter of
     the CPU time of a 10-megapixel request. One arena lets all threads share the freed buffers, and lets
-    ``release_free_memory`` return all of them. Call this before other threads start. Source: mallopt(3).
+    ``release_free_memory`` return all of them. Call this before other threads start: later calls keep the arenas of
+    those threads, where glibc still maps and unmaps each buffer above 64 MiB. Source: mallopt(3).
     """
     mallopt = _c_function("mallopt")
     if mallopt is None:  # not glibc

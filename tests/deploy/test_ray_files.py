@@ -9,7 +9,7 @@ import yaml
 
 from clearcut.__main__ import _parser
 from clearcut.cli.cut_options import normalize_arguments
-from clearcut.cli.cut_ray import check_usage
+from clearcut.cli.cut_ray import check_ray_arguments
 from clearcut.settings import Settings
 
 RAY = Path(__file__).resolve().parents[2] / "deploy" / "ray"
@@ -43,7 +43,7 @@ def test_command_of_the_job_is_valid():
     command = shlex.split(load("rayjob.yaml")["spec"]["entrypoint"])
     assert command[:4] == ["python", "-m", "clearcut", "cut"]  # the image has no command `clearcut`
     arguments = _parser("cut").parse_args(["cut", *normalize_arguments(command[4:])])
-    check_usage(arguments)
+    check_ray_arguments(arguments)
     assert (arguments.ray, arguments.actor_cpus) == ("auto", 4)
 
 

@@ -161,7 +161,9 @@ def test_rows_of_a_list_have_options(tmp_path, photos):
     rows[2] |= {"channels": "pink"}
     table = tmp_path / "rows.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    cut(table, tmp_path / "out", "--ray", "local", "--failures", tmp_path / "failed", code=1)
+    home = tmp_path / "home"
+    cut(table, tmp_path / "out", "--ray", "local", "--failures", tmp_path / "failed", code=1, HOME=str(home))
+    assert not (home / ".ray").exists()  # Ray's token, which would apply to clusters of this machine
     written = files(tmp_path / "out")
     assert sorted(written) == ["0.png", "one.webp"]
     assert written["0.png"] == photos[1][good[0]]

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tests.support.proxies import free_port
 from tests.support.ray_cluster import ATTEMPTS, started_cluster
 from tests.support.ray_runs import (
     TIMEOUT_S,
@@ -85,7 +86,15 @@ def test_rerun_after_killed_client_completes(cluster, tmp_path, photos):
     assert counts["skipped"] >= len(before)
 
 
-def test_client_without_token_gets_advice(cluster, tmp_path, photos):
-    variables = {**cluster.variables, "RAY_AUTH_MODE": "disabled"}
-    errors = cut(photos[0], tmp_path / "out", "--ray", cluster.url, code=1, **variables)
-    assert "RAY_AUTH_TOKEN" in errors
+@pytest.mark.parametrize("variables", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}])
+def test_client_without_right_token_gets_advice(cluster, tmp_path, variables):
+    errors = cut(tmp_path, tmp_path / "out", "--ray", cluster.url, code=1, **{**cluster.variables, **variables})
+    assert "RAY_AUTH_TOKEN or ~/.ray/auth_token" in errors
+    assert "Traceback" not in errors
+
+
+def test_missing_token_gets_advice(tmp_path):
+    variables = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_ADDRESS": f"127.0.0.1:{free_port()}"}
+    errors = cut(tmp_path, tmp_path / "out", "--ray", "auto", code=1, **variables)
+    assert "no authentication token was found. If the cluster requires a token, set RAY_AUTH_MODE=token" in errors
+    assert "Traceback" not in errors

@@ -39,16 +39,13 @@ def main(count: int, path: Path) -> None:
     target = str(path.with_name("out"))
     resources = BatchResources(2, 1, 0.0)
     plan = BatchPlan(str(path), target, "png", "", False, {}, {}, resources, clearcut.__version__)
-    ray_run.connect("local")
-    try:
+    with ray_run.connection("local"):
         process, peak, keys = psutil.Process(), 0, 0
         for number, results in enumerate(ray_run.run_batch(plan, "local", IdleActor)):
             keys += len(results)
             if number % 10 == 0:
                 peak = max(peak, process.memory_info().rss)
         peak = max(peak, process.memory_info().rss)
-    finally:
-        ray_run.disconnect()
     print(json.dumps({"keys": keys, "peak_bytes": peak}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -13,7 +14,7 @@ import pyarrow as pa
 import clearcut
 from clearcut.api import Remover
 from clearcut.errors import StartupError
-from clearcut.system import keep_freed_memory
+from clearcut.system import keep_freed_memory, release_free_memory
 
 from .process import Backend, FileOutput, ItemResult, LocalBackend, process_item
 from .stores import FileStore, is_url, open_store
@@ -51,13 +52,28 @@ class CutActor:
         self._sources: dict[str, FileStore] = {}
         self._backend: Backend = self._load_backend()
         self._pool = ThreadPoolExecutor(self._backend.concurrency, thread_name_prefix="cut")
+        self._calls = 0
+        self._lock = threading.Lock()
+        release_free_memory()  # loading a large model frees up to a gigabyte
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return the results of the items of a block, in the same order: lists of ``RESULT_FIELDS``."""
-        return encode(self._pool.map(self._process, [BatchItem(**each) for each in decode(block)]))
+        """Return the results of the items of a block, in the same order: lists of ``RESULT_FIELDS``.
+
+        After the last of the calls in progress, free memory returns to the system.
+        """
+        with self._lock:
+            self._calls += 1
+        try:
+            return encode(self._pool.map(self._process, [BatchItem(**each) for each in decode(block)]))
+        finally:
+            with self._lock:
+                self._calls -= 1
+                idle = self._calls == 0
+            if idle:
+                release_free_memory()
 
     def _load_backend(self) -> Backend:
-        workers = int(self._plan.settings["workers"])  # type: ignore[call-overload]  # an int of engine_settings
+        workers = int(self._plan.settings["workers"])  # type: ignore[call-overload]  # an int of actor_settings
         return LocalBackend(Remover(settings=self._plan.settings), self._plan.options, workers)
 
     def _process(self, item: BatchItem) -> list[object]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,29 +41,51 @@ QUEUE_BYTES = 64 * 2**20
 OBJECT_STORE_BYTES = 200 * 2**20
 """Object store of a Ray instance that the command starts itself; it contains names only."""
 LOCAL_CONFIG = {
-    "worker_niceness": 0,  # Ray's default 15 gives other programs of the machine priority over the actors
+    "worker_niceness": 0,  # with Ray's default, 15, the actors get little CPU time while other programs are busy
     "enable_metrics_collection": False,  # there is no dashboard that could show metrics and task events
     "task_events_report_interval_ms": 0,
 }
 """Configuration of a Ray instance that the command starts itself."""
-AUTH_ADVICE = "If the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-"""Ray reports a missing token as a timeout."""
+AUTH_ADVICE = (
+    "If the cluster requires a token, set RAY_AUTH_MODE=token, "
+    "and put the cluster's token into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+)
+"""Ray's client reports a missing or wrong token as a timeout."""
+RAY_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED")
+"""Environment variables that Ray or ``connection`` sets."""
 Result = tuple[str, str, str, str, float | None]
 """Key, status, code, text and milliseconds of one image."""
 
 
-def connect(mode: str) -> None:
+@contextmanager
+def connection(mode: str) -> Iterator[None]:
     """Start Ray on this machine (``local``), or connect to a cluster (``auto``, ``ray://HOST:PORT``).
+
+    At the end, the connection is closed, and a Ray instance that was started here ends.
 
     Raises:
         StartupError: Ray does not start, or no cluster accepts the connection.
     """
+    before = {name: os.environ.get(name) for name in RAY_VARIABLES}
+    try:
+        _connect(mode)
+        yield
+    finally:
+        ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _connect(mode: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "clearcut"}
     if mode == "local":
         cpus = cpu_quota()
-        # Ray's ports need no password, so they must not be open to other machines.
+        os.environ.setdefault("RAY_AUTH_TOKEN", _local_token())
+        # With a token, other users of the machine cannot connect. The address keeps other machines out.
         private = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": LOCAL_CONFIG}
         try:
             # A variable RAY_ADDRESS would select a cluster.
@@ -71,18 +95,24 @@ def connect(mode: str) -> None:
         return
     try:
         ray.init(mode, **common)
-    except (ConnectionError, ValueError, RuntimeError) as exc:
-        advice = "" if os.environ.get("RAY_AUTH_MODE") == "token" else f". {AUTH_ADVICE}"
-        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {exc}{advice}") from None
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as exc:
+        # The text of an AuthenticationError contains advice of Ray's own.
+        reason = exc.message if isinstance(exc, ray.exceptions.AuthenticationError) else exc
+        raise StartupError(f"--ray {mode}: no Ray cluster accepts the connection: {reason}. {AUTH_ADVICE}") from None
 
 
-def disconnect() -> None:
-    """End the connection, and the Ray instance that ``connect`` started."""
-    ray.shutdown()
+@cache
+def _local_token() -> str:
+    """Return the token of Ray instances that this process starts; Ray reads it only once per process.
+
+    Without it, Ray would write a token to ``~/.ray/auth_token``, which other users can read and which makes a later
+    ``ray start --head`` require that token.
+    """
+    return secrets.token_hex(32)
 
 
 def run_batch(plan: BatchPlan, mode: str, actor: type[CutActor] = CutActor) -> Iterator[list[Result]]:
-    """Process all inputs and yield results as blocks finish. Call ``connect`` first.
+    """Process all inputs and yield results as blocks finish. Call it within ``connection``.
 
     Raises:
         StartupError: no image can be processed, or the listing failed.
@@ -132,7 +162,9 @@ def _dataset(plan: BatchPlan, actor: type[CutActor]) -> Any:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None
-    context.autoscaling_config.actor_pool_util_downscaling_threshold = -1  # a further actor would load the model again
+    # Do not end actors that wait for a slow listing: their replacements would load the model again. Ray still ends
+    # actors when no block remains, or when other datasets need their resources.
+    context.autoscaling_config.actor_pool_util_downscaling_threshold = -1
     context.target_max_block_size = 1  # each row is a block
     context.execution_options.preserve_order = False
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(

@@ -12,7 +12,7 @@ from clearcut.errors import StartupError
 from clearcut.system import cpu_quota
 
 from . import cut_ray
-from .cut_arguments import add_file_command, add_options, check_usage, create_run, output_folders, save_report
+from .cut_arguments import add_file_command, add_options, check_file_arguments, create_run, output_folders, save_report
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
@@ -65,14 +65,14 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     begun = time.monotonic()
     try:
         if arguments.ray is not None:
-            cut_ray.check_usage(arguments)
+            cut_ray.check_ray_arguments(arguments)
         fields, names = option_fields(arguments)
         if arguments.ray is not None:
             return cut_ray.run(arguments, fields, names.extension, interrupts)
         files = plan_files(arguments.inputs, arguments.out, names, output_folders(arguments))
         if files[0].target is None and sys.stdout.isatty():
             raise UsageError("standard output is a terminal; redirect it to a file")
-        check_usage(arguments, files)
+        check_file_arguments(arguments, files)
         unique, duplicates = split_duplicates(files)
         if duplicates:
             raise UsageError(_same_outputs(duplicates))

@@ -78,7 +78,7 @@ def output_folders(arguments: argparse.Namespace) -> list[Path]:
     return [] if arguments.review is None else [arguments.review]
 
 
-def check_usage(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
+def check_file_arguments(arguments: argparse.Namespace, files: Sequence[CutFile]) -> None:
     """Raise UsageError if flags exclude each other, or if an output would replace an input or another output."""
     _check_flags(arguments)
     read = [path for path in (arguments.mask, arguments.bg_image) if path is not None]

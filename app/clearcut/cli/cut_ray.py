@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from clearcut import __version__
-from clearcut.batch.engine_settings import engine_settings
+from clearcut.batch.actor_settings import actor_settings
 from clearcut.batch.files import write_file
 from clearcut.batch.listing import is_list_file
 from clearcut.batch.stores import is_url, open_store
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--summary", type=Path, metavar="FILE", help="write counts, rate and percentiles as JSON")
 
 
-def check_usage(arguments: argparse.Namespace) -> None:
+def check_ray_arguments(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the arguments do not fit a bulk run."""
     mode = arguments.ray
     if mode not in ("local", "auto") and not mode.startswith("ray://"):
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
     plan = _plan(arguments, fields, extension)
     open_store(plan.source)
     open_store(plan.target)
-    engine_settings(plan.settings, BatchResources(1, 1, arguments.num_gpus))  # errors before Ray starts
+    actor_settings(plan.settings, BatchResources(1, 1, arguments.num_gpus))  # errors before Ray starts
     begun = time.monotonic()
     failures = arguments.failures or Path(FAILURES_FILE)
     partial = failures.with_name(f".{failures.name}.part")
@@ -89,12 +89,12 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
     code = 1
     with interrupts.processing({partial}):
         try:
-            ray_run.connect(arguments.ray)
-            plan = replace(plan, resources=_resources(plan.resources, *ray_run.cluster_cpus()))
-            plan = replace(plan, settings=engine_settings(plan.settings, plan.resources))
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8", errors="surrogateescape") as file:
-                _consume(ray_run.run_batch(plan, arguments.ray), summary, file)
+            with ray_run.connection(arguments.ray):
+                plan = replace(plan, resources=_resources(plan.resources, *ray_run.cluster_cpus()))
+                plan = replace(plan, settings=actor_settings(plan.settings, plan.resources))
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                with partial.open("w", encoding="utf-8", errors="surrogateescape") as file:
+                    _consume(ray_run.run_batch(plan, arguments.ray), summary, file)
             partial.replace(failures)
             code = 1 if summary.counts["error"] else 0
         except KeyboardInterrupt:
@@ -104,7 +104,6 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
             raise StartupError(f"{exc.filename or failures}: {exc.strerror or exc}") from None
         finally:
             partial.unlink(missing_ok=True)
-            ray_run.disconnect()
     _report(summary, time.monotonic() - begun, arguments.summary, failures)
     return code
 

@@ -14,7 +14,7 @@ import watchfiles
 
 from clearcut.errors import StartupError
 
-from .cut_arguments import add_file_command, add_options, check_usage, create_run, output_folders, save_report
+from .cut_arguments import add_file_command, add_options, check_file_arguments, create_run, output_folders, save_report
 from .cut_files import (
     OUTPUT_EXTENSIONS,
     STANDARD_STREAM,
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
             return images_of_folder(source, out, names, output_folders(arguments))
 
         files = scan()
-        check_usage(arguments, files)
+        check_file_arguments(arguments, files)
         finished = [each for each in files if is_finished(each, overwrite=arguments.overwrite)]
     except (UsageError, OSError) as exc:
         print_line(f"clearcut watch: error: {exc}")

@@ -22,14 +22,14 @@ def test_processes_have_short_names(command, name):
 
 
 def test_summary_has_ratios_and_cpu_times():
-    turn = {
+    measured = {
         "processes_1": Measurement(20.0, Counter(clearcut=1.0)),
         "processes_2": Measurement(40.0, Counter(clearcut=2.0)),
         "actors_1": Measurement(20.0, Counter(MapWorker=1.0, raylet=0.1)),
         "actors_2": Measurement(38.0, Counter(MapWorker=1.9, raylet=0.1)),
     }
-    figures = summarize([turn])
+    figures = summarize([measured])
     assert figures["two_actors_over_two_processes"] == 0.95
     assert figures["gain_over_gain_of_processes"] == 0.95
-    assert figures["model_process_cpu_ms_per_image"] == dict.fromkeys(sorted(turn), 50.0)
+    assert figures["model_process_cpu_ms_per_image"] == dict.fromkeys(sorted(measured), 50.0)
     assert figures["cores_by_process"]["actors_2"] == {"MapWorker": 1.9, "raylet": 0.1}

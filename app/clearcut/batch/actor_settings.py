@@ -22,7 +22,7 @@ SHARED = (
 """Settings that all actors take from the command's environment."""
 
 
-def engine_settings(overrides: Mapping[str, object], resources: BatchResources) -> dict[str, object]:
+def actor_settings(overrides: Mapping[str, object], resources: BatchResources) -> dict[str, object]:
     """Return the settings of each actor, by name.
 
     The number of threads is that of the reserved CPUs, so that actors on one machine do not oversubscribe it. The
