@@ -54,6 +54,22 @@ def test_every_size_and_format_is_accepted(tab, photos):
         tab.expect(tab.page.locator("#summary")).to_contain_text(image_format.upper())
 
 
+def test_note_names_the_size_limit_of_the_format(tab, tmp_path):
+    large = tmp_path / "large.jpg"
+    Image.fromarray(samples.photo("astronaut", 4100, 4100)).save(large, quality=80)
+    tab.choose(large)
+    tab.wait_done()
+    note = tab.get("size-note")
+    tab.expect(note).to_be_hidden()
+    tab.set(format="avif")
+    tab.expect(tab.get("error")).to_be_hidden()
+    tab.expect(note).to_have_text("AVIF allows at most 16 megapixels. Choose a smaller size or another format.")
+    tab.set(size="hd")
+    tab.expect(note).to_be_hidden()
+    tab.set(size="full", format="webp")
+    tab.expect(note).to_be_hidden()
+
+
 def test_background_image_is_sent(tab, photos, tmp_path):
     background = tmp_path / "my background.png"
     background.write_bytes(samples.png(samples.corners(300, 200)))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from clearcut.imaging.formats.registry import IMAGE_WRITERS
+from clearcut.imaging.formats.registry import IMAGE_WRITERS, WRITERS
 from tests.support.fakes import on_stage
 
 HTML = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -25,7 +25,11 @@ def test_browser_gets_page():
     for name in ("file-input", "result", "download"):
         assert f'data-testid="{name}"' in response.text
     assert "{{" not in response.text
-    assert re.findall(r'name="format" value="(\w+)"', response.text) == list(IMAGE_WRITERS)
+    formats = re.findall(
+        r'name="format" value="(\w+)" data-max-side="(\d+)"(?: data-max-pixels="(\d+)")?', response.text
+    )
+    limits = {name: (int(side), int(pixels) if pixels else None) for name, side, pixels in formats}
+    assert limits == {name: (WRITERS[name].max_side, WRITERS[name].max_pixels) for name in IMAGE_WRITERS}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html;q=0", "image/*, */*;q=0.5", "text/htmlx"])

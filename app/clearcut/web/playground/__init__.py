@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from clearcut import __version__
 from clearcut.errors import RouteNotFound
-from clearcut.imaging.formats.registry import IMAGE_WRITERS, INPUT_EXTENSIONS, INPUT_FORMATS, OUTPUT_FORMATS
+from clearcut.imaging.formats.registry import INPUT_EXTENSIONS, INPUT_FORMATS, OUTPUT_FORMATS
 from clearcut.service import Service
 from clearcut.settings import Settings
 from clearcut.web.apis.poof import DIALECT
@@ -104,13 +104,19 @@ def _page(settings: Settings) -> _File:
 
 
 def _format_choices() -> str:
-    """Return one radio button for each output format that is a single image; the first one is selected."""
+    """Return one radio button for each output format that is a single image, with the limits of its encoder.
+
+    The first one is selected.
+    """
     choices: list[str] = []
     for each in OUTPUT_FORMATS:
-        if each.extension in IMAGE_WRITERS:
+        if each.writer and each.writer.is_image:
             label = each.title if each.title.lower() == each.extension else each.extension.upper()
             checked = "" if choices else " checked"
-            field = f'<input type="radio" name="format" value="{each.extension}"{checked}>'
+            limits = f' data-max-side="{each.writer.max_side}"'
+            if each.writer.max_pixels is not None:
+                limits += f' data-max-pixels="{each.writer.max_pixels}"'
+            field = f'<input type="radio" name="format" value="{each.extension}"{limits}{checked}>'
             choices.append(f"<label>{field}<span>{label}</span></label>")
     return "\n            ".join(choices)
 

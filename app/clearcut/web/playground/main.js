@@ -110,12 +110,12 @@ function keyHeaders() {
   return apiKey ? { "X-API-Key": apiKey } : {};
 }
 
-/** Send one cut-out request. Repeats it while the server asks to wait. */
-async function post(body, signal) {
+/** Send one cut-out request. Repeats it while the server asks to wait. `headers` is called for each attempt. */
+async function post(body, signal, headers = keyHeaders) {
   for (let attempt = 1; ; attempt++) {
     let response;
     try {
-      response = await fetch(endpoint, { method: "POST", body, signal, headers: keyHeaders() });
+      response = await fetch(endpoint, { method: "POST", body, signal, headers: headers() });
       if (response.ok) return { blob: await response.blob(), info: readInfo(response.headers) };
     } catch (error) {
       if (error.name === "AbortError") throw error;
@@ -198,7 +198,10 @@ async function fetchShot(photo, { exact = false, fields = readFields(), signal }
 async function previewCopy(photo) {
   const base = await fetchBase(photo);
   if (Math.max(base.info.originalWidth, base.info.originalHeight) <= PREVIEW_SIDE) return null;
-  photo.preview ??= makePreviewCopy(photo, base).catch(() => null); // this browser may not decode the format
+  photo.preview ??= makePreviewCopy(photo, base).catch((error) => {
+    if (isTemporary(error)) photo.preview = null;
+    return null; // this browser may not decode the format
+  });
   return photo.preview;
 }
 
@@ -309,7 +312,11 @@ function createPhoto(file) {
   const photo = {
     id: nextId++, file, name, element, stem: name.replace(/\.[^.]+$/, "") || "photo", url: URL.createObjectURL(file),
     state: "waiting", error: null, shown: null, shots: new Map(), matte: null, mask: null, maskVersion: 0, strokes: [],
-    preview: null, previewMask: null, decodes: null, view: null, before: null,
+    preview: null, previewMask: null,
+    decodable: null, // promise of whether this browser can decode the file
+    viewable: null, // promise of the input as an image that this browser can show
+    before: null, // {url} of the comparison; its url is null if this browser cannot show the input
+    brushOpening: false,
     abort: null, lifetime: new AbortController(), basePending: null, run: 0,
   };
   const button = element.firstElementChild;
@@ -321,44 +328,63 @@ function createPhoto(file) {
   if (error) fail(photo, Object.assign(new ApiError(400, error), { fileRefused: true }));
   else if (accounts === "required" && !apiKey) fail(photo, new ApiError(401, NEEDS_KEY));
   setState(photo, photo.state);
-  photo.decodes = drawThumb(photo, file);
+  photo.decodable = drawThumb(photo, file);
   return photo;
 }
 
 /**
  * Return the input as an image that this browser can show: the file, or a copy made by the server, for example of a HEIC
- * file. Return null if there is none.
+ * file. Return null if there is none. After a temporary error, the next call tries again.
  */
 function viewableInput(photo) {
-  photo.view ??= photo.decodes.then((decodes) => {
-    if (decodes) return photo.file;
-    return paid() ? null : fetchInputCopy(photo).catch(() => null);
-  });
-  return photo.view;
+  photo.viewable ??= photo.decodable
+    .then((decodable) => {
+      if (decodable) return photo.file;
+      return paid() ? null : fetchInputCopy(photo);
+    })
+    .catch((error) => {
+      if (!isTemporary(error)) return null;
+      photo.viewable = null;
+      throw error;
+    });
+  return photo.viewable;
 }
 
-/** Return a JPEG of the input. An opaque mask keeps everything, and the model is not run. */
+/** Whether a request that failed may succeed later: no connection, rate limit or an error of the server. */
+function isTemporary({ status }) {
+  return status === 0 || status === 429 || status >= 500;
+}
+
+/**
+ * Return a JPEG of the input. An opaque mask keeps everything except transparent pixels, and the model is not run. The
+ * request has no API key, also if the user enters one meanwhile, so that the copy is never charged.
+ */
 async function fetchInputCopy(photo) {
   const opaque = newCanvas(1, 1);
   opaque.getContext("2d").fillRect(0, 0, 1, 1);
   const body = new FormData();
   body.append("image_file", photo.file, photo.name);
   body.append("mask", await grayPng(opaque), "mask.png");
-  for (const [name, value] of [["format", "jpg"], ["size", "large"], ["input_alpha", "ignore"]]) body.append(name, value);
+  for (const [name, value] of [["format", "jpg"], ["size", "large"], ["input_alpha", "keep"]]) body.append(name, value);
   await gate.enter(photo === selected);
   try {
-    return (await post(body, photo.lifetime.signal)).blob;
+    return (await post(body, photo.lifetime.signal, () => ({}))).blob;
   } finally {
     gate.leave();
   }
 }
 
-/** Show the input beside the result, or a note if this browser cannot show it. */
+/** Show the input of the selected photo beside the result, or a note if this browser cannot show it. */
 async function loadBefore(photo) {
-  if (photo.before) return;
-  const view = await viewableInput(photo);
-  if (photo.lifetime.signal.aborted) return;
-  photo.before = { url: view === photo.file ? photo.url : view && URL.createObjectURL(view) };
+  if (photo.before || photo !== selected) return;
+  let input;
+  try {
+    input = await viewableInput(photo);
+  } catch {
+    return; // The next selection or change of options tries again.
+  }
+  if (photo.before || photo.lifetime.signal.aborted) return;
+  photo.before = { url: input === photo.file ? photo.url : input && URL.createObjectURL(input) };
   render();
 }
 
@@ -402,6 +428,7 @@ function select(photo) {
   selected = photo;
   photo.element.scrollIntoView?.({ block: "nearest", inline: "nearest" });
   if (photo.shown && photo.shown.key !== shotKey(photo) && !paid()) update(photo);
+  if (photo.shown) loadBefore(photo);
   render();
 }
 
@@ -486,9 +513,10 @@ function render() {
   $("frame").hidden = !shown || Boolean(error);
   $("waiting").hidden = Boolean(shown || error);
   $("waiting-text").textContent = photo.state === "working" ? "Removing the background…" : "Waiting…";
-  $("busy").hidden = !(photo.busy && shown);
-  $("mat").setAttribute("aria-busy", String(Boolean(photo.busy)));
-  $("brush-open").disabled = !shown || Boolean(error);
+  const busy = Boolean(photo.busy || photo.brushOpening);
+  $("busy").hidden = !(busy && shown);
+  $("mat").setAttribute("aria-busy", String(busy));
+  $("brush-open").disabled = !shown || Boolean(error) || photo.brushOpening;
   $("download").disabled = !shown || Boolean(error) || Boolean(brush);
   $("download-all").disabled = Boolean(brush) || !photos.some((each) => each.shown && !each.error);
   if (shown && !error) showResult(photo, shown);
@@ -496,6 +524,7 @@ function render() {
   $("apply").hidden = $("apply-note").hidden = !stale;
   $("apply").disabled = Boolean(photo.busy);
   showHint(photo);
+  showSizeNote(photo);
   showFacts(shown && !error ? shown : null);
   showSnippet();
 }
@@ -559,15 +588,34 @@ function originalRect({ key, info }) {
 }
 
 function showHint(photo) {
-  let text = "";
+  const texts = [];
   const info = photo.shown && !photo.error ? photo.shown.info : null;
-  if (brush) text = "Paint over the photo. Erase removes, Keep brings back. The dimmed part is removed.";
-  else if (info && !info.box) text = "No subject was found in this photo. Use Touch up to keep a part by hand.";
-  else if (info && photo.before && !photo.before.url) {
-    text = "This browser cannot show the input file, so there is no comparison. The result is complete.";
-  } else if (info && info.confidence < 0.5) text = "The result is uncertain. Check the edge, and use Touch up where needed.";
-  $("hint").textContent = text;
-  $("hint").hidden = !text;
+  if (brush) texts.push("Paint over the photo. Erase removes, Keep brings back. The dimmed part is removed.");
+  else if (info) {
+    if (!info.box) texts.push("No subject was found in this photo. Use Touch up to keep a part by hand.");
+    else if (info.confidence < 0.5) texts.push("The result is uncertain. Check the edge, and use Touch up where needed.");
+    if (photo.before && !photo.before.url) {
+      texts.push("This browser cannot show the input file, so there is no comparison. The result is complete.");
+    }
+  }
+  $("hint").textContent = texts.join(" ");
+  $("hint").hidden = !texts.length;
+}
+
+/** Show a note if the chosen format does not allow the size of the download. Previews can be smaller. */
+function showSizeNote(photo) {
+  const field = document.querySelector('#options [name="format"]:checked');
+  const maxSide = Number(field.dataset.maxSide);
+  const maxPixels = Number(field.dataset.maxPixels ?? Infinity);
+  let limit = "";
+  if (photo.shown) {
+    const { width, height } = fullSizeInfo(photo, { key: shotKey(photo), info: photo.shown.info });
+    if (Math.max(width, height) > maxSide) limit = `${maxSide} pixels a side`;
+    else if (width * height > maxPixels) limit = `${maxPixels / 1_000_000} megapixels`;
+  }
+  const title = field.nextElementSibling.textContent;
+  $("size-note").textContent = `${title} allows at most ${limit}. Choose a smaller size or another format.`;
+  $("size-note").hidden = !limit;
 }
 
 function showFacts(shot) {
@@ -593,10 +641,10 @@ function showFacts(shot) {
 const MAX_SIDES = { preview: 256, small: 512, medium: 1024, large: 2048 };
 const HD_PIXELS = 4_000_000;
 
-/** Return the properties of the full-size output that a preview of a reduced copy stands for. */
+/** Return the properties of the full-size output for the options in `key`. `info` is that of an output of any size. */
 function fullSizeInfo(photo, { key, info }) {
   const options = Object.fromEntries(JSON.parse(key)[0]);
-  const { originalWidth, originalHeight, box: baseBox } = photo.shots.get(BASE_KEY).info;
+  const { originalWidth, originalHeight, box: baseBox } = photo.shots.get(BASE_KEY)?.info ?? info;
   const factor = originalWidth / info.originalWidth;
   const scaled = (value) => Math.round(value * factor);
   let { box } = info;
@@ -886,7 +934,9 @@ function drawMatte(image, maxPixels = MAX_MASK_PIXELS) {
 
 async function openBrush() {
   const photo = selected;
-  $("brush-open").disabled = true;
+  photo.brushOpening = true;
+  render();
+  announce("Touch up is loading the photo.");
   let cutout;
   let original;
   try {
@@ -894,10 +944,9 @@ async function openBrush() {
     original = await viewableInput(photo).then(createImageBitmap).catch(() => cutout);
   } catch (error) {
     fail(photo, error);
-    render();
-    return;
   }
-  if (photo !== selected) return render();
+  photo.brushOpening = false;
+  if (!original || photo !== selected) return render();
   // Strokes are in pixels of the cut-out. The preview shows them at the size of the screen; Done paints the matte.
   brush = { photo, cutout, original, width: cutout.width, height: cutout.height, strokes: [...photo.strokes], stroke: null,
     cursor: null, frame: 0 };
