@@ -39,11 +39,12 @@ _COMMAND = (
 _BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
 """Address space for decoding: a constant, and bytes for each pixel of the largest tile."""
 _BASE_CPU_S, _PIXELS_PER_CPU_S = 5, 4_000_000
-"""CPU time for decoding: a constant, and a rate that is a tenth of the measured one."""
+"""CPU time for decoding: a constant, and a rate that is a tenth of the measured one, or a fifth where an image is
+decoded twice."""
 _MAX_SLICE_BYTES = 1_500_000_000
-"""Largest sum over all slices of the decoded bytes of their images, such as 20 slices at 49 megapixels with 8 bits.
-Slices can overlap, so each one can cost as much as the whole image. Encoders of photos write one slice, or one for each
-row of blocks."""
+"""Maximum decoded bytes of all slices together, if each slice covers its whole image, such as 20 slices at 49
+megapixels with 8 bits. Slices can overlap, so each one can take as long as the image. Encoders of photos write one
+slice, or one for each row of blocks."""
 _TIMEOUT_MS = 120_000
 """Limit for a process that waits for a processor."""
 _INTERRUPTED = {-signal.SIGINT, -signal.SIGTERM}
@@ -173,8 +174,9 @@ def prepare(view: memoryview, image: StillImage) -> DecoderJob:
 
 
 def _decoded_bytes(image: CodedImage) -> int:
+    """Return the size of the planes, twice for a gray image: with black parts it is decoded twice."""
     samples = sum(width * height for width, height in protocol.plane_sizes(image.width, image.height, image.chroma))
-    return samples * (1 if image.bits == 8 else 2)
+    return samples * (1 if image.bits == 8 else 2) * (1 if image.chroma else 2)
 
 
 def _lay_out(
