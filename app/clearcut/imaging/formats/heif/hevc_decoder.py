@@ -6,6 +6,7 @@ and CPU time, and it ends after the file.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import operator
 import os
@@ -25,10 +26,10 @@ from clearcut.imaging.formats.opencv import damaged, raise_if_out_of_memory
 from clearcut.imaging.types import ImageHeader
 
 from . import hevc
-from .boxes import Item
+from .boxes import Box, Item
 from .hevc_process import protocol
 from .hevc_process.protocol import CodedImage, Colors, Target
-from .images import StillImage, data_of, declared_size, grid_of, property_of, tiles_of
+from .images import SHARED_BYTES, StillImage, data_of, declared_size, grid_of, property_of, tiles_of
 from .ycbcr import Planes
 
 _ROOT = str(Path(__file__).resolve().parents[4])
@@ -109,6 +110,57 @@ class _Canvas:
         return Planes(arrays[0], (arrays[1], arrays[2]) if self.chroma else None, self.bits)
 
 
+class _Stream(NamedTuple):
+    """Parameter sets and slices of a coded image, with start codes."""
+
+    data: bytes
+    slices: int
+
+
+class _Tile(NamedTuple):
+    """One tile and the stream that it shares with equal tiles."""
+
+    key: int
+    """Key of the stream in ``_Streams``."""
+    image: CodedImage
+    """Without offset and size of the data, which ``prepare`` adds."""
+
+
+class _Streams:
+    """The streams of all tiles.
+
+    Each stream has a copy of its parameter sets, so the streams of a small file could be large.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._bytes_left = len(view) + SHARED_BYTES
+        self._configurations: dict[Box, hevc.Configuration] = {}
+        self.found: dict[int, _Stream] = {}
+
+    def add(self, tile: Item) -> tuple[int, hevc.Sequence]:
+        """Return the key of a tile's stream and the samples of the tile.
+
+        Raises:
+            CorruptImage: the tile has no configuration.
+            SuspiciousStructure: the streams are far larger than the file.
+        """
+        box = property_of(tile, b"hvcC")
+        if box is None:
+            raise CorruptImage("The HEIC has no decoder configuration")
+        configuration = self._configurations.get(box)
+        if configuration is None:
+            configuration = hevc.read_configuration(self._view[box.start : box.end])
+            self._configurations[box] = configuration
+        key = id(tile)
+        if key not in self.found:
+            self.found[key] = _Stream(*hevc.annex_b(configuration, data_of(self._view, tile)))
+            self._bytes_left -= len(self.found[key].data)
+            if self._bytes_left < 0:
+                raise SuspiciousStructure("The HEIC uses long parameter sets for too many tiles")
+        return key, configuration.sequences[0]
+
+
 class DecoderJob(NamedTuple):
     """Input and limits of the process."""
 
@@ -146,29 +198,29 @@ def prepare(view: memoryview, image: StillImage) -> DecoderJob:
 
     Raises:
         CorruptImage, UnsupportedFormat: a tile has no configuration, or another one than the others.
-        SuspiciousStructure: large images with many slices.
+        SuspiciousStructure: large images with many slices, or many tiles with long parameter sets.
     """
     canvases: list[_Canvas] = []
-    images: list[CodedImage] = []
-    data: dict[int, tuple[bytes, int]] = {}
+    tiles: list[_Tile] = []
+    streams = _Streams(view)
     for root in [image.main] + ([image.table.items[image.alpha]] if image.alpha is not None else []):
         start = canvases[-1].end if canvases else protocol.HEADER_BYTES
-        canvas, tiles = _lay_out(view, image, root, start, data)
+        canvas, found = _lay_out(view, image, root, start, streams)
         canvases.append(canvas)
-        images += tiles
-    offset = protocol.head_bytes(len(images))
-    areas = [each.width * each.height for each in images]
-    slices = [data[each.offset][1] for each in images]
-    if max(slices) > 1 and sum(map(operator.mul, map(_decoded_bytes, images), slices)) > _MAX_SLICE_BYTES:
+        tiles += found
+    areas = [tile.image.width * tile.image.height for tile in tiles]
+    slices = [streams.found[tile.key].slices for tile in tiles]
+    decoded = [_decoded_bytes(tile.image) for tile in tiles]
+    if max(slices) > 1 and sum(map(operator.mul, decoded, slices)) > _MAX_SLICE_BYTES:
         raise SuspiciousStructure("The HEIC has too many slices for its size")
-    offsets = {}
-    for number, (coded, _) in data.items():
-        offsets[number], offset = offset, offset + len(coded)
-    table = [each._replace(offset=offsets[each.offset], size=len(data[each.offset][0])).pack() for each in images]
+    sizes = {key: len(stream.data) for key, stream in streams.found.items()}
+    first = protocol.head_bytes(len(tiles))
+    offsets = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=first), strict=False))
+    table = [image._replace(offset=offsets[key], size=sizes[key]).pack() for key, image in tiles]
     return DecoderJob(
-        b"".join([protocol.COUNT.pack(len(images)), *table, *(coded for coded, _ in data.values())]),
+        b"".join([protocol.COUNT.pack(len(tiles)), *table, *(stream.data for stream in streams.found.values())]),
         tuple(canvases),
-        _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(len(coded) for coded, _ in data.values()),
+        _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(sizes.values()),
         _BASE_CPU_S + sum(areas) // _PIXELS_PER_CPU_S,
     )
 
@@ -180,34 +232,22 @@ def _decoded_bytes(image: CodedImage) -> int:
 
 
 def _lay_out(
-    view: memoryview, image: StillImage, root: Item, start: int, data: dict[int, tuple[bytes, int]]
-) -> tuple[_Canvas, list[CodedImage]]:
-    """Return the canvas of an image and its tiles.
-
-    The ``offset`` of a tile is the key of its data and its number of slices in ``data``.
-    """
+    view: memoryview, image: StillImage, root: Item, start: int, streams: _Streams
+) -> tuple[_Canvas, list[_Tile]]:
+    """Return the canvas of an image and its tiles, and add their streams."""
     rows, columns = grid_of(view, root)
     tiles = tiles_of(image.table, root)
     width, height = declared_size(view, tiles[0])
-    kinds = set()
-    for tile in tiles:
-        box = property_of(tile, b"hvcC")
-        if box is None:
-            raise CorruptImage("The HEIC has no decoder configuration")
-        configuration = hevc.read_configuration(view[box.start : box.end])
-        kinds.add((configuration.sequences[0].chroma, configuration.sequences[0].bits))
-        if id(tile) not in data:
-            data[id(tile)] = hevc.annex_b(configuration, data_of(view, tile))
+    found = [streams.add(tile) for tile in tiles]
+    kinds = {(sequence.chroma, sequence.bits) for _, sequence in found}
     if len(kinds) > 1:
         raise UnsupportedFormat("HEIC with tiles that differ in their samples; save it as JPEG")
     canvas = _Canvas(width * columns, height * rows, *kinds.pop(), start)
-    return canvas, [
-        CodedImage(
-            id(tile), 0, width, height, canvas.chroma, canvas.bits,
-            canvas.targets(number % columns * width, number // columns * height),
-        )
-        for number, tile in enumerate(tiles)
-    ]  # fmt: skip
+    placed = []
+    for number, (key, _) in enumerate(found):
+        targets = canvas.targets(number % columns * width, number // columns * height)
+        placed.append(_Tile(key, CodedImage(0, 0, width, height, canvas.chroma, canvas.bits, targets)))
+    return canvas, placed
 
 
 def _run(stack: ExitStack, job: DecoderJob, library: str, header: ImageHeader) -> mmap.mmap:
