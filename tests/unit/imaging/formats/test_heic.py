@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from clearcut.errors import ClearcutError, CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
 from clearcut.imaging.decode import decode
-from clearcut.imaging.formats.heif import heic, hevc_decoder, hevc_library, ycbcr
+from clearcut.imaging.formats.heif import heic, hevc_decoder, hevc_input, hevc_library, ycbcr
 from clearcut.imaging.formats.heif.hevc_process import protocol
 from clearcut.imaging.formats.heif.images import read_image
 from clearcut.imaging.formats.heif.still import header_of
@@ -279,8 +279,8 @@ def test_decoder_without_memory_or_time_is_an_error(monkeypatch: pytest.MonkeyPa
     data = heif_files.heic(CORNERS)
     found = probe(data, LIMITS)
     with monkeypatch.context() as patched:
-        patched.setattr(hevc_decoder, "_BASE_MEMORY", 0)
-        patched.setattr(hevc_decoder, "_MEMORY_PER_PIXEL", 0)
+        patched.setattr(hevc_input, "_BASE_MEMORY", 0)
+        patched.setattr(hevc_input, "_MEMORY_PER_PIXEL", 0)
         with pytest.raises(CorruptImage):
             decode(data, found)
     monkeypatch.setattr(hevc_decoder, "_TIMEOUT_MS", 0)
@@ -353,7 +353,7 @@ def test_decoder_gets_only_the_image() -> None:
     file.refer(b"cdsc", file.add(b"mime", b"secret"), main)
     file.add(b"unci", b"other codec", heif_files.ispe(9, 9))
     view = memoryview(file.build())
-    source = hevc_decoder.prepare(view, read_image(view, LIMITS, heic.CODEC)).source
+    source = hevc_input.prepare(view, read_image(view, LIMITS, heic.CODEC)).source
     assert not any(word in source for word in (b"secret", b"layer", b"unci", b"other codec", b"hvcC"))
     (coded,) = protocol.unpack_images(memoryview(source))
     assert source[coded.offset :].count(b"\x00\x00\x00\x01") == 4  # three parameter sets and one slice

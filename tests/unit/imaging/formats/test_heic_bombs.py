@@ -10,7 +10,7 @@ import pytest
 
 from clearcut.errors import ClearcutError, SuspiciousStructure
 from clearcut.imaging.decode import decode
-from clearcut.imaging.formats.heif import hevc, hevc_decoder, hevc_library
+from clearcut.imaging.formats.heif import hevc, hevc_input, hevc_library
 from clearcut.imaging.formats.heif.heic import CODEC
 from clearcut.imaging.formats.heif.images import read_image
 from clearcut.imaging.probe import probe
@@ -48,9 +48,9 @@ def with_long_parameter_set(image: CodedImage) -> CodedImage:
     return dataclasses.replace(image, configuration=head + b"\x04" + rest + extra)
 
 
-def prepared(data: bytes) -> hevc_decoder.DecoderJob:
+def prepared(data: bytes) -> hevc_input.DecoderJob:
     view = memoryview(data)
-    return hevc_decoder.prepare(view, read_image(view, ProbeLimits(), CODEC))
+    return hevc_input.prepare(view, read_image(view, ProbeLimits(), CODEC))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (36, 27)])
@@ -83,7 +83,7 @@ def test_shared_configuration_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     found = hevc.read_configuration
     monkeypatch.setattr(hevc, "read_configuration", read_configuration)
-    hevc_decoder.prepare(view, image)
+    hevc_input.prepare(view, image)
     assert len(calls) == 1
 
 
