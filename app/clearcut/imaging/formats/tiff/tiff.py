@@ -81,6 +81,7 @@ def _from_planes(view: memoryview, page: Page) -> Image.Image:
             planes.append(Image.fromarray(_levels(plane)))
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "CMYK" if page.is_cmyk else "RGBA"}[len(planes)]
     merged = Image.merge(mode, planes)
+    del planes  # one byte for each sample
     if page.is_premultiplied:
         merged = _to_straight(merged)
     if page.is_inverted:
@@ -107,7 +108,10 @@ def _eight_bits(image: Image.Image, page: Page) -> np.ndarray:
 def _levels(image: Image.Image) -> np.ndarray:
     """Return the levels of a gray image as u8[H,W]; 16 bits are rounded to nearest."""
     if _has_16_bits(image):
-        return ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        levels = np.asarray(image).astype(np.uint32)
+        levels += 128
+        levels //= 257
+        return levels.astype(np.uint8)
     return np.asarray(image.convert("L"))
 
 
