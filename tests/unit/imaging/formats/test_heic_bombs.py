@@ -71,6 +71,15 @@ def test_parameter_sets_of_many_tiles_are_limited(rows: int, columns: int) -> No
             prepared(data)
 
 
+@pytest.mark.parametrize(("chroma", "slices"), [(0, 15), (1, 20)])
+def test_slices_of_large_images_are_limited(chroma: int, slices: int) -> None:
+    """Gray images count twice, because those with black parts are decoded twice."""
+    side = heic_bombs.SIDE
+    prepared(heic_bombs.single(hevc_expanding.gray(side, side, chroma=chroma, slices=slices)))
+    with pytest.raises(SuspiciousStructure, match="slices"):
+        prepared(heic_bombs.single(hevc_expanding.gray(side, side, chroma=chroma, slices=slices + 1)))
+
+
 def test_shared_configuration_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = heic_bombs.grid(20, 20, 1280, 1280, hevc_expanding.gray(64, 64))
     view = memoryview(data)
