@@ -66,7 +66,10 @@ class CutoutConfig:
 
 
 class CutoutSteps:
-    """The steps of one request. All methods block and run on pool threads, except those that return numbers of pixels."""
+    """The steps of one request.
+
+    All methods block and run on pool threads, except those that return numbers of pixels.
+    """
 
     def __init__(self, request: CutoutRequest, timing: RequestTiming, config: CutoutConfig) -> None:
         self.request = request

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from clearcut.errors import InputError
 from clearcut.imaging.decode import decode
 from clearcut.imaging.formats import registry
-from clearcut.imaging.formats.heif import heic, hevc_decoder, images
+from clearcut.imaging.formats.heif import heic, hevc_input, images
 from clearcut.imaging.formats.heif.hevc_process import protocol
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
@@ -78,7 +78,7 @@ def fuzz_heic(data: bytes) -> None:
     view = memoryview(data)
     try:
         image = images.read_image(view, LIMITS, heic.CODEC)
-        job = hevc_decoder.prepare(view, image)
+        job = hevc_input.prepare(view, image)
     except InputError:
         return
     for each in protocol.unpack_images(memoryview(job.source)):

@@ -19,6 +19,8 @@ from .opencv import damaged, raise_if_out_of_memory
 _HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 """Sizes of the second header: OS/2 1, Windows 3, two of Adobe, OS/2 2, Windows 4 and 5."""
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
+_OTHER_MASKS = "Unsupported BMP bitfields layout"
+"""Pillow's error for bit fields that it does not read, such as 10 bits for each color."""
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -27,7 +29,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     Raises:
         CorruptImage: the file is truncated or contradicts itself.
         TooManyPixels: the size is above ``limits``.
-        UnsupportedFormat: the pixels are compressed.
+        UnsupportedFormat: the pixels are compressed, or have bit fields of Windows CE.
     """
     if len(view) < 26:
         raise CorruptImage("The BMP is truncated inside its header")
@@ -43,7 +45,9 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     check_dimensions(width, height, limits)
     if compression in (_RLE8, _RLE4):
         raise UnsupportedFormat("a BMP with run-length encoding; save it as PNG")
-    if compression not in (_RGB, _BITFIELDS, _ALPHA_BITFIELDS):
+    if compression == _ALPHA_BITFIELDS:
+        raise UnsupportedFormat("a BMP with bit fields of Windows CE; save it as PNG")
+    if compression not in (_RGB, _BITFIELDS):
         raise UnsupportedFormat("a BMP with compressed pixels; save it as PNG")
     fields = compression != _RGB
     if planes != 1 or depth not in ((16, 32) if fields else (1, 4, 8, 16, 24, 32)):
@@ -56,12 +60,19 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
 
 
 def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
-    """Decode with Pillow; ``reduction`` is always 1. Alpha that is 0 everywhere is unused, as in browsers."""
+    """Decode with Pillow; ``reduction`` is always 1. Alpha that is 0 everywhere is unused, as in browsers.
+
+    Raises:
+        CorruptImage: the file cannot be decoded.
+        UnsupportedFormat: bit fields that Pillow does not read.
+    """
     try:
         with BmpImageFile(BytesIO(view)) as image:
             image.load()
             pixels = np.array(image.convert("RGBA" if header.has_alpha else "RGB"))
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error) as exc:
+        if str(exc) == _OTHER_MASKS:
+            raise UnsupportedFormat("a BMP with unusual bit fields; save it as PNG") from exc
         raise_if_out_of_memory(header)
         raise damaged(header) from exc
     rgb = np.ascontiguousarray(pixels[:, :, :3])

@@ -59,13 +59,10 @@ def declared_end(view: memoryview) -> int:
 
 
 def repaired(view: memoryview) -> bytes:
-    """Return a copy with the padding of the last chunk, the right length of the container and its alpha flag."""
-    found = list(chunks(view))
-    end = max(chunk.end for chunk in found)
-    body = bytearray(view[8:end]) + bytes(end & 1)
-    if found[0].kind == b"VP8X" and any(chunk.kind == b"ALPH" for chunk in found):
-        body[found[0].start - 8] |= _ALPHA
-    return b"RIFF" + struct.pack("<I", len(body)) + bytes(body)
+    """Return a copy with the padding of the last chunk and the right length of the container."""
+    end = max(chunk.end for chunk in chunks(view))
+    body = bytes(view[8:end]) + bytes(end & 1)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
@@ -78,7 +75,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
     """
     canvas: tuple[int, int] | None = None
     bitmap: tuple[int, int] | None = None
-    has_alpha = animated = needs_exif = lacks_flag = False
+    has_alpha = animated = needs_exif = False
     orientation = 1
     frames = end = 0
     for count, chunk in enumerate(chunks(view)):
@@ -93,9 +90,6 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
             needs_exif = bool(body[0] & _EXIF)
             canvas = 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
             check_dimensions(*canvas, limits)
-        elif chunk.kind == b"ALPH" and canvas is not None and bitmap is None:
-            lacks_flag = not has_alpha  # as Pillow and libwebp, use the alpha without its flag too
-            has_alpha = True
         elif chunk.kind in (b"VP8 ", b"VP8L") and bitmap is None:
             width, height, alpha = _lossy_size(body) if chunk.kind == b"VP8 " else _lossless_size(body)
             bitmap = width, height
@@ -120,7 +114,7 @@ def read_header(view: memoryview, limits: ProbeLimits) -> ImageHeader:
         orientation=orientation,
         has_alpha=has_alpha,
         frames=max(1, frames),
-        needs_repair=lacks_flag or end > declared or declared > len(view),
+        needs_repair=end > declared or declared > len(view),
     )
 
 

@@ -85,11 +85,29 @@ def test_every_truncation_is_corrupt() -> None:
             probe(data[:length], LIMITS)
 
 
-@pytest.mark.parametrize("compression", [1, 2, 4, 5])
+@pytest.mark.parametrize("compression", [1, 2, 4, 5, 6])
 def test_compressed_pixels_are_refused_by_name(compression: int) -> None:
     data = bytearray(CASES["L"])
     data[30:34] = struct.pack("<I", compression)
     with pytest.raises(UnsupportedFormat, match="save it as PNG"):
+        probe(bytes(data), LIMITS)
+
+
+@pytest.mark.parametrize("head", [40, 56, 124])
+def test_unusual_bit_fields_are_refused_by_name(head: int) -> None:
+    """Ten bits for each color are a rare kind, and no damage."""
+    masks = (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000)[: 3 if head == 40 else 4]
+    data = with_masks(np.zeros((41, 61), np.uint32), masks, 32, head)
+    header = probe(data, LIMITS)
+    with pytest.raises(UnsupportedFormat, match="bit fields; save it as PNG"):
+        decode(data, header)
+
+
+@pytest.mark.parametrize("head", [40, 56])
+def test_bit_fields_of_windows_ce_are_refused_by_name(head: int) -> None:
+    data = bytearray(with_masks(np.zeros((41, 61), np.uint32), (0xFF0000, 0xFF00, 0xFF, 0xFF000000), 32, head))
+    data[30:34] = struct.pack("<I", 6)
+    with pytest.raises(UnsupportedFormat, match="Windows CE; save it as PNG"):
         probe(bytes(data), LIMITS)
 
 

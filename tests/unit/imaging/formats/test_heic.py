@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from clearcut.errors import ClearcutError, CorruptImage, SuspiciousStructure, TooManyPixels, UnsupportedFormat
 from clearcut.imaging.decode import decode
-from clearcut.imaging.formats.heif import heic, hevc_decoder, hevc_library, ycbcr
+from clearcut.imaging.formats.heif import heic, hevc_decoder, hevc_input, hevc_library, ycbcr
 from clearcut.imaging.formats.heif.hevc_process import protocol
 from clearcut.imaging.formats.heif.images import read_image
 from clearcut.imaging.formats.heif.still import header_of
@@ -199,6 +199,42 @@ def test_missing_alpha_blocks_are_refused(level: int) -> None:
 
 
 @needs_decoder
+@pytest.mark.parametrize("missing", [0, 1, 3])
+@pytest.mark.parametrize("size", [(64, 48), (50, 34)])
+def test_missing_blocks_of_color_alpha_are_refused(missing: int, size: tuple[int, int]) -> None:
+    """Alpha can be a color image too. At 50 x 34, two columns and two rows of the last blocks are visible."""
+    rgb = samples.photo("coffee", *size)
+    alpha = hevc_images.from_rgb(np.full_like(rgb, 254))
+    file = heif_files.File()
+    main = file.add_image(hevc_images.encode(hevc_images.from_rgb(rgb)), heif_files.nclx())
+    coded = hevc_images.encode(alpha, missing_blocks=missing)
+    file.refer(b"auxl", file.add_image(coded, heif_files.full(b"auxC", heif_files.ALPHA)), main)
+    if missing:
+        with pytest.raises(CorruptImage):
+            read(file.build())
+    else:
+        np.testing.assert_array_equal(read(file.build()).alpha, 254)
+
+
+@needs_decoder
+@pytest.mark.parametrize("depth", [8, 10])
+def test_missing_blocks_are_refused_without_a_matrix(depth: int) -> None:
+    """With matrix 0 the planes are green, blue and red, so black has zeros in each plane, as missing blocks have."""
+    black = [np.zeros((48, 64), np.uint16), *[np.zeros((24, 32), np.uint16)] * 2]
+    gray = [plane + (90 << depth - 8) for plane in black]
+    for planes, level in ((black, 0), (gray, 90)):
+        for missing in (0, 1, 6):
+            file = heif_files.File()
+            coded = hevc_images.encode(planes, depth, missing_blocks=missing)
+            file.add_image(coded, heif_files.nclx(1, 13, 0))
+            if missing:
+                with pytest.raises(CorruptImage):
+                    read(file.build())
+            else:
+                np.testing.assert_array_equal(read(file.build()).rgb, level)
+
+
+@needs_decoder
 @pytest.mark.parametrize("size", [(64, 48), (61, 41), (1, 1)])
 def test_black_gray_images_are_complete(size: tuple[int, int]) -> None:
     for level in (0, 16, 255):
@@ -243,8 +279,8 @@ def test_decoder_without_memory_or_time_is_an_error(monkeypatch: pytest.MonkeyPa
     data = heif_files.heic(CORNERS)
     found = probe(data, LIMITS)
     with monkeypatch.context() as patched:
-        patched.setattr(hevc_decoder, "_BASE_MEMORY", 0)
-        patched.setattr(hevc_decoder, "_MEMORY_PER_PIXEL", 0)
+        patched.setattr(hevc_input, "_BASE_MEMORY", 0)
+        patched.setattr(hevc_input, "_MEMORY_PER_PIXEL", 0)
         with pytest.raises(CorruptImage):
             decode(data, found)
     monkeypatch.setattr(hevc_decoder, "_TIMEOUT_MS", 0)
@@ -317,7 +353,7 @@ def test_decoder_gets_only_the_image() -> None:
     file.refer(b"cdsc", file.add(b"mime", b"secret"), main)
     file.add(b"unci", b"other codec", heif_files.ispe(9, 9))
     view = memoryview(file.build())
-    source = hevc_decoder.prepare(view, read_image(view, LIMITS, heic.CODEC)).source
+    source = hevc_input.prepare(view, read_image(view, LIMITS, heic.CODEC)).source
     assert not any(word in source for word in (b"secret", b"layer", b"unci", b"other codec", b"hvcC"))
     (coded,) = protocol.unpack_images(memoryview(source))
     assert source[coded.offset :].count(b"\x00\x00\x00\x01") == 4  # three parameter sets and one slice

@@ -46,8 +46,6 @@ def decode(view: memoryview, header: ImageHeader, reduction: int) -> Pixels:
     image = read_image(view, ProbeLimits(), CODEC)
     found = decode_images(view, image, header, library)
     colors = nclx(view, image.main) or _in_data(found.colors)
-    if colors.matrix and ycbcr.has_hole(found.main):
-        raise CorruptImage("The HEIC is incomplete: blocks are missing")
     rgb = ycbcr.to_rgb(found.main, colors.matrix, full_range=colors.full_range)
     if found.alpha is None:
         return decoded(view, image, rgb, header, colors)

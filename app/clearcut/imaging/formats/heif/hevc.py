@@ -10,7 +10,7 @@ from .bits import BitReader
 
 _VPS, _SPS, _PPS = 32, 33, 34
 _START_CODE = b"\x00\x00\x01"
-_HOLE = bytes(64)
+_ZERO_RUN = bytes(64)
 """Zeros that fill a missing part. Coded data has at most two zero bytes in a row (section 7.4.2)."""
 _MAX_SETS = 16
 _MAX_SET_BYTES = 4096
@@ -106,7 +106,7 @@ def check_units(data: bytes, length_size: int, max_units: int) -> None:
         at, count = at + length_size + size, count + 1
         if at > len(data) or size < 2:
             raise CorruptImage("The HEIC is truncated inside its image data")
-        if data.find(_HOLE, start, at) >= 0:
+        if data.find(_ZERO_RUN, start, at) >= 0:
             raise CorruptImage("The HEIC is incomplete: a part of its image data is filled with zeros")
         if count > max_units or kind in (_VPS, _SPS, _PPS) or data.find(_START_CODE, start, at) >= 0:
             raise SuspiciousStructure("The HEIC has too many units of image data, or a second decoder configuration")

@@ -1,4 +1,4 @@
-"""HEVC decoding in a confined process: the input and output of ``hevc_process``, and its start and end.
+"""HEVC decoding in a confined process: the start, the end and the output of ``hevc_process``.
 
 A fault of the decoder can change the pixels of one file only: the process has no files, no network and limits on memory
 and CPU time, and it ends after the file.
@@ -7,7 +7,6 @@ and CPU time, and it ends after the file.
 from __future__ import annotations
 
 import mmap
-import operator
 import os
 import select
 import signal
@@ -16,19 +15,15 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from clearcut.errors import CorruptImage, SuspiciousStructure, UnsupportedFormat
+from clearcut.errors import UnsupportedFormat
 from clearcut.imaging.formats.opencv import damaged, raise_if_out_of_memory
 from clearcut.imaging.types import ImageHeader
 
-from . import hevc
-from .boxes import Item
+from .hevc_input import DecoderJob, prepare
 from .hevc_process import protocol
-from .hevc_process.protocol import CodedImage, Colors, Target
-from .images import StillImage, data_of, declared_size, grid_of, property_of, tiles_of
+from .hevc_process.protocol import Colors
+from .images import StillImage
 from .ycbcr import Planes
 
 _ROOT = str(Path(__file__).resolve().parents[4])
@@ -36,18 +31,9 @@ _COMMAND = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from clearcut.imaging.formats.heif.hevc_process.program import main; main()"
 )
-_BASE_MEMORY, _MEMORY_PER_PIXEL = 64 << 20, 24
-"""Address space for decoding: a constant, and bytes for each pixel of the largest tile."""
-_BASE_CPU_S, _PIXELS_PER_CPU_S = 5, 4_000_000
-"""CPU time for decoding: a constant, and a rate that is a tenth of the measured one."""
-_MAX_SLICE_BYTES = 1_500_000_000
-"""Largest sum over all slices of the decoded bytes of their images, such as 20 slices at 49 megapixels with 8 bits.
-Slices can overlap, so each one can cost as much as the whole image. Encoders of photos write one slice, or one for each
-row of blocks."""
 _TIMEOUT_MS = 120_000
 """Limit for a process that waits for a processor."""
 _INTERRUPTED = {-signal.SIGINT, -signal.SIGTERM}
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,67 +43,6 @@ class DecodedImages:
     main: Planes
     alpha: Planes | None
     colors: Colors
-
-
-@dataclass(frozen=True, slots=True)
-class _Canvas:
-    """One image in the output of the process: all its tiles together."""
-
-    width: int
-    height: int
-    chroma: int
-    bits: int
-    start: int
-
-    @property
-    def sample(self) -> int:
-        return 1 if self.bits == 8 else 2
-
-    @property
-    def planes(self) -> list[tuple[int, int, int]]:
-        """(offset, width, height) of each plane."""
-        found, offset = [], self.start
-        for width, height in protocol.plane_sizes(self.width, self.height, self.chroma):
-            found.append((offset, width, height))
-            offset += -(-width * height * self.sample // _ALIGNMENT) * _ALIGNMENT
-        return [*found, (offset, 0, 0)]
-
-    @property
-    def end(self) -> int:
-        return self.planes[-1][0]
-
-    def targets(self, left: int, top: int) -> tuple[Target, Target, Target]:
-        """Return where a tile at this pixel goes."""
-        across, down = protocol.subsampling(self.chroma)
-        found = []
-        for number, (offset, width, _) in enumerate(self.planes[:-1]):
-            x, y = (left // across, top // down) if number else (left, top)
-            found.append(Target(offset + (y * width + x) * self.sample, width * self.sample))
-        luma, cb, cr = (*found, *[Target(0, 0)] * (3 - len(found)))
-        return luma, cb, cr
-
-    def read(self, out: mmap.mmap, width: int, height: int) -> Planes:
-        """Return the planes of the visible part at the top left, in the memory of ``out``."""
-        kind = np.uint8 if self.bits == 8 else np.dtype("<u2")
-        across, down = protocol.subsampling(self.chroma)
-        arrays: list[Any] = []
-        for number, (offset, stored, rows) in enumerate(self.planes[:-1]):
-            plane = np.frombuffer(out, kind, stored * rows, offset).reshape(rows, stored)
-            visible = (-(-height // down), -(-width // across)) if number else (height, width)
-            arrays.append(plane[: visible[0], : visible[1]])
-        return Planes(arrays[0], (arrays[1], arrays[2]) if self.chroma else None, self.bits)
-
-
-class DecoderJob(NamedTuple):
-    """Input and limits of the process."""
-
-    source: bytes
-    """The input, as ``protocol`` describes it."""
-    canvases: tuple[_Canvas, ...]
-    """The image, and its alpha if it has one."""
-    memory: int
-    """Bytes of address space for decoding."""
-    cpu_s: int
 
 
 def decode_images(view: memoryview, image: StillImage, header: ImageHeader, library: str) -> DecodedImages:
@@ -138,74 +63,6 @@ def decode_images(view: memoryview, image: StillImage, header: ImageHeader, libr
         colors = Colors(*protocol.COLORS.unpack_from(out))
         planes = [each.read(out, image.width, image.height) for each in job.canvases]
     return DecodedImages(planes[0], planes[1] if len(planes) > 1 else None, colors)
-
-
-def prepare(view: memoryview, image: StillImage) -> DecoderJob:
-    """Collect the coded images of a file and lay out their planes.
-
-    Raises:
-        CorruptImage, UnsupportedFormat: a tile has no configuration, or another one than the others.
-        SuspiciousStructure: large images with many slices.
-    """
-    canvases: list[_Canvas] = []
-    images: list[CodedImage] = []
-    data: dict[int, tuple[bytes, int]] = {}
-    for root in [image.main] + ([image.table.items[image.alpha]] if image.alpha is not None else []):
-        start = canvases[-1].end if canvases else protocol.HEADER_BYTES
-        canvas, tiles = _lay_out(view, image, root, start, data)
-        canvases.append(canvas)
-        images += tiles
-    offset = protocol.head_bytes(len(images))
-    areas = [each.width * each.height for each in images]
-    slices = [data[each.offset][1] for each in images]
-    if max(slices) > 1 and sum(map(operator.mul, map(_decoded_bytes, images), slices)) > _MAX_SLICE_BYTES:
-        raise SuspiciousStructure("The HEIC has too many slices for its size")
-    offsets = {}
-    for number, (coded, _) in data.items():
-        offsets[number], offset = offset, offset + len(coded)
-    table = [each._replace(offset=offsets[each.offset], size=len(data[each.offset][0])).pack() for each in images]
-    return DecoderJob(
-        b"".join([protocol.COUNT.pack(len(images)), *table, *(coded for coded, _ in data.values())]),
-        tuple(canvases),
-        _BASE_MEMORY + _MEMORY_PER_PIXEL * max(areas) + 2 * max(len(coded) for coded, _ in data.values()),
-        _BASE_CPU_S + sum(areas) // _PIXELS_PER_CPU_S,
-    )
-
-
-def _decoded_bytes(image: CodedImage) -> int:
-    samples = sum(width * height for width, height in protocol.plane_sizes(image.width, image.height, image.chroma))
-    return samples * (1 if image.bits == 8 else 2)
-
-
-def _lay_out(
-    view: memoryview, image: StillImage, root: Item, start: int, data: dict[int, tuple[bytes, int]]
-) -> tuple[_Canvas, list[CodedImage]]:
-    """Return the canvas of an image and its tiles.
-
-    The ``offset`` of a tile is the key of its data and its number of slices in ``data``.
-    """
-    rows, columns = grid_of(view, root)
-    tiles = tiles_of(image.table, root)
-    width, height = declared_size(view, tiles[0])
-    kinds = set()
-    for tile in tiles:
-        box = property_of(tile, b"hvcC")
-        if box is None:
-            raise CorruptImage("The HEIC has no decoder configuration")
-        configuration = hevc.read_configuration(view[box.start : box.end])
-        kinds.add((configuration.sequences[0].chroma, configuration.sequences[0].bits))
-        if id(tile) not in data:
-            data[id(tile)] = hevc.annex_b(configuration, data_of(view, tile))
-    if len(kinds) > 1:
-        raise UnsupportedFormat("HEIC with tiles that differ in their samples; save it as JPEG")
-    canvas = _Canvas(width * columns, height * rows, *kinds.pop(), start)
-    return canvas, [
-        CodedImage(
-            id(tile), 0, width, height, canvas.chroma, canvas.bits,
-            canvas.targets(number % columns * width, number // columns * height),
-        )
-        for number, tile in enumerate(tiles)
-    ]  # fmt: skip
 
 
 def _run(stack: ExitStack, job: DecoderJob, library: str, header: ImageHeader) -> mmap.mmap:

@@ -21,7 +21,7 @@ _ORIENTATIONS = {
 """EXIF orientation by quarter turns counterclockwise (irot), then mirroring (imir: 0 swaps top and bottom)."""
 _PADDING_FACTOR, _PADDING_PIXELS = 2, 1 << 20
 """Tiles may have this many times the pixels of the image, plus a constant for small images."""
-_SHARED_BYTES = 1 << 20
+SHARED_BYTES = 1 << 20
 """Tiles may share this much data, such as that of equal tiles."""
 
 CheckCoded = Callable[[Item, bytes, memoryview, tuple[int, int], int], None]
@@ -173,7 +173,7 @@ def _check_image(view: memoryview, table: ItemTable, item: Item, limits: ProbeLi
     if tile[0] * tile[1] * rows * columns > _PADDING_FACTOR * width * height + _PADDING_PIXELS:
         raise SuspiciousStructure("The image has tiles that are far larger than the image")
     different = dict(zip(ids, tiles, strict=True))
-    if sum(map(_data_bytes, different.values())) > len(view) + _SHARED_BYTES:
+    if sum(map(_data_bytes, different.values())) > len(view) + SHARED_BYTES:
         raise SuspiciousStructure("The file uses the same data for many tiles")
     for each in different.values():
         if each.kind != codec.kind or declared_size(view, each) != tile:

@@ -18,8 +18,6 @@ _IDENTITY = 0
 _INTERPOLATION = cv2.INTER_LINEAR
 """Between chroma samples. It is closer to the original photo than the nearest sample, which libheif uses."""
 _STRIP_PIXELS = 1 << 18
-_HOLE = 8
-"""Side in chroma samples of the smallest part that counts as missing: half of the smallest coding tree block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +62,6 @@ def to_gray(planes: Planes, *, full_range: bool) -> U8:
     scale, black = _range(planes.bits, full_range)
     table = np.clip(np.rint((levels - black) * scale), 0, 255).astype(np.uint8)
     return np.asarray(np.take(table, planes.luma, mode="clip"))
-
-
-def has_hole(planes: Planes) -> bool:
-    """Return whether a part was not decoded, so that its samples are 0. No RGB color has Y, Cb and Cr of 0."""
-    if planes.chroma is None:
-        return False
-    blank = np.ascontiguousarray(cv2.max(*planes.chroma) == 0, np.uint8)
-    if not blank.any():
-        return False
-    across, down = _subsampling(planes)
-    blank &= planes.luma[::down, ::across] == 0
-    side = (min(_HOLE, blank.shape[1]), min(_HOLE, blank.shape[0]))
-    return bool(cv2.erode(blank, np.ones(side[::-1], np.uint8), borderValue=0).any())
 
 
 def _upsample(plane: Samples, across: int, down: int) -> Samples:

@@ -26,8 +26,8 @@ _OTHER_METHODS = {
     2: "fax", 3: "fax", 4: "fax", 6: "old JPEG", 7: "JPEG",
     34712: "JPEG 2000", 34925: "LZMA", 50000: "zstd", 50001: "WebP",
 }  # fmt: skip
-GRAY_INVERTED, _GRAY, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
-_COLORS = {GRAY_INVERTED: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
+_GRAY_INVERTED, _GRAY, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_COLORS = {_GRAY_INVERTED: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
 _UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 """Meanings of an extra sample."""
 _SHORT = 3
@@ -60,13 +60,27 @@ class Page:
         return self.photometric == _CMYK
 
     @property
-    def has_unused_planes(self) -> bool:
-        return self.planes > _COLORS[self.photometric] and not self.has_alpha
+    def is_palette(self) -> bool:
+        return self.photometric == _PALETTE
+
+    @property
+    def is_inverted(self) -> bool:
+        return self.photometric == _GRAY_INVERTED
+
+    @property
+    def is_inverted_gray_16(self) -> bool:
+        """Return whether the image is inverted gray of 16 bits. Pillow inverts only up to 8 bits."""
+        return self.is_inverted and self.bits == 16
+
+    @property
+    def colors(self) -> int:
+        """Return the number of samples without alpha and extra samples."""
+        return _COLORS[self.photometric]
 
     @property
     def is_premultiplied_gray(self) -> bool:
-        """Return whether the image is gray with premultiplied alpha, which Pillow does not read."""
-        return self.photometric == _GRAY and self.samples == 2 and self.is_premultiplied
+        """Return whether the samples are gray and premultiplied alpha, interleaved. Pillow does not read this."""
+        return self.photometric == _GRAY and self.samples == 2 and self.is_premultiplied and self.planes == 1
 
 
 def read_page(view: memoryview, limits: ProbeLimits) -> Page:
@@ -153,13 +167,41 @@ def _check_data(view: memoryview, directory: Directory, parts: int, inflated: in
 
 
 def first_page_only(view: memoryview, page: Page) -> bytes:
-    """Return the file with a new directory that has only the tags of the pixels, and no next directory.
+    """Return the file with a new directory that has only the tags of the interleaved pixels, and no next directory.
 
     The decoder never sees other tags, other pages or loops between directories. The offsets of the data stay valid,
-    because the directory is appended. Extra samples that Pillow does not read are described as unused ones.
+    because the directory is appended. Samples are described in the way that Pillow reads.
     """
-    order, entries = page.directory.order, _used_planes(page)
-    replaced = _replaced_values(page)
+    replaced: dict[int, tuple[int, ...]] = {PLANAR: (1,)}
+    if page.is_cmyk and page.samples > _COLORS[_CMYK]:
+        replaced[EXTRA] = (_UNSPECIFIED,) * (page.samples - _COLORS[_CMYK])
+    elif page.is_premultiplied_gray:
+        replaced[EXTRA] = (_UNASSOCIATED,)
+    if page.is_inverted_gray_16:
+        replaced[PHOTOMETRIC] = (_GRAY,)
+    return _with_directory(view, page, page.directory.entries, replaced)
+
+
+def plane_only(view: memoryview, page: Page, plane: int) -> bytes:
+    """Return the file with a new directory that describes one plane as a gray image, or as the image's palette."""
+    entries = dict(page.directory.entries)
+    for tag in (STRIPS, STRIP_BYTES, TILES, TILE_BYTES):
+        if (entry := entries.get(tag)) is not None:
+            length, size = entry.length // page.planes, (entry.end - entry.start) // page.planes
+            start = entry.start + plane * size
+            entries[tag] = entry._replace(length=length, start=start, end=start + size)
+    for tag in (EXTRA, FORMAT):
+        entries.pop(tag, None)
+    kind = _PALETTE if page.is_palette and plane == 0 else _GRAY
+    replaced: dict[int, tuple[int, ...]] = {BITS: (page.bits,), SAMPLES: (1,), PLANAR: (1,), PHOTOMETRIC: (kind,)}
+    return _with_directory(view, page, entries, replaced)
+
+
+def _with_directory(
+    view: memoryview, page: Page, entries: dict[int, Entry], replaced: dict[int, tuple[int, ...]]
+) -> bytes:
+    """Return the file with a new directory of ``entries``; ``replaced`` has one or two values for some tags."""
+    order = page.directory.order
     out = bytearray(view)
     out += bytes(-len(out) % 2)
     struct.pack_into(f"{order}I", out, 4, len(out))
@@ -180,26 +222,3 @@ def first_page_only(view: memoryview, page: Page) -> bytes:
         )
     out += bytes(4)
     return bytes(out)
-
-
-def _replaced_values(page: Page) -> dict[int, tuple[int, ...]]:
-    """Return tags with at most two numbers that differ from those of the file, so that Pillow reads them."""
-    if page.has_unused_planes:
-        return {SAMPLES: (_COLORS[page.photometric],)}
-    if page.is_cmyk and page.samples > _COLORS[_CMYK]:
-        return {EXTRA: (_UNSPECIFIED,) * (page.samples - _COLORS[_CMYK])}
-    return {EXTRA: (_UNASSOCIATED,)} if page.is_premultiplied_gray else {}
-
-
-def _used_planes(page: Page) -> dict[int, Entry]:
-    """Return the entries of the directory without planes of extra samples that are not alpha."""
-    entries, colors = page.directory.entries, _COLORS[page.photometric]
-    if not page.has_unused_planes:
-        return entries
-    changed = dict(entries)
-    for tag in (BITS, FORMAT, STRIPS, STRIP_BYTES, TILES, TILE_BYTES):
-        if (entry := entries.get(tag)) is not None and entry.length % page.planes == 0:
-            size = (entry.end - entry.start) // page.planes * colors
-            changed[tag] = entry._replace(length=entry.length // page.planes * colors, end=entry.start + size)
-    changed.pop(EXTRA, None)
-    return changed

@@ -65,17 +65,22 @@ class Plane(NamedTuple):
     rows: int
 
 
-_HOLE = bytes(8)
-"""Part of a row of a missing block, which is zero. Color images are checked in ``ycbcr.has_hole``."""
-
-
 class Undecodable(Exception):
     """The decoder refused the data, or the image differs from what its headers declare."""
 
 
-def _has_zeros(plane: Plane) -> bool:
+def _may_have_holes(image: CodedImage, planes: list[Plane]) -> bool:
+    """Return whether each plane has samples of 0, as missing blocks have.
+
+    Photos have none in their chroma planes, which are searched first. Gray images often have black parts.
+    """
+    zero = bytes(1 if image.bits == 8 else 2)
+    return all(_contains(plane, zero) for plane in reversed(planes))
+
+
+def _contains(plane: Plane, sample: bytes) -> bool:
     rows = (plane.address + row * plane.stride for row in range(plane.rows))
-    return any(_HOLE in ctypes.string_at(address, plane.row_bytes) for address in rows)
+    return any(sample in ctypes.string_at(address, plane.row_bytes) for address in rows)
 
 
 class Decoder:
@@ -98,7 +103,8 @@ class Decoder:
     def decode(self, address: int, size: int, image: CodedImage, planes: list[Plane]) -> Colors:
         """Decode one image and copy its planes.
 
-        A new context for each image gives each frame new memory, which is zero where nothing was decoded.
+        A new context for each image gives each frame new memory, which is zero where nothing was decoded. If each plane
+        has zeros, the image is decoded a second time, into memory filled with another value.
 
         Args:
             address: of ``size`` bytes of parameter sets and slices with start codes (H.265 annex B).
@@ -122,7 +128,7 @@ class Decoder:
             ctypes.memmove(packet.contents.data, address, size)
             self._decode(context, packet, frame)
             self._copy(frame.contents, image, planes)
-            if image.chroma == 0 and _has_zeros(planes[0]):
+            if _may_have_holes(image, planes):
                 self._fill(context, frame, planes[0])
                 self._decode(context, packet, frame)
                 self._compare(frame.contents, planes[0])
