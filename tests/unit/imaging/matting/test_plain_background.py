@@ -252,6 +252,22 @@ def test_any_size(shape: tuple[int, int]) -> None:
     assert alpha is None or (alpha.shape == shape and alpha.dtype == np.uint8 and alpha.flags.c_contiguous)
 
 
+@pytest.mark.parametrize("shape", [(24, 5200), (24, 5300), (30, 16384), (73, 16384), (75, 16384)])
+@pytest.mark.parametrize("is_tall", [False, True])
+def test_long_thin_image_has_a_matte(shape: tuple[int, int], is_tall: bool) -> None:
+    rgb = np.full((*shape, 3), 255, np.uint8)
+    rgb[shape[0] // 3 : -shape[0] // 3, shape[1] // 3 : shape[1] // 2] = 30
+    values = np.zeros((320, 320), np.float32)
+    values[:, 107:160] = 1
+    if is_tall:
+        rgb, values = np.ascontiguousarray(rgb.swapaxes(0, 1)), np.ascontiguousarray(values.T)
+    alpha = run(values, rgb).alpha
+    assert alpha.shape == rgb.shape[:2]
+    center = alpha[shape[1] * 5 // 12, shape[0] // 2] if is_tall else alpha[shape[0] // 2, shape[1] * 5 // 12]
+    assert center > 200
+    assert alpha[:2, :2].max() < 20
+
+
 def test_opaque_parts_on_transparent_input_are_subject() -> None:
     alpha = np.zeros((SIDE, SIDE), np.uint8)
     alpha[100:200, 60:160] = 255
