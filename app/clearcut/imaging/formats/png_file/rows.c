@@ -14,7 +14,7 @@
 #error "the bit writer needs a little-endian processor"
 #endif
 
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__gnu_linux__) && __GNUC__ >= 12 && !defined(__clang__) /* GCC 11 lacks this target */
 #define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
 #else
 #define CLONES
