@@ -23,6 +23,8 @@ _SOFT = 0.5
 is the shadow of a cover."""
 _MAX_FOUND, _MAX_FOUND_EDGE = 0.85, 0.7
 """Maximum share of the photo, and of its sides, in the network's matte. It finds more of a box or cover."""
+_MIN_CELLS = 8
+"""Minimum width and height of the photo in cells: the sides are examined to this depth."""
 _MIN_CERTAINTY = 0.75
 """Minimum certainty of the network, 0..1."""
 
@@ -43,6 +45,8 @@ def is_framed_photo(differs: Mask, sharp: Mask, distance: F32, net: F32, part: S
     if not rows.size or not columns.size:
         return False
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    if min(bottom - top, right - left) < _MIN_CELLS:
+        return False
     margins = part.top + top, height - part.top - bottom, part.left + left, width - part.left - right
     inner = [margin > 1 for margin in margins]
     widest = _MAX_WIDTH * (height + width) / 2

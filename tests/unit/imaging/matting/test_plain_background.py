@@ -185,6 +185,14 @@ def test_photo_without_smaller_subject_is_whole(found: float) -> None:
     assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
 
 
+def test_dark_part_of_few_cells_is_no_photo() -> None:
+    rgb = canvas(side=661)[:, :25].copy()
+    rgb[:, 6:18] = np.random.default_rng(0).integers(0, 90, (661, 12, 3))
+    values = np.zeros((64, 64), np.float32)
+    values[20:40, 24:40] = 1
+    assert run(values, rgb).plain_background
+
+
 def test_printed_cover_with_shadow_is_whole() -> None:
     cover = np.zeros((SIDE, SIDE), np.bool_)
     cover[24:450, 20:440] = True
