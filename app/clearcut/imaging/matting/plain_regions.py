@@ -138,7 +138,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     outside = connected_to_border(alike | passable)
     if not _is_plausible(outside, alike, net, field, whole):
         return None
-    if is_framed_photo(~outside, sharp, distance, net, part, whole):
+    if is_framed_photo(~outside, sharp, cells, background, net, part, whole):
         return None
     differs = distance[~outside & ~alike]
     if differs.size < 8:
