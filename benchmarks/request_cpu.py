@@ -1,8 +1,9 @@
 """CPU time of a request outside the model, here and in another commit.
 
 Both services run at once, with one model thread each, and get the same photos alternately: JPEG in, PNG out, full size,
-one request at a time. The kernel's CPU times of the threads are read before and after each round, so other work on the
-machine hardly changes the result. The thread of the model is the one that uses most CPU time for small photos.
+one request at a time. The kernel's CPU times of the process and of the model's thread are read before and after each
+round, so other work on the machine hardly changes the result. The thread of the model is the one that uses most CPU
+time for small photos.
 
     python -m benchmarks.request_cpu --base 93f6627
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -28,8 +31,18 @@ from benchmarks.photos import jpegs
 from tests.support.live_server import Server, served
 
 SMALL_MEGAPIXELS = 0.05
-Times = Mapping[int, int]
-"""CPU time of each thread in ns."""
+_PROCESS_CLOCK = 2
+"""Kind of the clock that counts the CPU time of a process in ns (Linux: CPUCLOCK_SCHED)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """CPU time in ns since the start of a service."""
+
+    process: int
+    """Of all threads, including those that have ended."""
+    model: int
+    """Of the model's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +50,26 @@ class Cost:
     """CPU time of a request in ms."""
 
     model: float
-    rest: float
+    outside_model: float
+
+
+def compile_libraries(tree: Path) -> None:
+    """Compile the optional libraries of a tree.
+
+    Raises:
+        RuntimeError: a library is missing although a C compiler is installed; the service would run without it.
+    """
+    has_compiler = any(shutil.which(each) for each in ("cc", "gcc", "clang"))
+    for source in tree.glob("app/**/*.c"):
+        library = source.relative_to(tree).with_suffix(".so")
+        subprocess.run(["make", "--silent", str(library)], cwd=tree, check=True)
+        if has_compiler and not (tree / library).exists():
+            raise RuntimeError(f"{library} was not compiled in {tree}")
 
 
 def serve(tree: Path, model: str, stack: ExitStack) -> Server:
     """Start the service of a tree with one model thread in fp32."""
-    for source in tree.glob("app/**/*.c"):
-        library = source.relative_to(tree).with_suffix(".so")
-        subprocess.run(["make", "--silent", str(library)], cwd=tree, check=True)
+    compile_libraries(tree)
     package = "clearcut" if (tree / "app" / "clearcut").exists() else "app"
     return stack.enter_context(
         served(
@@ -60,10 +85,10 @@ def serve(tree: Path, model: str, stack: ExitStack) -> Server:
     )
 
 
-def thread_times(server: Server) -> Times:
-    """Return the CPU time of each thread (Linux: proc(5), ``schedstat``)."""
+def thread_times(pid: int) -> dict[int, int]:
+    """Return the CPU time of each running thread in ns (Linux: proc(5), ``schedstat``)."""
     times = {}
-    for thread in Path(f"/proc/{server.pid}/task").iterdir():
+    for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
             times[int(thread.name)] = int((thread / "schedstat").read_text().split()[0])
         except OSError:  # the thread has ended
@@ -71,9 +96,23 @@ def thread_times(server: Server) -> Times:
     return times
 
 
-def spent(before: Times, after: Times) -> dict[int, int]:
-    """Return the CPU time of each thread between two readings, ns."""
-    return {thread: time - before.get(thread, 0) for thread, time in after.items()}
+def read_cpu_times(pid: int, model_thread: int) -> CpuTimes:
+    """Return the CPU times of a process (Linux: clock_getcpuclockid(3)) and of its model thread.
+
+    Raises:
+        RuntimeError: the model thread has ended.
+    """
+    process = time.clock_gettime_ns(~pid << 3 | _PROCESS_CLOCK)
+    threads = thread_times(pid)
+    if model_thread not in threads:
+        raise RuntimeError(f"the model thread {model_thread} of process {pid} has ended")
+    return CpuTimes(process, threads[model_thread])
+
+
+def cost_of_requests(before: CpuTimes, after: CpuTimes, requests: int) -> Cost:
+    """Return the cost of each of ``requests`` requests between two readings."""
+    process, model = after.process - before.process, after.model - before.model
+    return Cost(model / requests / 1e6, (process - model) / requests / 1e6)
 
 
 def send(client: HTTPConnection, images: Sequence[bytes]) -> None:
@@ -94,10 +133,10 @@ def find_model_thread(server: Server, client: HTTPConnection) -> int:
     """Return the thread that uses most CPU time for small photos."""
     images = jpegs(SMALL_MEGAPIXELS)
     send(client, images)
-    before = thread_times(server)
+    before = thread_times(server.pid)
     send(client, 2 * images)
-    times = spent(before, thread_times(server))
-    return max(times, key=lambda thread: times[thread])
+    after = thread_times(server.pid)
+    return max(after, key=lambda thread: after[thread] - before.get(thread, 0))
 
 
 def measure(servers: Sequence[Server], megapixels: float, rounds: int, repeats: int) -> list[list[Cost]]:
@@ -109,17 +148,14 @@ def measure(servers: Sequence[Server], megapixels: float, rounds: int, repeats: 
         send(client, images)
     result = []
     for _ in range(rounds):
-        before = [thread_times(server) for server in servers]
+        before = [read_cpu_times(server.pid, thread) for server, thread in zip(servers, threads, strict=True)]
         for number in range(repeats):
             for image in images:
                 for client in clients if number % 2 else reversed(clients):
                     send(client, [image])
-        costs = []
-        for server, thread, times in zip(servers, threads, before, strict=True):
-            own = spent(times, thread_times(server))
-            count = 1e6 * repeats * len(images)
-            costs.append(Cost(own[thread] / count, (sum(own.values()) - own[thread]) / count))
-        result.append(costs)
+        after = [read_cpu_times(server.pid, thread) for server, thread in zip(servers, threads, strict=True)]
+        requests = repeats * len(images)
+        result.append([cost_of_requests(*pair, requests) for pair in zip(before, after, strict=True)])
     for client in clients:
         client.close()
     return result
@@ -140,10 +176,10 @@ def main() -> int:
             servers = [serve(tree, args.model, stack) for tree in (BASE, ROOT)]
             for megapixels in args.megapixels:
                 rounds = measure(servers, megapixels, args.rounds, args.repeats)
-                ratios = [now.rest / base.rest for base, now in rounds]
+                ratios = [now.outside_model / base.outside_model for base, now in rounds]
                 row = {
-                    "ms_outside_model_base": round(statistics.median(base.rest for base, _ in rounds), 2),
-                    "ms_outside_model": round(statistics.median(now.rest for _, now in rounds), 2),
+                    "ms_outside_model_base": round(statistics.median(base.outside_model for base, _ in rounds), 2),
+                    "ms_outside_model": round(statistics.median(now.outside_model for _, now in rounds), 2),
                     "ms_model_base": round(statistics.median(base.model for base, _ in rounds), 2),
                     "ms_model": round(statistics.median(now.model for _, now in rounds), 2),
                     "ratio": round(statistics.median(ratios), 3),

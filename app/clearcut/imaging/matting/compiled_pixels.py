@@ -90,9 +90,8 @@ class CompiledPixels:
 
 
 def load_compiled_pixels(path: Path = _LIBRARY) -> CompiledPixels | None:
-    """Load the library; None if it is not compiled, has another version, or cannot be loaded."""
-    library = load_library(path, _VERSION)
-    return CompiledPixels(library) if library is not None else None
+    """Load the library; None if it is not compiled, has another version or no such functions, or cannot be loaded."""
+    return load_library(path, _VERSION, CompiledPixels)
 
 
 def has_packed_rows(*images: U8) -> bool:

@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+/* GCC 11 and older do not know the target. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && __GNUC__ >= 12 && !defined(__clang__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
 #else
 #define CLONES
@@ -18,7 +19,8 @@
 
 enum { COLORS = 3, BLOCK = 16 /* pixels that are skipped together if none is soft */ };
 
-/* A rectangle of cells; bottom and right are exclusive. row, column: of the cell above and left of it on the sheets. */
+/* A rectangle of cells; bottom and right are exclusive. row, column: place on the sheets of the cell that is
+ * above and to the left of the rectangle's first cell. */
 typedef struct {
     int64_t top, bottom, left, right, row, column;
 } Span;
@@ -48,16 +50,16 @@ INLINE uint8_t to_level(float value) {
     return (uint8_t)bits;
 }
 
-INLINE int64_t least(int64_t first, int64_t second) { return first < second ? first : second; }
+INLINE int64_t minimum(int64_t first, int64_t second) { return first < second ? first : second; }
 
 /* Interpolate a row of interleaved values along the row, to one value for each pixel of `cells` cells. */
 INLINE void expand(const float *from, int64_t cells, int64_t channels, const Grid *grid, float *to) {
     int64_t half = grid->step / 2;
     for (int64_t cell = 0; cell < cells; cell++, from += channels) {
         for (int64_t i = 0; i < grid->step; i++) {
-            const float *pair = i < half ? from : from + channels;
+            const float *left = i < half ? from : from + channels, *right = left + channels;
             for (int64_t channel = 0; channel < channels; channel++)
-                *to++ = mix(pair[channel], pair[channel + channels], grid->weights[i]);
+                *to++ = mix(left[channel], right[channel], grid->weights[i]);
         }
     }
 }
@@ -98,18 +100,18 @@ CLONES void edge_alpha(const Grid *grid, const Span *spans, int64_t count, Sheet
     const int64_t channels = 4, step = grid->step, half = step / 2, size = grid->columns * step;
     for (const Span *span = spans; span < spans + count; span++) {
         for (int64_t left = span->left; left < span->right; left += grid->columns) {
-            int64_t cells = least(grid->columns, span->right - left), first = left * step;
-            int64_t width = least(cells * step, grid->width - first), loaded = -1;
+            int64_t cells = minimum(grid->columns, span->right - left), first = left * step;
+            int64_t width = minimum(cells * step, grid->width - first), below_row = -1;
             const float *sheet = coefficients.values + span->row * coefficients.row_size +
                                  (span->column + left - span->left) * channels;
             float *above = rows, *below = rows + channels * size;
-            for (int64_t y = span->top * step; y < least(span->bottom * step, grid->height); y++) {
-                int64_t phase = y % step, pair = y / step - span->top + (phase >= half);
-                for (; loaded < pair + 1; loaded++) { /* rows pair and pair + 1 of the sheet */
+            for (int64_t y = span->top * step; y < minimum(span->bottom * step, grid->height); y++) {
+                int64_t phase = y % step, above_row = y / step - span->top + (phase >= half);
+                for (; below_row < above_row + 1; below_row++) { /* load both rows of the sheet */
                     float *swap = above;
                     above = below;
                     below = swap;
-                    expand_planes(sheet + (loaded + 1) * coefficients.row_size, cells, channels, grid, below, size);
+                    expand_planes(sheet + (below_row + 1) * coefficients.row_size, cells, channels, grid, below, size);
                 }
                 alpha_row(rgb + y * rgb_step + 3 * first, above, below, size, grid->weights[phase], width,
                           alpha + y * alpha_step + first);
@@ -159,14 +161,14 @@ CLONES void edge_colors(const Grid *grid, const Span *spans, int64_t count, Shee
     const int64_t step = grid->step, half = step / 2, size = COLORS * grid->columns * step;
     for (const Span *span = spans; span < spans + count; span++) {
         for (int64_t left = span->left; left < span->right; left += grid->columns) {
-            int64_t cells = least(grid->columns, span->right - left), first = left * step;
-            int64_t width = least(cells * step, grid->width - first), loaded = -1;
+            int64_t cells = minimum(grid->columns, span->right - left), first = left * step;
+            int64_t width = minimum(cells * step, grid->width - first), below_row = -1;
             int64_t column = COLORS * (span->column + left - span->left);
             float *above = rows, *below = rows + 2 * size;
-            for (int64_t y = span->top * step; y < least(span->bottom * step, grid->height); y++) {
-                int64_t phase = y % step, pair = y / step - span->top + (phase >= half);
-                for (; loaded < pair + 1; loaded++) { /* rows pair and pair + 1 of the sheets */
-                    int64_t row = span->row + loaded + 1;
+            for (int64_t y = span->top * step; y < minimum(span->bottom * step, grid->height); y++) {
+                int64_t phase = y % step, above_row = y / step - span->top + (phase >= half);
+                for (; below_row < above_row + 1; below_row++) { /* load both rows of the sheets */
+                    int64_t row = span->row + below_row + 1;
                     float *swap = above;
                     above = below;
                     below = swap;

@@ -53,6 +53,8 @@ def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8
         return None
     height, width = rgb.shape[:2]
     step = max(1, round(max(height, width) / _CELLS))
+    if min(height, width) <= step:
+        return None  # a grid of a single row or column has no cells on both sides of an edge
     samples, cells = _read_cells(rgb, step)
     net = sample_at_cells(values, step, height, width)
     regions = divide(net, cells, field, step)

@@ -16,7 +16,7 @@ _WINDOW3, _WINDOW5, _WINDOW7 = (np.ones((side, side), np.uint8) for side in (3, 
 _SPECK = 12
 """Maximum cells of a part that is noise if it hardly differs from the background."""
 _TINY = 4
-"""The same for parts in the network's matte, such as noise in a hole that the network has filled."""
+"""Maximum cells of such a part in the network's matte, for example noise in a hole that the network has filled."""
 _MIN_SHARP = 0.5
 """Share of the rim of a part that is an edge of the image, if the network has not found the part. A light on a wall has
 no such edge."""
@@ -27,31 +27,33 @@ _MIN_HUE = 0.1
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
 _HOLE = 0.7, 0.9
-"""Maximum difference of a hole's mean color from the background, in levels or in deviations of the noise."""
+"""Maximum difference of a hole's mean color from the background, in levels and in deviations of the noise; the larger
+maximum counts."""
 _LEAST_CORE = 20
 """Minimum cells of a part that has an inner part of six cells."""
 _SMALL_GAP = 60
 """Maximum cells of a gap among thin parts; a larger one is examined like other holes."""
 _MIN_GAP = 10
 """Minimum contrast of the parts around such a gap, in levels."""
-_GAP, _SURE_GAP = 0.25, 0.15
-"""Maximum difference of its nearest cell from the background, as a share of this contrast; the latter where the network
-is sure of the subject."""
+_GAP = 0.25
+"""Maximum difference between the background and the gap's cell that is most similar to it, as a share of the contrast
+of the parts around the gap."""
+_GAP_IN_SUBJECT = 0.15
+"""Maximum of this difference where the network finds subject."""
 _CLEAR = 0.25
 """Minimum difference from the background of the parts around a gap, as a share of the typical difference."""
-_SURE = 0.8
-"""Mean of the network's matte in a part from which the network is sure of the subject."""
-_SURE_HOLE = 0.33, 0.9
-"""The same where the network is sure of the subject."""
-_CERTAIN = 0.99
-"""Mean of the network's matte in a part from which the network is certain of the subject."""
-_CERTAIN_HOLE = 0.3, 0.5
-"""The same where the network is certain of the subject."""
-_UNSURE = 0.22
-"""Mean of the network's matte in a large part from which the network is not sure of the background, if the colors
-differ from it too."""
+_NET_SUBJECT = 0.8
+"""Minimum mean of the network's matte in a part where the network finds subject."""
+_HOLE_IN_SUBJECT = 0.33, 0.9
+"""Maximum difference of a hole (see ``_HOLE``) where the network finds subject."""
+_NET_SOLID = 0.99
+"""Minimum mean of the network's matte in a part where the matte is solid."""
+_HOLE_IN_SOLID = 0.3, 0.5
+"""Maximum difference of a hole (see ``_HOLE``) where the network's matte is solid."""
+_NET_BACKGROUND = 0.22
+"""Maximum mean of the network's matte in a large part that is background whatever its colors."""
 _WEAK_CONTRAST = 60
-"""Typical difference of the subject, in levels, below which a sure network decides on open parts."""
+"""Typical difference of the subject, in levels, below which open parts are subject where the network finds subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,38 +97,42 @@ def connected_to_border(mask: Mask) -> Mask:
 
 
 def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[Mask, Mask, Mask]:
-    """Return the enclosed parts that are holes: equal to the background inside a clear edge.
+    """Return three masks of enclosed parts, bool[h,w]: holes, rejected parts and undecided parts.
 
-    The second result are the other parts that the network takes for background. The third are the large ones of them
-    for which neither the network nor the colors are sure.
+    Holes equal the background inside a clear edge. Rejected parts are no holes, but the network takes them for
+    background. Undecided parts are large rejected parts with a color unlike the background's and with weak values in
+    the network's matte.
     """
     if not candidates.any():
         return candidates, candidates, candidates
     mask = candidates.view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    chosen, empty, unclear = np.zeros((3, count), np.bool_)
-    mine, area = labels[candidates], stats[:, cv2.CC_STAT_AREA]
-    means, thin_share = (np.bincount(mine, each[candidates], count) / area for each in (net, thin))
+    holes, rejected, undecided = np.zeros((3, count), np.bool_)
+    numbers, area = labels[candidates], stats[:, cv2.CC_STAT_AREA]
+    means, thin_share = (np.bincount(numbers, each[candidates], count) / area for each in (net, thin))
     for number in _largest_parts(stats, 1):
         window = _window(stats[number])
         part = (labels[window] == number).view(np.uint8)
         mean_net, is_thin = float(means[number]), thin_share[number] > 0.5
         if area[number] <= _SMALL_GAP and is_thin:
-            share = _GAP if mean_net < _SURE else _SURE_GAP
-            chosen[number] = _is_gap(part, candidates[window], colors, window, share)
+            share = _GAP if mean_net < _NET_SUBJECT else _GAP_IN_SUBJECT
+            holes[number] = _is_gap(part, candidates[window], colors, window, share)
             continue
         core = part > 0
         if area[number] >= _LEAST_CORE:
             inner = cv2.erode(part, _WINDOW3) > 0
             core = inner if np.count_nonzero(inner) >= 6 else core
-        limit = _HOLE if mean_net < _SURE else _SURE_HOLE if mean_net < _CERTAIN else _CERTAIN_HOLE
-        chosen[number] = _is_background(part, core, candidates[window], colors, window, limit)
-        if mean_net < 0.4 and not chosen[number]:
-            empty[number] = True
+        limit = _HOLE
+        if mean_net >= _NET_SUBJECT:
+            limit = _HOLE_IN_SUBJECT if mean_net < _NET_SOLID else _HOLE_IN_SOLID
+        holes[number] = _is_background(part, core, candidates[window], colors, window, limit)
+        if mean_net < 0.4 and not holes[number]:
+            rejected[number] = True
             spread = float(upper_median(colors.distance[window][core]))
             is_large = area[number] > _SMALL_GAP and not is_thin
-            unclear[number] = is_large and mean_net > _UNSURE and spread > colors.level + 2 * colors.noise
-    return _select(chosen, labels), _select(empty, labels), _select(unclear, labels)
+            differs = spread > colors.level + 2 * colors.noise
+            undecided[number] = is_large and mean_net > _NET_BACKGROUND and differs
+    return _select(holes, labels), _select(rejected, labels), _select(undecided, labels)
 
 
 def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
@@ -144,22 +150,23 @@ def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
         part = (labels[window] == number).view(np.uint8)
         inner = core[window] & (part > 0)
         if inner.any():
-            is_sure = colors.typical < _WEAK_CONTRAST and float(net[window][part > 0].mean()) > _SURE
-            chosen[number] = is_sure or not _is_background(part, inner, candidates[window], colors, window)
+            mean_net = float(net[window][part > 0].mean())
+            is_subject = colors.typical < _WEAK_CONTRAST and mean_net > _NET_SUBJECT
+            chosen[number] = is_subject or not _is_background(part, inner, candidates[window], colors, window)
     return np.asarray(chosen[labels])
 
 
-def rejected_parts(candidates: Mask, same: Mask, net: F32) -> Mask:
+def rejected_parts(candidates: Mask, equals_background: Mask, net: F32) -> Mask:
     """Return the enclosed parts, shadows included, that the network takes for background.
 
-    Part of them must have the color of the background (``same``): print on a cover does not.
+    A fifth of each part must have the color of the background (``equals_background``): print on a cover does not.
     """
     if not candidates.any():
         return candidates
     count, labels = cv2.connectedComponents(candidates.view(np.uint8), connectivity=4)
-    mine = labels[candidates]
-    area = np.maximum(np.bincount(mine, minlength=count), 1)
-    mean, share = (np.bincount(mine, each[candidates], count) / area for each in (net, same))
+    numbers = labels[candidates]
+    area = np.maximum(np.bincount(numbers, minlength=count), 1)
+    mean, share = (np.bincount(numbers, each[candidates], count) / area for each in (net, equals_background))
     rejected = (mean < 0.4) & (share > 0.2)
     rejected[0] = False
     return np.asarray(rejected[labels])
@@ -173,16 +180,16 @@ def divide_subject(subject: Mask, shadow: Mask, sharp: Mask, colors: Colors, net
         net: the network's matte, f32[h,w] in 0..1.
     """
     count, labels = cv2.connectedComponents(subject.view(np.uint8), connectivity=8)
-    mine, values, distance = labels[subject], net[subject], colors.distance[subject]
+    numbers, values, distance = labels[subject], net[subject], colors.distance[subject]
     clear = distance >= max(2 * colors.level, 0.4 * colors.typical)
     strong = clear & ~shadow[subject]
     # A gray subject on a gray background has the hue of a shadow everywhere.
     known = strong if np.count_nonzero(strong) >= _MIN_HUE * np.count_nonzero(clear) else clear
-    area = np.maximum(np.bincount(mine, minlength=count), 1)
-    strong_count = np.bincount(mine[strong], minlength=count)
-    found_count = np.bincount(mine[strong & (values > 0.5)], minlength=count)
-    mean_net, contrast = (np.bincount(mine, each, count) / area for each in (values, distance))
-    speck = (area <= max(_SPECK, 0.02 * mine.size)) & (mean_net < 0.3)
+    area = np.maximum(np.bincount(numbers, minlength=count), 1)
+    strong_count = np.bincount(numbers[strong], minlength=count)
+    found_count = np.bincount(numbers[strong & (values > 0.5)], minlength=count)
+    mean_net, contrast = (np.bincount(numbers, each, count) / area for each in (values, distance))
+    speck = (area <= max(_SPECK, 0.02 * numbers.size)) & (mean_net < 0.3)
     noise = (speck | (area <= _TINY)) & (contrast < 0.25 * colors.typical)
     rim = (cv2.erode(subject.view(np.uint8), _WINDOW3) == 0) & subject
     rim_count, sharp_count = (np.bincount(labels[each], minlength=count) for each in (rim, rim & sharp))

@@ -24,7 +24,7 @@ _ONES = np.ones((1, 3), np.float32)
 _MIN_BACKGROUND = 0.04
 """Minimum share of the cells that are background."""
 _MIN_UNCLEAR_BACKGROUND = 0.2
-"""The same where something else covers a tenth of the border or more."""
+"""Minimum share of background cells where something else covers a tenth of the border or more."""
 _NOISE_STEPS = 4.5
 """Distance from the background, in deviations of a cell, from which a cell differs."""
 _LEAST_LEVEL = 3.0
@@ -38,7 +38,7 @@ _JPEG_REACH = 10
 _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
 _THIN_SHARE = 0.4
-"""The same in thin parts."""
+"""Maximum of this share in thin parts."""
 _THIN, _THIN_NET = 7, 13
 """Width in cells from which a part is not thin, in colors and in the network's matte."""
 _CLEAR = 0.4
@@ -46,9 +46,9 @@ _CLEAR = 0.4
 _THIN_CONTRAST = 16
 """Least contrast of thin parts, in levels."""
 _DARKEST_SHADOW = 0.4
-"""Lowest brightness of a shadow as a share of the background's."""
+"""Minimum brightness of a shadow as a share of the background's."""
 _DARKEST_MISSED = 0.22
-"""The same where the network finds nothing."""
+"""Minimum of this share where the network finds nothing."""
 _SHADOW_REACH = 15
 """Side, in cells, of the window around a shadow in which the network decides on weak colors."""
 _LOW_CONTRAST = 36
@@ -103,22 +103,22 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     """
     start = max(6.0, 4 * max(0.35, field.noise / min(step, 3)))
     coarse = _every_cell(cells, _EVERY)
-    around = (
+    near_background = (
         largest_channel(cv2.subtract(coarse, field.at(net.shape[0], net.shape[1], _EVERY), dtype=cv2.CV_32F)) < start
     )
-    if around.mean() < _MIN_BACKGROUND:
+    if near_background.mean() < _MIN_BACKGROUND:
         return None
-    field = refit(field, cells, cv2.erode(around.view(np.uint8), _WINDOW3) > 0, _EVERY)
+    field = refit(field, cells, cv2.erode(near_background.view(np.uint8), _WINDOW3) > 0, _EVERY)
     background = field.at(*net.shape)
     difference = np.asarray(cv2.subtract(cells, background, dtype=cv2.CV_32F), np.float32)
     distance = largest_channel(difference)
-    samples = _every_cell(distance, _EVERY)[around]
+    samples = _every_cell(distance, _EVERY)[near_background]
     noise = max(0.3, float(upper_median(samples[:: max(1, samples.size // 2000)])))
     level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
-    same = distance < level
-    whole, part = net.shape, _part_to_divide(same, net)
+    equals_background = distance < level
+    whole, part = net.shape, _part_to_divide(equals_background, net)
     area = part.area
-    net, cells, same = net[area], cells[area], same[area]
+    net, cells, equals_background = net[area], cells[area], equals_background[area]
     background, difference, distance = background[area], difference[area], distance[area]
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
@@ -126,7 +126,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     highest = np.asarray(cv2.dilate(levels, np.ones((reach, reach), np.uint8)), np.uint8)
     blur = np.float32(_JPEG_SHARE) * highest
     thin = _thin_parts(levels, highest, level, net)
-    alike = same | ((distance < blur) & ((net < 0.7) | thin))
+    background_like = equals_background | ((distance < blur) & ((net < 0.7) | thin))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
     shadow = _like_shadow(
         cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
@@ -135,35 +135,35 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     passable = shadow & (net < 0.8) & ~sharp
     for line in _LINES:
         passable[line] = False  # a shadow does not begin at the border
-    outside = connected_to_border(alike | passable)
-    if not _is_plausible(outside, alike, net, field, whole):
+    outside = connected_to_border(background_like | passable)
+    if not _is_plausible(outside, background_like, net, field, whole):
         return None
-    if is_framed_photo(~outside, sharp, distance, net, part, whole):
+    if is_framed_photo(~outside, sharp, cells, background, net, part, whole):
         return None
-    differs = distance[~outside & ~alike]
+    differs = distance[~outside & ~background_like]
     if differs.size < 8:
         return None
     differs = differs[:: max(1, differs.size // 4000)]
     typical = float(np.partition(differs, 3 * differs.size // 4)[3 * differs.size // 4])
     colors = Colors(difference, distance, noise, level, typical)
-    clear = ~outside & ~alike & ~passable & (distance >= np.float32(0.4 * typical))
+    clear = ~outside & ~background_like & ~passable & (distance >= np.float32(0.4 * typical))
     # A network that misses most of the subject does not decide on the enclosed parts.
     contrast = distance[clear] ** 2
     has_found = float(contrast[net[clear] > 0.5].sum()) > _TRUST * float(contrast.sum())
     if not has_found:
         # Otherwise a gray area of a print that touches the edge is lost through a gap of a cell in that edge.
-        wide = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-        outside = _without_leaks(outside, connected_to_border(alike | wide), wide)
-    beside = cv2.dilate((alike & thin & ~outside).view(np.uint8), _WINDOW3) > 0
-    alike |= beside & thin & (distance < np.float32(_THIN_SHARE) * highest)
-    holes, rejected, unsure = hole_parts(alike & ~outside, colors, net, thin)
-    empty = outside | holes
-    unclear = open_parts(outside & alike & (net > 0.6), colors, net)
+        wide_passages = cv2.morphologyEx(passable.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+        outside = _without_leaks(outside, connected_to_border(background_like | wide_passages), wide_passages)
+    near_gaps = cv2.dilate((background_like & thin & ~outside).view(np.uint8), _WINDOW3) > 0
+    background_like |= near_gaps & thin & (distance < np.float32(_THIN_SHARE) * highest)
+    holes, rejected, undecided_holes = hole_parts(background_like & ~outside, colors, net, thin)
+    excluded = outside | holes
+    undecided = open_parts(outside & background_like & (net > 0.6), colors, net)
     if has_found:
-        empty |= rejected
-        empty |= rejected_parts((alike | passable) & ~empty, same, net)
-        unclear |= unsure
-    subject = ~empty
+        excluded |= rejected
+        excluded |= rejected_parts((background_like | passable) & ~excluded, equals_background, net)
+        undecided |= undecided_holes
+    subject = ~excluded
     parts = divide_subject(subject, shadow, sharp, colors, net)
     if typical < _LOW_CONTRAST and parts.agreement > _FOUND:
         return None
@@ -175,17 +175,17 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     # Away from thick parts and from shadows, single weak cells are the edges of thin parts.
     thick = cv2.dilate(cv2.morphologyEx(subject.view(np.uint8), cv2.MORPH_OPEN, _WINDOW5), _WINDOW5) > 0
     areas = cv2.morphologyEx(weak.view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
-    shades = cv2.morphologyEx((empty & ~alike).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
-    shaded = cv2.dilate(shades, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
-    doubtful = (weak & (thick | shaded)) | (subject & parts.faint)
+    shadow_areas = cv2.morphologyEx((excluded & ~background_like).view(np.uint8) | areas, cv2.MORPH_OPEN, _WINDOW3)
+    near_shadow = cv2.dilate(shadow_areas, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
+    doubtful = (weak & (thick | near_shadow)) | (subject & parts.faint)
     if has_found:
         doubtful |= _faint_addition(subject, distance, net)
-    doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | unclear
+    doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | undecided
     subject &= ~doubtful
     if not subject.any():
         return None
     background_mask = ~subject & ~doubtful
-    shadows = cv2.morphologyEx((background_mask & ~alike).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
+    shadows = cv2.morphologyEx((background_mask & ~background_like).view(np.uint8), cv2.MORPH_OPEN, _WINDOW3) > 0
     return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
 
 
@@ -212,13 +212,18 @@ def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
 
 
-def _without_leaks(outside: Mask, surely: Mask, wide: Mask) -> Mask:
-    """Return ``surely`` and the parts of ``outside`` beside it that hold no ``wide`` cells, bool[h,w]."""
-    count, labels = cv2.connectedComponents((outside & ~surely).view(np.uint8), connectivity=4)
+def _without_leaks(outside: Mask, connected: Mask, wide_passages: Mask) -> Mask:
+    """Return the parts of ``outside`` that are connected through wide passages, bool[h,w].
+
+    Args:
+        connected: cells that are connected to the border through wide passages.
+        wide_passages: cells in passages of at least three cells. A further part that holds such a cell is a leak.
+    """
+    count, labels = cv2.connectedComponents((outside & ~connected).view(np.uint8), connectivity=4)
     leak = np.zeros(count, np.bool_)
-    leak[labels[wide & ~surely]] = True
+    leak[labels[wide_passages & ~connected]] = True
     leak[0] = True
-    return np.asarray(surely | ~leak[labels])
+    return np.asarray(connected | ~leak[labels])
 
 
 def largest_channel(difference: np.ndarray) -> F32:
@@ -256,22 +261,22 @@ def _faint_addition(subject: Mask, distance: F32, net: F32) -> Mask:
     return added if is_faint else np.zeros_like(subject)
 
 
-def _part_to_divide(same: Mask, net: F32) -> Span:
+def _part_to_divide(equals_background: Mask, net: F32) -> Span:
     """Return the cells that differ from the background or are in the network's matte, with a margin.
 
     The other cells are connected to the border, so that the division of the part does not depend on them.
     """
-    left, top, width, height = cv2.boundingRect((~same | (net > _OUTSIDE)).view(np.uint8))
-    return Span(top, top + height, left, left + width).grown(_MARGIN, *same.shape)
+    left, top, width, height = cv2.boundingRect((~equals_background | (net > _OUTSIDE)).view(np.uint8))
+    return Span(top, top + height, left, left + width).grown(_MARGIN, *equals_background.shape)
 
 
-def _is_plausible(outside: Mask, alike: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:
+def _is_plausible(outside: Mask, background_like: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:
     """Return whether ``outside`` (bool[h,w], a part of a grid of ``whole`` cells) can be a plain background."""
     cells = whole[0] * whole[1]
     share = 1 - (outside.size - np.count_nonzero(outside)) / cells
     if share < (_MIN_BACKGROUND if field.share >= 0.9 else _MIN_UNCLEAR_BACKGROUND):
         return False
     # A line of the part within the frame has only cells with the color of the background.
-    unexplained = sum(np.count_nonzero(~outside[line] & ~alike[line] & (net[line] < 0.3)) for line in _LINES)
+    unexplained = sum(np.count_nonzero(~outside[line] & ~background_like[line] & (net[line] < 0.3)) for line in _LINES)
     is_drawing = field.noise < _CLEAN_NOISE and float(net.max()) >= 0.5
     return bool(unexplained <= _MAX_UNEXPLAINED * 2 * sum(whole)) or is_drawing

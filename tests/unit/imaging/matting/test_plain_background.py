@@ -185,6 +185,59 @@ def test_photo_without_smaller_subject_is_whole(found: float) -> None:
     assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
 
 
+@pytest.mark.parametrize("background", [(255, 255, 255), (228, 226, 220)])
+@pytest.mark.parametrize("margin", [0.04, 0.06, 0.08, 0.1, 0.12])
+@pytest.mark.parametrize("frame", [(60, 40, 25), (8, 8, 8)])
+def test_framed_print_keeps_its_frame(
+    background: tuple[int, int, int], margin: float, frame: tuple[int, int, int]
+) -> None:
+    outer, width = round(margin * SIDE), round(0.05 * SIDE)
+    inner = outer + width
+    whole, picture = np.zeros((2, SIDE, SIDE), np.bool_)
+    whole[outer:-outer, outer:-outer] = True
+    picture[inner:-inner, inner:-inner] = True
+    rgb = canvas(background)
+    rgb[whole] = frame
+    patches = np.random.default_rng(0).integers(40, 200, (20, 20, 3), dtype=np.uint8)
+    rgb[picture] = cv2.resize(patches, (SIDE - 2 * inner,) * 2, interpolation=cv2.INTER_CUBIC).reshape(-1, 3)
+    rgb = cv2.imdecode(cv2.imencode(".jpg", noisy(rgb, 1), [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR)
+    matte = run(network(cv2.erode(picture.view(np.uint8), np.ones((25, 25), np.uint8))), np.ascontiguousarray(rgb))
+    assert matte.plain_background
+    assert (matte.alpha[whole & ~picture] > 127).mean() > 0.98
+    assert iou(matte.alpha, whole) > 0.98
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+@pytest.mark.parametrize("is_tall", [False, True])
+def test_rug_that_touches_two_borders_is_whole(share: float, is_tall: bool) -> None:
+    rug, found = np.zeros((2, SIDE, SIDE), np.bool_)
+    margin = round((1 - share) / 2 * SIDE)
+    rug[margin:-margin] = True
+    found[margin:-margin, SIDE // 5 : -SIDE // 5] = True
+    rgb = canvas()
+    rgb[rug] = cv2.resize(photos.coffee()[100:300, 100:500], (SIDE, SIDE - 2 * margin)).reshape(-1, 3)
+    if is_tall:
+        rgb, rug, found = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in (rgb, rug, found))
+    assert iou(run(network(found), rgb).alpha, rug) > 0.95
+
+
+@pytest.mark.parametrize("width", [20, 60])
+def test_letterbox_bars_are_no_background(width: int) -> None:
+    rgb = cv2.copyMakeBorder(photos.astronaut(), width, width, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.ellipse(mask, (256, 256 + width), (130, 110), 0, 0, 360, 1, -1)
+    values = network(mask)
+    assert np.array_equal(run(values, rgb).alpha, run(values, rgb, OFF).alpha)
+
+
+def test_dark_part_of_few_cells_is_no_photo() -> None:
+    rgb = canvas(side=661)[:, :25].copy()
+    rgb[:, 6:18] = np.random.default_rng(0).integers(0, 90, (661, 12, 3))
+    values = np.zeros((64, 64), np.float32)
+    values[20:40, 24:40] = 1
+    assert run(values, rgb).plain_background
+
+
 def test_printed_cover_with_shadow_is_whole() -> None:
     cover = np.zeros((SIDE, SIDE), np.bool_)
     cover[24:450, 20:440] = True
@@ -250,6 +303,22 @@ def test_any_size(shape: tuple[int, int]) -> None:
     rgb[shape[0] // 3 : 2 * shape[0] // 3 + 1, shape[1] // 3 : 2 * shape[1] // 3 + 1] = (20, 90, 20)
     alpha = plain_matte(np.ones((32, 32), np.float32), rgb)
     assert alpha is None or (alpha.shape == shape and alpha.dtype == np.uint8 and alpha.flags.c_contiguous)
+
+
+@pytest.mark.parametrize("shape", [(24, 5200), (24, 5300), (30, 16384), (73, 16384), (75, 16384)])
+@pytest.mark.parametrize("is_tall", [False, True])
+def test_long_thin_image_has_a_matte(shape: tuple[int, int], is_tall: bool) -> None:
+    rgb = np.full((*shape, 3), 255, np.uint8)
+    rgb[shape[0] // 3 : -shape[0] // 3, shape[1] // 3 : shape[1] // 2] = 30
+    values = np.zeros((320, 320), np.float32)
+    values[:, 107:160] = 1
+    if is_tall:
+        rgb, values = np.ascontiguousarray(rgb.swapaxes(0, 1)), np.ascontiguousarray(values.T)
+    alpha = run(values, rgb).alpha
+    assert alpha.shape == rgb.shape[:2]
+    center = alpha[shape[1] * 5 // 12, shape[0] // 2] if is_tall else alpha[shape[0] // 2, shape[1] * 5 // 12]
+    assert center > 200
+    assert alpha[:2, :2].max() < 20
 
 
 def test_opaque_parts_on_transparent_input_are_subject() -> None:

@@ -123,6 +123,5 @@ class _Blocks:
 
 
 def load_compiled_rows(path: Path = _LIBRARY) -> CompiledRows | None:
-    """Load the library; None if it is not compiled, has another version, or cannot be loaded."""
-    library = load_library(path, _VERSION)
-    return CompiledRows(library) if library is not None else None
+    """Load the library; None if it is not compiled, has another version or no such functions, or cannot be loaded."""
+    return load_library(path, _VERSION, CompiledRows)

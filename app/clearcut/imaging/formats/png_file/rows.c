@@ -14,7 +14,8 @@
 #error "the bit writer needs a little-endian processor"
 #endif
 
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+/* GCC 11 and older do not know the target. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && __GNUC__ >= 12 && !defined(__clang__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
 #else
 #define CLONES
@@ -22,7 +23,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum { END = 256, SYMBOLS = 286, MAX_BITS = 14, MAX_MATCH = 258, PAETH = 4,
-       SAMPLED = 5 /* of so many rows one is counted; coprime with the blocks of JPEG, which differ at their borders */ };
+       SAMPLED = 5 /* every fifth row is counted: 5 is coprime with 8, the side of JPEG blocks */ };
 
 /* The stream between two strips. */
 typedef struct {
@@ -370,8 +371,9 @@ size_t png_strip(const uint8_t *rows, const uint8_t *above, size_t count, size_t
 
 /* Append a strip of RGBA rows with color 0 where alpha is 0; otherwise as png_strip.
  *
- * rgb, alpha: count rows of width pixels, with so many bytes between the starts of two rows.
- * lines: two rows of 4 * width bytes. The first one is the row before the strip, and the last row after the call.
+ * rgb, alpha: count rows of width pixels. rgb_step, alpha_step: bytes from the start of a row to the start of the next.
+ * lines: two rows of 4 * width bytes. The first row holds the row above the strip; after the call it holds the strip's
+ * last row.
  */
 size_t png_masked_strip(const uint8_t *rgb, size_t rgb_step, const uint8_t *alpha, size_t alpha_step, size_t count,
                         size_t width, uint8_t *lines, uint8_t *filtered, uint8_t *out, Stream *stream, int last) {
