@@ -82,7 +82,7 @@ def bench(tmp_path: Path) -> Path:
     (tmp_path / "images" / "one.jpg").write_bytes(jpeg)
     with served(model="clearcut-s", precision="fp32") as server:
         alpha = alpha_of(server, jpeg)
-        with pytest.raises(RuntimeError, match="answered 400"):
+        with pytest.raises(RuntimeError, match="returned 400"):
             alpha_of(server, b"no image")
     assert alpha.shape == (512, 512)
     assert 0.2 < (alpha > 128).mean() < 0.9
