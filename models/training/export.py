@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,13 +64,20 @@ class Exportable(nn.Module):
         return torch.sigmoid(out.full + rejected * REJECTED_LOGIT), confidence
 
 
-def average_of(config_path: Path, checkpoint: str) -> Network:
-    """The weight average of a run's checkpoint, in evaluation mode."""
+def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
+    """Return the mean of the weight averages of checkpoints, in evaluation mode.
+
+    Args:
+        config_path: configuration of a run; a relative checkpoint is in the folder of this run.
+        checkpoints: one or more checkpoints of the same network.
+    """
     config = load_config(config_path)
-    state = torch.load(config.out / checkpoint, map_location="cpu", weights_only=True)
+    states = [torch.load(config.out / each, map_location="cpu", weights_only=True) for each in checkpoints]
     network = build(replace(config, start=None, encoder=None))
-    network.load_state_dict(state["average"])
-    print(f"{config.out / checkpoint}: {state['total']:,} samples")
+    averages = [state["average"] for state in states]
+    network.load_state_dict({name: sum(each[name] for each in averages) / len(averages) for name in averages[0]})
+    for each, state in zip(checkpoints, states, strict=True):
+        print(f"{config.out / each}: {state['total']:,} samples")
     return network.eval()
 
 
@@ -117,7 +125,9 @@ def main() -> None:
     """Export the checkpoint as the arguments specify."""
     parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX.")
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="best.pt", help="best.pt or last.pt")
+    parser.add_argument(
+        "--checkpoint", nargs="+", default=["best.pt"], help="of the run; the weights of several are averaged"
+    )
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")

@@ -23,6 +23,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from tests.support import samples
 from tests.support.account_clients import Accounts
 from tests.support.callback_server import PHOTO, CallbackServer, callback_server
+from tests.support.format_files import FILES
 from tests.support.live_server import ROOT, Server, environment, served
 from tests.support.moderation_models import install_moderation
 from tests.tools.readme import DOCS
@@ -255,6 +256,21 @@ def test_webhooks_have_api_format_and_signature(service):
     assert (body["jobId"], body["status"]) == (ids[2], "completed")
     shown = service.until(f"/v2/jobs/{ids[0]}", lambda body: body["webhookStatus"] != "pending")
     assert shown["webhookStatus"] == "sent"
+
+
+def test_jobs_accept_every_format(service):
+    bearer, paths = {"authorization": f"Bearer {service.key}"}, []
+    for name, data in FILES.items():
+        address = f"data:image/{name.lower()};base64,{base64.b64encode(data).decode()}"
+        job = service.create_job(params={"image": address})
+        assert job.status_code == 202, (name, job.text)
+        paths.append(f"/v2/jobs/{job.json()['jobId']}")
+        job = service.client.post("/api/v1/remove-bg", files={"image_file": data}, headers=bearer)
+        assert job.status_code == 202, (name, job.text)
+        paths.append(f"/api/v1/jobs/{job.json()['jobId']}")
+    for path in paths:
+        ended = service.until(path, lambda body: body["status"].lower() in ("completed", "failed"))
+        assert ended["status"].lower() == "completed", ended
 
 
 def test_missing_image_fails_job_without_charge(service):

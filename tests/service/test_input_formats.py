@@ -10,15 +10,8 @@ from clearcut.imaging.formats.heif import heic
 from clearcut.imaging.formats.registry import INPUT_FORMATS
 from tests.support import heif_files, samples
 from tests.support.fakes import on_stage
+from tests.support.format_files import FILES, PHOTO
 
-PHOTO = samples.photo("coffee", 64, 48)
-HAS_HEIC = any(each.name == "heic" for each in INPUT_FORMATS)
-FILES = {
-    name: samples.saved(Image.fromarray(PHOTO), name, **({"speed": 10} if name == "AVIF" else {}))
-    for name in ("AVIF", "BMP", "GIF", "TIFF")
-}
-if HAS_HEIC:
-    FILES["HEIC"] = heif_files.heic(PHOTO)
 ROUTES = {
     "/v1/remove": "image_file",
     "/v1.0/removebg": "image_file",
