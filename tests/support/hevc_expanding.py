@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from functools import cache
 
-from tests.support.hevc_images import LPS_RANGES, Bits, CodedImage, configuration, nal_unit, profile
+from tests.support.hevc_images import LPS_RANGES, ArithmeticEncoder, Bits, CodedImage, configuration, nal_unit, profile
 
 SIDE = 64
 """Side of a block in samples."""
@@ -30,12 +30,11 @@ _CONTEXTS = {
 """Initial values of contexts in intra slices (tables 9-11 to 9-22)."""
 
 
-class _Encoder:
+class _Encoder(ArithmeticEncoder):
     """The arithmetic encoder (section 9.3.4) with contexts."""
 
     def __init__(self, out: Bits) -> None:
-        self._out = out
-        self._low, self._range, self._outstanding, self._first = 0, 510, 0, True
+        super().__init__(out)
         self._states = {name: _initial(value) for name, value in _CONTEXTS.items()}
 
     def code(self, context: str, value: int) -> None:
@@ -61,38 +60,6 @@ class _Encoder:
         else:
             self._low -= 512
             self._outstanding += 1
-
-    def terminate(self, last: bool) -> None:
-        self._range -= 2
-        if not last:
-            self._renormalize()
-            return
-        self._low += self._range
-        self._range = 2
-        self._renormalize()
-        self._put(self._low >> 9 & 1)
-        self._out.u(self._low >> 7 & 3 | 1, 2)
-
-    def _renormalize(self) -> None:
-        while self._range < 256:
-            if self._low < 256:
-                self._put(0)
-            elif self._low >= 512:
-                self._low -= 512
-                self._put(1)
-            else:
-                self._low -= 256
-                self._outstanding += 1
-            self._range <<= 1
-            self._low <<= 1
-
-    def _put(self, bit: int) -> None:
-        if self._first:
-            self._first = False
-        else:
-            self._out.u(bit, 1)
-        self._out.text(str(1 - bit) * self._outstanding)
-        self._outstanding = 0
 
 
 def gray(width: int, height: int, *, chroma: int = 1, bits: int = 8, slices: int = 1, body: bytes = b"") -> CodedImage:

@@ -74,21 +74,15 @@ class Bits:
         return int("".join(self._parts), 2).to_bytes(self._length // 8, "big")
 
 
-class _Arithmetic:
-    """The arithmetic encoder (section 9.3.4) for one context, in which only the more probable symbol occurs."""
+class ArithmeticEncoder:
+    """The end of a slice and the output of the arithmetic encoder (section 9.3.4)."""
 
     def __init__(self, out: Bits) -> None:
         self._out = out
-        self._state = 0
         self.start()
 
     def start(self) -> None:
         self._low, self._range, self._outstanding, self._first = 0, 510, 0, True
-
-    def probable(self) -> None:
-        self._range -= LPS_RANGES[self._state][self._range >> 6 & 3]
-        self._state = min(self._state + 1, 62)
-        self._renormalize()
 
     def terminate(self, last: bool) -> None:
         self._range -= 2
@@ -123,6 +117,19 @@ class _Arithmetic:
         self._outstanding = 0
 
 
+class _OneContext(ArithmeticEncoder):
+    """An arithmetic encoder with one context, in which only the more probable symbol occurs."""
+
+    def __init__(self, out: Bits) -> None:
+        super().__init__(out)
+        self._state = 0
+
+    def probable(self) -> None:
+        self._range -= LPS_RANGES[self._state][self._range >> 6 & 3]
+        self._state = min(self._state + 1, 62)
+        self._renormalize()
+
+
 def encode(
     planes: list[np.ndarray], depth: int = 8, coded_size: tuple[int, int] | None = None, missing_blocks: int = 0
 ) -> CodedImage:
@@ -147,7 +154,7 @@ def encode(
     out.ue(0, 2, 0)  # parameter set, intra slice, QP (as a signed number)
     out.text("1")
     out.align()
-    coder = _Arithmetic(out)
+    coder = _OneContext(out)
     for number in range(last := across * down - missing_blocks):
         row, column = divmod(number, across)
         coder.probable()  # part_mode 2Nx2N
