@@ -134,6 +134,41 @@ def test_chunked_body_is_counted_on_arrival(connection):
     too_large(connection.read_response())
 
 
+def test_connection_is_reused_after_refused_upload(connection, png):
+    connection.send(request(bytes(LARGE), "image/jpeg"))
+    response = connection.read_response()
+    too_large(response)
+    assert "connection" not in response.headers
+    connection.send(request(png, "image/png"))
+    assert size_of(connection.read_response()) == (240, 160)
+
+
+def test_error_arrives_before_end_of_refused_upload(connection, png):
+    message = request(bytes(LARGE), "image/jpeg")
+    connection.send(message[:100_000])
+    too_large(connection.read_response())
+    connection.send(message[100_000:] + request(png, "image/png"))
+    assert size_of(connection.read_response()) == (240, 160)
+
+
+def test_connection_closes_after_refused_upload_if_asked(connection):
+    message = request(bytes(LARGE), "image/jpeg", Connection="close")
+    connection.send(message[:100_000])
+    response = connection.read_response()
+    too_large(response)
+    assert response.headers["connection"] == "close"
+    connection.send(message[100_000:])
+    assert connection.closed_by_server()
+
+
+def test_rest_of_refused_upload_must_arrive_in_time(tight):
+    with RawConnection(tight.port) as connection:
+        connection.send(request(bytes(1000), "image/jpeg", "/nowhere", length=5000))
+        assert connection.read_response().status == 404
+        connection.send(bytes(1000))
+        assert connection.closed_by_server()
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("way", [["-F", "image_file=@{}"], ["--data-binary", "@{}", "-H", "Content-Type: image/jpeg"]])
 def test_curl_shows_error_for_too_large_file(server, tmp_path, way):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clearcut.errors import ClearcutError
+from clearcut.web.error_response import UNREAD_BODIES
 from tests.support import samples
 from tests.support.asgi import PNG, chunk, send_messages
 from tests.support.cutouts import sample_image
@@ -123,6 +124,46 @@ def test_full_service_is_503_and_recovers():
     assert first.status_code == after.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/remove", "/v1/remove/", "/v1.0/removebg", "/api/remove", "/v1/segment"])
+def test_full_service_refuses_without_reading_body(path):
+    async def scenario(on: Stage):
+        on.service.slots.used = on.service.slots.capacity
+        sent = await send_messages(on, [chunk(b"", more=False)], [PNG, (b"x-request-id", b"mine")], path)
+        on.service.slots.used = 0
+        return sent, (await on.client.get("/metrics")).text
+
+    (start, body, *_), metrics = on_stage(scenario)
+    headers = dict(start["headers"])
+    assert start["status"] == 503
+    assert int(headers[b"retry-after"]) >= 1
+    assert headers[b"x-request-id"] == b"mine"
+    assert "slots" in body["body"].decode()
+    route = path.removesuffix("/")
+    assert f'{{code="service_unavailable",format="none",route="{route}",status="503"}} 1.0' in metrics
+    assert 'clearcut_rejected_total{reason="overloaded"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("PUT", "/v1/remove", 405), ("POST", "/v1/nowhere", 404)])
+def test_full_service_still_names_wrong_routes(method, path, status):
+    async def scenario(on: Stage):
+        on.service.slots.used = on.service.slots.capacity
+        response = await on.client.request(method, path, content=b"x")
+        on.service.slots.used = 0
+        return response
+
+    assert on_stage(scenario).status_code == status
+
+
+def test_full_service_checks_key_first(tmp_path):
+    async def scenario(on: Stage):
+        on.service.slots.used = on.service.slots.capacity
+        response = await on.post(sample_image())
+        on.service.slots.used = 0
+        return response
+
+    assert on_stage(scenario, database_url=f"sqlite:///{tmp_path}/accounts.db").status_code == 401
+
+
 def test_deadline_is_504_and_names_stage():
     async def scenario(on: Stage):
         on.engine.gate.clear()
@@ -211,6 +252,17 @@ def test_stalled_body_is_408():
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["code"] == "upload_timeout"
     assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def test_server_that_drops_bodies_keeps_connection():
+    async def scenario(on: Stage):
+        headers = [(b"content-type", b"image/png"), (b"content-length", b"10000")]
+        return await send_messages(on, [], headers, extensions={UNREAD_BODIES: {}})
+
+    start, body = on_stage(scenario, max_bytes="5000")
+    assert start["status"] == 400
+    assert b"connection" not in dict(start["headers"])
+    assert body["more_body"] is False
 
 
 def test_refused_upload_is_read_to_the_end():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-async def send_messages(on, messages, headers=(), path="/v1/remove"):
+async def send_messages(on, messages, headers=(), path="/v1/remove", extensions=()):
     """Call the application with these ASGI messages and return the messages that it sends.
 
     A message can be an async function that returns the message. After the last message, ``receive`` waits forever.
@@ -24,7 +24,7 @@ async def send_messages(on, messages, headers=(), path="/v1/remove"):
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path,
         "raw_path": path.encode(), "query_string": b"", "headers": list(headers), "scheme": "http",
-        "server": ("test", 80), "client": ("127.0.0.1", 1), "root_path": "",
+        "server": ("test", 80), "client": ("127.0.0.1", 1), "root_path": "", "extensions": dict(extensions),
     }  # fmt: skip
     await on.app(scope, receive, send)
     return sent

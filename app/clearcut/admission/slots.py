@@ -42,19 +42,22 @@ class RequestSlot:
         self.released = False
         """Whether another request uses the slot."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether the request holds its slot and is a slow upload, or its response is being sent."""
+        return not self.released and (self.sending or (self.upload is not None and self.upload.slow))
+
     def release_if_slow(self) -> bool:
-        """Release the slot if the request is a slow upload or its response is being sent.
+        """Release the slot of a slow request.
 
         Returns:
             Whether the slot was released. A slow upload takes a slot again with ``reacquire``.
         """
-        if self.sending and not self.released:
-            self.released = True
-            return True
-        if self.released or self.upload is None or not self.upload.slow:
+        if not self.slow:
             return False
         self.released = True
-        self.upload.before_growth = self.reacquire
+        if not self.sending and self.upload is not None:
+            self.upload.before_growth = self.reacquire
         return True
 
     def reacquire(self) -> None:
@@ -135,8 +138,19 @@ class Slots:
                 self.rate.start_busy_period()
             self.used += 1
             return
+        self.require_free()
+        any(slot.release_if_slow() for slot in self._slots)
+
+    def require_free(self) -> None:
+        """Return if ``take`` would succeed.
+
+        Raises:
+            Overloaded: no slot is free and none can be released.
+        """
+        if self.used < self.capacity:
+            return
         full = self.slow_uploads >= MAX_SLOW_UPLOADS * self.capacity
-        if full or not any(slot.release_if_slow() for slot in self._slots):
+        if full or not any(slot.slow for slot in self._slots):
             raise Overloaded(
                 f"All {self.capacity} request slots are in use", retry_after=self.rate.retry_after(self.used)
             )

@@ -13,6 +13,9 @@ _BANNER_EVENTS = ("starting", "model measured", "ready", "listening")
 """Events that ``clearcut serve`` describes in its own words on a terminal."""
 
 
+_encode = json.JSONEncoder(default=str).encode
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as a JSON object: fixed keys, then the record's ``fields``."""
 
@@ -25,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 class TextFormatter(logging.Formatter):
@@ -63,6 +66,9 @@ def configure(level: str, log_format: str = "json") -> None:
         level: minimum severity of the service's lines.
         log_format: ``json``, ``text``, or ``auto``: ``text`` if standard output is a terminal.
     """
+    # No line names the caller, the thread or the process: records need not find them (Python's logging HOWTO).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     text = log_format == "text" or on_terminal(log_format)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())

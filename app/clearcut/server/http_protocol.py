@@ -22,6 +22,7 @@ from clearcut.system import send_queue_bytes
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.app import DIALECTS
 from clearcut.web.context import SECURITY_HEADERS, request_id
+from clearcut.web.error_response import UNREAD_BODIES
 
 log = logging.getLogger("clearcut")
 
@@ -111,6 +112,8 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
             if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self._reject(HeadTooLarge(MAX_HEAD_BYTES))
                 return
+            if self._keeps_connection():
+                self.scope["extensions"] = {UNREAD_BODIES: {}}
             super().on_headers_complete()
             if len(self.pipeline) > MAX_PIPELINED:
                 self._reject(BadRequest(f"More than {MAX_PIPELINED} requests wait on this connection"))
@@ -127,6 +130,14 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
             self._stop_timer()
             if not self._rejected:
                 super().on_message_complete()
+
+        def _keeps_connection(self) -> bool:
+            """Return whether the connection stays open after a response, even if a part of the body is unread.
+
+            A client that expects 100 Continue may send its body or not after another response.
+            """
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            return keep_alive and not self.expect_100_continue
 
         def _offers_upgrade(self) -> bool:
             return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"

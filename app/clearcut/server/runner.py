@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import socket
 import sys
@@ -132,7 +133,12 @@ class Server(uvicorn.Server):
         return self.exit_code
 
     def _announce(self) -> None:
-        """Report that the service accepts requests. The listener of the metrics has its own log line."""
+        """Report that the service accepts requests. The listener of the metrics has its own log line.
+
+        The objects of the start exist until the end, so the garbage collector need not visit them during requests.
+        """
+        gc.collect()
+        gc.freeze()
         server = self.servers[0]
         _log_address("listening", server)
         if self._on_listening is not None and self.service.model is not None:

@@ -12,6 +12,7 @@ from . import api_docs, health, output_files, playground, responses
 from .apis import apiframe, eachlabs, photoroom, poof, rembg, removebg, removedo
 from .apis.base import DialectModule, RouteModule
 from .middleware import RequestMiddleware
+from .sync_handler import CutoutRoute
 
 DIALECT_MODULES: tuple[DialectModule, ...] = (
     poof,
@@ -38,7 +39,8 @@ def create_app(service: Service) -> ASGIApp:
         routes += health.metrics_routes(service)
     omit = [*(["/metrics"] if separate_metrics else []), *(() if service.settings.playground else playground.PATHS)]
     routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit, service.settings.public_url)
-    app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS)
+    cutout_routes = {route.path: route for route in routes if isinstance(route, CutoutRoute)}
+    app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS, cutout_routes)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
         # The outermost layer, so that browsers can read errors too.

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import json
+import math
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from clearcut.errors import ClearcutError, MethodNotAllowed, RouteNotFound
 
 from .context import RequestContext, route_hint
 
+UNREAD_BODIES = "clearcut.unread_bodies"
+"""ASGI extension of a server that drops the rest of a request body after the response and keeps the connection."""
 _DISCARD_S = 10.0
 """Seconds for which the rest of a request body is discarded."""
 
 
 async def send_error(
-    error: ClearcutError, context: RequestContext, headers: Headers, send: Send, *, max_discard: int
+    error: ClearcutError, context: RequestContext, scope: Scope, send: Send, *, max_discard: int
 ) -> None:
-    """Send the error. Then discard the rest of the request body for a while, so that the client reads the error.
+    """Send the error. The rest of the request body is then dropped, so that a client that sends it reads the error.
+
+    A server with the extension ``UNREAD_BODIES`` drops it and keeps the connection, if the body is not too large.
+    Otherwise the body is discarded here for a while, and the connection closes.
 
     Args:
-        headers: of the request.
+        scope: of the request.
         max_discard: maximum number of bytes to discard.
     """
+    headers = Headers(scope=scope)
     dialect = context.dialect
     payload = json.dumps(dialect.error_body(error, context.request_id, context.field_names)).encode()
     fields = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
     if error.retry_after is not None:
         fields.append((b"retry-after", str(error.retry_after).encode()))
-    fields += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    fields += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     body = context.body
     bodiless = "content-length" not in headers and "transfer-encoding" not in headers
     unread = not (body.complete or bodiless or headers.get("content-length") == "0")
+    keeps = UNREAD_BODIES in scope.get("extensions", {}) and _body_size(headers) <= max_discard
+    unread = unread and (not keeps or "Connection" in error.headers)
     if unread and "Connection" not in error.headers:
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": dialect.status(error), "headers": fields})
@@ -43,6 +52,12 @@ async def send_error(
         if headers.get("expect", "").lower() != "100-continue" or body.received:
             await body.discard(max_discard, _DISCARD_S)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _body_size(headers: Headers) -> float:
+    """Return the Content-Length; infinity for a chunked body."""
+    size = headers.get("content-length", "")
+    return int(size) if size.isascii() and size.isdigit() else math.inf
 
 
 def router_error(exc: HTTPException, *, playground: bool) -> ClearcutError:

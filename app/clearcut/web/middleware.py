@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -22,10 +23,12 @@ from .context import SECURITY_HEADERS, RequestContext, request_id
 from .error_response import router_error, send_error
 from .health import MONITORING_PATHS
 from .rate_limits import rate_limit_headers
+from .sync_handler import CutoutRoute, refuse_overload
 from .telemetry import begin_trace, record_request, trace_fields
 
 log = logging.getLogger("clearcut")
 
+NO_ROUTES: Mapping[str, CutoutRoute] = MappingProxyType({})
 _CHUNK_BYTES = 256 * 1024
 _EXACT_PATHS = {*MONITORING_PATHS, "/docs"}
 _SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
@@ -34,8 +37,19 @@ _SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in 
 class RequestMiddleware:
     """The outermost layer: each response has a request id, each error a JSON body, each request a log line."""
 
-    def __init__(self, app: ASGIApp, service: Service, dialects: Sequence[Dialect]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        dialects: Sequence[Dialect],
+        cutout_routes: Mapping[str, CutoutRoute] = NO_ROUTES,
+    ) -> None:
+        """
+        Args:
+            cutout_routes: routes that an overloaded service refuses at once, by path.
+        """
         self.app = app
+        self.cutout_routes = cutout_routes
         self.service = service
         self.dialects = dialects
 
@@ -65,6 +79,8 @@ class RequestMiddleware:
                 own = {name.lower() for name, _ in message["headers"]}
                 common = (header for header in _common_headers(context) if header[0] not in own)
                 message["headers"] = [*message["headers"], *common]
+                await send(message)
+                return
             with self._transfer(context, message) as transfer:
                 for chunk in _chunks(message):
                     first = not sent and error is None and len(chunk.get("body", b"")) > 0
@@ -72,9 +88,11 @@ class RequestMiddleware:
                         await _require_client(context)
                     await send(chunk)
                     sent = sent or first
-                    transfer.sent += len(chunk.get("body", b""))
+                    if transfer is not None:
+                        transfer.sent += len(chunk.get("body", b""))
 
         try:
+            refuse_overload(self.service, scope, self.cutout_routes)
             await self.app(scope, receive, send_with_headers)
         except ClearcutError as exc:
             error = exc
@@ -94,23 +112,20 @@ class RequestMiddleware:
             context.resources.close()
         if error is not None:
             if status == 0 and not isinstance(error, ClientGone):
-                await send_error(error, context, headers, send_with_headers, max_discard=2 * settings.max_bytes)
+                await send_error(error, context, scope, send_with_headers, max_discard=2 * settings.max_bytes)
             status = context.dialect.status(error)
         for complete in context.on_complete:
             await complete(sent)
         record_request(self.service, context, scope, status, error)
 
-    @contextmanager
-    def _transfer(self, context: RequestContext, message: Message) -> Iterator[Transfer]:
+    def _transfer(self, context: RequestContext, message: Message) -> AbstractContextManager[Transfer | None]:
         """Count a large body while it is sent. Raises ClientGone if the transfer is cut off in favor of others."""
         size = len(message.get("body", b""))
         if size <= _CHUNK_BYTES:
-            yield Transfer(size)
-            return
+            return nullcontext()
         if context.slot is not None:
             context.slot.sending = True
-        with self.service.transfers.enter(size) as transfer:
-            yield transfer
+        return self.service.transfers.enter(size)
 
 
 def _without_trailing_slash(scope: Scope) -> Scope:
@@ -143,16 +158,16 @@ async def _require_client(context: RequestContext) -> None:
         raise ClientGone
 
 
-def _chunks(message: Message) -> Iterator[Message]:
+def _chunks(message: Message) -> Iterable[Message]:
     """Split a large body into chunks, so that a client that reads slowly keeps its request slot.
 
     The server buffers a chunk of any size at once and waits only before the next one.
     """
     body = message.get("body", b"")
-    if message["type"] != "http.response.body" or len(body) <= _CHUNK_BYTES:
-        yield message
-        return
-    view = memoryview(body)
+    return (message,) if len(body) <= _CHUNK_BYTES else _split(message, memoryview(body))
+
+
+def _split(message: Message, view: memoryview) -> Iterator[Message]:
     for start in range(0, len(view), _CHUNK_BYTES):
         chunk = view[start : start + _CHUNK_BYTES]
         more = start + _CHUNK_BYTES < len(view) or message.get("more_body", False)

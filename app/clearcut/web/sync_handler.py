@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Scope
 
 from clearcut.accounts.idempotency import CachedResponse
 from clearcut.accounts.keys import Account
@@ -54,6 +56,31 @@ class SyncOperation:
     parse_request: Callable[[Upload], tuple[CutoutRequest, list[str]]]
     """Returns (request, fields without an effect); raises InputError."""
     respond: Callable[[FinishedCutout], Awaitable[Response]]
+
+
+class CutoutRoute(Route):
+    """A route with an endpoint that passes each POST request to ``handle_cutout``, before any step of its own."""
+
+
+def refuse_overload(service: Service, scope: Scope, routes: Mapping[str, CutoutRoute]) -> None:
+    """Refuse a request that ``handle_cutout`` would refuse because all slots are in use, without calling it.
+
+    Under overload most requests are refused, so a refusal must cost little. While accounts are enabled, the key and the
+    rate limits come first, and ``handle_cutout`` checks the slots.
+
+    Args:
+        routes: by path.
+
+    Raises:
+        Overloaded: all slots are in use.
+    """
+    if scope["method"] != "POST" or service.accounts.enabled or service.pipeline is None:
+        return
+    route = routes.get(scope["path"])
+    if route is None or not service.lifecycle.ready:
+        return
+    scope["route"] = route  # for the metrics and the log line
+    service.slots.require_free()
 
 
 async def handle_cutout(service: Service, request: Request, operation: SyncOperation) -> Response:

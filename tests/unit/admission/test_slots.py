@@ -53,6 +53,19 @@ def test_slow_upload_releases_and_reacquires_its_slot():
     assert slots.used == 0
 
 
+def test_check_for_free_slot_takes_and_releases_none():
+    slots = Slots(1)
+    slots.require_free()
+    upload = Upload(slow=True)
+    with slots.enter(upload) as slot:
+        slots.require_free()
+        assert (slot.released, slots.used, slots.entered) == (False, 1, 1)
+        upload.slow = False
+        with pytest.raises(Overloaded) as caught:
+            slots.require_free()
+    assert caught.value.retry_after >= 1
+
+
 def test_fast_upload_keeps_its_slot():
     slots = Slots(1)
     with slots.enter(Upload(slow=False)), pytest.raises(Overloaded), slots.enter():

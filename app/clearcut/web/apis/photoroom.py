@@ -21,7 +21,7 @@ from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import base64_json, file_response, result_headers
-from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
+from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport, default_status
 
@@ -67,7 +67,7 @@ def routes(service: Service) -> list[Route]:
     async def segment(request: Request) -> Response:
         return await handle_cutout(service, request, operation)
 
-    return [Route("/v1/segment", segment, methods=["POST"])]
+    return [CutoutRoute("/v1/segment", segment, methods=["POST"])]
 
 
 def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:

@@ -18,7 +18,7 @@ from clearcut.web.multi_response import multi_response
 from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, get_operation, json_response, post_operation
 from clearcut.web.request.upload import Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
-from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
+from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport
 from .poof_options import (
@@ -75,7 +75,7 @@ def routes(service: Service) -> list[Route]:
             }
         )
 
-    return [*(Route(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
+    return [*(CutoutRoute(path, remove, methods=["POST"]) for path in PATHS), Route("/v1/me", me, methods=["GET"])]
 
 
 def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:

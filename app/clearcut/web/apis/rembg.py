@@ -21,7 +21,7 @@ from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fiel
 from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
 from clearcut.web.responses import file_response, result_headers
-from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
+from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport, default_status
 from .poof_options import MODEL_NAME
@@ -89,7 +89,7 @@ def routes(service: Service) -> list[Route]:
             raise InvalidField("url", URLS_DISABLED)
         return await handle_cutout(service, request, operation)
 
-    return [Route("/api/remove", remove, methods=["GET", "POST"])]
+    return [CutoutRoute("/api/remove", remove, methods=["GET", "POST"])]
 
 
 async def respond(cutout: FinishedCutout) -> Response:

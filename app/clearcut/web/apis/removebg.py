@@ -30,7 +30,7 @@ from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
 from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema, read_upload
 from clearcut.web.responses import base64_json, file_response, output_headers, result_headers
-from clearcut.web.sync_handler import FinishedCutout, SyncOperation, handle_cutout
+from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 
 from .removebg_errors import DIALECT as DIALECT
 
@@ -157,7 +157,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"id": str(uuid.uuid4()), "stored": False, "message": "Nothing was stored"})
 
     return [
-        Route("/v1.0/removebg", removebg, methods=["POST"]),
+        CutoutRoute("/v1.0/removebg", removebg, methods=["POST"]),
         Route("/v1.0/account", account, methods=["GET"]),
         Route("/v1.0/improve", improve, methods=["POST"]),
     ]
