@@ -6,7 +6,7 @@ Every dialect in ``web/`` maps its fields to ``RemoveOptions``; nothing below ``
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from .formats.registry import WRITERS
 from .types import Channels, Color, MatteOptions
@@ -120,22 +120,23 @@ class RemoveOptions:
 
     def effective(self) -> RemoveOptions:
         """Return the options with the default in place of each value that cannot change the output of any image."""
-        options = self
+        changes: dict[str, Any] = {}
         if self.channels == "alpha":
-            options = replace(options, background=None, backdrop="none", shadow=0.0, despill=True)
-        if options.backdrop != "none":
-            options = replace(options, background=None)
-        if options.backdrop == "overlay":
-            options = replace(options, shadow=0.0, scale=None, position=None)
+            changes |= {"background": None, "backdrop": "none", "shadow": 0.0, "despill": True}
+        backdrop = changes.get("backdrop", self.backdrop)
+        if backdrop != "none":
+            changes["background"] = None
+        if backdrop == "overlay":
+            changes |= {"shadow": 0.0, "scale": None, "position": None}
         if self.threshold or self.reverse:
-            options = replace(options, despill=True)
+            changes["despill"] = True
         if not self.crop:
-            options = replace(options, padding=None, crop_ratio=None)
+            changes |= {"padding": None, "crop_ratio": None}
         if self.width is not None or self.height is not None:
-            options = replace(options, max_side=None, max_pixels=None)
+            changes |= {"max_side": None, "max_pixels": None}
         if not (self.width and self.height) and (self.fit == "cover" or not (self.width or self.height)):
-            options = replace(options, fit="contain")
+            changes["fit"] = "contain"
         writer = WRITERS.get(self.format)
         if writer is not None and not writer.default_quality:
-            options = replace(options, quality=None)
-        return options
+            changes["quality"] = None
+        return replace(self, **changes)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,19 +82,25 @@ class RequestContext:
         Raises:
             ClientGone: the connection closed first.
         """
-        task = asyncio.create_task(work)
-        watcher = asyncio.create_task(self.body.wait_disconnect())
+        task = asyncio.current_task()
+        gone = False
+
+        async def cancel_when_gone() -> None:
+            nonlocal gone
+            await self.body.wait_disconnect()
+            gone = True
+            if task is not None:
+                task.cancel()
+
+        watcher = asyncio.create_task(cancel_when_gone())
         try:
-            await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if watcher.done() or not task.done():
-                raise ClientGone
-            return task.result()
+            return await work
+        except asyncio.CancelledError:
+            if not gone or task is None or task.uncancel() > 0:  # the server cancelled the request
+                raise
+            raise ClientGone from None
         finally:
-            for pending in (task, watcher):
-                if not pending.done():
-                    pending.cancel()
-                    with suppress(asyncio.CancelledError, Exception):
-                        await pending
+            watcher.cancel()
 
 
 def route_hint(*, playground: bool) -> str:

@@ -27,12 +27,11 @@ def fields_without_effect(
         defaults: options that ``build`` uses if no field sets them, where they differ from those of ``RemoveOptions``.
     """
     usual = {**_DEFAULTS, **defaults}
+    changing = [name for name, options in parsed.by_field.items() if _differ(options, usual)]
+    if not changing:
+        return []
     whole = build(parsed).effective()
-    return [
-        parsed.prefix + name
-        for name, options in parsed.by_field.items()
-        if _differ(options, usual) and build(parsed.without(name)).effective() == whole
-    ]
+    return [parsed.prefix + name for name in changing if build(parsed.without(name)).effective() == whole]
 
 
 def _differ(options: Options, usual: Mapping[str, Any]) -> bool:
