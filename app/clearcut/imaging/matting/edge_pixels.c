@@ -17,7 +17,7 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-enum { COLORS = 3, BLOCK = 16 /* pixels that are skipped together if none is soft */ };
+enum { COLORS = 3, BLOCK = 16 /* pixels that are skipped together if none is soft */, AHEAD = 4 };
 
 /* A rectangle of cells; bottom and right are exclusive. row, column: place on the sheets of the cell that is
  * above and to the left of the rectangle's first cell. */
@@ -62,6 +62,15 @@ INLINE int64_t minimum(int64_t first, int64_t second) { return first < second ? 
 
 INLINE int64_t limit(int64_t value, int64_t lowest, int64_t highest) {
     return value < lowest ? lowest : value > highest ? highest : value;
+}
+
+/* Request a row of memory that is used AHEAD rows later: short parts of rows have no pattern that the CPU detects. */
+INLINE void prefetch(const uint8_t *row, int64_t size) {
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < size; i += 64) __builtin_prefetch(row + i, 1);
+#else
+    (void)row, (void)size;
+#endif
 }
 
 /* Interpolate a row of interleaved values along the row, to one value for each pixel of `cells` cells. */
@@ -142,7 +151,9 @@ CLONES void edge_alpha(const Grid *grid, const Span *spans, int64_t count, const
             int64_t cells = minimum(grid->columns, span->right - left), first = left * step;
             int64_t width = minimum(cells * step, grid->width - first), below_row = -1;
             float *above = rows, *below = rows + channels * size;
-            for (int64_t y = span->top * step; y < minimum(span->bottom * step, grid->height); y++) {
+            int64_t bottom = minimum(span->bottom * step, grid->height);
+            for (int64_t y = span->top * step; y < bottom; y++) {
+                if (y + AHEAD < bottom) prefetch(rgb + (y + AHEAD) * rgb_step + COLORS * first, COLORS * width);
                 int64_t phase = y % step, above_row = y / step - span->top + (phase >= half);
                 for (; below_row < above_row + 1; below_row++) { /* load both rows of cells */
                     float *swap = above;
@@ -234,7 +245,12 @@ CLONES void edge_colors(const Grid *grid, const Span *spans, int64_t count, Shee
             int64_t width = minimum(cells * step, grid->width - first), below_row = -1;
             int64_t column = COLORS * (span->column + left - span->left);
             float *above = rows, *below = rows + 2 * size;
-            for (int64_t y = span->top * step; y < minimum(span->bottom * step, grid->height); y++) {
+            int64_t bottom = minimum(span->bottom * step, grid->height);
+            for (int64_t y = span->top * step; y < bottom; y++) {
+                if (y + AHEAD < bottom) {
+                    prefetch(rgb + (y + AHEAD) * rgb_step + COLORS * first, COLORS * width);
+                    prefetch(alpha + (y + AHEAD) * alpha_step + first, width);
+                }
                 int64_t phase = y % step, above_row = y / step - span->top + (phase >= half);
                 for (; below_row < above_row + 1; below_row++) { /* load both rows of the sheets */
                     int64_t row = span->row + below_row + 1;
