@@ -50,6 +50,16 @@ class _Weighting(ctypes.Structure):
     )
 
 
+class CorrectionLimits(ctypes.Structure):
+    """``Correction`` in ``grid_cells.c``."""
+
+    _fields_ = (
+        ("balance", ctypes.c_int64),
+        ("r_squared", ctypes.c_int64),
+        *((name, ctypes.c_float) for name in ("least", "low", "high")),
+    )
+
+
 class Windows(NamedTuple):
     """The windows of the foreground estimation and the weights of their cells."""
 
@@ -79,6 +89,10 @@ class CompiledCells:
         self._fit.restype = self._classify.restype = self._colors.restype = None
         self._fit.argtypes = *plane, *plane, *plane, size, size, Regularization, *plane, *plane, pointer, pointer, pointer
         self._classify.argtypes = *plane, pointer, size, size, ctypes.c_float, *plane, *plane, pointer
+        self._limit, self._limit_floats = library.limit_correction, library.limit_correction_floats
+        self._limit.restype, self._limit_floats.restype = None, size
+        self._limit.argtypes = *plane, *plane, *plane, size, size, pointer, pointer, pointer
+        self._limit_floats.argtypes = (size,) * 3
         self._colors.argtypes = pointer, pointer, pointer, size, pointer, pointer, size, pointer
 
     def fit(
@@ -122,6 +136,24 @@ class CompiledCells:
         flags = np.empty(8 * width, np.uint8)
         results = *_plane(opaque), *_plane(mixed), flags.ctypes.data
         self._classify(*_plane(slope), level.ctypes.data, height, width, contrast, *results)
+
+    def limit_correction(self, correction: F32, edge: U8, r_squared: F32, by: CorrectionLimits) -> F32:
+        """Return the correction of the edge model to use, f32[h,w] in 0..255; see ``edge_correction``.
+
+        Args:
+            correction: f32[h,w] in 0..1.
+            edge: u8[h,w] of 0 or 1.
+            r_squared: f32 for each block of 2 x 2 cells.
+        """
+        height, width = edge.shape
+        _require(correction, np.float32, (height, width))
+        _require(edge, np.uint8, (height, width))
+        _require(r_squared, np.float32, (-(-height // 2), -(-width // 2)))
+        result = np.empty((height, width), np.float32)
+        memory = np.empty(self._limit_floats(height, width, max(by.balance, by.r_squared)), np.float32)
+        sources = *_plane(correction), *_plane(edge), *_plane(r_squared)
+        self._limit(*sources, height, width, ctypes.byref(by), result.ctypes.data, memory.ctypes.data)
+        return result
 
     def colors(
         self, rgb: U8, alpha: U8, origin: tuple[int, int], places: npt.NDArray[np.int64], by: Windows

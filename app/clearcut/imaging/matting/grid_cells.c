@@ -128,11 +128,11 @@ CLONES static void solve_row(const float *restrict sums, int64_t blocks, Regular
     }
 }
 
-/* Interpolate rows of blocks to a row of cells: linear between block centers. first, second: rows of COEFFICIENTS
- * planes. mixed: room for a row of blocks. */
-CLONES static void expand_blocks(const float *restrict first, const float *restrict second, float weight,
+/* Interpolate rows of blocks to a row of cells: linear between block centers. first, second: rows of some planes. mixed:
+ * room for a row of blocks. */
+CLONES static void expand_blocks(const float *restrict first, const float *restrict second, float weight, int64_t planes,
                                  int64_t blocks, float *restrict mixed, float *restrict cells) {
-    for (int64_t plane = 0; plane < COEFFICIENTS; plane++) {
+    for (int64_t plane = 0; plane < planes; plane++) {
         const float *a = first + plane * blocks, *b = second + plane * blocks;
         float *to = cells + 2 * plane * blocks;
         for (int64_t i = 0; i < blocks; i++) mixed[i] = a[i] + (b[i] - a[i]) * weight;
@@ -197,7 +197,7 @@ void fit_cells(const uint8_t *guide, int64_t guide_step, const float *target, in
         if (!memchr(inside, 1, (size_t)width)) continue;
         int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
         expand_blocks(smooth + first * COEFFICIENTS * blocks, smooth + second * COEFFICIENTS * blocks,
-                      y % 2 ? 0.25f : 0.75f, blocks, mixed, cells);
+                      y % 2 ? 0.25f : 0.75f, COEFFICIENTS, blocks, mixed, cells);
         for (int64_t x = 0; x < width; x++) {
             if (!inside[x]) continue;
             float r = cells[x], g = cells[2 * blocks + x], b = cells[4 * blocks + x], rest = cells[6 * blocks + x];
@@ -479,6 +479,93 @@ void cell_colors(const Part *part, const Weighting *by, const Span *spans, int64
                     subject[to + channel] = first[i];
                     excess[to + channel] = first[i] - back[i];
                 }
+        }
+    }
+}
+
+typedef struct {
+    int64_t balance, r_squared; /* radius of the windows of blocks over which they are averaged */
+    float least, low, high;     /* see edge_correction.py */
+} Correction;
+
+/* Sum windows of blocks along a row. At the borders the outermost value is repeated. padded: room for a row and radius
+ * values on both sides. */
+CLONES static void sum_repeated(const float *restrict from, int64_t count, int64_t radius, float *restrict padded,
+                                float *restrict to) {
+    for (int64_t i = -radius; i < count + radius; i++) padded[radius + i] = from[limit(i, 0, count - 1)];
+    memset(to, 0, (size_t)count * sizeof *to);
+    for (int64_t j = 0; j <= 2 * radius; j++)
+        for (int64_t i = 0; i < count; i++) to[i] += padded[i + j];
+}
+
+/* Sum the rows around a row; `step` values from row to row. */
+CLONES static void sum_around(const float *restrict from, int64_t step, int64_t row, int64_t rows, int64_t radius,
+                              int64_t count, float *restrict to) {
+    memset(to, 0, (size_t)count * sizeof *to);
+    for (int64_t i = -radius; i <= radius; i++) {
+        const float *at = from + limit(row + i, 0, rows - 1) * step;
+        for (int64_t x = 0; x < count; x++) to[x] += at[x];
+    }
+}
+
+/* Return the number of floats of working memory for limit_correction. */
+int64_t limit_correction_floats(int64_t height, int64_t width, int64_t radius) {
+    int64_t rows = (height + 1) / 2, blocks = (width + 1) / 2;
+    return 6 * rows * blocks + 12 * blocks + 2 * radius;
+}
+
+/* Write the correction of the edge model to use at the cells of `edge`, f32[height,width] in 0..255, and 0 elsewhere: less
+ * its mean around each cell, and with less weight where colors explain the matte.
+ *
+ * correction: in 0..1. edge: u8 of 0 or 1. r_squared: f32 for each block of 2 x 2 cells. memory: see
+ * limit_correction_floats; radius is the larger one.
+ */
+CLONES void limit_correction(const float *correction, int64_t correction_step, const uint8_t *edge, int64_t edge_step,
+                             const float *r_squared, int64_t r_squared_step, int64_t height, int64_t width,
+                             const Correction *by, float *to, float *memory) {
+    const int64_t rows = (height + 1) / 2, blocks = (width + 1) / 2;
+    float *along = memory, *limits = along + 4 * rows * blocks; /* rows of four and of two planes */
+    float *sums = limits + 2 * rows * blocks, *cells = sums + 4 * blocks, *mixed = cells + 4 * blocks;
+    float *padded = mixed + blocks, *share = sums, *mean = sums + blocks, *explained = sums + 2 * blocks;
+    for (int64_t row = 0; row < rows; row++) {
+        memset(sums, 0, (size_t)(2 * blocks) * sizeof *sums);
+        for (int64_t line = 0; line < 2; line++) {
+            int64_t y = limit(2 * row + line, 0, height - 1);
+            for (int64_t x = 0; x < 2 * blocks; x++) {
+                int64_t cell = x < width ? x : width - 1;
+                float inside = edge[y * edge_step + cell];
+                share[x / 2] += inside * 0.25f;
+                mean[x / 2] += inside * (0.25f * 255) * correction[y * correction_step + cell];
+            }
+        }
+        for (int64_t i = 0; i < blocks; i++) explained[i] = share[i] * r_squared[row * r_squared_step + i];
+        float *to_row = along + 4 * row * blocks;
+        sum_repeated(mean, blocks, by->balance, padded, to_row);
+        sum_repeated(share, blocks, by->balance, padded, to_row + blocks);
+        sum_repeated(explained, blocks, by->r_squared, padded, to_row + 2 * blocks);
+        sum_repeated(share, blocks, by->r_squared, padded, to_row + 3 * blocks);
+    }
+    const float side = (float)(2 * by->balance + 1), far_side = (float)(2 * by->r_squared + 1);
+    const float least = by->least * side * side, far_least = by->least * far_side * far_side;
+    for (int64_t row = 0; row < rows; row++) {
+        float *balance = limits + 2 * row * blocks, *weight = balance + blocks;
+        sum_around(along, 4 * blocks, row, rows, by->balance, 2 * blocks, sums);
+        sum_around(along + 2 * blocks, 4 * blocks, row, rows, by->r_squared, 2 * blocks, sums + 2 * blocks);
+        for (int64_t i = 0; i < blocks; i++) {
+            float near = sums[blocks + i], far = sums[3 * blocks + i];
+            balance[i] = sums[i] / (near > least ? near : least);
+            float value = (by->high - sums[2 * blocks + i] / (far > far_least ? far : far_least)) / (by->high - by->low);
+            value = value > 0 ? value : 0;
+            weight[i] = value < 1 ? value : 1;
+        }
+    }
+    for (int64_t y = 0; y < height; y++, to += width) {
+        int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
+        expand_blocks(limits + 2 * first * blocks, limits + 2 * second * blocks, y % 2 ? 0.25f : 0.75f, 2, blocks, mixed,
+                      cells);
+        for (int64_t x = 0; x < width; x++) {
+            float value = (255 * correction[y * correction_step + x] - cells[x]) * cells[2 * blocks + x];
+            to[x] = edge[y * edge_step + x] ? value : 0;
         }
     }
 }
