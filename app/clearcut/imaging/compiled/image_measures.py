@@ -93,7 +93,9 @@ class CompiledMeasures:
         if rows < 1:
             raise ValueError("expected at least one row")
         highest, lowest = np.empty((2, -(-height // rows), width), np.uint8)
-        self._extremes(plane.ctypes.data, plane.strides[0], height, width, rows, highest.ctypes.data, lowest.ctypes.data)
+        self._extremes(
+            plane.ctypes.data, plane.strides[0], height, width, rows, highest.ctypes.data, lowest.ctypes.data
+        )
         return highest, lowest
 
     def count_between(self, plane: U8, lowest: int, highest: int) -> int:

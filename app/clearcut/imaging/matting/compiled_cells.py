@@ -87,7 +87,19 @@ class CompiledCells:
         self._fit_floats.argtypes, self._colors_floats.argtypes = (size,) * 2, (size,) * 5
         self._fit, self._classify, self._colors = library.fit_cells, library.classify_cells, library.cell_colors
         self._fit.restype = self._classify.restype = self._colors.restype = None
-        self._fit.argtypes = *plane, *plane, *plane, size, size, Regularization, *plane, *plane, pointer, pointer, pointer
+        self._fit.argtypes = (
+            *plane,
+            *plane,
+            *plane,
+            size,
+            size,
+            Regularization,
+            *plane,
+            *plane,
+            pointer,
+            pointer,
+            pointer,
+        )
         self._classify.argtypes = *plane, pointer, size, size, ctypes.c_float, *plane, *plane, pointer
         self._limit, self._limit_floats = library.limit_correction, library.limit_correction_floats
         self._limit.restype, self._limit_floats.restype = None, size
@@ -95,9 +107,7 @@ class CompiledCells:
         self._limit_floats.argtypes = (size,) * 3
         self._colors.argtypes = pointer, pointer, pointer, size, pointer, pointer, size, pointer
 
-    def fit(
-        self, guide: U8, target: F32, edge: U8, by: Regularization, slope: F32, offset: F32
-    ) -> tuple[F32, F32]:
+    def fit(self, guide: U8, target: F32, edge: U8, by: Regularization, slope: F32, offset: F32) -> tuple[F32, F32]:
         """Write the coefficients of a guided fit where ``edge`` (u8[h,w]) is 1; see ``guided_filter.fit_at_edge``.
 
         Args:
@@ -119,7 +129,9 @@ class CompiledCells:
         self._fit(*sources, height, width, by, *results, memory.ctypes.data)
         return level, r_squared
 
-    def classify(self, slope: F32, level: F32, contrast: float, opaque: npt.NDArray[np.bool_], mixed: npt.NDArray[np.bool_]) -> None:
+    def classify(
+        self, slope: F32, level: F32, contrast: float, opaque: npt.NDArray[np.bool_], mixed: npt.NDArray[np.bool_]
+    ) -> None:
         """Write which cells are opaque everywhere, and which may have other pixels than empty ones, bool[h,w] each.
 
         Args:

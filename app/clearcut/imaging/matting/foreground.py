@@ -111,7 +111,7 @@ def _estimate_colors(rgb: U8, alpha: U8, tiles: TileSet, step: int, origin: tupl
         origin: row and column of its first cell.
     """
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
-    if _compiled_cells is not None:
+    if _compiled_cells is not None and has_packed_rows(rgb, alpha):
         windows = Windows(near // 2, far // _COARSER // 2, _FAR_SHARE, _LEAST_WEIGHT, _weights()[1], _far_weights())
         return _compiled_cells.colors(rgb, alpha, origin, tiles.places(), windows)
     border = near // 2 * 2 + 1  # two windows and an interpolation

@@ -108,7 +108,7 @@ def fit_at_edge(guide: U8, target: F32, edge: U8, slope: F32, offset: F32) -> tu
     Returns:
         The values of the cells in 0..255, f32[h,w], and ``Fit.r_squared``.
     """
-    if _compiled_cells is not None:
+    if _compiled_cells is not None and has_packed_rows(guide, target, edge):
         return _compiled_cells.fit(guide, target, edge, Regularization(_EPSILON, _GAIN), slope, offset)
     fit = fit_coefficients(guide, target)
     cv2.copyTo(fit.slope, edge, slope)
