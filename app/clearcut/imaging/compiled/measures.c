@@ -144,7 +144,7 @@ CLONES static void deviate(const Samples *from, const double *coefficients) {
     }
 }
 
-/* Solve the weighted least squares with a ridge (Cholesky); leaves the coefficients if the matrix is singular. */
+/* Solve the weighted least squares with a ridge (Cholesky without roots); leaves the coefficients if the matrix is singular. */
 CLONES static void solve(const Samples *from, double scale, const double *ridge, double *coefficients) {
     double normal[TERMS][TERMS] = {{0}}, right[TERMS][COLORS] = {{0}}, total;
     for (int64_t at = 0; at < from->count; at++) {
@@ -160,23 +160,17 @@ CLONES static void solve(const Samples *from, double scale, const double *ridge,
     for (int i = 0; i < TERMS; i++) {
         for (int j = 0; j <= i; j++) {
             double sum = normal[i][j];
-            for (int k = 0; k < j; k++) sum -= normal[i][k] * normal[j][k];
-            if (i != j) {
-                normal[i][j] = sum / normal[j][j];
-            } else {
-                if (!(sum > 0)) return;
-                normal[i][i] = sqrt(sum);
-            }
+            for (int k = 0; k < j; k++) sum -= normal[i][k] * normal[j][k] * normal[k][k];
+            normal[i][j] = i == j ? sum : sum / normal[j][j];
+            if (i == j && !(sum > 0)) return;
         }
     }
     for (int channel = 0; channel < COLORS; channel++) {
-        for (int i = 0; i < TERMS; i++) {
+        for (int i = 0; i < TERMS; i++)
             for (int k = 0; k < i; k++) right[i][channel] -= normal[i][k] * right[k][channel];
-            right[i][channel] /= normal[i][i];
-        }
         for (int i = TERMS - 1; i >= 0; i--) {
-            for (int k = i + 1; k < TERMS; k++) right[i][channel] -= normal[k][i] * right[k][channel];
             right[i][channel] /= normal[i][i];
+            for (int k = i + 1; k < TERMS; k++) right[i][channel] -= normal[k][i] * right[k][channel];
             coefficients[i * COLORS + channel] = right[i][channel];
         }
     }
