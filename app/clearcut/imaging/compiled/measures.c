@@ -144,7 +144,7 @@ CLONES static void deviate(const Samples *from, const double *coefficients) {
     }
 }
 
-/* Solve the weighted least squares with a ridge (Cholesky without roots); leaves the coefficients if the matrix is singular. */
+/* Solve the weighted least squares with a ridge (Cholesky without roots). A singular matrix changes nothing. */
 CLONES static void solve(const Samples *from, double scale, const double *ridge, double *coefficients) {
     double normal[TERMS][TERMS] = {{0}}, right[TERMS][COLORS] = {{0}}, total;
     for (int64_t at = 0; at < from->count; at++) {
@@ -232,7 +232,7 @@ int32_t border_field(const uint8_t *rgb, int64_t row_step, int64_t height, int64
            interruptions(&samples, tolerance) <= limits->max_runs;
 }
 
-/* Write the highest and the lowest value of each column in strips of `rows` rows: u8[ceil(height / rows),width] each. */
+/* Write the highest and lowest value of each column in strips of `rows` rows: u8[ceil(height / rows),width] each. */
 CLONES void strip_extremes(const uint8_t *alpha, int64_t row_step, int64_t height, int64_t width, int64_t rows,
                            uint8_t *restrict highest, uint8_t *restrict lowest) {
     for (int64_t y = 0; y < height; y++, alpha += row_step) {

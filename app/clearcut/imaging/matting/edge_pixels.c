@@ -138,7 +138,7 @@ CLONES static void alpha_row(const uint8_t *restrict rgb, const float *restrict 
 
 /* Write alpha = slope . color + offset at the pixels of the spans, which have no place on a sheet.
  *
- * rgb: u8[height,width,3]. alpha: u8[height,width]. rows: room for 8 floats for each pixel of grid->columns cells, and
+ * rgb: u8[height,width,3]. alpha: u8[height,width]. rows: memory for 8 floats for each pixel of grid->columns cells, and
  * for 5 floats for each cell of grid->columns and two more.
  */
 CLONES void edge_alpha(const Grid *grid, const Span *spans, int64_t count, const Coefficients *coefficients,
@@ -234,7 +234,7 @@ CLONES static void correct_row(uint8_t *rgb, const uint8_t *alpha, const float *
  * subject)), where excess = subject - background.
  *
  * subject, excess: sheets of three values for each cell. rgb: u8[height,width,3], changed in place. alpha:
- * u8[height,width]. rows: room for 12 floats for each pixel of grid->columns cells.
+ * u8[height,width]. rows: memory for 12 floats for each pixel of grid->columns cells.
  */
 CLONES void edge_colors(const Grid *grid, const Span *spans, int64_t count, Sheet subject, Sheet excess, uint8_t *rgb,
                         int64_t rgb_step, const uint8_t *alpha, int64_t alpha_step, float *rows) {

@@ -129,7 +129,7 @@ CLONES static void solve_row(const float *restrict sums, int64_t blocks, Regular
 }
 
 /* Interpolate rows of blocks to a row of cells: linear between block centers. first, second: rows of some planes. mixed:
- * room for a row of blocks. */
+ * memory of a row of blocks. */
 CLONES static void expand_blocks(const float *restrict first, const float *restrict second, float weight, int64_t planes,
                                  int64_t blocks, float *restrict mixed, float *restrict cells) {
     for (int64_t plane = 0; plane < planes; plane++) {
@@ -221,7 +221,7 @@ CLONES static void flag_row(const float *restrict slope, const float *restrict l
     }
 }
 
-/* Combine three rows of flags in windows of 3 x 3 cells. all, any: room for a row. */
+/* Combine three rows of flags in windows of 3 x 3 cells. all, any: memory for a row. */
 CLONES static void combine_row(const uint8_t *const *opaque, const uint8_t *const *visible, int64_t width,
                                uint8_t *restrict all, uint8_t *restrict any, uint8_t *restrict to_opaque,
                                uint8_t *restrict to_mixed) {
@@ -243,7 +243,7 @@ CLONES static void combine_row(const uint8_t *const *opaque, const uint8_t *cons
 
 /* Write which cells are opaque everywhere (1 in opaque), and which others may have pixels that are not empty (1 in
  * mixed): u8[height,width] each. A pixel differs from its cell by at most `contrast` levels per channel and lies between
- * its cell and the neighbors. flags: room for 8 * width bytes. */
+ * its cell and the neighbors. flags: memory for 8 * width bytes. */
 void classify_cells(const float *slope, int64_t slope_step, const float *level, int64_t height, int64_t width,
                     float contrast, uint8_t *opaque, int64_t opaque_step, uint8_t *mixed, int64_t mixed_step,
                     uint8_t *flags) {
@@ -306,7 +306,7 @@ static void weigh_blocks(const Part *part, int64_t row, const uint8_t *weights, 
     for (int64_t i = 0; i < 4 * blocks; i++) to[i] = (to[i] + 2) / 4;
 }
 
-/* Sum windows of 2 * radius + 1 values along four rows. padded: room for a row and radius values on both sides. */
+/* Sum windows of 2 * radius + 1 values along four rows. padded: memory for a row and radius values on both sides. */
 CLONES static void sum_blocks_along(const uint32_t *restrict from, int64_t blocks, int64_t radius,
                                     uint32_t *restrict padded, uint32_t *restrict to) {
     for (int64_t plane = 0; plane < 4; plane++, from += blocks, to += blocks) {
@@ -342,7 +342,7 @@ static void far_blocks(const Part *part, const Weighting *by, int64_t rows, int6
 }
 
 /* Interpolate `far` to the cells of a row: four rows of `width` values from column `left` on. Outside the part, the
- * outermost cells are repeated. cells: room for four blocks and two. */
+ * outermost cells are repeated. cells: memory for four blocks and two. */
 static void far_row(const Part *part, const float *far, int64_t rows, int64_t blocks, int64_t y, int64_t left,
                     int64_t width, float *cells, float *to) {
     const int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
@@ -381,7 +381,7 @@ static void load_cells(const Part *part, const Weighting *by, int64_t y, int64_t
 }
 
 /* Write weighted means of three planes of colors over square windows, for a row without `inset` cells on each side.
- * extra: four rows that are added to the sums, or NULL. sums: room for four rows. */
+ * extra: four rows that are added to the sums, or NULL. sums: memory for four rows. */
 INLINE void mean_row(const float *restrict color, const float *restrict weight, int64_t plane, int64_t width,
                      int64_t inset, int64_t radius, const float *restrict extra, float *restrict sums,
                      float *restrict to) {
@@ -488,7 +488,7 @@ typedef struct {
     float least, low, high;     /* see edge_correction.py */
 } Correction;
 
-/* Sum windows of blocks along a row. At the borders the outermost value is repeated. padded: room for a row and radius
+/* Sum windows of blocks along a row. At the borders the outermost value is repeated. padded: memory for a row and radius
  * values on both sides. */
 CLONES static void sum_repeated(const float *restrict from, int64_t count, int64_t radius, float *restrict padded,
                                 float *restrict to) {
