@@ -35,7 +35,7 @@ RUN /opt/install/bin/pip --python /opt/clearcut/bin/python install --no-cache-di
       --only-binary :all: --require-hashes -r /opt/install/requirements.txt
 COPY app /srv/clearcut/app
 # The libraries are optional and save CPU time. Bytecode is compiled now, because a read-only file system cannot store it.
-RUN for source in formats/png_file/rows.c matting/edge_pixels.c; do \
+RUN for source in formats/png_file/rows.c matting/edge_pixels.c matting/grid_cells.c compiled/measures.c; do \
       source=/srv/clearcut/app/clearcut/imaging/$source; \
       gcc -O3 -fno-trapping-math -shared -fPIC -o "${source%.c}.so" "$source" || exit 1; done \
  && python3 -m compileall -q /srv/clearcut/app

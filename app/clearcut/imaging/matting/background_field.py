@@ -8,6 +8,7 @@ import numpy as np
 import numpy.ma  # np.median loads it at its first call, which fails without a free file descriptor
 import numpy.typing as npt
 
+from clearcut.imaging.compiled.image_measures import BorderLimits, load_measures
 from clearcut.imaging.types import F32, U8
 
 F64 = npt.NDArray[np.float64]
@@ -30,6 +31,9 @@ _MAX_RUNS = 5
 """Maximum interruptions of the background along the border: more are a pattern."""
 _RIDGE = np.array([0.0, 1e-3, 1e-3, 2e-3, 2e-3, 2e-3])
 """Penalties of the coefficients relative to the samples: the interior is extrapolated from the border."""
+
+_LIMITS = BorderLimits(_SAMPLES, _MAX_RUNS, _START, _MAX_NOISE, _MIN_SHARE, _SCALES, tuple(_RIDGE))
+_measures = load_measures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ def border_field(rgb: U8) -> ColorField | None:
     height, width = rgb.shape[:2]
     if min(height, width) < _MIN_SIDE:
         return None
+    if _measures is not None and rgb[:1].flags.c_contiguous:
+        found = _measures.border_field(rgb, _LIMITS)
+        return None if found is None else ColorField(*found)
     places, colors, sides = _border_samples(rgb)
     coefficients = np.zeros((6, 3))
     coefficients[0] = _common_color(colors, sides)

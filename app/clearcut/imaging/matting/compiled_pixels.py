@@ -10,7 +10,6 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,12 +19,14 @@ from clearcut.imaging.types import F32, U8
 from .edge_band import Span
 
 _LIBRARY = Path(__file__).with_name("edge_pixels.so")
-_VERSION = 1
+_VERSION = 2
 """``edge_pixels_version`` in ``edge_pixels.c``. Increase both if an argument or the meaning of a function changes."""
 _ROW_PIXELS = 512
 """Pixels that are processed together, at least one cell; their interpolated values fit the CPU's first cache."""
 _ALPHA_FLOATS, _COLOR_FLOATS = 8, 12
 """Values of two rows of cells that are interpolated for each pixel."""
+_CELL_FLOATS = 5
+"""Memory of a cell of the matte: four values, and the kinds of two cells."""
 
 
 class _Grid(ctypes.Structure):
@@ -46,6 +47,16 @@ class _Sheet(ctypes.Structure):
     _fields_ = (("values", ctypes.c_void_p), ("row_size", ctypes.c_int64))
 
 
+class _Coefficients(ctypes.Structure):
+    """``Coefficients`` in ``edge_pixels.c``."""
+
+    _fields_ = (
+        ("slope", ctypes.c_void_p),
+        ("offset", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("slope_step", "offset_step", "height", "width")),
+    )
+
+
 class CompiledPixels:
     """The functions of the library. They release the GIL, and several threads may call them at once."""
 
@@ -54,7 +65,7 @@ class CompiledPixels:
         images = pointer, size, pointer, size
         self._alpha, self._colors = library.edge_alpha, library.edge_colors
         self._alpha.restype = self._colors.restype = None
-        self._alpha.argtypes = pointer, pointer, size, _Sheet, *images, pointer
+        self._alpha.argtypes = pointer, pointer, size, pointer, *images, pointer
         self._colors.argtypes = pointer, pointer, size, _Sheet, _Sheet, *images, pointer
 
     def apply_coefficients(self, slope: F32, offset: F32, spans: Sequence[Span], step: int, rgb: U8, alpha: U8) -> None:
@@ -65,12 +76,18 @@ class CompiledPixels:
             step: side of a cell in pixels.
             rgb: u8[H,W,3].
         """
-        planes = cv2.copyMakeBorder(cv2.merge([slope, offset]), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-        sheet = np.asarray(planes, np.float32)
-        places = np.array([(*span, span.top, span.left) for span in spans], np.int64)
-        grid, rows, _weights = _buffers(step, alpha, _ALPHA_FLOATS)
+        height, width = offset.shape
+        if slope.shape != (height, width, 3) or height * step < alpha.shape[0] or width * step < alpha.shape[1]:
+            raise ValueError("expected coefficients for all cells")
+        if slope.dtype != np.float32 or offset.dtype != np.float32 or not has_packed_rows(slope, offset):
+            raise ValueError("expected f32 values with packed rows")
+        steps = slope.strides[0] // slope.itemsize, offset.strides[0] // offset.itemsize
+        coefficients = _Coefficients(slope.ctypes.data, offset.ctypes.data, *steps, height, width)
+        places = np.array([(*span, 0, 0) for span in spans], np.int64)
+        grid, rows, _weights = _buffers(step, alpha, _ALPHA_FLOATS, _CELL_FLOATS)
         images = rgb.ctypes.data, rgb.strides[0], alpha.ctypes.data, alpha.strides[0]
-        self._alpha(ctypes.byref(grid), places.ctypes.data, len(places), _sheet(sheet), *images, rows.ctypes.data)
+        places_of = places.ctypes.data, len(places), ctypes.byref(coefficients)
+        self._alpha(ctypes.byref(grid), *places_of, *images, rows.ctypes.data)
 
     def correct_colors(
         self, subject: F32, excess: F32, places: npt.NDArray[np.int64], step: int, rgb: U8, alpha: U8
@@ -83,7 +100,7 @@ class CompiledPixels:
             step: side of a cell in pixels.
             alpha: u8[H,W].
         """
-        grid, rows, _weights = _buffers(step, alpha, _COLOR_FLOATS)
+        grid, rows, _weights = _buffers(step, alpha, _COLOR_FLOATS, 0)
         images = rgb.ctypes.data, rgb.strides[0], alpha.ctypes.data, alpha.strides[0]
         sheets = _sheet(subject), _sheet(excess)
         self._colors(ctypes.byref(grid), places.ctypes.data, len(places), *sheets, *images, rows.ctypes.data)
@@ -94,7 +111,7 @@ def load_compiled_pixels(path: Path = _LIBRARY) -> CompiledPixels | None:
     return load_library(path, _VERSION, CompiledPixels)
 
 
-def has_packed_rows(*images: U8) -> bool:
+def has_packed_rows(*images: np.ndarray) -> bool:
     """Return whether the pixels of each row follow each other in memory, as the library requires."""
     return all(image[:1].flags.c_contiguous for image in images)
 
@@ -105,12 +122,12 @@ def _sheet(values: F32) -> _Sheet:
     return _Sheet(values.ctypes.data, values.shape[1] * values.shape[2])
 
 
-def _buffers(step: int, alpha: U8, floats: int) -> tuple[_Grid, F32, F32]:
+def _buffers(step: int, alpha: U8, pixel_floats: int, cell_floats: int) -> tuple[_Grid, F32, F32]:
     """Return the grid, the buffer of the rows, and the array of weights, to which the grid only points."""
     columns = max(1, _ROW_PIXELS // step)
     weights = _phase_weights(step)
     grid = _Grid(*alpha.shape, step, columns, weights.ctypes.data)
-    return grid, np.empty(columns * step * floats, np.float32), weights
+    return grid, np.empty(columns * step * pixel_floats + (columns + 2) * cell_floats, np.float32), weights
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from clearcut.imaging.compiled.image_measures import load_measures
 from clearcut.imaging.types import U8
 
 Mask = npt.NDArray[np.bool_]
+_measures = load_measures()
 
 
 class Span(NamedTuple):
@@ -64,16 +66,18 @@ class Span(NamedTuple):
 
 
 class Strips(NamedTuple):
-    """The maximum alpha of each column in strips of ``rows`` rows."""
+    """The maximum and minimum alpha of each column in strips of ``rows`` rows, u8[strips,w] each."""
 
     rows: int
     highest: U8
-    """u8[strips,w]."""
+    lowest: U8
 
 
 def strips_of(alpha: U8, rows: int) -> Strips:
     """Divide ``alpha`` (u8[h,w]) into strips of ``rows`` rows; the last strip may have fewer."""
-    return Strips(rows, reduce_strips(np.maximum, alpha, rows))
+    if _measures is not None and alpha[:1].flags.c_contiguous:
+        return Strips(rows, *_measures.strip_extremes(alpha, rows))
+    return Strips(rows, reduce_strips(np.maximum, alpha, rows), reduce_strips(np.minimum, alpha, rows))
 
 
 def any_in_strips(mask: U8, rows: int) -> Mask:

@@ -13,6 +13,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .blocks import block_means, from_blocks, whole_blocks
+from .compiled_cells import CorrectionLimits, load_compiled_cells
 
 BALANCE = 13
 """Side, in cells, of the window over which the mean correction is subtracted in training."""
@@ -25,6 +26,8 @@ _R_SQUARED_RANGE = 0.8, 0.95
 (``benchmarks/finishing.py``)."""
 _LEAST_WEIGHT = np.float32(1e-3)
 """Lower bound of the divisor of a window's mean."""
+_LIMITS = CorrectionLimits(_BALANCE_BLOCKS // 2, _R_SQUARED_BLOCKS // 2, _LEAST_WEIGHT, *_R_SQUARED_RANGE)
+_compiled_cells = load_compiled_cells()
 
 
 def edge_correction(level: F32, guide: U8, raw: F32, edge: U8, r_squared: F32, edge_model: EdgeModel) -> F32:
@@ -37,8 +40,11 @@ def edge_correction(level: F32, guide: U8, raw: F32, edge: U8, r_squared: F32, e
         edge: undecided cells, u8[h,w] of 0 or 1.
         r_squared: share of the matte's variance that the colors explain, f32 per block of 2 x 2 cells.
     """
+    correction = edge_model(guide, raw, level * np.float32(1 / 255))
+    if _compiled_cells is not None and correction[:1].flags.c_contiguous:
+        return _compiled_cells.limit_correction(correction, edge, r_squared, _LIMITS)
     mask = edge.astype(np.float32)
-    correction = edge_model(guide, raw, level * np.float32(1 / 255)) * (mask * np.float32(255))
+    correction = correction * (mask * np.float32(255))
     share = block_means(whole_blocks(mask))
     # Computed per block and interpolated: half the time of windows of cells.
     means = from_blocks(_window_means(block_means(whole_blocks(correction)), share, _BALANCE_BLOCKS), *mask.shape)

@@ -19,8 +19,9 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8
 
+from .compiled_cells import Windows, load_compiled_cells
 from .compiled_pixels import has_packed_rows, load_compiled_pixels
-from .edge_band import Mask, Span, Strips, find_spans, max_gap, reduce_strips, strip_height, strips_of
+from .edge_band import Mask, Span, Strips, find_spans, max_gap, strip_height, strips_of
 from .grid import cell_centers, grid_step
 from .tiles import TileSet
 
@@ -42,7 +43,7 @@ _FAR_SHARE = 0.04
 far window (``benchmarks/finishing_color.py``)."""
 _PIXEL_BYTES = 52
 """Working memory per pixel of a tile: four times three floats and their sources."""
-_compiled_pixels = load_compiled_pixels()
+_compiled_cells, _compiled_pixels = load_compiled_cells(), load_compiled_pixels()
 
 
 def estimate_foreground(rgb: U8, alpha: U8) -> U8:
@@ -70,7 +71,7 @@ def estimate_foreground_inplace(rgb: U8, alpha: U8, strips: Strips) -> None:
     """
     step = grid_step(*alpha.shape)
     grid = -(-alpha.shape[0] // step), -(-alpha.shape[1] // step)
-    spans = find_spans(_soft_columns(alpha, strips, step), strips.rows // step, grid[0], max_gap(step))
+    spans = find_spans(_soft_columns(strips, step), strips.rows // step, grid[0], max_gap(step))
     if not spans:
         return
     tiles = TileSet(spans, step, alpha.shape)
@@ -87,10 +88,10 @@ def estimate_foreground_inplace(rgb: U8, alpha: U8, strips: Strips) -> None:
         tile.scatter(corrected, rgb)
 
 
-def _soft_columns(alpha: U8, strips: Strips, step: int) -> Mask:
+def _soft_columns(strips: Strips, step: int) -> Mask:
     """Return the columns of cells in which a strip is neither empty nor opaque, bool[strips,w]."""
-    soft = (strips.highest > 0) & (reduce_strips(np.minimum, alpha, strips.rows) < 255)
-    columns = np.zeros((len(soft), -(-alpha.shape[1] // step)), np.bool_)
+    soft = (strips.highest > 0) & (strips.lowest < 255)
+    columns = np.zeros((len(soft), -(-soft.shape[1] // step)), np.bool_)
     for offset in range(step):  # a reduction over so few values takes four times as long
         part = soft[:, offset::step]
         columns[:, : part.shape[1]] |= part
@@ -110,6 +111,9 @@ def _estimate_colors(rgb: U8, alpha: U8, tiles: TileSet, step: int, origin: tupl
         origin: row and column of its first cell.
     """
     near, far = _NEAR_FAR_PIXELS if step == 1 else _NEAR_FAR_CELLS
+    if _compiled_cells is not None and has_packed_rows(rgb, alpha):
+        windows = Windows(near // 2, far // _COARSER // 2, _FAR_SHARE, _LEAST_WEIGHT, _weights()[1], _far_weights())
+        return _compiled_cells.colors(rgb, alpha, origin, tiles.places(), windows)
     border = near // 2 * 2 + 1  # two windows and an interpolation
     # OpenCV is faster with four channels than with three. The last channel counts the weights.
     rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)

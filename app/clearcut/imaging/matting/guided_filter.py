@@ -18,6 +18,7 @@ import numpy as np
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .blocks import block_means, blocks_over, from_blocks, whole_blocks
+from .compiled_cells import Regularization, load_compiled_cells
 from .compiled_pixels import has_packed_rows, load_compiled_pixels
 from .edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height, undecided
 from .edge_correction import edge_correction
@@ -45,7 +46,7 @@ _STRIDE = 4
 _ONES = np.ones((1, 3), np.float32)
 _PIXEL_BYTES = 24
 """Working memory per pixel of a tile: three floats, their sum, the offset and their sources."""
-_compiled_pixels = load_compiled_pixels()
+_compiled_cells, _compiled_pixels = load_compiled_cells(), load_compiled_pixels()
 
 
 def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
@@ -70,20 +71,16 @@ def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
     area = part.area
     guide = to_cells(rgb[part.scaled(step, height, width).area], step)
     # Decided cells keep their value whatever the image contains: no haze and no holes.
-    fit = fit_coefficients(guide, clamped[area])
-    cv2.copyTo(fit.slope, edge[area], slope[area])
-    cv2.copyTo(fit.offset, edge[area], offset[area])
-    level = np.asarray(cv2.transform(slope[area] * guide, _ONES), np.float32)
-    level += offset[area]
+    level, r_squared_blocks = fit_at_edge(guide, clamped[area], edge[area], slope[area], offset[area])
     if edge_model is not None:
         inner = core.shifted(-part.top, -part.left).area
-        r_squared = fit.r_squared[blocks_over(inner)]
+        r_squared = r_squared_blocks[blocks_over(inner)]
         correction = edge_correction(level[inner], guide[inner], raw[core.area], edge[core.area], r_squared, edge_model)
         offset[core.area] = offset[core.area] + correction
         level[inner] += correction
     rows = strip_height(step)
     opaque, mixed = solid.copy(), np.zeros_like(solid)
-    opaque[area], mixed[area] = _classify_cells(slope[area], level)
+    _classify_cells(slope[area], level, opaque[area], mixed[area])
     active = any_in_strips(mixed.view(np.uint8), rows)
     # Between opaque and empty cells in a column of a strip there are mixed ones, so a column without mixed cells is
     # either opaque or empty.
@@ -99,6 +96,26 @@ def upsample(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8:
     for tile in tiles.tiles(_PIXEL_BYTES):
         tile.scatter(apply_coefficients(slope, offset, tile, rgb), alpha)
     return alpha
+
+
+def fit_at_edge(guide: U8, target: F32, edge: U8, slope: F32, offset: F32) -> tuple[F32, F32]:
+    """Write the coefficients of ``fit_coefficients`` where ``edge`` (u8[h,w]) is 1.
+
+    Args:
+        slope: f32[h,w,3], 0 outside the edge.
+        offset: f32[h,w], the value in 0..255 outside the edge.
+
+    Returns:
+        The values of the cells in 0..255, f32[h,w], and ``Fit.r_squared``.
+    """
+    if _compiled_cells is not None and has_packed_rows(guide, target, edge):
+        return _compiled_cells.fit(guide, target, edge, Regularization(_EPSILON, _GAIN), slope, offset)
+    fit = fit_coefficients(guide, target)
+    cv2.copyTo(fit.slope, edge, slope)
+    cv2.copyTo(fit.offset, edge, offset)
+    level = np.asarray(cv2.transform(slope * guide, _ONES), np.float32)
+    level += offset
+    return level, fit.r_squared
 
 
 class Fit(NamedTuple):
@@ -157,19 +174,22 @@ def fill_strips(opaque: Mask, step: int, rows: int, height: int, width: int) -> 
     return alpha
 
 
-def _classify_cells(slope: F32, level: F32) -> tuple[Mask, Mask]:
-    """Return which cells are opaque everywhere and which may have other pixels than empty ones, bool[h,w] each.
+def _classify_cells(slope: F32, level: F32, opaque: Mask, mixed: Mask) -> None:
+    """Write which cells are opaque everywhere and which may have other pixels than empty ones, bool[h,w] each.
 
     Args:
         level: value of the fit ``slope`` (f32[h,w,3]) at the color of each cell, f32[h,w]. A pixel differs from it by
             at most ``_CONTRAST`` per channel and lies between its cell and the neighbors.
     """
+    if _compiled_cells is not None:
+        _compiled_cells.classify(slope, level, _CONTRAST, opaque, mixed)
+        return
     deviation = cv2.transform(np.abs(slope), _ONES * np.float32(_CONTRAST))
     window = np.ones((3, 3), np.uint8)
     # Rounded to levels, as the pixels will be.
     lowest, highest = (bound(level, deviation, dtype=cv2.CV_8U) for bound in (cv2.subtract, cv2.add))
-    opaque = np.asarray(cv2.erode(lowest, window) == 255)
-    return opaque, np.asarray(cv2.dilate(highest, window) > 0) & ~opaque
+    np.equal(cv2.erode(lowest, window), 255, out=opaque)
+    np.logical_and(cv2.dilate(highest, window), ~opaque, out=mixed)
 
 
 def apply_coefficients(slope: F32, offset: F32, tile: Tile, rgb: U8) -> U8:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from clearcut.imaging.compiled.image_measures import load_measures
 from clearcut.imaging.types import F32, U8, Box, DecodedImage, EdgeModel, Matte, MatteOptions, RawMatte
 
 from .confidence import estimate_iou, matte_facts
@@ -15,6 +16,7 @@ from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
 from .plain_background import plain_matte
 
+_measures = load_measures()
 DEFAULT_OPTIONS = MatteOptions(despill=True, plain_background=True)
 _BOX_LEVEL = 10
 """Lowest alpha of a pixel inside the bounding box."""
@@ -123,7 +125,7 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
         strips: strips of ``alpha`` (u8[H,W]) of any height, if the caller has them.
     """
     # The columns of all strips are searched first, then the rows of the outermost strips.
-    rows, highest = strips or strips_of(alpha, _BOX_ROWS)
+    rows, highest, _ = strips or strips_of(alpha, _BOX_ROWS)
     inside = highest >= _BOX_LEVEL
     columns, occupied = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     if not occupied.size:
@@ -139,6 +141,8 @@ def subject_box(alpha: U8, strips: Strips | None = None) -> Box | None:
 
 def ambiguous_pixels(alpha: U8) -> int:
     """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
+    if _measures is not None and alpha[:1].flags.c_contiguous:
+        return _measures.count_between(alpha, *_AMBIGUOUS)
     rows = max(1, _AMBIGUOUS_BYTES // max(1, alpha.shape[1]))
     return sum(
         cv2.countNonZero(cv2.inRange(alpha[top : top + rows], *_AMBIGUOUS)) for top in range(0, len(alpha), rows)

@@ -12,7 +12,7 @@ from tests.support import samples
 pytestmark = pytest.mark.skipif(
     load_compiled_pixels() is None, reason="edge_pixels.c is not compiled: make setup needs a C compiler"
 )
-SIZES = [(40, 57), (211, 190), (641, 900), (1103, 811), (90, 6001)]
+SIZES = [(1, 40), (40, 1), (40, 57), (211, 190), (641, 900), (1103, 811), (90, 6001)]
 
 
 def photo_and_alpha(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +31,7 @@ def test_alpha_equals_fallback(height: int, width: int, monkeypatch: pytest.Monk
     raw = samples.disc(320, 320, soft=40).astype(np.float32) / 255
     found = guided_filter.upsample(raw, rgb)
     monkeypatch.setattr(guided_filter, "_compiled_pixels", None)
+    monkeypatch.setattr(guided_filter, "_compiled_cells", None)
     expected = guided_filter.upsample(raw, rgb)
     assert ((expected > 0) & (expected < 255)).mean() > 0.02
     largest, share = differences(found, expected)
@@ -45,6 +46,7 @@ def test_colors_equal_fallback(height: int, width: int, monkeypatch: pytest.Monk
     sure = (alpha == 0) | (alpha == 255)
     assert (found[sure] == rgb[sure]).all()
     monkeypatch.setattr(foreground, "_compiled_pixels", None)
+    monkeypatch.setattr(foreground, "_compiled_cells", None)
     expected = foreground.estimate_foreground(rgb, alpha)
     assert (expected != rgb).any()
     largest, share = differences(found, expected)

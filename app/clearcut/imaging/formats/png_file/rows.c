@@ -23,6 +23,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum { END = 256, SYMBOLS = 286, MAX_BITS = 14, MAX_MATCH = 258, PAETH = 4,
+       LINE = 64, LINES = 16 /* of a block of a checksum */,
        SAMPLED = 5 /* every fifth row is counted: 5 is coprime with 8, the side of JPEG blocks */ };
 
 /* The stream between two strips. */
@@ -66,35 +67,53 @@ INLINE void flush(Writer *out) {
 /* A table entry is the code, shifted by 8, and its length. Only the low 6 bits of a sum of entries are a length. */
 INLINE void put_symbol(Writer *out, uint64_t entry) { put(out, entry >> 8, entry & 63); }
 
+INLINE uint8_t smaller(uint8_t a, uint8_t b) { return a < b ? a : b; }
+INLINE uint8_t larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
+
+/* All values fit 8 bits: if b and a are on different sides of c, pc is the difference of pa and pb. Otherwise it is their
+ * sum, which is at least as large as both, like 255. */
 CLONES static void filter_row(const uint8_t *restrict row, const uint8_t *restrict above, uint8_t *restrict to,
                               size_t size, size_t pixel) {
     for (size_t i = 0; i < pixel; i++) to[i] = (uint8_t)(row[i] - above[i]);
     for (size_t i = pixel; i < size; i++) {
-        int16_t a = row[i - pixel], b = above[i], c = above[i - pixel];
-        int16_t pa = (int16_t)(b - c), pb = (int16_t)(a - c), pc = (int16_t)(pa + pb);
-        pa = pa < 0 ? -pa : pa;
-        pb = pb < 0 ? -pb : pb;
-        pc = pc < 0 ? -pc : pc;
-        int16_t nearest = pb <= pc ? b : c;
-        nearest = (pa <= pb) & (pa <= pc) ? a : nearest;
+        uint8_t a = row[i - pixel], b = above[i], c = above[i - pixel];
+        uint8_t low_b = smaller(b, c), low_a = smaller(a, c);
+        uint8_t pa = (uint8_t)(larger(b, c) - low_b), pb = (uint8_t)(larger(a, c) - low_a);
+        uint8_t less = smaller(pa, pb), pc = (uint8_t)(larger(pa, pb) - less);
+        uint8_t side_b = low_b == c ? 255 : 0, side_a = low_a == c ? 255 : 0;
+        pc |= (uint8_t)~(side_a ^ side_b);
+        uint8_t nearest = smaller(pb, pc) == pb ? b : c;
+        nearest = smaller(less, pc) == pa ? a : nearest;
         to[i] = (uint8_t)(row[i] - nearest);
     }
 }
 
-CLONES static uint32_t adler32(uint32_t adler, const uint8_t *data, size_t size) {
-    uint32_t low = adler & 0xffff, high = adler >> 16;
-    while (size) {
-        uint32_t count = size < 4096 ? (uint32_t)size : 4096, sum = 0, weighted = 0; /* both fit 32 bits */
-        for (uint32_t i = 0; i < count; i++) {
-            sum += data[i];
-            weighted += (count - i) * data[i];
+/* Add LINES lines of LINE bytes to an Adler-32. The sums of a column fit 16 bits. */
+CLONES static void adler_block(const uint8_t *restrict data, uint32_t *low, uint32_t *high) {
+    uint16_t column[LINE] = {0}, running[LINE] = {0};
+    uint32_t sum = 0, lines = 0, places = 0;
+    for (uint32_t line = 0; line < LINES; line++)
+        for (uint32_t i = 0; i < LINE; i++) {
+            column[i] = (uint16_t)(column[i] + data[line * LINE + i]);
+            running[i] = (uint16_t)(running[i] + column[i]);
         }
-        high = (uint32_t)((high + (uint64_t)count * low + weighted) % 65521);
-        low = (low + sum) % 65521;
-        data += count;
-        size -= count;
+    for (uint32_t i = 0; i < LINE; i++) {
+        sum += column[i];
+        lines += running[i];
+        places += i * column[i];
     }
-    return high << 16 | low;
+    *high = (*high + LINE * LINES * *low + LINE * lines - places) % 65521;
+    *low = (*low + sum) % 65521;
+}
+
+static uint32_t adler32(uint32_t adler, const uint8_t *data, size_t size) {
+    uint32_t low = adler & 0xffff, high = adler >> 16;
+    for (; size >= LINE * LINES; size -= LINE * LINES, data += LINE * LINES) adler_block(data, &low, &high);
+    for (size_t i = 0; i < size; i++) {
+        low += data[i];
+        high += low;
+    }
+    return high % 65521 << 16 | low % 65521;
 }
 
 INLINE size_t zero_run(const uint8_t *data, const uint8_t *end) {
