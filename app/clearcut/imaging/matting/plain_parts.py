@@ -46,10 +46,8 @@ _NET_SUBJECT = 0.8
 """Minimum mean of the network's matte in a part where the network finds subject."""
 _HOLE_IN_SUBJECT = 0.33, 0.9
 """Maximum difference of a hole (see ``_HOLE``) where the network finds subject."""
-_NET_SOLID = 0.99
-"""Minimum mean of the network's matte in a part where the matte is solid."""
-_HOLE_IN_SOLID = 0.3, 0.5
-"""Maximum difference of a hole (see ``_HOLE``) where the network's matte is solid."""
+NET_SOLID = 0.992
+"""Mean of the network's matte from which a part with the color of the background is subject."""
 _NET_BACKGROUND = 0.22
 """Maximum mean of the network's matte in a large part that is background whatever its colors."""
 _WEAK_CONTRAST = 60
@@ -122,10 +120,8 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[
         if area[number] >= _LEAST_CORE:
             inner = cv2.erode(part, _WINDOW3) > 0
             core = inner if np.count_nonzero(inner) >= 6 else core
-        limit = _HOLE
-        if mean_net >= _NET_SUBJECT:
-            limit = _HOLE_IN_SUBJECT if mean_net < _NET_SOLID else _HOLE_IN_SOLID
-        holes[number] = _is_background(part, core, candidates[window], colors, window, limit)
+        limit = _HOLE if mean_net < _NET_SUBJECT else _HOLE_IN_SUBJECT
+        holes[number] = mean_net < NET_SOLID and _is_background(part, core, candidates[window], colors, window, limit)
         if mean_net < 0.4 and not holes[number]:
             rejected[number] = True
             spread = float(upper_median(colors.distance[window][core]))
@@ -151,7 +147,7 @@ def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
         inner = core[window] & (part > 0)
         if inner.any():
             mean_net = float(net[window][part > 0].mean())
-            is_subject = colors.typical < _WEAK_CONTRAST and mean_net > _NET_SUBJECT
+            is_subject = mean_net > (_NET_SUBJECT if colors.typical < _WEAK_CONTRAST else NET_SOLID)
             chosen[number] = is_subject or not _is_background(part, inner, candidates[window], colors, window)
     return np.asarray(chosen[labels])
 

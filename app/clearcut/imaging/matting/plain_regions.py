@@ -17,7 +17,7 @@ from clearcut.imaging.types import F32, U8
 from .background_field import ColorField, refit, upper_median
 from .edge_band import Mask, Span
 from .photo_frame import is_framed_photo
-from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
+from .plain_parts import NET_SOLID, Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
 _ONES = np.ones((1, 3), np.float32)
@@ -208,7 +208,8 @@ def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
     thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
     found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
-    near = cv2.dilate(cv2.max(thick, found), _WINDOW5)
+    solid = (cv2.erode(net, _WINDOW5) > NET_SOLID).view(np.uint8)
+    near = cv2.dilate(cv2.max(cv2.max(thick, found), solid), _WINDOW5)
     return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
 
 
