@@ -26,7 +26,7 @@ _MIN_HUE = 0.1
 """Share of the clear cells whose hue must differ from a shadow's, if only those are to be compared with the network."""
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
-_HOLE = 0.7, 0.9
+_HOLE = 0.45, 0.9
 """Maximum difference of a hole's mean color from the background, in levels and in deviations of the noise; the larger
 maximum counts."""
 _LEAST_CORE = 20
