@@ -47,7 +47,11 @@ _NET_SUBJECT = 0.8
 _HOLE_IN_SUBJECT = 0.33, 0.9
 """Maximum difference of a hole (see ``_HOLE``) where the network finds subject."""
 NET_SOLID = 0.992
-"""Mean of the network's matte from which a part with the color of the background is subject."""
+"""Mean of the network's matte from which the matte is solid; an open part is subject then."""
+_HOLE_IN_SOLID = 0.3, 0.5
+"""Maximum difference of a hole (see ``_HOLE``) where the network's matte is solid."""
+_SHARE_IN_SOLID = 0.004
+"""Maximum of this difference relative to the background's color: print on a dark background differs by few levels."""
 _NET_BACKGROUND = 0.22
 """Maximum mean of the network's matte in a large part that is background whatever its colors."""
 _WEAK_CONTRAST = 60
@@ -68,6 +72,8 @@ class Colors:
     """Distance from which a cell differs from the background."""
     typical: float
     """Upper quartile of the distance of cells that differ."""
+    brightness: float = 255.0
+    """Mean of the background in levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,14 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[
         if area[number] >= _LEAST_CORE:
             inner = cv2.erode(part, _WINDOW3) > 0
             core = inner if np.count_nonzero(inner) >= 6 else core
-        limit = _HOLE if mean_net < _NET_SUBJECT else _HOLE_IN_SUBJECT
-        holes[number] = mean_net < NET_SOLID and _is_background(part, core, candidates[window], colors, window, limit)
+        limit = _HOLE
+        if mean_net >= NET_SOLID:
+            least, deviations = _HOLE_IN_SOLID
+            highest = _SHARE_IN_SOLID * colors.brightness
+            limit = min(least, highest), min(deviations, highest / colors.noise)
+        elif mean_net >= _NET_SUBJECT:
+            limit = _HOLE_IN_SUBJECT
+        holes[number] = _is_background(part, core, candidates[window], colors, window, limit)
         if mean_net < 0.4 and not holes[number]:
             rejected[number] = True
             spread = float(upper_median(colors.distance[window][core]))

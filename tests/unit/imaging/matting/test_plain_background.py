@@ -185,9 +185,23 @@ def test_photo_without_smaller_subject_is_whole(found: float) -> None:
     assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
 
 
-@pytest.mark.parametrize("background", [(255, 255, 255), (228, 226, 220)])
+WALNUT, BLACK, GOLD, IVORY = (60, 40, 25), (8, 8, 8), (180, 140, 70), (240, 238, 232)
+
+
 @pytest.mark.parametrize("margin", [0.04, 0.06, 0.08, 0.1, 0.12])
-@pytest.mark.parametrize("frame", [(60, 40, 25), (8, 8, 8)])
+@pytest.mark.parametrize(
+    ("background", "frame"),
+    [
+        ((255, 255, 255), WALNUT),
+        ((255, 255, 255), BLACK),
+        ((228, 226, 220), WALNUT),
+        ((228, 226, 220), BLACK),
+        ((118, 118, 120), BLACK),
+        ((118, 118, 120), IVORY),
+        ((120, 84, 38), IVORY),
+        ((38, 38, 42), GOLD),
+    ],
+)
 def test_framed_print_keeps_its_frame(
     background: tuple[int, int, int], margin: float, frame: tuple[int, int, int]
 ) -> None:
@@ -205,6 +219,16 @@ def test_framed_print_keeps_its_frame(
     assert matte.plain_background
     assert (matte.alpha[whole & ~picture] > 127).mean() > 0.98
     assert iou(matte.alpha, whole) > 0.98
+
+
+def test_plain_area_around_subject_is_no_frame() -> None:
+    rgb = canvas((0, 0, 0))
+    rgb[20:-20, 20:-20] = 120
+    subject = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.ellipse(subject, (SIDE // 2,) * 2, (SIDE // 2 - 50, SIDE // 2 - 60), 0, 0, 360, 1, -1)
+    rgb[subject > 0] = (180, 40, 30)
+    rgb, values = noisy(rgb, 1), network(subject)
+    assert np.array_equal(run(values, rgb).alpha, run(values, rgb, OFF).alpha)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
