@@ -1,11 +1,12 @@
 """Cut-outs of subjects on plain backgrounds, by family, through the HTTP API with ``plain_background`` off and auto.
 
-    python -m benchmarks.plain --data DIR [--half report] [--products 300] [--each 20]
+    python -m benchmarks.plain --data DIR [--renders DIR] [--half report] [--products 300] [--each 20]
 
 The images are rendered with exact mattes (``plain_scenes``): held-out product cut-outs on six backgrounds, and drawn
 objects of held-out shapes. The counter-set (``plain_counter``) holds what a rule for plain backgrounds can damage.
 The mattes of the products are keyed from white photos. "Product with a clear reference" leaves out the cut-outs whose
 edge is white in the photo. "Product with solid edges" has the same mattes with colors that determine alpha.
+"Rendered product" has exact mattes: 3D objects rendered by ``plain_renders``.
 ``reference_limit`` is the IoU of alpha computed at soft edges from the exact background, before noise and JPEG, and the
 color of the nearest opaque pixel: what colors can reach with these mattes.
 Measured: mean, first percentile and minimum of the IoU at a longest side of 640; the sum of absolute differences
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,12 @@ from benchmarks.plain_scenes import (
     HALVES,
     SEEDS,
     U8,
+    Cutout,
     Scene,
     cutouts,
     drawings,
     products,
+    rendered_cutouts,
     with_clear_reference,
     with_solid_edges,
 )
@@ -50,19 +53,22 @@ SHEETS = Path(__file__).resolve().parents[1] / "demo" / "plain"
 MODES = ("off", "auto")
 CLEAR = "product with a clear reference"
 SOLID = "product with solid edges"
+RENDERED = "rendered product"
 WORST, CELL = 10, 260
 MAGENTA = np.array([255, 0, 255])
-COMMAND = "python -m benchmarks.plain --data ../shared/data"
+COMMAND = "python -m benchmarks.plain --data ../shared/data --renders ../renders"
 
 
-def scenes(data: Path, half: str, count: int, each: int) -> Iterator[Scene]:
-    """Yield all rendered images; families whose fonts are not installed are skipped with a message."""
+def scenes(data: Path, renders: Sequence[Cutout], half: str, count: int, each: int) -> Iterator[Scene]:
+    """Yield all composed images; families whose fonts are not installed are skipped with a message."""
     shots = cutouts(data, half)
     paths = sorted((data / "train" / "backgrounds").glob("*.jpg"))[:40]
     photos = [as_u8(cv2.imread(str(path)))[..., ::-1] for path in paths]
     yield from products(shots, count, SEEDS[half])
     yield from products(with_clear_reference(shots), count, SEEDS[half], CLEAR)
     yield from products([with_solid_edges(shot) for shot in shots], count // 2, SEEDS[half], SOLID)
+    if renders:
+        yield from products(renders, count, SEEDS[half], RENDERED)
     for family in DRAWN:
         try:
             yield from drawings(family, each, SEEDS[half], shots, photos)
@@ -168,6 +174,7 @@ def _cell(image: U8, text: str) -> U8:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder holding train/")
+    parser.add_argument("--renders", type=Path, help="folder that plain_renders wrote")
     parser.add_argument("--half", choices=sorted(HALVES), default="report", help="half of the held-out cut-outs")
     parser.add_argument("--products", type=int, default=300, help="product images")
     parser.add_argument("--each", type=int, default=20, help="images of each other family")
@@ -175,10 +182,13 @@ def main() -> int:
     args = parser.parse_args()
     if not cutouts(args.data, args.half):
         raise SystemExit(f"no cut-outs in {args.data}: it must hold train/manifest.json; name its folder with --data")
+    renders = rendered_cutouts(args.renders, args.half) if args.renders else []
+    if args.renders and not renders:
+        raise SystemExit(f"no renders in {args.renders}: make them with python -m benchmarks.plain_renders")
     machine = report.machine()
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with served() as server:
-        for scene in scenes(args.data, args.half, args.products, args.each):
+        for scene in scenes(args.data, renders, args.half, args.products, args.each):
             families[scene.family].append(row(scene, server))
         photos = photos_changed(args.data, args.photos, args.half, server)
     SHEETS.mkdir(parents=True, exist_ok=True)

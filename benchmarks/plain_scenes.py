@@ -35,7 +35,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "blue": (70, 110, 180),
 }
 HALVES = {"tuning": 0, "report": 1}
-SEEDS = {"tuning": 9_100_000, "report": 9_640_000}
+SEEDS = {"tuning": 9_100_000, "report": 9_770_000}
 """Of each half. The report seed was new when the constants were final; no constant was chosen with it."""
 DRAWN = ("ring", "frame", "strap", "chain", "box", "signature", "wordmark", "flat_art", "sprite", "several", "text")
 _WHITE = 235
@@ -90,6 +90,15 @@ def cutouts(data: Path, half: str) -> list[Cutout]:
         rim = subject > cv2.erode(subject, np.ones((5, 5), np.uint8))
         white_rim = float((rgb.min(axis=2) >= _WHITE)[rim].mean())
         found.append(Cutout(stem, np.ascontiguousarray(rgba), bottom >= height - 2, white_rim))
+    return found
+
+
+def rendered_cutouts(folder: Path, half: str) -> list[Cutout]:
+    """Return one half of the renders with exact mattes that ``plain_renders`` wrote to ``folder``."""
+    found = []
+    for path in sorted(folder.glob(f"{half}-*.png")):
+        rgba = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+        found.append(Cutout(path.stem, np.ascontiguousarray(rgba, np.uint8), False, 0.0))
     return found
 
 

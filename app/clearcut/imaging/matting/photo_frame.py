@@ -43,8 +43,8 @@ def is_framed_photo(
 ) -> bool:
     """Return whether the cells that differ from the border are a rectangular photo with a smaller subject inside.
 
-    A light border is less often a frame: there the photo must have a border on all sides and no rim of one color, which
-    a framed print has.
+    A rim of one color on all sides is the frame of a print. A light border is less often a frame: there the photo must
+    have a border on all sides.
 
     Args:
         differs: cells of a part of the grid that are not connected background, bool[h,w]; outside it there are none.
@@ -67,7 +67,8 @@ def is_framed_photo(
     if not _is_frame(margins, _MAX_WIDTH * (height + width) / 2) or differs[photo].mean() < _MIN_FILL:
         return False
     inner = [margin > 1 for margin in margins]
-    if background.mean(axis=(0, 1)).min() > _LIGHT and (not all(inner) or _has_rim(cells[photo])):
+    is_light = bool(background.mean(axis=(0, 1)).min() > _LIGHT)
+    if (is_light and not all(inner)) or _has_rim(cells[photo], straight=not is_light):
         return False
     in_matte = net[photo] > 0.5
     surroundings = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
@@ -93,14 +94,21 @@ def _is_frame(margins: tuple[int, int, int, int], max_width: float) -> bool:
     return min(vertical, horizontal) <= 1 or max(vertical, horizontal) <= max_width
 
 
-def _has_rim(photo: U8) -> bool:
-    """Return whether each side of ``photo`` (u8[h,w,3]) has a rim of one color, such as the frame of a print."""
+def _has_rim(photo: U8, *, straight: bool) -> bool:
+    """Return whether each side of ``photo`` (u8[h,w,3]) has a rim of one color, such as the frame of a print.
+
+    Args:
+        straight: whether the inner sides of the rim must be straight. Those of a plain area around a subject are not.
+    """
     depth = max(3, round(_MAX_RIM * min(photo.shape[:2])))
     for side in _sides(photo):
         lines = side[:depth].astype(np.float32)
         color = upper_median(lines[1].T)  # the outermost line is mixed with the background
         shares = (np.abs(lines - color).max(axis=2) < _RIM_TOLERANCE).mean(axis=1)
         if shares[1] < _RIM_SHARE or shares[2:].min() > _INNER_SHARE:
+            return False
+        end = int(np.argmax(shares[1:] < _RIM_SHARE)) + 1
+        if straight and shares[end : end + 3].min() > _INNER_SHARE:
             return False
     return True
 

@@ -26,7 +26,7 @@ _MIN_HUE = 0.1
 """Share of the clear cells whose hue must differ from a shadow's, if only those are to be compared with the network."""
 _AGREEMENT = 0.85
 """Share of the clear cells of the subject that the network must have found to reject faint parts."""
-_HOLE = 0.7, 0.9
+_HOLE = 0.45, 0.9
 """Maximum difference of a hole's mean color from the background, in levels and in deviations of the noise; the larger
 maximum counts."""
 _LEAST_CORE = 20
@@ -46,10 +46,12 @@ _NET_SUBJECT = 0.8
 """Minimum mean of the network's matte in a part where the network finds subject."""
 _HOLE_IN_SUBJECT = 0.33, 0.9
 """Maximum difference of a hole (see ``_HOLE``) where the network finds subject."""
-_NET_SOLID = 0.99
-"""Minimum mean of the network's matte in a part where the matte is solid."""
+NET_SOLID = 0.992
+"""Mean of the network's matte from which the matte is solid; an open part is subject then."""
 _HOLE_IN_SOLID = 0.3, 0.5
 """Maximum difference of a hole (see ``_HOLE``) where the network's matte is solid."""
+_SHARE_IN_SOLID = 0.004
+"""Maximum of this difference relative to the background's color: print on a dark background differs by few levels."""
 _NET_BACKGROUND = 0.22
 """Maximum mean of the network's matte in a large part that is background whatever its colors."""
 _WEAK_CONTRAST = 60
@@ -70,6 +72,8 @@ class Colors:
     """Distance from which a cell differs from the background."""
     typical: float
     """Upper quartile of the distance of cells that differ."""
+    brightness: float = 255.0
+    """Mean of the background in levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,12 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[
             inner = cv2.erode(part, _WINDOW3) > 0
             core = inner if np.count_nonzero(inner) >= 6 else core
         limit = _HOLE
-        if mean_net >= _NET_SUBJECT:
-            limit = _HOLE_IN_SUBJECT if mean_net < _NET_SOLID else _HOLE_IN_SOLID
+        if mean_net >= NET_SOLID:
+            least, deviations = _HOLE_IN_SOLID
+            highest = _SHARE_IN_SOLID * colors.brightness
+            limit = min(least, highest), min(deviations, highest / colors.noise)
+        elif mean_net >= _NET_SUBJECT:
+            limit = _HOLE_IN_SUBJECT
         holes[number] = _is_background(part, core, candidates[window], colors, window, limit)
         if mean_net < 0.4 and not holes[number]:
             rejected[number] = True
@@ -151,7 +159,7 @@ def open_parts(candidates: Mask, colors: Colors, net: F32) -> Mask:
         inner = core[window] & (part > 0)
         if inner.any():
             mean_net = float(net[window][part > 0].mean())
-            is_subject = colors.typical < _WEAK_CONTRAST and mean_net > _NET_SUBJECT
+            is_subject = mean_net > (_NET_SUBJECT if colors.typical < _WEAK_CONTRAST else NET_SOLID)
             chosen[number] = is_subject or not _is_background(part, inner, candidates[window], colors, window)
     return np.asarray(chosen[labels])
 

@@ -17,7 +17,7 @@ from clearcut.imaging.types import F32, U8
 from .background_field import ColorField, refit, upper_median
 from .edge_band import Mask, Span
 from .photo_frame import is_framed_photo
-from .plain_parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
+from .plain_parts import NET_SOLID, Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
 _ONES = np.ones((1, 3), np.float32)
@@ -41,6 +41,8 @@ _THIN_SHARE = 0.4
 """Maximum of this share in thin parts."""
 _THIN, _THIN_NET = 7, 13
 """Width in cells from which a part is not thin, in colors and in the network's matte."""
+_SOLID = 9
+"""The same width where the network's matte is solid."""
 _CLEAR = 0.4
 """Difference from the background of a clear cell, as a share of the highest one nearby."""
 _THIN_CONTRAST = 16
@@ -145,7 +147,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
         return None
     differs = differs[:: max(1, differs.size // 4000)]
     typical = float(np.partition(differs, 3 * differs.size // 4)[3 * differs.size // 4])
-    colors = Colors(difference, distance, noise, level, typical)
+    colors = Colors(difference, distance, noise, level, typical, float(field.coefficients[0].mean()))
     clear = ~outside & ~background_like & ~passable & (distance >= np.float32(0.4 * typical))
     # A network that misses most of the subject does not decide on the enclosed parts.
     contrast = distance[clear] ** 2
@@ -208,7 +210,8 @@ def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
     thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
     found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
-    near = cv2.dilate(cv2.max(thick, found), _WINDOW5)
+    solid = cv2.morphologyEx((net > NET_SOLID).view(np.uint8), cv2.MORPH_OPEN, np.ones((_SOLID, _SOLID), np.uint8))
+    near = cv2.dilate(cv2.max(cv2.max(thick, found), solid), _WINDOW5)
     return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
 
 

@@ -129,12 +129,17 @@ def test_missed_cover_keeps_gray_areas() -> None:
     assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
 
 
-@pytest.mark.parametrize(("difference", "net", "is_hole"), [(0.7, 0.9, True), (0.7, 1.0, False), (0.2, 1.0, True)])
-def test_certain_network_needs_a_closer_color_for_a_hole(difference: float, net: float, is_hole: bool) -> None:
+@pytest.mark.parametrize(
+    ("difference", "net", "brightness", "is_hole"),
+    [(0.7, 0.9, 255, True), (0.7, 1, 255, False), (0.2, 1, 255, True), (0.2, 1, 40, False), (0.1, 1, 40, True)],
+)
+def test_certain_network_needs_a_closer_color_for_a_hole(
+    difference: float, net: float, brightness: float, is_hole: bool
+) -> None:
     part = np.zeros((60, 60), np.bool_)
     part[20:40, 20:40] = True
     colors = np.where(part[..., None], np.float32(difference), np.float32(100)) * np.ones(3, np.float32)
-    facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0)
+    facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0, brightness=brightness)
     holes, _, _ = hole_parts(part, facts, np.full(part.shape, net, np.float32), np.zeros_like(part))
     assert np.array_equal(holes, part & is_hole)
 
@@ -147,6 +152,16 @@ def test_sure_network_decides_on_open_parts_of_low_contrast() -> None:
     rgb[dark] = (8, 8, 8)
     alpha = run(network(subject), noisy(rgb, 0.5)).alpha
     assert alpha[dark].mean() > 200
+
+
+def test_certain_network_keeps_open_part_of_equal_color() -> None:
+    subject = disc(150)
+    rgb = canvas((120, 120, 120))
+    rgb[subject] = (230, 60, 40)
+    equal = subject & (np.mgrid[:SIDE, :SIDE][1] > 320)
+    rgb[equal] = (120, 120, 120)
+    values = np.where(network(subject) > 0.5, 1, 0).astype(np.float32)
+    assert run(values, noisy(rgb, 0.5)).alpha[cv2.erode(equal.view(np.uint8), np.ones((9, 9))) > 0].mean() > 200
 
 
 def test_network_decides_on_a_hole_of_another_color() -> None:
@@ -185,9 +200,23 @@ def test_photo_without_smaller_subject_is_whole(found: float) -> None:
     assert run(values, rgb).alpha[20:-20, 20:-20].min() == 255
 
 
-@pytest.mark.parametrize("background", [(255, 255, 255), (228, 226, 220)])
+WALNUT, BLACK, GOLD, IVORY = (60, 40, 25), (8, 8, 8), (180, 140, 70), (240, 238, 232)
+
+
 @pytest.mark.parametrize("margin", [0.04, 0.06, 0.08, 0.1, 0.12])
-@pytest.mark.parametrize("frame", [(60, 40, 25), (8, 8, 8)])
+@pytest.mark.parametrize(
+    ("background", "frame"),
+    [
+        ((255, 255, 255), WALNUT),
+        ((255, 255, 255), BLACK),
+        ((228, 226, 220), WALNUT),
+        ((228, 226, 220), BLACK),
+        ((118, 118, 120), BLACK),
+        ((118, 118, 120), IVORY),
+        ((120, 84, 38), IVORY),
+        ((38, 38, 42), GOLD),
+    ],
+)
 def test_framed_print_keeps_its_frame(
     background: tuple[int, int, int], margin: float, frame: tuple[int, int, int]
 ) -> None:
@@ -205,6 +234,16 @@ def test_framed_print_keeps_its_frame(
     assert matte.plain_background
     assert (matte.alpha[whole & ~picture] > 127).mean() > 0.98
     assert iou(matte.alpha, whole) > 0.98
+
+
+def test_plain_area_around_subject_is_no_frame() -> None:
+    rgb = canvas((0, 0, 0))
+    rgb[20:-20, 20:-20] = 120
+    subject = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.ellipse(subject, (SIDE // 2,) * 2, (SIDE // 2 - 50, SIDE // 2 - 60), 0, 0, 360, 1, -1)
+    rgb[subject > 0] = (180, 40, 30)
+    rgb, values = noisy(rgb, 1), network(subject)
+    assert np.array_equal(run(values, rgb).alpha, run(values, rgb, OFF).alpha)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
