@@ -3,7 +3,7 @@
     python -m models.training.data_extra --photos DIR --rooms DIR --labels ~/labels --votes ~/votes
 
 Each folder contains ``images/GROUP__NAME.jpg``. Labels are merged as in ``data_more``; a photo without a usable label
-is left out. Six percent of the photos with a subject, by a hash of the stem, go into a pack of their own
+is left out. Some percent of the photos with a subject, by a hash of the name, go into a pack of their own
 (``OUT-held``), which no run trains on: held-out scores of other runs stay comparable. Rooms in which u2netp sees
 nothing are photos without a subject; all others are only backdrops.
 """
@@ -11,6 +11,7 @@ nothing are photos without a subject; all others are only backdrops.
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from .data import PackWriter, is_held_out
 from .data_more import merged, read_gray, read_rgb, share
 
 HELD_OUT = 0.06
+
+
+def is_kept_from_training(stem: str) -> bool:
+    """Decide by the name without its number, because several photos can show one object; also by the pool's rule."""
+    return is_held_out(stem) or is_held_out(re.sub(r"[-_]?\d+$", "", stem), HELD_OUT)
 
 
 def main() -> None:
@@ -42,7 +48,7 @@ def main() -> None:
             count["no label" if label is None else "no subject, or the whole image"] += 1
             continue
         matte, weight = merged(label, read_gray(args.votes / f"{path.stem}.png", rgb))
-        if is_held_out(path.stem, HELD_OUT):
+        if is_kept_from_training(path.stem):
             if weight == 1:
                 held.add(rgb, matte, path.stem, group, "pseudo", held_out=True)
                 count["held out"] += 1
@@ -51,8 +57,8 @@ def main() -> None:
         writer.add(rgb, matte, path.stem, group, "pseudo", weight=weight)
     for path in sorted(path for folder in args.rooms for path in (folder / "images").glob("*.jpg")):
         rgb = read_rgb(path)
-        seen = share(read_gray(args.votes / f"{path.stem}.png", rgb))
-        kind = "background" if seen < 0.01 else "backdrop"
+        vote = read_gray(args.votes / f"{path.stem}.png", rgb)
+        kind = "background" if vote is not None and share(vote) < 0.01 else "backdrop"
         count[f"rooms: {kind}"] += 1
         writer.add(rgb, np.zeros(rgb.shape[:2], np.uint8), path.stem, path.stem.split("_")[0], kind)
     writer.close()

@@ -13,6 +13,8 @@ from models.training import data_extra
 from models.training.data import Pool, is_held_out
 from models.training.photo_files import folder_photos
 
+STEMS = [f"group__{letter}{other}_{view}" for letter in "abcdefgh" for other in "xyz" for view in range(3)]
+
 
 def matte(box: tuple[int, int, int, int]) -> np.ndarray:
     """A matte u8[60,80] with one opaque box (left, top, right, bottom)."""
@@ -23,7 +25,7 @@ def matte(box: tuple[int, int, int, int]) -> np.ndarray:
 
 @pytest.fixture
 def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
-    stems = [f"group__{number}" for number in range(60)]
+    stems = STEMS
     for folder in ("photos/images", "rooms/images", "labels", "votes"):
         (tmp_path / folder).mkdir(parents=True)
     photo = np.full((60, 80, 3), 90, np.uint8)
@@ -46,16 +48,23 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
 def test_held_out_photos_are_in_their_own_pack(packs: dict[str, Pool]) -> None:
     held = {record.stem for record in packs["extra-held"].records}
     assert held
-    assert held == {f"group__{n}" for n in range(2, 60) if is_held_out(f"group__{n}", data_extra.HELD_OUT)}
+    assert held == {stem for stem in STEMS[2:] if data_extra.is_kept_from_training(stem)}
     assert not held & {record.stem for record in packs["extra"].records}
     assert not any(record.held_out for record in packs["extra"].records)
 
 
+def test_views_of_one_object_are_held_out_together() -> None:
+    names = [f"group__object{letter}{other}" for letter in "abcdefghij" for other in "abcdefghij"]
+    held = [name for name in names if is_held_out(name, data_extra.HELD_OUT)]
+    assert held
+    assert all(data_extra.is_kept_from_training(f"{name}_{view:02d}") for name in held for view in range(4))
+
+
 def test_disagreeing_teachers_lower_the_weight(packs: dict[str, Pool]) -> None:
     weights = {record.stem: record.weight for record in packs["extra"].records if record.kind == "pseudo"}
-    assert "group__0" not in weights
-    assert weights["group__1"] == 0.3
-    assert {weight for stem, weight in weights.items() if stem != "group__1"} == {1.0}
+    assert STEMS[0] not in weights
+    assert weights[STEMS[1]] == 0.3
+    assert {weight for stem, weight in weights.items() if stem != STEMS[1]} == {1.0}
 
 
 def test_rooms_with_a_detected_subject_are_backdrops(packs: dict[str, Pool]) -> None:
