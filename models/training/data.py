@@ -59,6 +59,12 @@ def alpha_box(alpha: U8) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
+def iou(first: U8, second: U8) -> float:
+    """IoU of two mattes at alpha 128."""
+    a, b = first > 127, second > 127
+    return float(((a & b).sum() + 1) / ((a | b).sum() + 1))
+
+
 def unmix_white(rgb: U8, alpha: U8) -> U8:
     """Remove the white backdrop from a cut-out's soft edge: F = (C - (1 - a) 255) / a."""
     a = np.maximum(alpha[..., None].astype(np.float32) / 255, 0.08)

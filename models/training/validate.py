@@ -80,16 +80,15 @@ def predict(network: Network, rgb: U8, device: torch.device, batch: int = 16) ->
     return np.concatenate(out)
 
 
-def score(network: Network, splits: dict[str, Split], device: torch.device) -> tuple[dict[str, float], dict[str, U8]]:
-    """Figures at the splits' own size, and the mattes themselves for a sheet.
+def figures_of(mattes: dict[str, U8], splits: dict[str, Split]) -> dict[str, float]:
+    """Figures of mattes u8[N,S,S] at the splits' own size.
 
     ``choose`` is the mean IoU of pairs (by source) and composites, plus a fifth of that of drawn images, minus a
     fifth of the share of empty photos that are cut: the higher the better.
     """
     figures: dict[str, float] = {}
-    mattes: dict[str, U8] = {}
     for name, split in splits.items():
-        got = mattes[name] = predict(network, split.rgb, device)
+        got = mattes[name]
         if name in ("empty", "bare"):
             figures[f"{name}_share"] = float(((got > 127).mean((1, 2)) > 0.02).mean())
             continue
@@ -100,4 +99,10 @@ def score(network: Network, splits: dict[str, Split], device: torch.device) -> t
         figures[f"{name}_mae"] = float(np.abs(got.astype(np.float32) - split.matte.astype(np.float32)).mean() / 255)
     figures["choose"] = (figures["pairs_iou"] + figures["composites_iou"]) / 2
     figures["choose"] += (figures["drawn_iou"] - figures["bare_share"]) / 5
-    return figures, mattes
+    return figures
+
+
+def score(network: Network, splits: dict[str, Split], device: torch.device) -> tuple[dict[str, float], dict[str, U8]]:
+    """Figures of a network at the splits' own size, and the mattes themselves for a sheet."""
+    mattes = {name: predict(network, split.rgb, device) for name, split in splits.items()}
+    return figures_of(mattes, splits), mattes

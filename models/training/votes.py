@@ -8,6 +8,7 @@ Writes one 8-bit PNG per photo. The command can be resumed.
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -15,20 +16,22 @@ import numpy as np
 
 from models.scoring.predictor import session, to_input
 
-from .labels import photos
+from .photo_files import folder_photos, photos
 
 
 def main() -> None:
     """Label every photo that has no vote yet."""
     parser = argparse.ArgumentParser(description="Label photos with u2netp.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and more/")
+    parser.add_argument("--data", type=Path, help="folder with train/ and more/")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="further folders with images/")
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     model = session(args.teacher)
     name, side = model.get_inputs()[0].name, int(model.get_inputs()[0].shape[-1])
-    for stem, path in photos(args.data, labeled=True, pseudo=False):
+    known = photos(args.data, labeled=True, pseudo=False) if args.data else ()
+    for stem, path in chain(known, folder_photos(args.photos)):
         target = args.out / f"{stem}.png"
         if target.exists():
             continue
