@@ -1,11 +1,11 @@
-"""Packs further folders of photos: with a subject (teacher labels), and rooms and places that only serve as backdrops.
+"""Packs further folders of photos with a subject, and of interiors and places that serve as backgrounds.
 
-    python -m models.training.data_extra --photos DIR --rooms DIR --labels ~/labels --votes ~/votes
+    python -m models.training.data_extra --photos DIR --backgrounds DIR --labels ~/labels --votes ~/votes
 
 Each folder contains ``images/GROUP__NAME.jpg``. Labels are merged as in ``data_more``; a photo without a usable label
 is left out. Some percent of the photos with a subject, by a hash of the name, go into a pack of their own
-(``OUT-held``), which no run trains on: held-out scores of other runs stay comparable. Rooms in which u2netp sees
-nothing are photos without a subject; all others are only backdrops.
+(``OUT-held``), which no run trains on: held-out scores of other runs stay comparable. A background in which
+u2netp detects nothing is also a photo without a subject.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def is_kept_from_training(stem: str) -> bool:
 
 
 def main() -> None:
-    """Pack everything that has a label, and all rooms."""
-    parser = argparse.ArgumentParser(description="Pack further photos with teacher labels, and backdrops.")
+    """Pack everything that has a label, and all backgrounds."""
+    parser = argparse.ArgumentParser(description="Pack further photos with teacher labels, and backgrounds.")
     parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos with a subject")
-    parser.add_argument("--rooms", type=Path, nargs="*", default=[], help="folders of backdrops")
+    parser.add_argument("--backgrounds", type=Path, nargs="*", default=[], help="folders of backgrounds")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("models/training/runs/extra"))
@@ -55,11 +55,11 @@ def main() -> None:
             continue
         count[f"weight {weight}"] += 1
         writer.add(rgb, matte, path.stem, group, "pseudo", weight=weight)
-    for path in sorted(path for folder in args.rooms for path in (folder / "images").glob("*.jpg")):
+    for path in sorted(path for folder in args.backgrounds for path in (folder / "images").glob("*.jpg")):
         rgb = read_rgb(path)
         vote = read_gray(args.votes / f"{path.stem}.png", rgb)
         kind = "background" if vote is not None and share(vote) < 0.01 else "backdrop"
-        count[f"rooms: {kind}"] += 1
+        count[f"backgrounds: {kind}"] += 1
         writer.add(rgb, np.zeros(rgb.shape[:2], np.uint8), path.stem, path.stem.split("_")[0], kind)
     writer.close()
     held.close()

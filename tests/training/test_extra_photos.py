@@ -1,4 +1,4 @@
-"""Further folders of photos: labels, the held-out pack and backdrops, without torch."""
+"""Further folders of photos: labels, the held-out pack and backgrounds, without torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def matte(box: tuple[int, int, int, int]) -> np.ndarray:
 @pytest.fixture
 def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
     stems = STEMS
-    for folder in ("photos/images", "rooms/images", "labels", "votes"):
+    for folder in ("photos/images", "places/images", "labels", "votes"):
         (tmp_path / folder).mkdir(parents=True)
     photo = np.full((60, 80, 3), 90, np.uint8)
     for number, stem in enumerate(stems):
@@ -36,9 +36,10 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
         vote = (50, 10, 70, 50) if number == 1 else (10, 10, 50, 50)
         cv2.imwrite(str(tmp_path / "votes" / f"{stem}.png"), matte(vote))
     for name, box in (("room_a__1", (0, 0, 40, 40)), ("place_a__1", (0, 0, 0, 0))):
-        cv2.imwrite(str(tmp_path / "rooms/images" / f"{name}.jpg"), photo)
+        cv2.imwrite(str(tmp_path / "places/images" / f"{name}.jpg"), photo)
         cv2.imwrite(str(tmp_path / "votes" / f"{name}.png"), matte(box))
-    arguments = ["--photos", "photos", "--rooms", "rooms", "--labels", "labels", "--votes", "votes", "--out", "extra"]
+    folders = ["--photos", "photos", "--backgrounds", "places"]
+    arguments = [*folders, "--labels", "labels", "--votes", "votes", "--out", "extra"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["data_extra", *arguments])
     data_extra.main()
@@ -67,9 +68,9 @@ def test_disagreeing_teachers_lower_the_weight(packs: dict[str, Pool]) -> None:
     assert {weight for stem, weight in weights.items() if stem != STEMS[1]} == {1.0}
 
 
-def test_rooms_with_a_detected_subject_are_backdrops(packs: dict[str, Pool]) -> None:
-    rooms = {r.stem: (r.kind, r.source) for r in packs["extra"].records if r.kind != "pseudo"}
-    assert rooms == {"room_a__1": ("backdrop", "room"), "place_a__1": ("background", "place")}
+def test_backgrounds_with_a_detected_subject_are_backdrops(packs: dict[str, Pool]) -> None:
+    found = {r.stem: (r.kind, r.source) for r in packs["extra"].records if r.kind != "pseudo"}
+    assert found == {"room_a__1": ("backdrop", "room"), "place_a__1": ("background", "place")}
 
 
 def test_photos_of_a_folder_are_listed_by_name(tmp_path: Path) -> None:
