@@ -129,13 +129,16 @@ def main() -> None:
         "--checkpoint", nargs="+", default=["best.pt"], help="of the run; the weights of several are averaged"
     )
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file; with .pt a checkpoint with the mean")
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
     parser.add_argument(
         "--reject-below", type=float, default=0.0, help="confidence below which the image has no subject"
     )
     args = parser.parse_args()
     network = average_of(args.config, args.checkpoint)
+    if args.out.suffix == ".pt":  # the start of another run
+        torch.save({"average": network.state_dict(), "total": 0}, args.out)
+        return
     export_fp32(network, args.size, args.out, mirror=args.mirror, reject_below=args.reject_below)
     print(manifest_fields(args.out))
 
