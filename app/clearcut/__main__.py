@@ -47,6 +47,7 @@ def serve() -> int:
     keep_freed_memory()
     require_startable(settings)
     logging.configure(settings.log_level, settings.log_format)
+    logging.omit_caller()
     with capture_native_output(log_line), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(run(settings, on_listening))
 

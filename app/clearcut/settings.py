@@ -120,8 +120,9 @@ class Settings(ModelSettings):
         10,
         gt=0,
         le=600,
-        description="Maximum pause in a request body, in seconds. After this time the request gets 408. The service "
-        "also disconnects clients that read a response at less than 8 KiB/s, averaged over this time.",
+        description="Maximum pause in a request body, in seconds. After this time the request gets 408, or the "
+        "connection closes if the response is already sent. The service also disconnects clients that read a response "
+        "at less than 8 KiB/s, averaged over this time.",
     )
 
     # URLs in requests

@@ -265,6 +265,17 @@ def test_server_that_drops_bodies_keeps_connection():
     assert body["more_body"] is False
 
 
+def test_log_line_of_refused_upload_has_its_size(caplog):
+    async def scenario(on: Stage):
+        headers = [(b"content-type", b"image/png"), (b"content-length", b"10000")]
+        with caplog.at_level("INFO", "clearcut"):
+            await send_messages(on, [], headers, extensions={UNREAD_BODIES: {}})
+
+    on_stage(scenario, max_bytes="5000")
+    (line,) = (record.fields for record in caplog.records if record.getMessage() == "request")
+    assert (line["status"], line["bytes_in"]) == (400, 10_000)
+
+
 def test_refused_upload_is_read_to_the_end():
     taken = []
 

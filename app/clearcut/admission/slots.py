@@ -138,11 +138,13 @@ class Slots:
                 self.rate.start_busy_period()
             self.used += 1
             return
-        self.require_free()
-        any(slot.release_if_slow() for slot in self._slots)
+        self.require_available()
+        for slot in self._slots:
+            if slot.release_if_slow():
+                return
 
-    def require_free(self) -> None:
-        """Return if ``take`` would succeed.
+    def require_available(self) -> None:
+        """Check that ``take`` would succeed: a slot is free, or a slow request can release its slot.
 
         Raises:
             Overloaded: no slot is free and none can be released.

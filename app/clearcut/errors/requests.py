@@ -51,7 +51,7 @@ class MethodNotAllowed(ClearcutError):
 
 class UploadTimeout(ClearcutError):
     status, code, reason, message = 408, "upload_timeout", "upload_timeout", "The request body did not arrive in time"
-    headers = MappingProxyType({"Connection": "close"})
+    headers = MappingProxyType({"Connection": "close"})  # the rest of the body may never arrive
 
 
 class HeadTimeout(UploadTimeout):

@@ -78,7 +78,7 @@ class RequestTiming:
         self.stages: list[Stage] = []
         self.intervals: list[StageInterval] = []
         self.current = "read"
-        """Name of the latest stage."""
+        """Name of the latest stage; ``read`` also before the body is read."""
         self.abandoned = False
         """True after the client has disconnected. The next ``stage`` then fails."""
 

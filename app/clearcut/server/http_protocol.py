@@ -24,6 +24,8 @@ from clearcut.web.app import DIALECTS
 from clearcut.web.context import SECURITY_HEADERS, request_id
 from clearcut.web.error_response import UNREAD_BODIES
 
+from .discard_timer import DiscardTimer
+
 log = logging.getLogger("clearcut")
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -49,6 +51,10 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         """Received bytes since the last piece of head or body that belong to neither: chunk extensions, trailers."""
         _timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
+        _discard_timer: DiscardTimer
+        """Runs while the rest of a request body is dropped after the response."""
+        _close_after_body = False
+        """Whether the connection closes at the end of the dropped body, because the server is shutting down."""
         _unsent = 0
         """Bytes of the response that the client had not acknowledged at the start of ``_write_timer``."""
         _rejected = False
@@ -59,6 +65,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         # uvicorn narrows the signature of asyncio in the same way.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
+            self._discard_timer = DiscardTimer(self.loop, timeout_s, service.settings.deadline_s, transport.close)
             self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -84,13 +91,14 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
                     return
             else:
                 self._framing_bytes += len(data)
+                self._discard_timer.chunk_received()
             self._data = data
             super().data_received(data)
             self._data = b""
             if self._head_bytes is None and self._framing_bytes > MAX_HEAD_BYTES:
                 self._reject(HeadTooLarge(MAX_HEAD_BYTES))
-            elif self._timer is None and self.cycle is not None and self.cycle.response_complete:
-                # No complete head yet, or a body that is not read. uvicorn stops its own timer at any byte.
+            elif self._head_bytes and self._timer is None and self.cycle is not None and self.cycle.response_complete:
+                # Empty lines before the next head. uvicorn stops its own timer at any byte.
                 self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def on_header(self, name: bytes, value: bytes) -> None:
@@ -99,6 +107,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self._unset_keepalive_if_required()
             self._head_bytes = self._head_bytes or 0
             if self._timer is None:
                 self._timer = self.loop.call_later(timeout_s, self._head_timeout)
@@ -128,13 +137,39 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
                 return
             self._head_bytes = 0
             self._stop_timer()
-            if not self._rejected:
-                super().on_message_complete()
+            if self._rejected:
+                return
+            super().on_message_complete()
+            if self._discard_timer.running:
+                self._discard_timer.stop()
+                self._start_keep_alive()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._head_bytes is None and self.cycle.response_complete and not self.transport.is_closing():
+                self._unset_keepalive_if_required()
+                self._discard_timer.start()
+
+        def _start_keep_alive(self) -> None:
+            """Wait for the next request after a dropped body. uvicorn starts its timer only after a response."""
+            if self._close_after_body:
+                self.transport.close()
+                return
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+        def shutdown(self) -> None:
+            if self._discard_timer.running:  # a closed connection could lose the response
+                self._close_after_body = True
+            else:
+                super().shutdown()
 
         def _keeps_connection(self) -> bool:
-            """Return whether the connection stays open after a response, even if a part of the body is unread.
+            """Return whether the connection can stay open after a response to a request with an unread body.
 
-            A client that expects 100 Continue may send its body or not after another response.
+            It cannot if the client expects 100 Continue: after an error, some clients send the body and others do not,
+            so the start of the next request is unknown.
             """
             keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             return keep_alive and not self.expect_100_continue
@@ -200,6 +235,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
 
         def _stop_timers(self) -> None:
             self._stop_timer()
+            self._discard_timer.stop()
             if self._write_timer is not None:
                 self._write_timer.cancel()
                 self._write_timer = None

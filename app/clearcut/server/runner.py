@@ -133,10 +133,8 @@ class Server(uvicorn.Server):
         return self.exit_code
 
     def _announce(self) -> None:
-        """Report that the service accepts requests. The listener of the metrics has its own log line.
-
-        The objects of the start exist until the end, so the garbage collector need not visit them during requests.
-        """
+        """Report that the service accepts requests. The listener of the metrics has its own log line."""
+        # Present objects are needed until the process ends, so later garbage collections skip them.
         gc.collect()
         gc.freeze()
         server = self.servers[0]

@@ -94,13 +94,18 @@ class RequestContext:
 
         watcher = asyncio.create_task(cancel_when_gone())
         try:
-            return await work
-        except asyncio.CancelledError:
-            if not gone or task is None or task.uncancel() > 0:  # the server cancelled the request
+            result = await work
+        except (asyncio.CancelledError, Exception):  # ``work`` can replace the cancellation by another error
+            if not gone or (task is not None and task.uncancel() > 0):  # above 0: the server cancelled the request
                 raise
             raise ClientGone from None
         finally:
             watcher.cancel()
+        if gone:
+            if task is not None:
+                task.uncancel()
+            raise ClientGone
+        return result
 
 
 def route_hint(*, playground: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -12,6 +11,7 @@ from starlette.types import Scope, Send
 from clearcut.errors import ClearcutError, MethodNotAllowed, RouteNotFound
 
 from .context import RequestContext, route_hint
+from .request.body import declared_size
 
 UNREAD_BODIES = "clearcut.unread_bodies"
 """ASGI extension of a server that drops the rest of a request body after the response and keeps the connection."""
@@ -22,10 +22,10 @@ _DISCARD_S = 10.0
 async def send_error(
     error: ClearcutError, context: RequestContext, scope: Scope, send: Send, *, max_discard: int
 ) -> None:
-    """Send the error. The rest of the request body is then dropped, so that a client that sends it reads the error.
+    """Send the error and drop the rest of the request body: a client that still sends it can then read the error.
 
-    A server with the extension ``UNREAD_BODIES`` drops it and keeps the connection, if the body is not too large.
-    Otherwise the body is discarded here for a while, and the connection closes.
+    A server with the extension ``UNREAD_BODIES`` drops a body of at most ``max_discard`` bytes after the response and
+    keeps the connection. Otherwise this function discards the body for a limited time, and the connection closes.
 
     Args:
         scope: of the request.
@@ -39,25 +39,24 @@ async def send_error(
         fields.append((b"retry-after", str(error.retry_after).encode()))
     fields += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     body = context.body
-    bodiless = "content-length" not in headers and "transfer-encoding" not in headers
-    unread = not (body.complete or bodiless or headers.get("content-length") == "0")
-    keeps = UNREAD_BODIES in scope.get("extensions", {}) and _body_size(headers) <= max_discard
-    unread = unread and (not keeps or "Connection" in error.headers)
-    if unread and "Connection" not in error.headers:
+    size = declared_size(headers)
+    has_body = size != 0 and (size is not None or "transfer-encoding" in headers)
+    unread = has_body and not body.complete
+    closing = "Connection" in error.headers  # the upload stopped, or the server is shutting down
+    discard = unread
+    if unread and not closing and UNREAD_BODIES in scope.get("extensions", {}) and size is not None:
+        discard = size > max_discard
+        if not discard:
+            body.received = size  # for the log line, which is written before the server drops the rest
+    if discard and not closing:
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": dialect.status(error), "headers": fields})
-    await send({"type": "http.response.body", "body": payload, "more_body": unread})
-    if unread:
+    await send({"type": "http.response.body", "body": payload, "more_body": discard})
+    if discard:
         # A client that waits for 100 Continue sends no body.
         if headers.get("expect", "").lower() != "100-continue" or body.received:
             await body.discard(max_discard, _DISCARD_S)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _body_size(headers: Headers) -> float:
-    """Return the Content-Length; infinity for a chunked body."""
-    size = headers.get("content-length", "")
-    return int(size) if size.isascii() and size.isdigit() else math.inf
 
 
 def router_error(exc: HTTPException, *, playground: bool) -> ClearcutError:

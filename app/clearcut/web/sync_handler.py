@@ -59,14 +59,14 @@ class SyncOperation:
 
 
 class CutoutRoute(Route):
-    """A route with an endpoint that passes each POST request to ``handle_cutout``, before any step of its own."""
+    """The route of a synchronous operation. For a POST request, the endpoint only calls ``handle_cutout``."""
 
 
 def refuse_overload(service: Service, scope: Scope, routes: Mapping[str, CutoutRoute]) -> None:
     """Refuse a request that ``handle_cutout`` would refuse because all slots are in use, without calling it.
 
-    Under overload most requests are refused, so a refusal must cost little. While accounts are enabled, the key and the
-    rate limits come first, and ``handle_cutout`` checks the slots.
+    During overload most requests are refused, so a refusal must cost little. While accounts are enabled, the key and
+    the rate limits come first, and ``handle_cutout`` checks the slots.
 
     Args:
         routes: by path.
@@ -80,7 +80,7 @@ def refuse_overload(service: Service, scope: Scope, routes: Mapping[str, CutoutR
     if route is None or not service.lifecycle.ready:
         return
     scope["route"] = route  # for the metrics and the log line
-    service.slots.require_free()
+    service.slots.require_available()
 
 
 async def handle_cutout(service: Service, request: Request, operation: SyncOperation) -> Response:

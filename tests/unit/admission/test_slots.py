@@ -55,14 +55,14 @@ def test_slow_upload_releases_and_reacquires_its_slot():
 
 def test_check_for_free_slot_takes_and_releases_none():
     slots = Slots(1)
-    slots.require_free()
+    slots.require_available()
     upload = Upload(slow=True)
     with slots.enter(upload) as slot:
-        slots.require_free()
+        slots.require_available()
         assert (slot.released, slots.used, slots.entered) == (False, 1, 1)
         upload.slow = False
         with pytest.raises(Overloaded) as caught:
-            slots.require_free()
+            slots.require_available()
     assert caught.value.retry_after >= 1
 
 

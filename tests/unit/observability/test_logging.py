@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from clearcut.observability.logging import JsonFormatter, TextFormatter, configure, on_terminal
+from clearcut.observability.logging import JsonFormatter, TextFormatter, configure, omit_caller, on_terminal
 
 
 def record(event, level=logging.INFO, **fields):
@@ -56,6 +56,7 @@ def test_format_follows_setting_and_terminal(monkeypatch, log_format, terminal, 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     try:
         configure("info", log_format)
+        assert logging.LogRecord("other", logging.INFO, __file__, 1, "", (), None).process is not None
         (handler,) = logger.handlers
         assert isinstance(handler.formatter, TextFormatter) is text
         assert on_terminal(log_format) is banner
@@ -64,3 +65,18 @@ def test_format_follows_setting_and_terminal(monkeypatch, log_format, terminal, 
     finally:
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+def test_caller_of_lines_is_omitted_only_on_request(monkeypatch):
+    monkeypatch.setattr(logging, "_srcfile", logging._srcfile)
+    for name in ("logThreads", "logProcesses", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, True)
+    lines = []
+    logger = logging.Logger("other")
+    handler = logging.Handler()
+    handler.emit = lambda each: lines.append((each.filename, each.process is not None))
+    logger.addHandler(handler)
+    logger.warning("before")
+    omit_caller()
+    logger.warning("after")
+    assert lines == [("test_logging.py", True), ("(unknown file)", False)]

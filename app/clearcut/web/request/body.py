@@ -14,6 +14,9 @@ SLOW_AFTER_S = 0.25
 SLOW_MAX_BYTES = 256 * 1024
 """Bytes of a body that may be in memory without a request slot."""
 
+_MAX_DIGITS = 20
+"""Maximum digits of a Content-Length that are parsed. A number with more digits is larger than any limit, too."""
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
@@ -116,6 +119,15 @@ def require_length(headers: Mapping[str, str], max_bytes: int, reported_limit: i
     Raises:
         TooManyBytes: it is larger than ``max_bytes``; the error names ``reported_limit``.
     """
-    value = headers.get("content-length", "")
-    if value.isascii() and value.isdigit() and int(value) > max_bytes:
+    size = declared_size(headers)
+    if size is not None and size > max_bytes:
         raise TooManyBytes(reported_limit)
+
+
+def declared_size(headers: Mapping[str, str]) -> int | None:
+    """Return the Content-Length in bytes; None for a request without a body or with a chunked one."""
+    value = headers.get("content-length", "")
+    if not (value.isascii() and value.isdigit()):
+        return None
+    # Python refuses to parse more than 4,300 digits. Parsers of HTTP accept any number of zeros before the number.
+    return int(value.lstrip("0")[:_MAX_DIGITS] or "0")
