@@ -16,7 +16,7 @@ F64 = npt.NDArray[np.float64]
 _MIN_SIDE = 24
 """Shortest side in pixels of an image that is examined."""
 _SAMPLES = 80
-"""Maximum samples of a line of border pixels."""
+"""Samples of a line of border pixels; at most twice as many are taken."""
 _LINES = 2
 """Outermost rows and columns that are sampled."""
 _START = 16.0
