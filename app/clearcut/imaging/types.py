@@ -121,7 +121,7 @@ class RawMatte:
     """Output of the network for the whole image, resized to a square."""
 
     values: F32
-    """f32[S,S] in 0..1."""
+    """f32[S,S] in 0..1; the session refuses values that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""Loading of this package's compiled libraries. They are optional: callers use OpenCV and NumPy without them.
+"""Loading of this package's compiled libraries, and checks of their arrays.
 
+The libraries are optional: callers use OpenCV and NumPy without them.
 ``make setup``, ``make serve`` and the Dockerfiles compile them.
 """
 
@@ -9,6 +10,9 @@ import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 Functions = TypeVar("Functions")
 
@@ -24,3 +28,18 @@ def load_library(path: Path, version: int, bind: Callable[[ctypes.CDLL], Functio
         return bind(library) if library[f"{path.stem}_version"]() == version else None
     except (OSError, AttributeError):
         return None
+
+
+def require_array(values: np.ndarray, dtype: npt.DTypeLike, shape: tuple[int, ...], *, is_output: bool = False) -> None:
+    """Require a type, a shape, and rows without gaps.
+
+    Args:
+        is_output: whether the library writes to the array.
+
+    Raises:
+        ValueError: the array is different, or it is an output and read-only.
+    """
+    if values.dtype != dtype or values.shape != shape or not values[:1].flags.c_contiguous:
+        raise ValueError(f"expected {np.dtype(dtype)}{list(shape)} with packed rows")
+    if is_output and not values.flags.writeable:
+        raise ValueError("expected an array that can be written to")

@@ -1,6 +1,7 @@
 """The compiled measures of an image and its matte (``measures.c``).
 
-They compute the same as ``matting.background_field``, ``matting.edge_band`` and ``matting.refine`` do with NumPy.
+Without the library, ``matting.background_field``, ``matting.edge_band`` and ``matting.refine`` compute the same values
+with NumPy and OpenCV.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _VERSION = 1
 
 
 class BorderLimits(ctypes.Structure):
-    """``Limits`` in ``measures.c``; ``background_field`` describes the values."""
+    """``BorderLimits`` in ``measures.c``; ``background_field`` describes the values."""
 
     _fields_ = (
         ("samples", ctypes.c_int64),
@@ -99,8 +100,15 @@ class CompiledMeasures:
         return highest, lowest
 
     def count_between(self, plane: U8, lowest: int, highest: int) -> int:
-        """Return the number of values from ``lowest`` to ``highest`` in ``plane`` (u8[h,w])."""
+        """Return the number of values from ``lowest`` to ``highest`` in ``plane`` (u8[h,w]).
+
+        Raises:
+            ValueError: the pixels of a row do not follow each other in memory.
+        """
         height, width = _size(plane)
+        lowest, highest = max(lowest, 0), min(highest, 255)
+        if lowest > highest:
+            return 0
         return int(self._count(plane.ctypes.data, plane.strides[0], height, width, lowest, highest))
 
 
@@ -115,6 +123,7 @@ def _size(image: U8, *channels: int) -> Sequence[int]:
     Raises:
         ValueError: the array has another type or shape, or gaps between the pixels of a row.
     """
-    if image.dtype != np.uint8 or image.shape[2:] != channels or not image[:1].flags.c_contiguous:
-        raise ValueError("expected u8 pixels with packed rows")
+    is_image = image.ndim == 2 + len(channels) and image.shape[2:] == channels
+    if not is_image or image.dtype != np.uint8 or not image[:1].flags.c_contiguous:
+        raise ValueError(f"expected u8[h,w{''.join(f',{each}' for each in channels)}] with packed rows")
     return image.shape[:2]

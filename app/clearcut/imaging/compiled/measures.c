@@ -21,10 +21,10 @@ enum { SIDES = 4, TERMS = 6, COLORS = 3, ROUNDS = 4 };
 
 /* The limits of border_field; background_field.py describes them. */
 typedef struct {
-    int64_t samples; /* along a line of border pixels, about */
+    int64_t samples; /* of a line of border pixels; at most twice as many are taken */
     int64_t max_runs;
     double start, max_noise, min_share, scales[ROUNDS], ridge[TERMS];
-} Limits;
+} BorderLimits;
 
 typedef struct {
     double coefficients[TERMS * COLORS];
@@ -37,7 +37,10 @@ typedef struct {
     int64_t count, starts[SIDES + 1];                       /* the first sample of each side */
 } Samples;
 
-INLINE float center(int64_t index, int64_t count) { return ((float)index + 0.5f) * (float)(2.0 / (double)count) - 1.0f; }
+/* Return the place of a pixel's center in a row or column of `count` pixels, from -1 to 1. */
+INLINE float center(int64_t index, int64_t count) {
+    return ((float)index + 0.5f) * (float)(2.0 / (double)count) - 1.0f;
+}
 
 INLINE int64_t step_along(int64_t length, int64_t samples) { return length / samples > 1 ? length / samples : 1; }
 
@@ -55,17 +58,19 @@ static void take_samples(const uint8_t *rgb, int64_t row_step, int64_t height, i
                          Samples *to) {
     int64_t at = 0;
     for (int side = 0; side < SIDES; side++) {
-        int upright = side >= 2; /* columns */
-        int64_t length = upright ? height : width, depth = upright ? width : height, step = step_along(length, per_line);
+        int is_column = side >= 2;
+        int64_t length = is_column ? height : width, depth = is_column ? width : height;
+        int64_t step = step_along(length, per_line);
         to->starts[side] = at;
         for (int64_t line = 0; line < 2; line++) {
             int64_t across = side % 2 ? depth - 1 - line : line;
             for (int64_t along = 0; along < length; along += step, at++) {
-                int64_t row = upright ? along : across, column = upright ? across : along;
+                int64_t row = is_column ? along : across, column = is_column ? across : along;
                 double x = center(column, width), y = center(row, height);
                 double terms[TERMS] = {1, x, y, x * x, x * y, y * y};
                 for (int i = 0; i < TERMS; i++) to->basis[i * to->count + at] = terms[i];
-                for (int i = 0; i < COLORS; i++) to->colors[i * to->count + at] = rgb[row * row_step + COLORS * column + i];
+                const uint8_t *pixel = rgb + row * row_step + COLORS * column;
+                for (int i = 0; i < COLORS; i++) to->colors[i * to->count + at] = pixel[i];
             }
         }
     }
@@ -198,7 +203,7 @@ static int64_t interruptions(const Samples *from, double tolerance) {
  *
  * height, width: at least 2. memory: see border_field_doubles.
  */
-int32_t border_field(const uint8_t *rgb, int64_t row_step, int64_t height, int64_t width, const Limits *limits,
+int32_t border_field(const uint8_t *rgb, int64_t row_step, int64_t height, int64_t width, const BorderLimits *limits,
                      Field *field, double *memory) {
     Samples samples;
     const int64_t n = 2 * (samples_of(height, limits->samples) + samples_of(width, limits->samples));
@@ -249,7 +254,7 @@ CLONES void strip_extremes(const uint8_t *alpha, int64_t row_step, int64_t heigh
     }
 }
 
-/* Count the values from `lowest` to `highest` in u8[height,width]. */
+/* Count the values from `lowest` to `highest` in u8[height,width]; `lowest` must not exceed `highest`. */
 CLONES int64_t count_between(const uint8_t *alpha, int64_t row_step, int64_t height, int64_t width, uint8_t lowest,
                              uint8_t highest) {
     int64_t total = 0;

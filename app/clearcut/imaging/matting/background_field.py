@@ -16,7 +16,7 @@ F64 = npt.NDArray[np.float64]
 _MIN_SIDE = 24
 """Shortest side in pixels of an image that is examined."""
 _SAMPLES = 80
-"""Maximum samples of a line of border pixels."""
+"""Samples of a line of border pixels; at most twice as many are taken."""
 _LINES = 2
 """Outermost rows and columns that are sampled."""
 _START = 16.0
@@ -32,7 +32,7 @@ _MAX_RUNS = 5
 _RIDGE = np.array([0.0, 1e-3, 1e-3, 2e-3, 2e-3, 2e-3])
 """Penalties of the coefficients relative to the samples: the interior is extrapolated from the border."""
 
-_LIMITS = BorderLimits(_SAMPLES, _MAX_RUNS, _START, _MAX_NOISE, _MIN_SHARE, _SCALES, tuple(_RIDGE))
+_BORDER_LIMITS = BorderLimits(_SAMPLES, _MAX_RUNS, _START, _MAX_NOISE, _MIN_SHARE, _SCALES, tuple(_RIDGE))
 _measures = load_measures()
 
 
@@ -70,7 +70,7 @@ def border_field(rgb: U8) -> ColorField | None:
     if min(height, width) < _MIN_SIDE:
         return None
     if _measures is not None and rgb[:1].flags.c_contiguous:
-        found = _measures.border_field(rgb, _LIMITS)
+        found = _measures.border_field(rgb, _BORDER_LIMITS)
         return None if found is None else ColorField(*found)
     places, colors, sides = _border_samples(rgb)
     coefficients = np.zeros((6, 3))

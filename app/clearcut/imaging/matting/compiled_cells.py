@@ -6,14 +6,13 @@ They compute the same as the OpenCV calls in ``guided_filter`` and ``foreground`
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from clearcut.imaging.compiled import load_library
+from clearcut.imaging.compiled import load_library, require_array
 from clearcut.imaging.types import F32, U8
 
 _LIBRARY = Path(__file__).with_name("grid_cells.so")
@@ -51,7 +50,7 @@ class _Weighting(ctypes.Structure):
 
 
 class CorrectionLimits(ctypes.Structure):
-    """``Correction`` in ``grid_cells.c``."""
+    """``CorrectionLimits`` in ``grid_cells.c``."""
 
     _fields_ = (
         ("balance", ctypes.c_int64),
@@ -107,7 +106,9 @@ class CompiledCells:
         self._limit_floats.argtypes = (size,) * 3
         self._colors.argtypes = pointer, pointer, pointer, size, pointer, pointer, size, pointer
 
-    def fit(self, guide: U8, target: F32, edge: U8, by: Regularization, slope: F32, offset: F32) -> tuple[F32, F32]:
+    def fit(
+        self, guide: U8, target: F32, edge: U8, regularization: Regularization, slope: F32, offset: F32
+    ) -> tuple[F32, F32]:
         """Write the coefficients of a guided fit where ``edge`` (u8[h,w]) is 1; see ``guided_filter.fit_at_edge``.
 
         Args:
@@ -116,23 +117,23 @@ class CompiledCells:
             slope: f32[h,w,3]; ``offset`` f32[h,w]. All arrays may be parts of larger ones.
         """
         height, width = target.shape
-        _require(guide, np.uint8, (height, width, 3))
-        _require(target, np.float32, (height, width))
-        _require(edge, np.uint8, (height, width))
-        _require(slope, np.float32, (height, width, 3))
-        _require(offset, np.float32, (height, width))
+        require_array(guide, np.uint8, (height, width, 3))
+        require_array(target, np.float32, (height, width))
+        require_array(edge, np.uint8, (height, width))
+        require_array(slope, np.float32, (height, width, 3), is_output=True)
+        require_array(offset, np.float32, (height, width), is_output=True)
         level = np.empty((height, width), np.float32)
         r_squared = np.empty((-(-height // 2), -(-width // 2)), np.float32)
         memory = np.empty(self._fit_floats(height, width), np.float32)
         sources = *_plane(guide), *_plane(target), *_plane(edge)
         results = *_plane(slope), *_plane(offset), level.ctypes.data, r_squared.ctypes.data
-        self._fit(*sources, height, width, by, *results, memory.ctypes.data)
+        self._fit(*sources, height, width, regularization, *results, memory.ctypes.data)
         return level, r_squared
 
     def classify(
         self, slope: F32, level: F32, contrast: float, opaque: npt.NDArray[np.bool_], mixed: npt.NDArray[np.bool_]
     ) -> None:
-        """Write which cells are opaque everywhere, and which may have other pixels than empty ones, bool[h,w] each.
+        """Write which cells are opaque, and which of the others can have pixels with alpha above 0, bool[h,w] each.
 
         Args:
             slope: f32[h,w,3].
@@ -140,16 +141,16 @@ class CompiledCells:
             contrast: maximum difference of a pixel from its cell, in levels per channel.
         """
         height, width = level.shape
-        _require(slope, np.float32, (height, width, 3))
-        _require(level, np.float32, (height, width))
-        _require(opaque, np.bool_, (height, width))
-        _require(mixed, np.bool_, (height, width))
+        require_array(slope, np.float32, (height, width, 3))
+        require_array(level, np.float32, (height, width))
+        require_array(opaque, np.bool_, (height, width), is_output=True)
+        require_array(mixed, np.bool_, (height, width), is_output=True)
         level = np.ascontiguousarray(level)
         flags = np.empty(8 * width, np.uint8)
         results = *_plane(opaque), *_plane(mixed), flags.ctypes.data
         self._classify(*_plane(slope), level.ctypes.data, height, width, contrast, *results)
 
-    def limit_correction(self, correction: F32, edge: U8, r_squared: F32, by: CorrectionLimits) -> F32:
+    def limit_correction(self, correction: F32, edge: U8, r_squared: F32, limits: CorrectionLimits) -> F32:
         """Return the correction of the edge model to use, f32[h,w] in 0..255; see ``edge_correction``.
 
         Args:
@@ -158,17 +159,17 @@ class CompiledCells:
             r_squared: f32 for each block of 2 x 2 cells.
         """
         height, width = edge.shape
-        _require(correction, np.float32, (height, width))
-        _require(edge, np.uint8, (height, width))
-        _require(r_squared, np.float32, (-(-height // 2), -(-width // 2)))
+        require_array(correction, np.float32, (height, width))
+        require_array(edge, np.uint8, (height, width))
+        require_array(r_squared, np.float32, (-(-height // 2), -(-width // 2)))
         result = np.empty((height, width), np.float32)
-        memory = np.empty(self._limit_floats(height, width, max(by.balance, by.r_squared)), np.float32)
+        memory = np.empty(self._limit_floats(height, width, max(limits.balance, limits.r_squared)), np.float32)
         sources = *_plane(correction), *_plane(edge), *_plane(r_squared)
-        self._limit(*sources, height, width, ctypes.byref(by), result.ctypes.data, memory.ctypes.data)
+        self._limit(*sources, height, width, ctypes.byref(limits), result.ctypes.data, memory.ctypes.data)
         return result
 
     def colors(
-        self, rgb: U8, alpha: U8, origin: tuple[int, int], places: npt.NDArray[np.int64], by: Windows
+        self, rgb: U8, alpha: U8, origin: tuple[int, int], places: npt.NDArray[np.int64], windows: Windows
     ) -> tuple[F32, F32]:
         """Return the subject's color and its difference from the background's, sheets f32[h,w,3] of cells each.
 
@@ -178,17 +179,17 @@ class CompiledCells:
             places: spans and their places on the sheets; see ``TileSet.places``.
         """
         height, width = alpha.shape
-        _require(rgb, np.uint8, (height, width, 3))
-        _require(alpha, np.uint8, (height, width))
+        require_array(rgb, np.uint8, (height, width, 3))
+        require_array(alpha, np.uint8, (height, width))
         rows, columns = places[:, 1] - places[:, 0], places[:, 3] - places[:, 2]
         sheet = int(rows.max()) + 2, int((places[:, 5] + columns).max()) + 2, 3
-        border = 2 * (2 * by.near + 1)
+        border = 2 * (2 * windows.near + 1)
         largest = int(((rows + border) * (columns + border)).max()), int(columns.max()) + border
-        memory = np.empty(self._colors_floats(height, width, by.far, *largest), np.float32)
+        memory = np.empty(self._colors_floats(height, width, windows.far, *largest), np.float32)
         subject, excess = np.empty(sheet, np.float32), np.empty(sheet, np.float32)
         part = _Part(rgb.ctypes.data, alpha.ctypes.data, rgb.strides[0], alpha.strides[0], height, width, *origin)
-        weights, far_weights = by.weights.ctypes.data, by.far_weights.ctypes.data
-        weighting = _Weighting(by.near, by.far, by.far_share, by.least, weights, far_weights)
+        weights, far_weights = windows.weights.ctypes.data, windows.far_weights.ctypes.data
+        weighting = _Weighting(windows.near, windows.far, windows.far_share, windows.least, weights, far_weights)
         spans = places.ctypes.data, len(places)
         results = subject.ctypes.data, excess.ctypes.data, 3 * sheet[1], memory.ctypes.data
         self._colors(ctypes.byref(part), ctypes.byref(weighting), *spans, *results)
@@ -198,16 +199,6 @@ class CompiledCells:
 def load_compiled_cells(path: Path = _LIBRARY) -> CompiledCells | None:
     """Load the library; None if it is not compiled, has another version or no such functions, or cannot be loaded."""
     return load_library(path, _VERSION, CompiledCells)
-
-
-def _require(values: np.ndarray, dtype: npt.DTypeLike, shape: Sequence[int]) -> None:
-    """Require a type and a shape, and rows without gaps.
-
-    Raises:
-        ValueError: the array is different.
-    """
-    if values.dtype != dtype or values.shape != tuple(shape) or not values[:1].flags.c_contiguous:
-        raise ValueError(f"expected {np.dtype(dtype)}{list(shape)} with packed rows")
 
 
 def _plane(values: np.ndarray) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clearcut.imaging.compiled import load_library
+from clearcut.imaging.compiled import load_library, require_array
 from clearcut.imaging.types import F32, U8
 
 from .edge_band import Span
@@ -75,12 +75,16 @@ class CompiledPixels:
             slope: f32[h,w,3] on the grid of cells; ``offset`` f32[h,w] likewise.
             step: side of a cell in pixels.
             rgb: u8[H,W,3].
+
+        Raises:
+            ValueError: an array has another type or shape or gaps in its rows, or ``alpha`` is read-only.
         """
         height, width = offset.shape
         if slope.shape != (height, width, 3) or height * step < alpha.shape[0] or width * step < alpha.shape[1]:
             raise ValueError("expected coefficients for all cells")
         if slope.dtype != np.float32 or offset.dtype != np.float32 or not has_packed_rows(slope, offset):
             raise ValueError("expected f32 values with packed rows")
+        _require_images(rgb, alpha, output=alpha)
         steps = slope.strides[0] // slope.itemsize, offset.strides[0] // offset.itemsize
         coefficients = _Coefficients(slope.ctypes.data, offset.ctypes.data, *steps, height, width)
         places = np.array([(*span, 0, 0) for span in spans], np.int64)
@@ -99,7 +103,11 @@ class CompiledPixels:
             places: spans and their places on the sheets; see ``TileSet.places``.
             step: side of a cell in pixels.
             alpha: u8[H,W].
+
+        Raises:
+            ValueError: an array has another type or shape or gaps in its rows, or ``rgb`` is read-only.
         """
+        _require_images(rgb, alpha, output=rgb)
         grid, rows, _weights = _buffers(step, alpha, _COLOR_FLOATS, 0)
         images = rgb.ctypes.data, rgb.strides[0], alpha.ctypes.data, alpha.strides[0]
         sheets = _sheet(subject), _sheet(excess)
@@ -114,6 +122,12 @@ def load_compiled_pixels(path: Path = _LIBRARY) -> CompiledPixels | None:
 def has_packed_rows(*images: np.ndarray) -> bool:
     """Return whether the pixels of each row follow each other in memory, as the library requires."""
     return all(image[:1].flags.c_contiguous for image in images)
+
+
+def _require_images(rgb: U8, alpha: U8, output: U8) -> None:
+    """Require u8[H,W,3] and u8[H,W] with packed rows; ``output`` must not be read-only."""
+    require_array(alpha, np.uint8, alpha.shape[:2], is_output=output is alpha)
+    require_array(rgb, np.uint8, (*alpha.shape, 3), is_output=output is rgb)
 
 
 def _sheet(values: F32) -> _Sheet:

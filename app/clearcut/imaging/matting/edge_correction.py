@@ -26,7 +26,7 @@ _R_SQUARED_RANGE = 0.8, 0.95
 (``benchmarks/finishing.py``)."""
 _LEAST_WEIGHT = np.float32(1e-3)
 """Lower bound of the divisor of a window's mean."""
-_LIMITS = CorrectionLimits(_BALANCE_BLOCKS // 2, _R_SQUARED_BLOCKS // 2, _LEAST_WEIGHT, *_R_SQUARED_RANGE)
+_CORRECTION_LIMITS = CorrectionLimits(_BALANCE_BLOCKS // 2, _R_SQUARED_BLOCKS // 2, _LEAST_WEIGHT, *_R_SQUARED_RANGE)
 _compiled_cells = load_compiled_cells()
 
 
@@ -42,7 +42,7 @@ def edge_correction(level: F32, guide: U8, raw: F32, edge: U8, r_squared: F32, e
     """
     correction = edge_model(guide, raw, level * np.float32(1 / 255))
     if _compiled_cells is not None and correction[:1].flags.c_contiguous:
-        return _compiled_cells.limit_correction(correction, edge, r_squared, _LIMITS)
+        return _compiled_cells.limit_correction(correction, edge, r_squared, _CORRECTION_LIMITS)
     mask = edge.astype(np.float32)
     correction = correction * (mask * np.float32(255))
     share = block_means(whole_blocks(mask))

@@ -100,8 +100,8 @@ INLINE void expand_planes(const float *from, int64_t cells, int64_t channels, co
     }
 }
 
-/* Load `count` cells of a row from column `first` on, four values each. Write to `kinds` whether a cell is empty or opaque
- * for any color. */
+/* Load `count` cells of a row from column `first` on, four values each. Write to `kinds` whether a cell is empty or
+ * opaque for any color. */
 static void load_row(const Coefficients *from, int64_t row, int64_t first, int64_t count, float *to, uint8_t *kinds) {
     row = limit(row, 0, from->height - 1);
     for (int64_t i = 0; i < count; i++, to += 4) {
@@ -138,8 +138,8 @@ CLONES static void alpha_row(const uint8_t *restrict rgb, const float *restrict 
 
 /* Write alpha = slope . color + offset at the pixels of the spans, which have no place on a sheet.
  *
- * rgb: u8[height,width,3]. alpha: u8[height,width]. rows: memory for 8 floats for each pixel of grid->columns cells, and
- * for 5 floats for each cell of grid->columns and two more.
+ * rgb: u8[height,width,3]. alpha: u8[height,width]. rows: memory for 8 floats for each pixel of grid->columns
+ * cells, and for 5 floats for each of grid->columns + 2 cells.
  */
 CLONES void edge_alpha(const Grid *grid, const Span *spans, int64_t count, const Coefficients *coefficients,
                        const uint8_t *rgb, int64_t rgb_step, uint8_t *alpha, int64_t alpha_step, float *rows) {

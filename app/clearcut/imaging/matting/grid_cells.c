@@ -71,7 +71,8 @@ CLONES static void sum_blocks(const float *restrict samples, int64_t blocks, flo
 }
 
 /* Sum windows along rows; `from` has RADIUS more values on each side, which are set here. */
-CLONES static void sum_along(float *restrict from, int64_t from_step, int64_t planes, int64_t count, float *restrict to) {
+CLONES static void sum_along(float *restrict from, int64_t from_step, int64_t planes, int64_t count,
+                             float *restrict to) {
     for (int64_t plane = 0; plane < planes; plane++) {
         float *row = from + plane * from_step, *sums = to + plane * count;
         for (int64_t i = 1; i <= RADIUS; i++) {
@@ -94,16 +95,17 @@ CLONES static void sum_rows(const float *const *rows, int64_t count, float scale
 
 /* Solve the fit of each window: elimination in the symmetric 3 x 3 covariance. Rounding would destroy its determinant
  * in windows with two colors. sums: a row of each moment. to: rows of slope and offset. */
-CLONES static void solve_row(const float *restrict sums, int64_t blocks, Regularization by, float *restrict to,
-                             int64_t to_step, float *restrict r_squared) {
+CLONES static void solve_row(const float *restrict sums, int64_t blocks, Regularization regularization,
+                             float *restrict to, int64_t to_step, float *restrict r_squared) {
     const float cells = 4 * WINDOW * WINDOW, mean = 1 / cells, level = 1.0f / 255;
+    const float epsilon = regularization.epsilon, shift = (1 - regularization.gain) / 2;
     for (int64_t i = 0; i < blocks; i++) {
         const float *at = sums + i;
         float m_r = at[R * blocks] * mean, m_g = at[G * blocks] * mean, m_b = at[B * blocks] * mean;
         float m_t = at[T * blocks] * mean;
-        float rr = (at[RR * blocks] * mean - m_r * m_r) * (level * level) + by.epsilon;
-        float gg = (at[GG * blocks] * mean - m_g * m_g) * (level * level) + by.epsilon;
-        float bb = (at[BB * blocks] * mean - m_b * m_b) * (level * level) + by.epsilon;
+        float rr = (at[RR * blocks] * mean - m_r * m_r) * (level * level) + epsilon;
+        float gg = (at[GG * blocks] * mean - m_g * m_g) * (level * level) + epsilon;
+        float bb = (at[BB * blocks] * mean - m_b * m_b) * (level * level) + epsilon;
         float tt = at[TT * blocks] * mean - m_t * m_t;
         float rg = (at[RG * blocks] * mean - m_r * m_g) * (level * level);
         float gb = (at[GB * blocks] * mean - m_g * m_b) * (level * level);
@@ -120,18 +122,18 @@ CLONES static void solve_row(const float *restrict sums, int64_t blocks, Regular
         float s_b = tb / (bb - br_r * br - gb_g * gb);
         float s_g = tg / gg - gb_g * s_b;
         float s_r = tr / rr - rg_r * s_g - br_r * s_b;
-        r_squared[i] = (explained + tg * tg / gg + tb * s_b) / (tt > by.epsilon ? tt : by.epsilon);
+        r_squared[i] = (explained + tg * tg / gg + tb * s_b) / (tt > epsilon ? tt : epsilon);
         to[i] = s_r;
         to[to_step + i] = s_g;
         to[2 * to_step + i] = s_b;
-        to[3 * to_step + i] = (m_t + (1 - by.gain) / 2) * 255 - (s_r * m_r + s_g * m_g + s_b * m_b);
+        to[3 * to_step + i] = (m_t + shift) * 255 - (s_r * m_r + s_g * m_g + s_b * m_b);
     }
 }
 
-/* Interpolate rows of blocks to a row of cells: linear between block centers. first, second: rows of some planes. mixed:
- * memory of a row of blocks. */
-CLONES static void expand_blocks(const float *restrict first, const float *restrict second, float weight, int64_t planes,
-                                 int64_t blocks, float *restrict mixed, float *restrict cells) {
+/* Interpolate rows of blocks to a row of cells: linear between block centers. first, second: rows of some planes.
+ * mixed: memory for a row of blocks. */
+CLONES static void expand_blocks(const float *restrict first, const float *restrict second, float weight,
+                                 int64_t planes, int64_t blocks, float *restrict mixed, float *restrict cells) {
     for (int64_t plane = 0; plane < planes; plane++) {
         const float *a = first + plane * blocks, *b = second + plane * blocks;
         float *to = cells + 2 * plane * blocks;
@@ -160,8 +162,8 @@ int64_t fit_cells_floats(int64_t height, int64_t width) {
  * the target's variance that the colors explain. memory: see fit_cells_floats.
  */
 void fit_cells(const uint8_t *guide, int64_t guide_step, const float *target, int64_t target_step, const uint8_t *edge,
-               int64_t edge_step, int64_t height, int64_t width, Regularization by, float *slope, int64_t slope_step,
-               float *offset, int64_t offset_step, float *level, float *r_squared, float *memory) {
+               int64_t edge_step, int64_t height, int64_t width, Regularization regularization, float *slope,
+               int64_t slope_step, float *offset, int64_t offset_step, float *level, float *r_squared, float *memory) {
     const int64_t rows = (height + 1) / 2, blocks = (width + 1) / 2, padded = blocks + 2 * RADIUS;
     float *samples = memory, *sums = samples + SAMPLES * blocks, *ring = sums + MOMENTS * padded;
     float *moments = ring + WINDOW * MOMENTS * blocks, *solved = moments + MOMENTS * blocks;
@@ -171,9 +173,10 @@ void fit_cells(const uint8_t *guide, int64_t guide_step, const float *target, in
     for (int64_t row = 0; row < rows + RADIUS; row++) {
         if (row < rows) {
             int64_t second = 2 * row + 1 < height ? 2 * row + 1 : height - 1;
-            load_blocks(guide + 2 * row * guide_step, target + 2 * row * target_step, width, by.gain, blocks, samples);
-            load_blocks(guide + second * guide_step, target + second * target_step, width, by.gain, blocks,
-                        samples + SAMPLES / 2 * blocks);
+            load_blocks(guide + 2 * row * guide_step, target + 2 * row * target_step, width, regularization.gain,
+                        blocks, samples);
+            load_blocks(guide + second * guide_step, target + second * target_step, width, regularization.gain,
+                        blocks, samples + SAMPLES / 2 * blocks);
             sum_blocks(samples, blocks, sums, padded);
             sum_along(sums, padded, MOMENTS, blocks, ring + row % WINDOW * MOMENTS * blocks);
         }
@@ -182,7 +185,7 @@ void fit_cells(const uint8_t *guide, int64_t guide_step, const float *target, in
         for (int64_t i = 0; i < WINDOW; i++)
             window[i] = ring + mirrored(center - RADIUS + i, rows) % WINDOW * MOMENTS * blocks;
         sum_rows(window, MOMENTS * blocks, 1, moments);
-        solve_row(moments, blocks, by, solved + RADIUS, padded, r_squared + center * blocks);
+        solve_row(moments, blocks, regularization, solved + RADIUS, padded, r_squared + center * blocks);
         sum_along(solved, padded, COEFFICIENTS, blocks, along + center * COEFFICIENTS * blocks);
     }
     for (int64_t row = 0; row < rows; row++) {
@@ -192,7 +195,8 @@ void fit_cells(const uint8_t *guide, int64_t guide_step, const float *target, in
     }
     for (int64_t y = 0; y < height; y++) {
         const uint8_t *inside = edge + y * edge_step, *color = guide + y * guide_step;
-        float *own_slope = slope + y * slope_step, *own_offset = offset + y * offset_step, *own_level = level + y * width;
+        float *own_slope = slope + y * slope_step, *own_offset = offset + y * offset_step;
+        float *own_level = level + y * width;
         memcpy(own_level, own_offset, (size_t)width * sizeof(float));
         if (!memchr(inside, 1, (size_t)width)) continue;
         int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
@@ -241,9 +245,12 @@ CLONES static void combine_row(const uint8_t *const *opaque, const uint8_t *cons
     }
 }
 
-/* Write which cells are opaque everywhere (1 in opaque), and which others may have pixels that are not empty (1 in
- * mixed): u8[height,width] each. A pixel differs from its cell by at most `contrast` levels per channel and lies between
- * its cell and the neighbors. flags: memory for 8 * width bytes. */
+/* Write the class of each cell: u8[height,width] of 0 or 1 each.
+ *
+ * opaque: all pixels of the cell are opaque. mixed: the cell is not opaque, and some of its pixels can have alpha above
+ * 0. A pixel differs from its cell by at most `contrast` levels per channel, and lies between its cell and
+ * the neighbors. flags: memory for 8 * width bytes.
+ */
 void classify_cells(const float *slope, int64_t slope_step, const float *level, int64_t height, int64_t width,
                     float contrast, uint8_t *opaque, int64_t opaque_step, uint8_t *mixed, int64_t mixed_step,
                     uint8_t *flags) {
@@ -284,7 +291,7 @@ typedef struct {
     const uint8_t *far_weights; /* the same for the far window, in 1/255 */
 } Weighting;
 
-enum { PLANES = 12 }; /* of a span: own color, its weights as subject and background, alpha, subject, background */
+enum { SPAN_PLANES = 12 }; /* of a span: own color, its weights as subject and background, alpha, subject, background */
 
 /* Write the weighted colors of the blocks of a row, 4 values for each, rounded as in OpenCV's 16 bits. */
 static void weigh_blocks(const Part *part, int64_t row, const uint8_t *weights, int64_t blocks, uint32_t *to) {
@@ -325,24 +332,29 @@ CLONES static void scale_row(const uint32_t *restrict from, int64_t count, float
     for (int64_t i = 0; i < count; i++) to[i] = (float)(int32_t)from[i] * scale; /* below 2^31 */
 }
 
-/* Write the far window's share of the sums of every block, four rows of blocks for each row. along: as large as `far`,
- * and one row more. */
-static void far_blocks(const Part *part, const Weighting *by, int64_t rows, int64_t blocks, uint32_t *along, float *far) {
-    const int64_t side = 2 * by->far + 1, row_size = 4 * blocks;
+/* Write the weighted color sums of the far window around each block, times far_share.
+ *
+ * far: for each row of blocks, four rows of values. along: memory as large as `far`, for four more rows of `blocks`
+ * values, and for blocks + 2 * weighting->far values.
+ */
+static void far_blocks(const Part *part, const Weighting *weighting, int64_t rows, int64_t blocks, uint32_t *along,
+                       float *far) {
+    const int64_t side = 2 * weighting->far + 1, row_size = 4 * blocks;
     uint32_t *sums = along + rows * row_size, *padded = sums + row_size;
     for (int64_t row = 0; row < rows; row++) {
-        weigh_blocks(part, row, by->far_weights, blocks, sums);
-        sum_blocks_along(sums, blocks, by->far, padded, along + row * row_size);
+        weigh_blocks(part, row, weighting->far_weights, blocks, sums);
+        sum_blocks_along(sums, blocks, weighting->far, padded, along + row * row_size);
     }
     for (int64_t row = 0; row < rows; row++) {
         memset(sums, 0, (size_t)row_size * sizeof *sums);
-        for (int64_t i = -by->far; i <= by->far; i++) add_row(along + mirrored(row + i, rows) * row_size, row_size, sums);
-        scale_row(sums, row_size, by->far_share / (255.0f * (float)(side * side)), far + row * row_size);
+        for (int64_t i = -weighting->far; i <= weighting->far; i++)
+            add_row(along + mirrored(row + i, rows) * row_size, row_size, sums);
+        scale_row(sums, row_size, weighting->far_share / (255.0f * (float)(side * side)), far + row * row_size);
     }
 }
 
 /* Interpolate `far` to the cells of a row: four rows of `width` values from column `left` on. Outside the part, the
- * outermost cells are repeated. cells: memory for four blocks and two. */
+ * outermost cells are repeated. cells: memory for 2 * blocks + 2 values. */
 static void far_row(const Part *part, const float *far, int64_t rows, int64_t blocks, int64_t y, int64_t left,
                     int64_t width, float *cells, float *to) {
     const int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
@@ -365,8 +377,8 @@ static void far_row(const Part *part, const float *far, int64_t rows, int64_t bl
 }
 
 /* Load a row of cells and their weights. Outside the part, the outermost cells are repeated. */
-static void load_cells(const Part *part, const Weighting *by, int64_t y, int64_t left, int64_t width, int64_t plane,
-                       float *to) {
+static void load_cells(const Part *part, const Weighting *weighting, int64_t y, int64_t left, int64_t width,
+                       int64_t plane, float *to) {
     const uint8_t *rgb = part->rgb + limit(y, 0, part->height - 1) * part->rgb_step;
     const uint8_t *alpha = part->alpha + limit(y, 0, part->height - 1) * part->alpha_step;
     for (int64_t x = 0; x < width; x++) {
@@ -374,16 +386,16 @@ static void load_cells(const Part *part, const Weighting *by, int64_t y, int64_t
         to[x] = rgb[3 * cell];
         to[plane + x] = rgb[3 * cell + 1];
         to[2 * plane + x] = rgb[3 * cell + 2];
-        to[3 * plane + x] = by->weights[alpha[cell]];
-        to[4 * plane + x] = by->weights[255 - alpha[cell]];
+        to[3 * plane + x] = weighting->weights[alpha[cell]];
+        to[4 * plane + x] = weighting->weights[255 - alpha[cell]];
         to[5 * plane + x] = alpha[cell] * (1.0f / 255);
     }
 }
 
 /* Write weighted means of three planes of colors over square windows, for a row without `inset` cells on each side.
- * extra: four rows that are added to the sums, or NULL. sums: memory for four rows. */
+ * far_sums: four rows that are added to the sums, or NULL. sums: memory for four rows. */
 INLINE void mean_row(const float *restrict color, const float *restrict weight, int64_t plane, int64_t width,
-                     int64_t inset, int64_t radius, const float *restrict extra, float *restrict sums,
+                     int64_t inset, int64_t radius, const float *restrict far_sums, float *restrict sums,
                      float *restrict to) {
     const int64_t first = inset - radius, last = width - first;
     for (int64_t x = first; x < last; x++) {
@@ -400,9 +412,9 @@ INLINE void mean_row(const float *restrict color, const float *restrict weight, 
         float r = 0, g = 0, b = 0, w = 0;
         for (int64_t i = x - radius; i <= x + radius; i++)
             r += sums[i], g += sums[width + i], b += sums[2 * width + i], w += sums[3 * width + i];
-        if (extra) {
-            r += extra[x] * cells, g += extra[width + x] * cells, b += extra[2 * width + x] * cells;
-            w += extra[3 * width + x] * cells * (1.0f / 255);
+        if (far_sums) {
+            r += far_sums[x] * cells, g += far_sums[width + x] * cells, b += far_sums[2 * width + x] * cells;
+            w += far_sums[3 * width + x] * cells * (1.0f / 255);
         }
         float scale = 1 / w;
         to[x] = r * scale, to[plane + x] = g * scale, to[2 * plane + x] = b * scale;
@@ -410,13 +422,13 @@ INLINE void mean_row(const float *restrict color, const float *restrict weight, 
 }
 
 CLONES static void mean_row_3(const float *color, const float *weight, int64_t plane, int64_t width, int64_t inset,
-                              const float *extra, float *sums, float *to) {
-    mean_row(color, weight, plane, width, inset, 1, extra, sums, to);
+                              const float *far_sums, float *sums, float *to) {
+    mean_row(color, weight, plane, width, inset, 1, far_sums, sums, to);
 }
 
 CLONES static void mean_row_5(const float *color, const float *weight, int64_t plane, int64_t width, int64_t inset,
-                              const float *extra, float *sums, float *to) {
-    mean_row(color, weight, plane, width, inset, 2, extra, sums, to);
+                              const float *far_sums, float *sums, float *to) {
+    mean_row(color, weight, plane, width, inset, 2, far_sums, sums, to);
 }
 
 /* Replace own colors by the subject's share of them, and the first weight by that of the second pass. */
@@ -432,10 +444,10 @@ CLONES static void first_estimate(float *restrict own, const float *restrict sub
 }
 
 /* Return the number of floats of working memory for cell_colors. size: largest number of cells of a span with a border
- * of 2 * near + 1 cells on each side; width: that of its columns. */
+ * of 2 * near + 1 cells on each side. columns: largest number of columns of such a span. */
 int64_t cell_colors_floats(int64_t height, int64_t width, int64_t far, int64_t size, int64_t columns) {
     int64_t rows = (height + 1) / 2, blocks = (width + 1) / 2;
-    return 4 * rows * blocks + PLANES * size + 8 * columns + 2 * blocks + 2 * far + 2 +
+    return 4 * rows * blocks + SPAN_PLANES * size + 8 * columns + 2 * blocks + 2 * far + 2 +
            4 * (rows + 1) * blocks + blocks;
 }
 
@@ -444,30 +456,32 @@ int64_t cell_colors_floats(int64_t height, int64_t width, int64_t far, int64_t s
  * subject, excess: sheets of three values for each cell, row_size values in a row; excess = subject - background.
  * memory: see cell_colors_floats.
  */
-void cell_colors(const Part *part, const Weighting *by, const Span *spans, int64_t count, float *subject, float *excess,
-                 int64_t row_size, float *memory) {
-    const int64_t rows = (part->height + 1) / 2, blocks = (part->width + 1) / 2, near = by->near, border = 2 * near + 1;
+void cell_colors(const Part *part, const Weighting *weighting, const Span *spans, int64_t count, float *subject,
+                 float *excess, int64_t row_size, float *memory) {
+    const int64_t rows = (part->height + 1) / 2, blocks = (part->width + 1) / 2;
+    const int64_t near = weighting->near, border = 2 * near + 1;
     float *far = memory, *cells = far + 4 * rows * blocks, *planes = cells + 2 * blocks + 2;
-    far_blocks(part, by, rows, blocks, (uint32_t *)(void *)planes, far);
+    far_blocks(part, weighting, rows, blocks, (uint32_t *)(void *)planes, far);
     for (const Span *span = spans; span < spans + count; span++) {
         const int64_t height = span->bottom - span->top + 2 * border, width = span->right - span->left + 2 * border;
         const int64_t top = span->top - part->top - border, left = span->left - part->left - border;
         const int64_t plane = height * width;
         float *weight = planes + 3 * plane, *other = planes + 4 * plane, *share = planes + 5 * plane;
-        float *first = planes + 6 * plane, *back = planes + 9 * plane, *sums = planes + PLANES * plane;
-        float *extra = sums + 4 * width;
+        float *first = planes + 6 * plane, *back = planes + 9 * plane, *sums = planes + SPAN_PLANES * plane;
+        float *far_sums = sums + 4 * width;
         for (int64_t y = 0; y < height; y++)
-            load_cells(part, by, top + y, left, width, plane, planes + y * width);
+            load_cells(part, weighting, top + y, left, width, plane, planes + y * width);
         for (int64_t y = near; y < height - near; y++) {
             int64_t at = y * width;
-            far_row(part, far, rows, blocks, limit(top + y, 0, part->height - 1), left, width, cells, extra);
-            (near == 1 ? mean_row_3 : mean_row_5)(planes + at, weight + at, plane, width, near, extra, sums, first + at);
+            far_row(part, far, rows, blocks, limit(top + y, 0, part->height - 1), left, width, cells, far_sums);
+            (near == 1 ? mean_row_3 : mean_row_5)(planes + at, weight + at, plane, width, near, far_sums, sums,
+                                                  first + at);
             (near == 1 ? mean_row_3 : mean_row_5)(planes + at, other + at, plane, width, near, NULL, sums, back + at);
         }
         for (int64_t y = near; y < height - near; y++) {
             int64_t at = y * width + near;
             first_estimate(planes + at, first + at, back + at, weight + at, share + at, plane, width - 2 * near,
-                           by->least);
+                           weighting->least);
         }
         for (int64_t y = 2 * near; y < height - 2 * near; y++) {
             int64_t at = y * width, to = (span->row + y - 2 * near) * row_size + 3 * span->column;
@@ -486,10 +500,10 @@ void cell_colors(const Part *part, const Weighting *by, const Span *spans, int64
 typedef struct {
     int64_t balance, r_squared; /* radius of the windows of blocks over which they are averaged */
     float least, low, high;     /* see edge_correction.py */
-} Correction;
+} CorrectionLimits;
 
-/* Sum windows of blocks along a row. At the borders the outermost value is repeated. padded: memory for a row and radius
- * values on both sides. */
+/* Sum windows of blocks along a row. At the borders the outermost value is repeated. padded: memory for a row and for
+ * `radius` values on each side. */
 CLONES static void sum_repeated(const float *restrict from, int64_t count, int64_t radius, float *restrict padded,
                                 float *restrict to) {
     for (int64_t i = -radius; i < count + radius; i++) padded[radius + i] = from[limit(i, 0, count - 1)];
@@ -514,19 +528,22 @@ int64_t limit_correction_floats(int64_t height, int64_t width, int64_t radius) {
     return 6 * rows * blocks + 12 * blocks + 2 * radius;
 }
 
-/* Write the correction of the edge model to use at the cells of `edge`, f32[height,width] in 0..255, and 0 elsewhere: less
- * its mean around each cell, and with less weight where colors explain the matte.
+/* Limit the correction of the edge model: f32[height,width] in 0..255, and 0 outside the cells of `edge`.
+ *
+ * The mean correction around each cell is subtracted. The result is multiplied by a weight, which is lower where
+ * the colors explain the matte.
  *
  * correction: in 0..1. edge: u8 of 0 or 1. r_squared: f32 for each block of 2 x 2 cells. memory: see
  * limit_correction_floats; radius is the larger one.
  */
 CLONES void limit_correction(const float *correction, int64_t correction_step, const uint8_t *edge, int64_t edge_step,
                              const float *r_squared, int64_t r_squared_step, int64_t height, int64_t width,
-                             const Correction *by, float *to, float *memory) {
+                             const CorrectionLimits *limits, float *to, float *memory) {
     const int64_t rows = (height + 1) / 2, blocks = (width + 1) / 2;
-    float *along = memory, *limits = along + 4 * rows * blocks; /* rows of four and of two planes */
-    float *sums = limits + 2 * rows * blocks, *cells = sums + 4 * blocks, *mixed = cells + 4 * blocks;
-    float *padded = mixed + blocks, *share = sums, *mean = sums + blocks, *explained = sums + 2 * blocks;
+    float *along = memory, *block_values = along + 4 * rows * blocks; /* rows of four and of two planes */
+    float *sums = block_values + 2 * rows * blocks, *cells = sums + 4 * blocks, *mixed = cells + 4 * blocks;
+    float *padded = mixed + blocks, *edge_sums = sums, *correction_sums = sums + blocks;
+    float *explained_sums = sums + 2 * blocks;
     for (int64_t row = 0; row < rows; row++) {
         memset(sums, 0, (size_t)(2 * blocks) * sizeof *sums);
         for (int64_t line = 0; line < 2; line++) {
@@ -534,35 +551,36 @@ CLONES void limit_correction(const float *correction, int64_t correction_step, c
             for (int64_t x = 0; x < 2 * blocks; x++) {
                 int64_t cell = x < width ? x : width - 1;
                 float inside = edge[y * edge_step + cell];
-                share[x / 2] += inside * 0.25f;
-                mean[x / 2] += inside * (0.25f * 255) * correction[y * correction_step + cell];
+                edge_sums[x / 2] += inside * 0.25f;
+                correction_sums[x / 2] += inside * (0.25f * 255) * correction[y * correction_step + cell];
             }
         }
-        for (int64_t i = 0; i < blocks; i++) explained[i] = share[i] * r_squared[row * r_squared_step + i];
+        for (int64_t i = 0; i < blocks; i++) explained_sums[i] = edge_sums[i] * r_squared[row * r_squared_step + i];
         float *to_row = along + 4 * row * blocks;
-        sum_repeated(mean, blocks, by->balance, padded, to_row);
-        sum_repeated(share, blocks, by->balance, padded, to_row + blocks);
-        sum_repeated(explained, blocks, by->r_squared, padded, to_row + 2 * blocks);
-        sum_repeated(share, blocks, by->r_squared, padded, to_row + 3 * blocks);
+        sum_repeated(correction_sums, blocks, limits->balance, padded, to_row);
+        sum_repeated(edge_sums, blocks, limits->balance, padded, to_row + blocks);
+        sum_repeated(explained_sums, blocks, limits->r_squared, padded, to_row + 2 * blocks);
+        sum_repeated(edge_sums, blocks, limits->r_squared, padded, to_row + 3 * blocks);
     }
-    const float side = (float)(2 * by->balance + 1), far_side = (float)(2 * by->r_squared + 1);
-    const float least = by->least * side * side, far_least = by->least * far_side * far_side;
+    const float side = (float)(2 * limits->balance + 1), far_side = (float)(2 * limits->r_squared + 1);
+    const float least = limits->least * side * side, far_least = limits->least * far_side * far_side;
+    const float range = limits->high - limits->low;
     for (int64_t row = 0; row < rows; row++) {
-        float *balance = limits + 2 * row * blocks, *weight = balance + blocks;
-        sum_around(along, 4 * blocks, row, rows, by->balance, 2 * blocks, sums);
-        sum_around(along + 2 * blocks, 4 * blocks, row, rows, by->r_squared, 2 * blocks, sums + 2 * blocks);
+        float *balance = block_values + 2 * row * blocks, *weight = balance + blocks;
+        sum_around(along, 4 * blocks, row, rows, limits->balance, 2 * blocks, sums);
+        sum_around(along + 2 * blocks, 4 * blocks, row, rows, limits->r_squared, 2 * blocks, sums + 2 * blocks);
         for (int64_t i = 0; i < blocks; i++) {
             float near = sums[blocks + i], far = sums[3 * blocks + i];
             balance[i] = sums[i] / (near > least ? near : least);
-            float value = (by->high - sums[2 * blocks + i] / (far > far_least ? far : far_least)) / (by->high - by->low);
+            float value = (limits->high - sums[2 * blocks + i] / (far > far_least ? far : far_least)) / range;
             value = value > 0 ? value : 0;
             weight[i] = value < 1 ? value : 1;
         }
     }
     for (int64_t y = 0; y < height; y++, to += width) {
         int64_t first = limit((y - 1) >> 1, 0, rows - 1), second = limit(first + (y > 0), 0, rows - 1);
-        expand_blocks(limits + 2 * first * blocks, limits + 2 * second * blocks, y % 2 ? 0.25f : 0.75f, 2, blocks, mixed,
-                      cells);
+        expand_blocks(block_values + 2 * first * blocks, block_values + 2 * second * blocks, y % 2 ? 0.25f : 0.75f, 2,
+                      blocks, mixed, cells);
         for (int64_t x = 0; x < width; x++) {
             float value = (255 * correction[y * correction_step + x] - cells[x]) * cells[2 * blocks + x];
             to[x] = edge[y * edge_step + x] ? value : 0;

@@ -175,7 +175,7 @@ def fill_strips(opaque: Mask, step: int, rows: int, height: int, width: int) -> 
 
 
 def _classify_cells(slope: F32, level: F32, opaque: Mask, mixed: Mask) -> None:
-    """Write which cells are opaque everywhere and which may have other pixels than empty ones, bool[h,w] each.
+    """Write which cells are opaque, and which of the others can have pixels with alpha above 0, bool[h,w] each.
 
     Args:
         level: value of the fit ``slope`` (f32[h,w,3]) at the color of each cell, f32[h,w]. A pixel differs from it by

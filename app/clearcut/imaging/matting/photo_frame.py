@@ -98,7 +98,7 @@ def _has_rim(photo: U8, *, straight: bool) -> bool:
     """Return whether each side of ``photo`` (u8[h,w,3]) has a rim of one color, such as the frame of a print.
 
     Args:
-        straight: whether the inner sides of the rim must be straight. Those of a plain area around a subject are not.
+        straight: whether the inner sides of the rim must be straight. A plain area around a subject has other sides.
     """
     depth = max(3, round(_MAX_RIM * min(photo.shape[:2])))
     for side in _sides(photo):

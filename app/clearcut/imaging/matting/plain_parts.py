@@ -47,11 +47,12 @@ _NET_SUBJECT = 0.8
 _HOLE_IN_SUBJECT = 0.33, 0.9
 """Maximum difference of a hole (see ``_HOLE``) where the network finds subject."""
 NET_SOLID = 0.992
-"""Mean of the network's matte from which the matte is solid; an open part is subject then."""
+"""Mean of the network's matte in a part above which the matte is solid there. Such an open part is subject."""
 _HOLE_IN_SOLID = 0.3, 0.5
 """Maximum difference of a hole (see ``_HOLE``) where the network's matte is solid."""
-_SHARE_IN_SOLID = 0.004
-"""Maximum of this difference relative to the background's color: print on a dark background differs by few levels."""
+_SHARE_IN_SOLID, _DARK = 0.004, 25
+"""Maximum of this difference relative to the background's brightness, and the brightness in levels that a darker
+background counts as. Print on a dark background differs by few levels."""
 _NET_BACKGROUND = 0.22
 """Maximum mean of the network's matte in a large part that is background whatever its colors."""
 _WEAK_CONTRAST = 60
@@ -73,7 +74,7 @@ class Colors:
     typical: float
     """Upper quartile of the distance of cells that differ."""
     brightness: float = 255.0
-    """Mean of the background in levels."""
+    """Mean of the background's channels at the center of the image, in levels; extrapolated, so it can be below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def hole_parts(candidates: Mask, colors: Colors, net: F32, thin: Mask) -> tuple[
         limit = _HOLE
         if mean_net >= NET_SOLID:
             least, deviations = _HOLE_IN_SOLID
-            highest = _SHARE_IN_SOLID * colors.brightness
+            highest = _SHARE_IN_SOLID * max(colors.brightness, _DARK)
             limit = min(least, highest), min(deviations, highest / colors.noise)
         elif mean_net >= _NET_SUBJECT:
             limit = _HOLE_IN_SUBJECT

@@ -41,8 +41,8 @@ _THIN_SHARE = 0.4
 """Maximum of this share in thin parts."""
 _THIN, _THIN_NET = 7, 13
 """Width in cells from which a part is not thin, in colors and in the network's matte."""
-_SOLID = 9
-"""The same width where the network's matte is solid."""
+_THIN_SOLID = 9
+"""Width in cells from which a part where the network's matte is solid is not thin."""
 _CLEAR = 0.4
 """Difference from the background of a clear cell, as a share of the highest one nearby."""
 _THIN_CONTRAST = 16
@@ -210,7 +210,9 @@ def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
     thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
     found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
-    solid = cv2.morphologyEx((net > NET_SOLID).view(np.uint8), cv2.MORPH_OPEN, np.ones((_SOLID, _SOLID), np.uint8))
+    solid = cv2.morphologyEx(
+        (net > NET_SOLID).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_SOLID, _THIN_SOLID), np.uint8)
+    )
     near = cv2.dilate(cv2.max(cv2.max(thick, found), solid), _WINDOW5)
     return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
 

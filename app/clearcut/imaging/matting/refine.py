@@ -143,6 +143,8 @@ def ambiguous_pixels(alpha: U8) -> int:
     """Count the pixels of ``alpha`` (u8[h,w]) between 0.1 and 0.9."""
     if _measures is not None and alpha[:1].flags.c_contiguous:
         return _measures.count_between(alpha, *_AMBIGUOUS)
+    if not alpha.size:
+        return 0
     rows = max(1, _AMBIGUOUS_BYTES // max(1, alpha.shape[1]))
     return sum(
         cv2.countNonZero(cv2.inRange(alpha[top : top + rows], *_AMBIGUOUS)) for top in range(0, len(alpha), rows)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from clearcut.imaging.compiled.image_measures import load_measures
-from clearcut.imaging.matting import background_field, edge_band, edge_correction, foreground, guided_filter
+from clearcut.imaging.matting import background_field, edge_band, edge_correction, foreground, guided_filter, refine
 from clearcut.imaging.matting.compiled_cells import Regularization, load_compiled_cells
-from clearcut.imaging.matting.refine import ambiguous_pixels
 from tests.support import samples
 
 pytestmark = pytest.mark.skipif(
@@ -101,7 +100,7 @@ def test_colors_equal_fallback(height: int, width: int, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_strips_equal_fallback(height: int, width: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     alpha = wide(np.random.default_rng(width).integers(0, 256, (height, width), dtype=np.uint8))
-    found, ambiguous = edge_band.strips_of(alpha, rows), ambiguous_pixels(alpha)
+    found, ambiguous = edge_band.strips_of(alpha, rows), refine.ambiguous_pixels(alpha)
     monkeypatch.setattr(edge_band, "_measures", None)
     expected = edge_band.strips_of(alpha, rows)
     np.testing.assert_array_equal(found.highest, expected.highest)
@@ -129,13 +128,55 @@ def test_border_equals_fallback(number: int, monkeypatch: pytest.MonkeyPatch) ->
         assert found.share == expected.share
 
 
+@pytest.mark.parametrize("read_only", ["slope", "offset"])
+def test_fit_refuses_read_only_outputs(read_only: str) -> None:
+    cells = load_compiled_cells()
+    assert cells is not None
+    guide, target, edge = random_cells(8, 12)
+    outputs = {"slope": np.zeros((8, 12, 3), np.float32), "offset": np.zeros((8, 12), np.float32)}
+    outputs[read_only].flags.writeable = False
+    with pytest.raises(ValueError, match="can be written to"):
+        cells.fit(guide, target, edge, Regularization(1e-4, 1.3), outputs["slope"], outputs["offset"])
+    assert (outputs[read_only] == 0).all()
+
+
+@pytest.mark.parametrize("read_only", [0, 1])
+def test_classes_refuse_read_only_outputs(read_only: int) -> None:
+    cells = load_compiled_cells()
+    assert cells is not None
+    outputs = [np.zeros((8, 12), np.bool_) for _ in range(2)]
+    outputs[read_only].flags.writeable = False
+    with pytest.raises(ValueError, match="can be written to"):
+        cells.classify(np.zeros((8, 12, 3), np.float32), np.full((8, 12), 300, np.float32), 9, *outputs)
+    assert not outputs[read_only].any()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "count"), [(200, 10, 0), (26, 229, 204), (-5, 9, 10), (250, 999, 6), (256, 300, 0)]
+)
+def test_count_between_levels(lowest: int, highest: int, count: int) -> None:
+    measures = load_measures()
+    assert measures is not None
+    assert measures.count_between(np.arange(256, dtype=np.uint8).reshape(16, 16), lowest, highest) == count
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("shape", [(5, 0), (0, 5), (0, 0)])
+def test_empty_matte_has_no_ambiguous_pixels(
+    shape: tuple[int, int], is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(refine, "_measures", None)
+    assert refine.ambiguous_pixels(np.empty(shape, np.uint8)) == 0
+
+
 def test_wrong_arrays_are_refused() -> None:
     cells, measures = load_compiled_cells(), load_measures()
     assert cells is not None
     assert measures is not None
     guide, target, edge = random_cells(8, 12)
     slope, offset = np.zeros((8, 12, 3), np.float32), np.zeros((8, 12), np.float32)
-    by = Regularization(1e-4, 1.3)
+    regularization = Regularization(1e-4, 1.3)
     for arrays in (
         (guide[:, ::2], target, edge, slope, offset),
         (guide, target.astype(np.float64), edge, slope, offset),
@@ -144,10 +185,13 @@ def test_wrong_arrays_are_refused() -> None:
         (guide, target, edge, slope, offset.T),
     ):
         with pytest.raises(ValueError, match="packed rows"):
-            cells.fit(arrays[0], arrays[1], arrays[2], by, arrays[3], arrays[4])
-    with pytest.raises(ValueError, match="packed rows"):
-        measures.count_between(edge[:, ::2], 0, 1)
+            cells.fit(arrays[0], arrays[1], arrays[2], regularization, arrays[3], arrays[4])
+    for part in (edge[:, ::2], edge[0], guide):
+        with pytest.raises(ValueError, match=r"u8\[h,w\] with packed rows"):
+            measures.count_between(part, 0, 1)
+        with pytest.raises(ValueError, match=r"u8\[h,w\] with packed rows"):
+            measures.strip_extremes(part, 4)
     with pytest.raises(ValueError, match="at least one row"):
         measures.strip_extremes(edge, 0)
     with pytest.raises(ValueError, match="2 x 2"):
-        measures.border_field(guide[:1], background_field._LIMITS)
+        measures.border_field(guide[:1], background_field._BORDER_LIMITS)

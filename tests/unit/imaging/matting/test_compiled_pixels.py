@@ -7,6 +7,7 @@ import pytest
 
 from clearcut.imaging.matting import foreground, guided_filter
 from clearcut.imaging.matting.compiled_pixels import load_compiled_pixels
+from clearcut.imaging.matting.edge_band import Span
 from tests.support import samples
 
 pytestmark = pytest.mark.skipif(
@@ -72,3 +73,31 @@ def test_rows_outside_the_image_are_not_written() -> None:
     np.testing.assert_array_equal(inner, foreground.estimate_foreground(rgb, alpha))
     frame[10:653, 10:917] = 77
     assert (frame == 77).all()
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_read_only_pixels_are_not_changed(is_compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(foreground, "_compiled_pixels", None)
+    rgb, alpha = photo_and_alpha(200, 260)
+    before = rgb.copy()
+    rgb.flags.writeable = False
+    with pytest.raises(ValueError, match=r"written to|read-only"):
+        foreground.estimate_foreground_inplace(rgb, alpha, foreground.foreground_strips(alpha))
+    np.testing.assert_array_equal(rgb, before)
+
+
+def test_wrong_images_are_refused() -> None:
+    pixels = load_compiled_pixels()
+    assert pixels is not None
+    rgb, alpha = photo_and_alpha(40, 60)
+    slope, offset = np.zeros((10, 15, 3), np.float32), np.zeros((10, 15), np.float32)
+    sheet, places = np.zeros((12, 17, 3), np.float32), np.array([[0, 10, 0, 15, 0, 0]])
+    for image in (rgb[:30], rgb[..., :2], rgb.astype(np.float32), np.dstack([rgb, alpha])):
+        with pytest.raises(ValueError, match="packed rows"):
+            pixels.apply_coefficients(slope, offset, [Span(0, 10, 0, 15)], 4, image, alpha)
+        with pytest.raises(ValueError, match="packed rows"):
+            pixels.correct_colors(sheet, sheet, places, 4, image, alpha)
+    alpha.flags.writeable = False
+    with pytest.raises(ValueError, match="can be written to"):
+        pixels.apply_coefficients(slope, offset, [Span(0, 10, 0, 15)], 4, rgb, alpha)

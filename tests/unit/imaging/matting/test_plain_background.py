@@ -131,7 +131,17 @@ def test_missed_cover_keeps_gray_areas() -> None:
 
 @pytest.mark.parametrize(
     ("difference", "net", "brightness", "is_hole"),
-    [(0.7, 0.9, 255, True), (0.7, 1, 255, False), (0.2, 1, 255, True), (0.2, 1, 40, False), (0.1, 1, 40, True)],
+    [
+        (0.7, 0.9, 255, True),
+        (0.7, 1, 255, False),
+        (0.2, 1, 255, True),
+        (0.2, 1, 40, False),
+        (0.1, 1, 40, True),
+        (0.05, 1, 8, True),
+        (0, 1, 0, True),
+        (0.05, 1, -3, True),
+        (1, 1, 0, False),
+    ],
 )
 def test_certain_network_needs_a_closer_color_for_a_hole(
     difference: float, net: float, brightness: float, is_hole: bool
@@ -142,6 +152,16 @@ def test_certain_network_needs_a_closer_color_for_a_hole(
     facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0, brightness=brightness)
     holes, _, _ = hole_parts(part, facts, np.full(part.shape, net, np.float32), np.zeros_like(part))
     assert np.array_equal(holes, part & is_hole)
+
+
+def test_hole_in_solid_matte_opens_on_black() -> None:
+    ring = disc(150) & ~disc(60)
+    rgb = canvas((0, 0, 0))
+    rgb[ring] = (60, 140, 230)
+    values = np.where(network(disc(150)) > 0.5, 1, 0).astype(np.float32)
+    alpha = run(values, rgb).alpha
+    assert alpha[disc(50)].max() < 20
+    assert iou(alpha, ring) > 0.95
 
 
 def test_sure_network_decides_on_open_parts_of_low_contrast() -> None:

@@ -70,8 +70,11 @@ INLINE void put_symbol(Writer *out, uint64_t entry) { put(out, entry >> 8, entry
 INLINE uint8_t smaller(uint8_t a, uint8_t b) { return a < b ? a : b; }
 INLINE uint8_t larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
 
-/* All values fit 8 bits: if b and a are on different sides of c, pc is the difference of pa and pb. Otherwise it is their
- * sum, which is at least as large as both, like 255. */
+/* Filter a row with Paeth, in 8 bits. pa, pb and pc are the distances of a, b and c from the prediction a + b - c.
+ *
+ * If c is between a and b, pc is the difference of pa and pb. Otherwise pc is their sum. 255 can replace the sum, which
+ * may need 9 bits: neither is ever below pa or pb.
+ */
 CLONES static void filter_row(const uint8_t *restrict row, const uint8_t *restrict above, uint8_t *restrict to,
                               size_t size, size_t pixel) {
     for (size_t i = 0; i < pixel; i++) to[i] = (uint8_t)(row[i] - above[i]);
@@ -125,7 +128,8 @@ INLINE size_t zero_run(const uint8_t *data, const uint8_t *end) {
 
 static const uint16_t LENGTHS[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
                                      31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-static const uint8_t EXTRA_BITS[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+static const uint8_t EXTRA_BITS[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                       2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
 
 INLINE int length_symbol(size_t length) {
     int symbol = 28;
@@ -276,9 +280,10 @@ CLONES static void count_symbols(const uint8_t *data, size_t rows, size_t row_si
 }
 
 INLINE void put_four(Writer *out, const uint32_t *table, uint32_t value) {
-    uint64_t e0 = table[value & 255], e1 = table[value >> 8 & 255], e2 = table[value >> 16 & 255], e3 = table[value >> 24];
-    uint64_t first = e0 + e1;
-    put(out, (e0 >> 8 | e1 >> 8 << (e0 & 63)) | (e2 >> 8 | e3 >> 8 << (e2 & 63)) << (first & 63), (first + e2 + e3) & 63);
+    uint64_t e0 = table[value & 255], e1 = table[value >> 8 & 255];
+    uint64_t e2 = table[value >> 16 & 255], e3 = table[value >> 24];
+    uint64_t first = e0 + e1, low = e0 >> 8 | e1 >> 8 << (e0 & 63), high = e2 >> 8 | e3 >> 8 << (e2 & 63);
+    put(out, low | high << (first & 63), (first + e2 + e3) & 63);
     flush(out);
 }
 
@@ -332,7 +337,8 @@ INLINE size_t mask_vectors(const uint8_t *rgb, const uint8_t *alpha, uint8_t *to
         Bytes cover;
         memcpy(&cover, alpha + i, sizeof cover);
         Bytes visible = (Bytes)(cover != 0);
-        Words twice = (Words)__builtin_shuffle(visible, visible, LOW), end = (Words)__builtin_shuffle(visible, cover, LOW);
+        Words twice = (Words)__builtin_shuffle(visible, visible, LOW);
+        Words end = (Words)__builtin_shuffle(visible, cover, LOW);
         mask_four(rgb + 3 * i, __builtin_shuffle(twice, end, LOW_WORDS), to + 4 * i);
         mask_four(rgb + 3 * i + 12, __builtin_shuffle(twice, end, HIGH_WORDS), to + 4 * i + 16);
         twice = (Words)__builtin_shuffle(visible, visible, HIGH);
