@@ -133,18 +133,22 @@ def _slow_reason(variant: ModelFile, fp32: ModelFile) -> str | None:
 def paired_ratio(variant: ModelFile, reference: ModelFile, rounds: int = ROUNDS) -> float:
     """Return the time of a run of ``variant`` on one thread, divided by that of ``reference``.
 
-    The result is the median of paired runs, because other load then affects both models equally.
+    Each model gets images of its own input size. The result is the median of paired runs, because other load then
+    affects both models equally.
 
     Raises:
         StartupError: one of the models cannot be loaded or run, or ``variant`` fails the self-test.
     """
-    engines = [OnnxEngine(model, "cpu", 1) for model in (variant, reference)]
-    batch = np.repeat(golden_input(reference.entry.input)[None], reference.entry.batch_min, axis=0)
+    models = (variant, reference)
+    engines = [OnnxEngine(model, "cpu", 1) for model in models]
+    size = reference.entry.batch_min
+    batches = [np.repeat(golden_input(model.entry.input)[None], size, axis=0) for model in models]
+    runs = list(zip(engines, batches, strict=True))
     try:
-        for engine in engines:
+        for engine, batch in runs:
             engine.warm(batch)
-        check_golden(engines[0], variant, len(batch))
-        return statistics.median(_seconds(engines[0], batch) / _seconds(engines[1], batch) for _ in range(rounds))
+        check_golden(engines[0], variant, size)
+        return statistics.median(_seconds(*runs[0]) / _seconds(*runs[1]) for _ in range(rounds))
     except StartupError:
         raise
     except Exception as exc:

@@ -187,3 +187,9 @@ def test_invalid_variant_names_the_field(folder: Path, old: str, new: str, field
     with pytest.raises(StartupError) as caught:
         load_model("tiny", folder)
     assert field in str(caught.value)
+
+
+def test_paired_ratio_of_models_with_different_inputs() -> None:
+    small, large = load_model("clearcut-s"), load_model("clearcut-m")
+    assert small.entry.input.side != large.entry.input.side
+    assert 0 < precision.paired_ratio(large, small, rounds=1) < 100
