@@ -19,6 +19,8 @@ PICTURES ?= $(DATA)/train/images
 CONFIG ?= models/training/configs/clearcut-m.toml
 LABELS ?= ../labels
 NAME ?= clearcut-m
+# Side of the model input in pixels.
+SIZE ?= 384
 # Images with a lower confidence get an empty matte.
 REJECT_BELOW ?= 0.35
 VIEWS ?= 1
@@ -261,7 +263,7 @@ train-edges: $(TRAIN)/.train ## train and export the edge model (TEACHER= is opt
 		$(if $(TEACHER),--teacher $(TEACHER)) --out models/clearcut-edges.onnx
 
 export: $(TRAIN)/.train ## export the trained model of CONFIG= to models/NAME.onnx; run export-variants next
-	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --out models/$(NAME).onnx --reject-below $(REJECT_BELOW)
+	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --size $(SIZE) --out models/$(NAME).onnx --reject-below $(REJECT_BELOW)
 
 export-variants: $(VENV)/.dev ## write int8 and fp16 variants of NAME= and update the manifest hashes (PICTURES=, VIEWS=)
 	$(RUN) -m models.training.variants --name $(NAME) --pictures $(PICTURES) --views $(VIEWS)

@@ -14,7 +14,7 @@ cut-outs on plain backdrops.
 * color and cost: see ``finishing_color`` and ``finishing_cost``. The cost is measured with the mattes of the first
 and of the last network, because it depends on the length and the softness of their edges.
 
-The raw matte is the network's output for the whole image at 320 x 320. Everything runs on one thread.
+The raw matte is the network's output for the whole image at its input size. Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def show(title: str, table: Table) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--models", type=Path, nargs="+", default=None, help="ONNX files with a 320 x 320 input")
+    parser.add_argument("--models", type=Path, nargs="+", default=None, help="ONNX files of matting networks")
     parser.add_argument(
         "--closed-form-every", type=int, default=7, help="use closed-form matting for every n-th image; 0: never"
     )

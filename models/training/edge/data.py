@@ -4,7 +4,7 @@
         models/clearcut-m.onnx
 
 Samples have ``--step`` times the resolution of the cells and are sharp: pasted objects are never enlarged. A network
-gets them at 320 x 320, as in service. The guided filter's result is stored at the cells and at full size. Samples with
+gets them at its input size, as in service. The guided filter's result is stored at the cells and at full size. Samples with
 an IoU under 0.3 are left out, because an edge model cannot correct them. Real photos are separate parts: with few
 photos, a model removed uncertain parts of people.
 """
@@ -132,7 +132,7 @@ def samples(packs: list[Path], paths: list[Path], part: Part, indices: range, ou
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files with a 320 x 320 input")
+    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files of matting networks")
     runs = Path("models/training/runs")
     names = ("pool", "catalogue")
     parser.add_argument("--packs", type=Path, nargs="+", default=[runs / name for name in names])

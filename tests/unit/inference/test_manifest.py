@@ -49,7 +49,7 @@ def test_files_of_small_model_are_correct_and_small(precision: Precision) -> Non
 def test_variants_agree_with_fp32(precision: Precision) -> None:
     """Compare the mattes of the golden image. The variants average two views, fp32 uses one."""
     if precision == "int8" and not has_vnni():
-        pytest.skip("int8 is for CPUs with VNNI")
+        pytest.skip("the golden output is that of CPUs with VNNI")
     plain, variant = (load_model("clearcut-s", precision=each) for each in ("fp32", precision))
     check_golden(warmed(variant), variant, 1)
     image = golden_input(plain.entry.input)[None]
