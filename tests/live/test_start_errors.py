@@ -113,7 +113,10 @@ def test_missing_precision_is_refused():
 
 @pytest.mark.parametrize(
     "precision",
-    ["fp32", pytest.param("int8", marks=pytest.mark.skipif(not has_vnni(), reason="CPUs without VNNI may select fp32"))],
+    [
+        "fp32",
+        pytest.param("int8", marks=pytest.mark.skipif(not has_vnni(), reason="CPUs without VNNI may select fp32")),
+    ],
 )
 def test_named_precision_is_served(precision):
     with served(precision=precision) as server:

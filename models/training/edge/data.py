@@ -4,8 +4,8 @@
         models/clearcut-m.onnx
 
 Samples have ``--step`` times the resolution of the cells and are sharp: pasted objects are never enlarged. A network
-gets them at its input size, as in service. The guided filter's result is stored at the cells and at full size. Samples with
-an IoU under 0.3 are left out, because an edge model cannot correct them. Real photos are separate parts: with few
+gets them at its input size, as in service. The guided filter's result is stored at the cells and at full size. Samples
+with an IoU under 0.3 are left out, because an edge model cannot correct them. Real photos are separate parts: with few
 photos, a model removed uncertain parts of people.
 """
 
