@@ -266,7 +266,8 @@ export: $(TRAIN)/.train ## export the trained model of CONFIG= to models/NAME.on
 	$(TRAIN)/bin/python -m models.training.export --config $(CONFIG) --size $(SIZE) --out models/$(NAME).onnx --reject-below $(REJECT_BELOW)
 
 export-variants: $(VENV)/.dev ## write int8 and fp16 variants of NAME= and update the manifest hashes (PICTURES=, VIEWS=)
-	$(RUN) -m models.training.variants --name $(NAME) --pictures $(PICTURES) --views $(VIEWS)
+	$(RUN) -m models.training.variants --name $(NAME) --pictures $(PICTURES) --views $(VIEWS) \
+		$(if $(filter clearcut-m,$(NAME)),--seven-bits)
 
 quantise-u2netp: $(VENV)/.dev ## quantise u2netp.onnx of WEIGHTS= to int8 in models/ and pin it (calibrated on PICTURES=)
 	$(RUN) -m models.training.quantize --model $(WEIGHTS)/u2netp.onnx --pictures $(PICTURES) --out models/u2netp.int8.onnx --harm 0.01

@@ -2,10 +2,11 @@
 
     python -m models.training.quantize --model u2netp.onnx --pictures FOLDER --out u2netp.int8.onnx
 
-Ranges are the smallest and largest values of calibration images. Weights have seven bits and one scale per channel,
-and Conv + Relu pairs share one range after the Relu. Layers after the last Relus stay in floating point, because the
-matte's soft edge consists of small differences. So do the convolutions that lose most accuracy when each is quantized
-alone: one convolution of u2netp, with inputs up to 228, costs a quarter of the IoU. Needs no torch.
+Ranges are the smallest and largest values of calibration images. Weights have eight bits, or seven with
+``--seven-bits``, and one scale per channel. Conv + Relu pairs share one range after the Relu. Layers after the last
+Relus stay in floating point, because the matte's soft edge consists of small differences. So do the convolutions that
+lose most accuracy when each is quantized alone: one convolution of u2netp, with inputs up to 228, costs a quarter of
+the IoU. Needs no torch.
 """
 
 from __future__ import annotations
@@ -85,11 +86,20 @@ def compare(model: bytes, images: Sequence[F32], reference: Sequence[F32]) -> Pa
 class Quantizer:
     """An fp32 network with its calibrated ranges."""
 
-    def __init__(self, model: ModelProto, images: Sequence[F32]) -> None:
+    def __init__(self, model: ModelProto, images: Sequence[F32], *, seven_bits: bool = False) -> None:
+        """Calibrate the ranges.
+
+        Args:
+            model: fp32 network.
+            images: calibration images f32[1,3,S,S].
+            seven_bits: Weights have seven bits. Without VNNI, x86 CPUs add two products in 16 bits, where products of
+                eight bits can overflow.
+        """
         from onnxruntime.quantization import CalibrationMethod
         from onnxruntime.quantization.calibrate import create_calibrator
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
+        self._seven_bits = seven_bits
         with tempfile.TemporaryDirectory() as folder:
             source, prepared = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
             onnx.save(model, str(source))
@@ -120,7 +130,7 @@ class Quantizer:
         quantizer = QDQQuantizer(
             copy,
             True,  # weights per channel
-            True,  # weights of seven bits: without VNNI, x86 CPUs add two products in 16 bits, where eight can overflow
+            self._seven_bits,
             QuantType.QInt8,
             QuantType.QUInt8,
             self._ranges,
@@ -183,10 +193,18 @@ class _Reader:
         return next(self._rows, None)
 
 
-def quantize(model: ModelProto, folder: Path, size: int, harm: float = HARM, spec: InputSpec = IMAGENET) -> bytes:
+def quantize(
+    model: ModelProto,
+    folder: Path,
+    size: int,
+    harm: float = HARM,
+    spec: InputSpec = IMAGENET,
+    *,
+    seven_bits: bool = False,
+) -> bytes:
     """Return the QDQ file of a network, calibrated and tuned on a folder's images without the held-out ones."""
     images = images_of(folder, CALIBRATION, held_out=False, size=size, spec=spec)
-    quantizer = Quantizer(model, images)
+    quantizer = Quantizer(model, images, seven_bits=seven_bits)
     floats = quantizer.harmful(images[:: max(1, CALIBRATION // SEARCH)][:SEARCH], harm)
     print(f"left in floats for their harm: {', '.join(floats) or 'none'}")
     return quantizer.quantized(floats=floats)
@@ -199,10 +217,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's, or photos of yours")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--harm", type=float, default=HARM, help="largest mean change of the matte by one convolution")
+    parser.add_argument("--seven-bits", action="store_true", help="weights of seven bits, for CPUs without VNNI")
     args = parser.parse_args()
     model = onnx.load(str(args.model))
     size = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
-    args.out.write_bytes(quantize(model, args.pictures, size, args.harm))
+    args.out.write_bytes(quantize(model, args.pictures, size, args.harm, seven_bits=args.seven_bits))
     images = images_of(args.pictures, 100, held_out=True, size=size)
     parity = compare(args.out.read_bytes(), images, run_all(args.model.read_bytes(), images))
     print(

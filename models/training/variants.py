@@ -1,6 +1,6 @@
 """Builds a model's variants from its fp32 file and updates their manifest entries.
 
-    python -m models.training.variants --name clearcut-m --pictures ../shared/data/train/images
+    python -m models.training.variants --name clearcut-m --pictures ../shared/data/train/images --seven-bits
 
 From ``models/NAME.onnx`` it builds ``NAME.int8.onnx`` (see ``quantize``) and ``NAME.fp16.onnx``. With ``--views 2``
 both return the mean of both mirror views. The manifest gets the fp32 file's sha256 and golden output and, for each
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--name", default="clearcut-s")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs: the pool's train/images")
     parser.add_argument("--views", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--seven-bits", action="store_true", help="int8 weights of seven bits, for CPUs without VNNI")
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder with the manifest and the file")
     args = parser.parse_args()
     manifest = args.models / MANIFEST
@@ -93,7 +94,7 @@ def main() -> None:
     reference = run_all(model.SerializeToString(), images)
     lines = []
     for precision, data in (
-        ("int8", quantize(model, args.pictures, size, spec=entry.input)),
+        ("int8", quantize(model, args.pictures, size, spec=entry.input, seven_bits=args.seven_bits)),
         ("fp16", bytes(half(model).SerializeToString())),
     ):
         if len(data) > LIMIT_BYTES:
