@@ -35,7 +35,7 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
             cv2.imwrite(str(tmp_path / "labels" / f"{stem}.png"), matte((10, 10, 50, 50)))
         vote = (50, 10, 70, 50) if number == 1 else (10, 10, 50, 50)
         cv2.imwrite(str(tmp_path / "votes" / f"{stem}.png"), matte(vote))
-    for name, box in (("room_a__1", (0, 0, 40, 40)), ("place_a__1", (0, 0, 0, 0))):
+    for name, box in (("interior_a__1", (0, 0, 40, 40)), ("place_a__1", (0, 0, 0, 0))):
         cv2.imwrite(str(tmp_path / "places/images" / f"{name}.jpg"), photo)
         cv2.imwrite(str(tmp_path / "votes" / f"{name}.png"), matte(box))
     folders = ["--photos", "photos", "--backgrounds", "places"]
@@ -70,7 +70,7 @@ def test_disagreeing_teachers_lower_the_weight(packs: dict[str, Pool]) -> None:
 
 def test_backgrounds_with_a_detected_subject_are_backdrops(packs: dict[str, Pool]) -> None:
     found = {r.stem: (r.kind, r.source) for r in packs["extra"].records if r.kind != "pseudo"}
-    assert found == {"room_a__1": ("backdrop", "room"), "place_a__1": ("background", "place")}
+    assert found == {"interior_a__1": ("backdrop", "interior"), "place_a__1": ("background", "place")}
 
 
 def test_photos_of_a_folder_are_listed_by_name(tmp_path: Path) -> None:
