@@ -40,8 +40,8 @@ class Exportable(nn.Module):
     Args:
         network: the trained network.
         mirror: average the logits of both mirror views.
-        reject_below: the matte is 0 everywhere where the confidence (the IoU that the network expects of its own
-            matte) is lower: the image has no subject. 0 rejects nothing.
+        reject_below: the matte is 0 everywhere if the probability that the image has a subject is lower. A network
+            without this output uses the confidence, the IoU that it expects of its matte. 0 rejects nothing.
     """
 
     def __init__(self, network: Network, *, mirror: bool = False, reject_below: float = 0.0):
@@ -60,7 +60,8 @@ class Exportable(nn.Module):
         if not self.reject_below:
             return torch.sigmoid(out.full), torch.sigmoid(out.confidence)
         confidence = torch.sigmoid(out.confidence)
-        rejected = (confidence < self.reject_below).float().reshape(-1, 1, 1, 1)
+        presence = confidence if out.presence is None else torch.sigmoid(out.presence)
+        rejected = (presence < self.reject_below).float().reshape(-1, 1, 1, 1)
         return torch.sigmoid(out.full + rejected * REJECTED_LOGIT), confidence
 
 
@@ -75,6 +76,8 @@ def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
     states = [torch.load(config.out / each, map_location="cpu", weights_only=True) for each in checkpoints]
     network = build(replace(config, start=None, encoder=None))
     averages = [state["average"] for state in states]
+    if "presence.weight" in averages[0]:
+        network.add_presence()
     network.load_state_dict({name: sum(each[name] for each in averages) / len(averages) for name in averages[0]})
     for each, state in zip(checkpoints, states, strict=True):
         print(f"{config.out / each}: {state['total']:,} samples")
@@ -132,7 +135,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="ONNX file; with .pt a checkpoint with the mean")
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
     parser.add_argument(
-        "--reject-below", type=float, default=0.0, help="confidence below which the image has no subject"
+        "--reject-below", type=float, default=0.0, help="probability of a subject below which the matte is empty"
     )
     args = parser.parse_args()
     network = average_of(args.config, args.checkpoint)

@@ -183,8 +183,16 @@ class Confidence(nn.Module):
         return self.second(F.relu(self.first(torch.cat(parts, 1))))[:, 0]  # type: ignore[no-any-return]
 
 
+def strongest(deep: Tensor) -> Tensor:
+    """Return the largest value of each channel: [N,D,h,w] to f32[N,D]. No gradient passes."""
+    return deep.detach().float().amax((2, 3))
+
+
 class LiteNetwork(nn.Module):
-    """RGB f32[N,3,S,S] as (value - 127) / 128, S a multiple of 32 -> matte logits f32[N,1,S,S], confidence f32[N]."""
+    """RGB f32[N,3,S,S] as (value - 127) / 128, S a multiple of 32 -> matte logits f32[N,1,S,S], confidence f32[N].
+
+    ``presence`` is None while the network trains; ``presence.py`` fits it afterwards.
+    """
 
     def __init__(self, config: LiteConfig):
         super().__init__()
@@ -204,6 +212,12 @@ class LiteNetwork(nn.Module):
         for head in (self.head, *self.side_heads):
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
         self.confidence = Confidence(channels[-1], widths[1])
+        self.presence: nn.Linear | None = None
+
+    def add_presence(self) -> nn.Linear:
+        """Add the output that estimates whether the image has a subject, from the largest values of the features."""
+        self.presence = nn.Linear(self.encoder.channels[-1], 1)
+        return self.presence
 
     def forward(self, image: Tensor) -> Logits:
         """Side logits at strides 32, 16, 8 and 4 only while training."""
@@ -222,7 +236,8 @@ class LiteNetwork(nn.Module):
         full = upsample(self.head(x), 2)
         alpha = torch.sigmoid(full.detach().float())
         confidence = self.confidence(features[4].detach().float(), fine.detach().float(), alpha)
-        return Logits(full, sides, confidence)
+        presence = None if self.presence is None else self.presence(strongest(features[4]))[:, 0]
+        return Logits(full, sides, confidence, presence)
 
 
 _RENAMED = (

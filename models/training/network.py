@@ -133,6 +133,7 @@ class Logits:
     full: Tensor
     sides: list[Tensor] = field(default_factory=list)
     confidence: Tensor | None = None  # f32[N]: logit of the estimated IoU
+    presence: Tensor | None = None  # f32[N]: logit of the probability that the image has a subject
 
 
 class MattingNetwork(nn.Module):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from . import augment, drawn, scenes, shapes
+from . import augment, drawn, heaps, scenes, shapes
 from .augment import U8, Rng
 from .data import Pool
 
@@ -115,6 +115,12 @@ class Sampler:
         index = self._draw("object", rng)
         return augment.place(self._pool[index], self._pool.records[index].box, size, rng, reach=(0.35, 0.9))
 
+    def _cropped_cutout(self, rng: Rng) -> U8:
+        """One object without the empty border, u8[H,W,4]."""
+        index = self._draw("object", rng)
+        left, top, right, bottom = self._pool.records[index].box
+        return self._pool[index][top:bottom, left:right]
+
     def _background(self, size: int, rng: Rng, kind: str = "background") -> U8:
         """A random view of a background photograph, u8[S,S,3]."""
         rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng, low=0.3)
@@ -137,7 +143,9 @@ class Sampler:
         is a negative: a magnified patch may well be a thing seen from close by.
         """
         draw = rng.random()
-        if draw > (0.7 if empty else 0.5):
+        if empty and draw > 0.86:
+            return heaps.heap(size, rng, lambda: self._cropped_cutout(rng))
+        if draw > (0.65 if empty else 0.5):
             stuff = None if empty else self._background(size, rng, "backdrop")
             return scenes.empty_scene(size, rng, stuff)
         photo = self._background(size, rng)

@@ -38,7 +38,10 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pool]:
     for name, box in (("interior_a__1", (0, 0, 40, 40)), ("place_a__1", (0, 0, 0, 0))):
         cv2.imwrite(str(tmp_path / "places/images" / f"{name}.jpg"), photo)
         cv2.imwrite(str(tmp_path / "votes" / f"{name}.png"), matte(box))
-    folders = ["--photos", "photos", "--backgrounds", "places"]
+    (tmp_path / "empty/images").mkdir(parents=True)
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / "empty/images" / f"place_b__{number // 2}_c{number % 2}.jpg"), photo)
+    folders = ["--photos", "photos", "--backgrounds", "places", "--empty", "empty"]
     arguments = [*folders, "--labels", "labels", "--votes", "votes", "--out", "extra"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["data_extra", *arguments])
@@ -51,7 +54,7 @@ def test_held_out_photos_are_in_their_own_pack(packs: dict[str, Pool]) -> None:
     assert held
     assert held == {stem for stem in STEMS[2:] if data_extra.is_kept_from_training(stem)}
     assert not held & {record.stem for record in packs["extra"].records}
-    assert not any(record.held_out for record in packs["extra"].records)
+    assert not any(record.held_out for record in packs["extra"].records if record.kind == "pseudo")
 
 
 def test_views_of_one_object_are_held_out_together() -> None:
@@ -69,7 +72,7 @@ def test_disagreeing_teachers_lower_the_weight(packs: dict[str, Pool]) -> None:
 
 
 def test_backgrounds_with_a_detected_subject_are_backdrops(packs: dict[str, Pool]) -> None:
-    found = {r.stem: (r.kind, r.source) for r in packs["extra"].records if r.kind != "pseudo"}
+    found = {r.stem: (r.kind, r.source) for r in packs["extra"].records if r.stem in ("interior_a__1", "place_a__1")}
     assert found == {"interior_a__1": ("backdrop", "interior"), "place_a__1": ("background", "place")}
 
 
@@ -78,3 +81,10 @@ def test_photos_of_a_folder_are_listed_by_name(tmp_path: Path) -> None:
     for name in ("b__2.jpg", "a__1.jpg", "notes.txt"):
         (tmp_path / "images" / name).write_bytes(b"")
     assert [stem for stem, _ in folder_photos([tmp_path])] == ["a__1", "b__2"]
+
+
+def test_empty_photos_are_backgrounds_and_split_by_original(packs: dict[str, Pool]) -> None:
+    held = {r.stem: r.held_out for r in packs["extra"].records if r.stem.startswith("place_b")}
+    assert {r.kind for r in packs["extra"].records if r.stem in held} == {"background"}
+    assert 0 < sum(held.values()) < len(held) == 40
+    assert all(held[stem] == held[stem.replace("_c1", "_c0")] for stem in held)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training import scenes, shapes
+from models.training import heaps, scenes, shapes
 from models.training.data import PackWriter, Pool, alpha_box, is_held_out, unmix_white
 from models.training.sampling import Mixture, Sampler
 from models.training.subject_free import images
@@ -119,3 +119,14 @@ def test_pack_without_held_out_images(tmp_path: Path) -> None:
         writer.add(rgb, alpha, "another", "s", "photo")
         writer.close()
         assert len(Pool(tmp_path / "one")) == 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_heap_covers_the_whole_image(seed: int) -> None:
+    cutout = np.full((30, 40, 4), (200, 40, 90, 255), np.uint8)
+    rgb = heaps.heap(96, np.random.default_rng(seed), lambda: cutout)
+    assert rgb.shape == (96, 96, 3)
+    assert rgb.dtype == np.uint8
+    corners = [rgb[y : y + 48, x : x + 48] for y in (0, 48) for x in (0, 48)]
+    assert all(corner.std() > 1 for corner in corners)  # objects in every quarter
+    np.testing.assert_array_equal(rgb, heaps.heap(96, np.random.default_rng(seed), lambda: cutout))
