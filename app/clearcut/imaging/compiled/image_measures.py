@@ -1,7 +1,7 @@
 """The compiled measures of an image and its matte (``measures.c``).
 
-Without the library, ``matting.background_field``, ``matting.edge_band`` and ``matting.refine`` compute the same values
-with NumPy and OpenCV.
+Without the library, ``matting.plain.background_field``, ``matting.edge_band`` and ``matting.refine`` compute the same
+values with NumPy and OpenCV.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from clearcut.imaging.matting.edge_band import Mask, Span
 from clearcut.imaging.types import F32, U8
 
 from .background_field import ColorField, refit, upper_median
-from .edge_band import Mask, Span
+from .parts import NET_SOLID, Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 from .photo_frame import is_framed_photo
-from .plain_parts import NET_SOLID, Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
 _ONES = np.ones((1, 3), np.float32)
