@@ -17,7 +17,8 @@ from clearcut.imaging.matting.tiles import TileSet
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .background_field import border_field
-from .regions import Regions, divide, largest_channel
+from .color_masks import largest_channel
+from .regions import Regions, divide
 
 _CELLS = 220
 """Cells along the longer side of the grid, about."""
