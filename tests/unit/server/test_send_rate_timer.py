@@ -15,7 +15,7 @@ MINIMUM = int(MIN_SEND_BYTES_PER_S * INTERVAL_S)
 
 
 class Timers:
-    """A loop whose timers the test fires."""
+    """An event loop with timers that the test fires."""
 
     def __init__(self):
         self.pending = []
