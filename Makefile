@@ -48,7 +48,7 @@ INSTALL = $(PIP) install --require-hashes -r requirements-build.txt -r $(1) && \
 NATIVE := $(addprefix app/clearcut/imaging/,formats/png_file/rows.so matting/edge_pixels.so matting/grid_cells.so \
 	compiled/measures.so)
 CC := $(shell command -v cc || command -v gcc || command -v clang)
-$(NATIVE): %.so: %.c
+$(NATIVE): %.so: %.c app/clearcut/imaging/compiled/compiler.h
 	@rm -f $@; { $(or $(CC),false) -O3 -fno-trapping-math -shared -fPIC -o $@.tmp $< 2>/dev/null && mv $@.tmp $@; } || \
 		echo "$(notdir $<) could not be compiled (no C compiler?). Requests will need more CPU time."
 

@@ -22,9 +22,9 @@ import numpy as np
 from benchmarks import report
 from benchmarks.plain_scenes import SEEDS, cutouts, products
 from clearcut.imaging.decode import decode
-from clearcut.imaging.matting.background_field import border_field
 from clearcut.imaging.matting.guided_filter import upsample
-from clearcut.imaging.matting.plain_background import plain_matte
+from clearcut.imaging.matting.plain.background_field import border_field
+from clearcut.imaging.matting.plain.matte import plain_matte
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits

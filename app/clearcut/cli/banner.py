@@ -8,6 +8,7 @@ from clearcut import __version__
 from clearcut.settings import Settings
 
 from .health import reachable_url
+from .terminal import print_output
 
 STARTING = f"Clearcut {__version__} is starting: it loads, measures and checks the model. This takes a few seconds."
 
@@ -34,9 +35,9 @@ def ready_text(settings: Settings, port: int, model: Mapping[str, object]) -> st
 
 def banner_printer(settings: Settings) -> Callable[[int, Mapping[str, object]], None]:
     """Print that the service starts; return a function that prints ``ready_text``."""
-    print(STARTING, flush=True)  # noqa: T201 - command line output
+    print_output(STARTING, flush=True)
 
     def print_ready(port: int, model: Mapping[str, object]) -> None:
-        print(ready_text(settings, port, model), flush=True)  # noqa: T201 - command line output
+        print_output(ready_text(settings, port, model), flush=True)
 
     return print_ready

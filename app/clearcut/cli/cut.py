@@ -22,8 +22,9 @@ from .cut_files import (
 )
 from .cut_options import option_fields
 from .cut_outputs import is_finished, split_duplicates
-from .cut_run import FileReport, print_line, summary
+from .cut_run import FileReport, summary
 from .interrupts import INTERRUPTED, InterruptHandler
+from .terminal import print_message
 
 if TYPE_CHECKING:
     from .parser import Commands
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
             raise UsageError(_same_outputs(duplicates))
         reports = [FileReport(each, "skipped") for each in unique if is_finished(each, overwrite=arguments.overwrite)]
     except UsageError as exc:
-        print_line(f"clearcut cut: error: {exc}")
+        print_message(f"clearcut cut: error: {exc}")
         return 2
     skipped = {report.file for report in reports}
     pending = [each for each in unique if each not in skipped]
@@ -93,10 +94,10 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
     failed = any(report.status == "error" for report in reports)
     if stopped is not None:
         text = "interrupted" if isinstance(stopped, KeyboardInterrupt) else f"clearcut: {stopped}\nstopped"
-        print_line(f"{text}: {summary(reports, 0)}, {len(unique) - len(reports)} not processed")
+        print_message(f"{text}: {summary(reports, 0)}, {len(unique) - len(reports)} not processed")
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
-        print_line(summary(reports, time.monotonic() - begun))
+        print_message(summary(reports, time.monotonic() - begun))
     return 1 if failed else 0
 
 

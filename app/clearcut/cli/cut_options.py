@@ -18,7 +18,7 @@ from clearcut.web.apis.poof_options import (
 )
 
 from .cut_files import OUTPUT_EXTENSIONS, STANDARD_STREAM, OutputNames, UsageError, format_for_output
-from .cut_run import print_line
+from .terminal import print_message
 
 _PREFIX = "option_"
 """Of the attributes of the option flags."""
@@ -114,7 +114,7 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], Output
     for name in unused:
         if name in fields:
             flag = renamed.get(name) or _flag(name)
-            print_line(f"clearcut: warning: {flag} has no effect with the other options and this format")
+            print_message(f"clearcut: warning: {flag} has no effect with the other options and this format")
     extensions = tuple(OUTPUT_EXTENSIONS[each.format] for each in outputs)
     variants = extensions if "variants" in fields else ()
     return fields, OutputNames(extensions[0], arguments.suffix, variants)

@@ -23,8 +23,9 @@ from clearcut.errors import StartupError, missing_extra
 from .argument_types import number, whole_number
 from .cut_arguments import read_file_options
 from .cut_files import STANDARD_STREAM, UsageError
-from .cut_run import PROGRESS_S, print_line
+from .cut_run import PROGRESS_S
 from .interrupts import INTERRUPTED, InterruptHandler
+from .terminal import end_progress, print_message, show_progress
 
 FAILURES_FILE = "failures.jsonl"
 """Default name of the failures file, in the current folder."""
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace, fields: Mapping[str, str], extension: str
             partial.replace(failures)
             code = 1 if summary.counts["error"] else 0
         except KeyboardInterrupt:
-            print_line("interrupted; a further run continues with the missing outputs")
+            print_message("interrupted; a further run continues with the missing outputs")
             code = INTERRUPTED
         except OSError as exc:
             raise StartupError(f"{exc.filename or failures}: {exc.strerror or exc}") from None
@@ -144,16 +145,15 @@ def _consume(blocks: Any, summary: BatchSummary, failures: TextIO) -> None:
             if status == "error":
                 failures.write(json.dumps({"key": key, "code": code, "text": text}, ensure_ascii=False) + "\n")
                 if summary.counts["error"] <= MAX_PRINTED:
-                    print_line(f"{chr(13) if progress else ''}clearcut: {key}: {text}")
+                    print_message(f"{chr(13) if progress else ''}clearcut: {key}: {text}")
         failures.flush()
         now = time.monotonic()
         if progress and now - shown_at >= PROGRESS_S:
             shown_at = now
             rate = summary.counts["ok"] / max(now - begun, 1e-6)
-            text = f"\r{summary.total} images, {summary.counts['error']} failed, {rate:.1f} images/s\x1b[K"
-            print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - command line output
+            show_progress(f"{summary.total} images, {summary.counts['error']} failed, {rate:.1f} images/s")
     if progress:
-        print(file=sys.stderr, flush=True)  # noqa: T201 - command line output
+        end_progress()
 
 
 def _report(summary: BatchSummary, seconds: float, path: Path | None, failures: Path) -> None:
@@ -165,7 +165,7 @@ def _report(summary: BatchSummary, seconds: float, path: Path | None, failures: 
     parts += [f"{counts['error']} failed (see {failures})"] if counts["error"] else []
     rate = f" in {seconds:.1f} s, {values['images_per_second']:.1f} images/s" if counts["ok"] else ""
     times = f"; ms per image: p50 {p50:g}, p95 {p95:g}, p99 {p99:g}" if counts["ok"] else ""
-    print_line(", ".join(parts) + rate + times)
+    print_message(", ".join(parts) + rate + times)
     if path is not None:
         try:
             write_file(path, (json.dumps(values, indent=2) + "\n").encode())

@@ -18,6 +18,7 @@ from clearcut.batch.process import Backend, FileOutput, process_item
 from clearcut.imaging.types import Box
 
 from .cut_files import CutFile
+from .terminal import end_progress, print_message, show_progress
 
 PROGRESS_S = 0.2
 """Minimum time between two updates of the progress line, seconds."""
@@ -85,13 +86,13 @@ class CutRun:
                 self.reports.append(report)
                 if report.status == "error" and not quiet:
                     clear_line = "\r\x1b[K" if self._progress else ""
-                    print_line(f"{clear_line}clearcut: {report.file.name}: {report.error}")
+                    print_message(f"{clear_line}clearcut: {report.file.name}: {report.error}")
                 now = time.monotonic()
                 if self._progress and (now - shown_at >= PROGRESS_S or count == len(files)):
                     shown_at = now
                     _show_progress(count, len(files), now - begun)
         except KeyboardInterrupt:
-            print_line("clearcut: stopping after the files in progress; press Ctrl-C again to stop at once")
+            print_message("clearcut: stopping after the files in progress; press Ctrl-C again to stop at once")
             pool.shutdown(wait=True, cancel_futures=True)
             self.close()
             raise
@@ -102,7 +103,7 @@ class CutRun:
             pool.shutdown(wait=True, cancel_futures=True)
             self._add_unreported(futures)
             if self._progress:
-                print(file=sys.stderr, flush=True)  # noqa: T201 - command line output
+                end_progress()
 
     def close(self) -> None:
         """End the backend. Files in progress get no output."""
@@ -139,16 +140,10 @@ class CutRun:
         return FileReport(file, result.status, result.confidence, result.box, result.ms, result.text)
 
 
-def print_line(text: str) -> None:
-    """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - command line output
-
-
 def _show_progress(count: int, total: int, seconds: float) -> None:
     rate = count / max(seconds, 1e-6)
     minutes, rest = divmod(round((total - count) / rate), 60)
-    text = f"\r{count}/{total}  {rate:.1f} images/s  {minutes}:{rest:02d} left\x1b[K"
-    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - command line output
+    show_progress(f"{count}/{total}  {rate:.1f} images/s  {minutes}:{rest:02d} left")
 
 
 def summary(reports: Sequence[FileReport], seconds: float) -> str:

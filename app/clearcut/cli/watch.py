@@ -24,8 +24,9 @@ from .cut_files import (
 )
 from .cut_options import option_fields
 from .cut_outputs import is_finished
-from .cut_run import CutRun, FileReport, print_line, summary
+from .cut_run import CutRun, FileReport, summary
 from .interrupts import InterruptHandler
+from .terminal import print_message
 
 if TYPE_CHECKING:
     from .parser import Commands
@@ -75,16 +76,16 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         check_file_arguments(arguments, files)
         finished = [each for each in files if is_finished(each, overwrite=arguments.overwrite)]
     except (UsageError, OSError) as exc:
-        print_line(f"clearcut watch: error: {exc}")
+        print_message(f"clearcut watch: error: {exc}")
         return 2
     processing = create_run(arguments, fields, tune=False, progress=False, keep_existing=False)
     folder = FolderState(finished)
     try:
         with interrupts.processing(processing.partial_files):
-            print_line(f"Watching {source}. Cut-outs go to {out}. Press Ctrl-C to stop.")
+            print_message(f"Watching {source}. Cut-outs go to {out}. Press Ctrl-C to stop.")
             _watch(source, scan, folder, processing, arguments.report)
     except KeyboardInterrupt:
-        print_line(f"stopped: {summary(processing.reports, 0)}")
+        print_message(f"stopped: {summary(processing.reports, 0)}")
     finally:
         processing.close()
         _write_report(arguments.report, processing.reports)
@@ -131,7 +132,7 @@ def _watch(
         processing.process(ready, quiet=True)
         for each in processing.reports[done:]:
             if folder.settle(each, time.monotonic()):
-                print_line(_line(each))
+                print_message(_line(each))
             else:
                 processing.reports.remove(each)
         _write_report(report, processing.reports)
@@ -226,6 +227,6 @@ class FolderState:
             return False
         owner = self._sources.setdefault(file.target, file)
         if owner != file and not seen.handled:
-            print_line(f"clearcut: {file.name}: {owner.name} has the same output {file.target}; not processed")
+            print_message(f"clearcut: {file.name}: {owner.name} has the same output {file.target}; not processed")
             seen.handled = True
         return owner != file

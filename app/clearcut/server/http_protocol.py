@@ -18,13 +18,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from clearcut.errors import BadRequest, ClearcutError, HeadTimeout, HeadTooLarge
 from clearcut.service import Service
-from clearcut.system import send_queue_bytes
 from clearcut.web.apis.base import Dialect, dialect_for_path
 from clearcut.web.app import DIALECTS
 from clearcut.web.context import SECURITY_HEADERS, request_id
 from clearcut.web.error_response import UNREAD_BODIES
 
 from .discard_timer import DiscardTimer
+from .send_rate_timer import SendRateTimer
 
 log = logging.getLogger("clearcut")
 
@@ -32,8 +32,6 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 100
 """Maximum number of requests that wait on one connection. uvicorn has no limit."""
-MIN_SEND_BYTES_PER_S = 8 * 1024
-"""A client that reads a response more slowly than this is disconnected."""
 
 _UPGRADE_HEADERS = (b"connection", b"upgrade", b"http2-settings")
 
@@ -50,13 +48,12 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         _framing_bytes = 0
         """Received bytes since the last piece of head or body that belong to neither: chunk extensions, trailers."""
         _timer: asyncio.TimerHandle | None = None
-        _write_timer: asyncio.TimerHandle | None = None
         _discard_timer: DiscardTimer
         """Runs while the rest of a request body is dropped after the response."""
+        _send_timer: SendRateTimer
+        """Runs while the transport's buffer is full."""
         _close_after_body = False
         """Whether the connection closes at the end of the dropped body, because the server is shutting down."""
-        _unsent = 0
-        """Bytes of the response that the client had not acknowledged at the start of ``_write_timer``."""
         _rejected = False
         _current_cycle: RequestResponseCycle | None = None
         _data = b""
@@ -66,6 +63,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
             self._discard_timer = DiscardTimer(self.loop, timeout_s, service.settings.deadline_s, transport.close)
+            self._send_timer = SendRateTimer(self.loop, transport, timeout_s, self._abort_slow_reader)
             self._timer = self.loop.call_later(timeout_s, self._head_timeout)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -201,17 +199,11 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._start_write_timer()
-
-        def _start_write_timer(self) -> None:
-            self._unsent = _unsent_bytes(self.transport)
-            self._write_timer = self.loop.call_later(timeout_s, self._check_write_rate)
+            self._send_timer.start()
 
         def resume_writing(self) -> None:
             super().resume_writing()
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
+            self._send_timer.stop()
 
         def _head_timeout(self) -> None:
             self._timer = None
@@ -220,10 +212,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
             else:
                 self.transport.close()  # no request has started: there is nothing to respond to
 
-        def _check_write_rate(self) -> None:
-            if self._unsent - _unsent_bytes(self.transport) >= MIN_SEND_BYTES_PER_S * timeout_s:
-                self._start_write_timer()
-                return
+        def _abort_slow_reader(self) -> None:
             log.info("response not read", extra={"fields": {"seconds": timeout_s}})
             service.metrics.cancelled.labels("send").inc()
             self.transport.abort()
@@ -236,9 +225,7 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
         def _stop_timers(self) -> None:
             self._stop_timer()
             self._discard_timer.stop()
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
+            self._send_timer.stop()
 
         def _reject(self, error: ClearcutError) -> None:
             """Send an error in place of the application and close the connection.
@@ -267,14 +254,6 @@ def protocol_class(service: Service) -> type[HttpToolsProtocol]:
             return self.cycle.response_complete or not self.cycle.response_started
 
     return LimitedProtocol
-
-
-def _unsent_bytes(transport: asyncio.Transport) -> int:
-    """Return the bytes that the client has not acknowledged, including the kernel's send queue.
-
-    The transport's buffer alone does not change while the kernel sends megabytes from its queue.
-    """
-    return transport.get_write_buffer_size() + send_queue_bytes(transport.get_extra_info("socket").fileno())
 
 
 def _error_response(error: ClearcutError, id_: str, dialect: Dialect) -> bytes:

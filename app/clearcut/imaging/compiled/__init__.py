@@ -1,4 +1,4 @@
-"""Loading of this package's compiled libraries, and checks of their arrays.
+"""Loading of this package's compiled libraries, types of their functions, and checks of their arrays.
 
 The libraries are optional: callers use OpenCV and NumPy without them.
 ``make setup``, ``make serve`` and the Dockerfiles compile them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,18 @@ def load_library(path: Path, version: int, bind: Callable[[ctypes.CDLL], Functio
         return bind(library) if library[f"{path.stem}_version"]() == version else None
     except (OSError, AttributeError):
         return None
+
+
+def declare(function: Any, result: type | None, *arguments: type) -> Callable[..., Any]:
+    """Set the types of a library's function, and return the function.
+
+    Args:
+        function: an attribute of the library.
+        result: type of the result; None for a function without one.
+    """
+    function.restype, function.argtypes = result, arguments
+    declared: Callable[..., Any] = function
+    return declared
 
 
 def require_array(values: np.ndarray, dtype: npt.DTypeLike, shape: tuple[int, ...], *, is_output: bool = False) -> None:

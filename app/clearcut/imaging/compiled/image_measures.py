@@ -1,7 +1,7 @@
 """The compiled measures of an image and its matte (``measures.c``).
 
-Without the library, ``matting.background_field``, ``matting.edge_band`` and ``matting.refine`` compute the same values
-with NumPy and OpenCV.
+Without the library, ``matting.plain.background_field``, ``matting.edge_band`` and ``matting.refine`` compute the same
+values with NumPy and OpenCV.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from clearcut.imaging.types import U8
 
-from . import load_library
+from . import declare, load_library
 
 _LIBRARY = Path(__file__).with_name("measures.so")
 _VERSION = 1
@@ -58,12 +58,10 @@ class CompiledMeasures:
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size, byte = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint8
         image = pointer, size, size, size
-        self._doubles, self._border = library.border_field_doubles, library.border_field
-        self._doubles.restype, self._doubles.argtypes = size, (size,) * 3
-        self._border.restype, self._border.argtypes = ctypes.c_int32, (*image, pointer, pointer, pointer)
-        self._extremes, self._count = library.strip_extremes, library.count_between
-        self._extremes.restype, self._extremes.argtypes = None, (*image, size, pointer, pointer)
-        self._count.restype, self._count.argtypes = size, (*image, byte, byte)
+        self._doubles = declare(library.border_field_doubles, size, size, size, size)
+        self._border = declare(library.border_field, ctypes.c_int32, *image, pointer, pointer, pointer)
+        self._extremes = declare(library.strip_extremes, None, *image, size, pointer, pointer)
+        self._count = declare(library.count_between, size, *image, byte, byte)
 
     def border_field(self, rgb: U8, limits: BorderLimits) -> BorderField | None:
         """Return the field of colors of the border of ``rgb`` (u8[H,W,3], at least 2 x 2), or None if it is not plain.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clearcut.imaging.compiled import load_library, require_array
+from clearcut.imaging.compiled import declare, load_library, require_array
 from clearcut.imaging.types import F32, U8
 
 _LIBRARY = Path(__file__).with_name("grid_cells.so")
@@ -80,31 +80,17 @@ class CompiledCells:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        plane = pointer, size
-        self._fit_floats, self._colors_floats = library.fit_cells_floats, library.cell_colors_floats
-        self._fit_floats.restype = self._colors_floats.restype = size
-        self._fit_floats.argtypes, self._colors_floats.argtypes = (size,) * 2, (size,) * 5
-        self._fit, self._classify, self._colors = library.fit_cells, library.classify_cells, library.cell_colors
-        self._fit.restype = self._classify.restype = self._colors.restype = None
-        self._fit.argtypes = (
-            *plane,
-            *plane,
-            *plane,
-            size,
-            size,
-            Regularization,
-            *plane,
-            *plane,
-            pointer,
-            pointer,
-            pointer,
+        plane, pointers = (pointer, size), (pointer, pointer, pointer)
+        sources, shape = (*plane, *plane, *plane), (size, size)
+        self._fit = declare(library.fit_cells, None, *sources, *shape, Regularization, *plane, *plane, *pointers)
+        self._fit_floats = declare(library.fit_cells_floats, size, *shape)
+        self._classify = declare(
+            library.classify_cells, None, *plane, pointer, *shape, ctypes.c_float, *plane, *plane, pointer
         )
-        self._classify.argtypes = *plane, pointer, size, size, ctypes.c_float, *plane, *plane, pointer
-        self._limit, self._limit_floats = library.limit_correction, library.limit_correction_floats
-        self._limit.restype, self._limit_floats.restype = None, size
-        self._limit.argtypes = *plane, *plane, *plane, size, size, pointer, pointer, pointer
-        self._limit_floats.argtypes = (size,) * 3
-        self._colors.argtypes = pointer, pointer, pointer, size, pointer, pointer, size, pointer
+        self._limit = declare(library.limit_correction, None, *sources, *shape, *pointers)
+        self._limit_floats = declare(library.limit_correction_floats, size, *shape, size)
+        self._colors = declare(library.cell_colors, None, *pointers, size, pointer, pointer, size, pointer)
+        self._colors_floats = declare(library.cell_colors_floats, size, *shape, size, size, size)
 
     def fit(
         self, guide: U8, target: F32, edge: U8, regularization: Regularization, slope: F32, offset: F32

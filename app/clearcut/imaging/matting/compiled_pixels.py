@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clearcut.imaging.compiled import load_library, require_array
+from clearcut.imaging.compiled import declare, load_library, require_array
 from clearcut.imaging.types import F32, U8
 
 from .edge_band import Span
@@ -63,10 +63,8 @@ class CompiledPixels:
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         images = pointer, size, pointer, size
-        self._alpha, self._colors = library.edge_alpha, library.edge_colors
-        self._alpha.restype = self._colors.restype = None
-        self._alpha.argtypes = pointer, pointer, size, pointer, *images, pointer
-        self._colors.argtypes = pointer, pointer, size, _Sheet, _Sheet, *images, pointer
+        self._alpha = declare(library.edge_alpha, None, pointer, pointer, size, pointer, *images, pointer)
+        self._colors = declare(library.edge_colors, None, pointer, pointer, size, _Sheet, _Sheet, *images, pointer)
 
     def apply_coefficients(self, slope: F32, offset: F32, spans: Sequence[Span], step: int, rgb: U8, alpha: U8) -> None:
         """Write slope . color + offset, rounded and limited, to the pixels of ``alpha`` (u8[H,W]) in the spans.

@@ -8,13 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* GCC 11 and older do not know the target. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && __GNUC__ >= 12 && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
-#else
-#define CLONES
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "../compiled/compiler.h"
 
 /* Planes of the fit: means of red, green, blue and target, then means of their products. */
 enum { R, G, B, T, RR, GG, BB, TT, RG, GB, BR, TR, TG, TB, MOMENTS };

@@ -14,7 +14,7 @@ from .confidence import estimate_iou, matte_facts
 from .edge_band import Strips, strips_of
 from .foreground import estimate_foreground_inplace, foreground_strips
 from .guided_filter import upsample
-from .plain_background import plain_matte
+from .plain.matte import plain_matte
 
 _measures = load_measures()
 DEFAULT_OPTIONS = MatteOptions(despill=True, plain_background=True)

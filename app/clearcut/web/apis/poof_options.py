@@ -22,7 +22,7 @@ from clearcut.web.request.upload import URLS_DISABLED
 MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""
 MAX_VARIANTS = 16
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REQUEST_OPTIONS = ("model", "moderate")
 """Options of the whole request, which are attributes of ``CutoutRequest``."""
 URL_FIELDS = ("url", "image_url", "bg_image_url")
@@ -70,8 +70,9 @@ def _shadow(name: str, value: str) -> Options:
     return {"shadow": parsers.number(name, value, 0, 1)}
 
 
-def _model(name: str, value: str) -> Options:
-    if not MODEL_NAME.fullmatch(value):
+def parse_model(name: str, value: str) -> Options:
+    """Parse a model's name for the option ``model``."""
+    if not _MODEL_NAME.fullmatch(value):
         raise InvalidField(name, "a model's name")
     return {"model": value}
 
@@ -122,7 +123,9 @@ FIELDS: dict[str, Field] = {
         "`auto`: use the color of the background for the matte if it is plain; `off`: the model's matte alone.",
         {"auto": {"plain_background": True}, "off": {"plain_background": False}}, default="auto",
     ),
-    "model": fields.text("Model that makes the matte. `/v1/info` lists the served models.", _model, ["clearcut-m"]),
+    "model": fields.text(
+        "Model that makes the matte. `/v1/info` lists the served models.", parse_model, ["clearcut-m"]
+    ),
     "moderation": fields.boolean(
         "Refuse the image with 422 if the moderation classifier does. `X-Moderation` has the result.",
         "moderate", False,

@@ -24,7 +24,7 @@ from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 
 from .base import Dialect, ErrorReport, default_status
-from .poof_options import MODEL_NAME
+from .poof_options import parse_model
 
 UPLOAD = UploadSchema(file_fields={"file": "image"}, url_fields={"url": "image"})
 
@@ -33,12 +33,6 @@ _GENERAL = re.compile(
 )
 """rembg's models that remove backgrounds. Its other models segment clothes, anime figures or prompted objects."""
 _TRUE, _FALSE = ("true", "1", "yes", "on", "y", "t"), ("false", "0", "no", "off", "n", "f")
-
-
-def _model(name: str, value: str) -> Options:
-    if not MODEL_NAME.fullmatch(value):
-        raise InvalidField(name, "a model's name")
-    return {"model": value}
 
 
 def _color(name: str, value: str) -> Options:
@@ -60,7 +54,7 @@ FIELDS: dict[str, Field] = {
     "model": fields.text(
         "Model that makes the matte. rembg's names for general use run the served model of that name, or else the "
         "default; `X-Model` names it.",
-        _model,
+        parse_model,
         ["u2net"],
     ),
     "a": _flag("Alpha matting. Accepted and ignored; edges are always soft."),

@@ -92,10 +92,11 @@ def test_compiled_rows_are_smaller_than_fallback(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler")
 @pytest.mark.parametrize(("old", "new", "loads"), [("", "", True), ("return 2;", "return 1;", False)])
 def test_compiled_library_loads_only_with_its_version(tmp_path: Path, old: str, new: str, loads: bool) -> None:
-    source = (Path(writer.__file__).parent / "rows.c").read_text()
+    folder = Path(writer.__file__).parent
+    source = (folder / "rows.c").read_text()
     assert source.count("return 2;") == 1
     (tmp_path / "rows.c").write_text(source.replace(old, new) if old else source)
-    command = ["cc", "-O1", "-shared", "-fPIC", "-o", "rows.so", "rows.c"]
+    command = ["cc", "-O1", "-shared", "-fPIC", "-I", folder, "-o", "rows.so", "rows.c"]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert (load_compiled_rows(tmp_path / "rows.so") is not None) == loads
 

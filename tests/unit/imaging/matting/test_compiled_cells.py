@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from clearcut.imaging.compiled.image_measures import load_measures
-from clearcut.imaging.matting import background_field, edge_band, edge_correction, foreground, guided_filter, refine
+from clearcut.imaging.matting import edge_band, edge_correction, foreground, guided_filter, refine
 from clearcut.imaging.matting.compiled_cells import Regularization, load_compiled_cells
+from clearcut.imaging.matting.plain import background_field
 from tests.support import samples
 
 pytestmark = pytest.mark.skipif(

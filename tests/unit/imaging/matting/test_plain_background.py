@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from skimage import data as photos
 
-from clearcut.imaging.matting.background_field import border_field
-from clearcut.imaging.matting.plain_background import plain_matte
-from clearcut.imaging.matting.plain_parts import Colors, hole_parts
+from clearcut.imaging.matting.plain.background_field import border_field
+from clearcut.imaging.matting.plain.matte import plain_matte
+from clearcut.imaging.matting.plain.parts import Colors, hole_parts
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.types import DecodedImage, Matte, MatteOptions, RawMatte
 

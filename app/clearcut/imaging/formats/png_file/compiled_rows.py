@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clearcut.imaging.compiled import load_library
+from clearcut.imaging.compiled import declare, load_library
 from clearcut.imaging.types import U8
 
 _LIBRARY = Path(__file__).with_name("rows.so")
@@ -36,12 +36,10 @@ class CompiledRows:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        output = pointer, pointer, ctypes.c_int
-        self._strip, self._masked, self._empty = library.png_strip, library.png_masked_strip, library.png_empty_strip
-        self._strip.restype = self._masked.restype = self._empty.restype = size
-        self._strip.argtypes = pointer, pointer, size, size, size, pointer, *output
-        self._masked.argtypes = pointer, size, pointer, size, size, size, pointer, pointer, *output
-        self._empty.argtypes = size, size, *output
+        image, output = (pointer, size), (pointer, pointer, ctypes.c_int)
+        self._strip = declare(library.png_strip, size, pointer, pointer, size, size, size, pointer, *output)
+        self._masked = declare(library.png_masked_strip, size, *image, *image, size, size, pointer, pointer, *output)
+        self._empty = declare(library.png_empty_strip, size, size, size, *output)
 
     def deflate(self, pixels: U8, strip_rows: int, out: bytearray) -> None:
         """Append the zlib stream of the filtered rows of ``pixels`` (u8[h,w,c]) to ``out``.

@@ -14,13 +14,7 @@
 #error "the bit writer needs a little-endian processor"
 #endif
 
-/* GCC 11 and older do not know the target. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && __GNUC__ >= 12 && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default"))) /* selected when the library is loaded */
-#else
-#define CLONES
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "../../compiled/compiler.h"
 
 enum { END = 256, SYMBOLS = 286, MAX_BITS = 14, MAX_MATCH = 258, PAETH = 4,
        LINE = 64, LINES = 16 /* of a block of a checksum */,

@@ -10,14 +10,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from clearcut.imaging.matting.edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height
+from clearcut.imaging.matting.grid import sample_at_cells
+from clearcut.imaging.matting.guided_filter import apply_coefficients, fill_strips, upsample
+from clearcut.imaging.matting.tiles import TileSet
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .background_field import border_field
-from .edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height
-from .grid import sample_at_cells
-from .guided_filter import apply_coefficients, fill_strips, upsample
-from .plain_regions import Regions, divide, largest_channel
-from .tiles import TileSet
+from .color_masks import largest_channel
+from .regions import Regions, divide
 
 _CELLS = 220
 """Cells along the longer side of the grid, about."""

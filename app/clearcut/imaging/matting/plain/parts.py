@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from clearcut.imaging.matting.edge_band import Mask
 from clearcut.imaging.types import F32
 
 from .background_field import upper_median
-from .edge_band import Mask
 
 _WINDOW3, _WINDOW5, _WINDOW7 = (np.ones((side, side), np.uint8) for side in (3, 5, 7))
 _SPECK = 12

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from clearcut.imaging.matting.edge_band import Mask, Span
 from clearcut.imaging.types import F32, U8
 
 from .background_field import ColorField, refit, upper_median
-from .edge_band import Mask, Span
+from .color_masks import faint_addition, largest_channel, shadow_like_cells, sharp_cells, thin_parts
+from .parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 from .photo_frame import is_framed_photo
-from .plain_parts import NET_SOLID, Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 
 _WINDOW3, _WINDOW5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
-_ONES = np.ones((1, 3), np.float32)
 _MIN_BACKGROUND = 0.04
 """Minimum share of the cells that are background."""
 _MIN_UNCLEAR_BACKGROUND = 0.2
@@ -39,14 +39,6 @@ _JPEG_SHARE = 0.18
 """Maximum difference by artifacts as a share of the contrast of the edge."""
 _THIN_SHARE = 0.4
 """Maximum of this share in thin parts."""
-_THIN, _THIN_NET = 7, 13
-"""Width in cells from which a part is not thin, in colors and in the network's matte."""
-_THIN_SOLID = 9
-"""Width in cells from which a part where the network's matte is solid is not thin."""
-_CLEAR = 0.4
-"""Difference from the background of a clear cell, as a share of the highest one nearby."""
-_THIN_CONTRAST = 16
-"""Least contrast of thin parts, in levels."""
 _DARKEST_SHADOW = 0.4
 """Minimum brightness of a shadow as a share of the background's."""
 _DARKEST_MISSED = 0.22
@@ -60,10 +52,6 @@ _FOUND = 0.96
 _TRUST = 0.65
 """Share of the clear cells of the subject, weighted by squared contrast, that the network must have found to decide on
 all others."""
-_LARGE_ADDITION = 0.3
-"""Least area of an addition to the network's subject, relative to it, that is examined as a shadow."""
-_FAINT_ADDITION = 0.5
-"""Median contrast of such an addition relative to the subject's, below which the network decides."""
 _LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
 _OUTSIDE = 0.1
 """Value of the network below which a cell with the color of the background needs no decision."""
@@ -127,13 +115,13 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
     highest = np.asarray(cv2.dilate(levels, np.ones((reach, reach), np.uint8)), np.uint8)
     blur = np.float32(_JPEG_SHARE) * highest
-    thin = _thin_parts(levels, highest, level, net)
+    thin = thin_parts(levels, highest, level, net)
     background_like = equals_background | ((distance < blur) & ((net < 0.7) | thin))
     tolerance = np.maximum(blur, max(4.0, 4 * noise) + np.float32(0.06) * distance)
-    shadow = _like_shadow(
+    shadow = shadow_like_cells(
         cells, background, tolerance, np.where(net < 0.15, np.float32(_DARKEST_MISSED), np.float32(_DARKEST_SHADOW))
     )
-    sharp = _sharp(cells, levels)
+    sharp = sharp_cells(cells, levels)
     passable = shadow & (net < 0.8) & ~sharp
     for line in _LINES:
         passable[line] = False  # a shadow does not begin at the border
@@ -181,7 +169,7 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     near_shadow = cv2.dilate(shadow_areas, np.ones((_SHADOW_REACH, _SHADOW_REACH), np.uint8)) > 0
     doubtful = (weak & (thick | near_shadow)) | (subject & parts.faint)
     if has_found:
-        doubtful |= _faint_addition(subject, distance, net)
+        doubtful |= faint_addition(subject, distance, net)
     doubtful = ((cv2.dilate(doubtful.view(np.uint8), _WINDOW3) > 0) & subject) | undecided
     subject &= ~doubtful
     if not subject.any():
@@ -198,25 +186,6 @@ def _every_cell(plane: np.ndarray, step: int) -> np.ndarray:
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST))
 
 
-def _thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
-    """Return the cells of thin parts of high contrast, with the gaps between them, bool[h,w].
-
-    There the network's matte is too coarse: it fills gaps.
-
-    Args:
-        levels: difference from the background, u8[h,w]; ``highest`` is its maximum nearby.
-        level: distance from which a cell differs from the background.
-    """
-    clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
-    thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
-    found = cv2.morphologyEx((net > 0.5).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_NET, _THIN_NET), np.uint8))
-    solid = cv2.morphologyEx(
-        (net > NET_SOLID).view(np.uint8), cv2.MORPH_OPEN, np.ones((_THIN_SOLID, _THIN_SOLID), np.uint8)
-    )
-    near = cv2.dilate(cv2.max(cv2.max(thick, found), solid), _WINDOW5)
-    return np.asarray((near == 0) & (highest > _THIN_CONTRAST))
-
-
 def _without_leaks(outside: Mask, connected: Mask, wide_passages: Mask) -> Mask:
     """Return the parts of ``outside`` that are connected through wide passages, bool[h,w].
 
@@ -229,41 +198,6 @@ def _without_leaks(outside: Mask, connected: Mask, wide_passages: Mask) -> Mask:
     leak[labels[wide_passages & ~connected]] = True
     leak[0] = True
     return np.asarray(connected | ~leak[labels])
-
-
-def largest_channel(difference: np.ndarray) -> F32:
-    """Return the largest channel of the absolute ``difference`` f32[h,w,3], f32[h,w]."""
-    first, second, third = cv2.split(difference)
-    return np.asarray(np.maximum(np.maximum(np.abs(first), np.abs(second)), np.abs(third)), np.float32)
-
-
-def _like_shadow(cells: U8, background: F32, tolerance: F32, darkest: F32) -> Mask:
-    """Return the cells with the hue of the background and ``darkest`` (f32[h,w]) to 100 % of its brightness."""
-    own = cells.astype(np.float32)
-    power = cv2.transform(cv2.multiply(background, background), _ONES)
-    share = cv2.divide(cv2.transform(cv2.multiply(own, background), _ONES), np.maximum(power, 1))
-    own -= cv2.multiply(background, cv2.merge([share] * 3))
-    return np.asarray((largest_channel(own) < tolerance) & (share > darkest) & (share < 1))
-
-
-def _sharp(cells: U8, levels: U8) -> Mask:
-    """Return the cells at edges: the color changes by most of the contrast within a few cells."""
-    first, second, third = cv2.split(cv2.morphologyEx(cells, cv2.MORPH_GRADIENT, _WINDOW3))
-    gradient = np.maximum(np.maximum(first, second), third)
-    return np.asarray(gradient > np.maximum(10, 0.42 * cv2.dilate(levels, _WINDOW5).astype(np.float32)))
-
-
-def _faint_addition(subject: Mask, distance: F32, net: F32) -> Mask:
-    """Return what the colors add to a subject that the network has found, if it is large and of lower contrast.
-
-    This is the shadow of a transparent or colored subject: its hue is not the background's.
-    """
-    added, found = subject & (net < 0.15), subject & (net > 0.5)
-    area = int(np.count_nonzero(found))
-    if area == 0 or np.count_nonzero(added) < _LARGE_ADDITION * area:
-        return np.zeros_like(subject)
-    is_faint = float(np.median(distance[added])) < _FAINT_ADDITION * float(np.median(distance[found]))
-    return added if is_faint else np.zeros_like(subject)
 
 
 def _part_to_divide(equals_background: Mask, net: F32) -> Span:

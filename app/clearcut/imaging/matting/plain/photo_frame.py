@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from clearcut.imaging.matting.confidence import certainty
+from clearcut.imaging.matting.edge_band import Mask, Span
 from clearcut.imaging.types import F32, U8
 
 from .background_field import upper_median
-from .confidence import certainty
-from .edge_band import Mask, Span
 
 _LONG_LINE = 0.4
 """Share of a row or column of the image that differs from the frame in a row or column of the photo."""

@@ -1,0 +1,1 @@
+"""Mattes of images with a plain background: its color shows where the subject is."""
