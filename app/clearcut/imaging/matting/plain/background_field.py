@@ -50,14 +50,15 @@ class ColorField:
     def at(self, height: int, width: int, every: int = 1) -> F32:
         """Return the colors at the centers of every n-th cell of a grid of ``height`` x ``width``, f32[h,w,3]."""
         x, y = (_centers(side)[: side // every * every : every].astype(np.float64) for side in (width, height))
+        columns, rows = (np.ones((len(each), 3)) for each in (x, y))  # np.stack takes longer than the products
+        for powers, each in ((columns, x), (rows, y)):
+            powers[:, 1], powers[:, 2] = each, each * each
         # Of 1, x and x * x; the coefficients of each row are those of 1, y and y * y.
-        rows, columns = (np.stack([np.ones_like(each), each, each * each]) for each in (y, x))
-        c, zero = self.coefficients, np.zeros(3)
-        table = np.concatenate(
-            [np.stack([c[0], c[1], c[3]]), np.stack([c[2], c[4], zero]), np.stack([c[5], zero, zero])], axis=1
-        )
-        lines = (columns.T @ table).reshape(-1, 3, 3).transpose(1, 0, 2).reshape(3, -1).astype(np.float32)
-        return np.asarray(rows.T.astype(np.float32) @ lines, np.float32).reshape(len(y), len(x), 3)
+        table = np.zeros((3, 3, 3))
+        for place, coefficient in zip(((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)), self.coefficients, strict=True):
+            table[place] = coefficient
+        lines = (columns @ table.reshape(3, 9)).reshape(-1, 3, 3).transpose(1, 0, 2).reshape(3, -1).astype(np.float32)
+        return np.asarray(rows.astype(np.float32) @ lines, np.float32).reshape(len(y), len(x), 3)
 
 
 def border_field(rgb: U8) -> ColorField | None:

@@ -105,7 +105,9 @@ def _read_cells(rgb: U8, step: int) -> tuple[U8, U8]:
         size = columns * side, rows * side
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     below, right = -(-height // step) - rows, -(-width // step) - columns
-    samples = np.asarray(cv2.copyMakeBorder(pixels, 0, below * side, 0, right * side, cv2.BORDER_REPLICATE), np.uint8)
+    samples = pixels
+    if below or right:
+        samples = np.asarray(cv2.copyMakeBorder(pixels, 0, below * side, 0, right * side, cv2.BORDER_REPLICATE))
     size = columns + right, rows + below
     cells = np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA), np.uint8)
     return samples, cells
