@@ -49,6 +49,8 @@ class Load:
     """Results of a load."""
 
     seconds: float = 0.0
+    client_cpu_s: float = 0.0
+    """CPU time of this process, the client."""
     latencies: list[float] = field(default_factory=list)
     """Seconds of each 200."""
     statuses: Counter[int] = field(default_factory=Counter)
@@ -108,7 +110,7 @@ def closed(target: Target, images: Sequence[bytes], concurrency: int, seconds: f
     """Run ``concurrency`` clients. Each sends its next image after the last response, and at least one."""
     load, lock = Load(), threading.Lock()
     order = itertools.cycle(images)
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     until = begun + seconds
 
     def work() -> None:
@@ -122,7 +124,7 @@ def closed(target: Target, images: Sequence[bytes], concurrency: int, seconds: f
                 return
 
     _run([threading.Thread(target=work) for _ in range(concurrency)])
-    load.seconds = time.perf_counter() - begun
+    load.seconds, load.client_cpu_s = time.perf_counter() - begun, time.process_time() - cpu
     return load
 
 
@@ -141,7 +143,7 @@ def opened(target: Target, images: Sequence[bytes], rate: float, seconds: float,
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:
         thread.start()
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     for number in range(max(1, int(rate * seconds))):
         at = begun + number / rate
         time.sleep(max(0.0, at - time.perf_counter()))
@@ -150,7 +152,7 @@ def opened(target: Target, images: Sequence[bytes], rate: float, seconds: float,
         due.put(None)
     for thread in threads:
         thread.join()
-    load.seconds = time.perf_counter() - begun
+    load.seconds, load.client_cpu_s = time.perf_counter() - begun, time.process_time() - cpu
     return load
 
 
