@@ -5,7 +5,7 @@
 Each folder contains ``images/GROUP__NAME.jpg``. Labels are merged as in ``data_more``; a photo without a usable label
 is left out. Some percent of the photos with a subject, by a hash of the name, go into a pack of their own
 (``OUT-held``), which no run trains on: held-out scores of other runs stay comparable. A background in which
-u2netp detects nothing is also a photo without a subject; those of ``--empty`` are in any case. A tenth of the
+u2netp detects nothing is also a photo without a subject, and so are all photos in ``--empty``. A tenth of the
 backgrounds, by a hash of the original photo, is held out.
 """
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,6 @@ from models.scoring.predictor import session
 
 from .config import load_config
 from .graphs import compact
-from .lite import LiteNetwork
 from .train import build
 from .validate import Network
 
@@ -40,8 +40,8 @@ class Exportable(nn.Module):
     Args:
         network: the trained network.
         mirror: average the logits of both mirror views.
-        reject_below: the matte is 0 everywhere if the probability that the image has a subject is lower. A network
-            without this output uses the confidence, the IoU that it expects of its matte. 0 rejects nothing.
+        reject_below: threshold on the probability of a subject, or without that output on the confidence. Below it
+            the matte is 0 everywhere. 0 rejects nothing.
     """
 
     def __init__(self, network: Network, *, mirror: bool = False, reject_below: float = 0.0):
@@ -76,6 +76,8 @@ def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
     states = [torch.load(config.out / each, map_location="cpu", weights_only=True) for each in checkpoints]
     network = build(replace(config, start=None, encoder=None))
     averages = [state["average"] for state in states]
+    if any(each.keys() != averages[0].keys() for each in averages):
+        raise SystemExit("the checkpoints have different outputs")
     if "presence.weight" in averages[0]:
         network.add_presence()
     network.load_state_dict({name: sum(each[name] for each in averages) / len(averages) for name in averages[0]})
@@ -85,12 +87,29 @@ def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
 
 
 def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False, reject_below: float = 0.0) -> None:
-    """Write the ONNX file and check it against torch and against itself. Rounds the network's weights to 16 bits."""
+    """Write the ONNX file and check it against torch and against itself. Rounds the network's weights to 16 bits.
+
+    The check is also done without rejection, because a rejected image has an empty matte.
+    """
     rounded = {name: value.half().float() for name, value in network.state_dict().items()}
     network.load_state_dict(rounded)
+    if reject_below:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_and_check(Exportable(network, mirror=mirror), size, Path(folder) / out.name)
+    _write_and_check(Exportable(network, mirror=mirror, reject_below=reject_below), size, out)
+
+
+def _write_and_check(module: Exportable, size: int, out: Path) -> None:
+    """Write the module as an ONNX file and compare its outputs.
+
+    Raises:
+        RuntimeError: they differ from torch's, or those of a batch from those of single images.
+    """
     example = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    module = Exportable(network, mirror=mirror, reject_below=reject_below)
-    outputs = ["matte", "confidence"] if isinstance(network, LiteNetwork) and not mirror else ["matte"]
+    with torch.no_grad():
+        answer = module(example)
+    expected = [answer] if isinstance(answer, Tensor) else list(answer)
+    outputs = ["matte", "confidence"][: len(expected)]
     torch.onnx.export(
         module,
         (example,),
@@ -104,16 +123,16 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False,
     )
     onnx.save(compact(onnx.load(str(out))), str(out))
     model = session(out)
-    together = np.asarray(model.run(None, {"image": example.numpy()})[0])
-    with torch.no_grad():
-        answer = module(example)
-        matte = answer if isinstance(answer, Tensor) else answer[0]
-        gap = float(np.abs(together - matte.numpy()).max())
-    singles = np.concatenate([model.run(None, {"image": example[i : i + 1].numpy()})[0] for i in range(2)])
-    drift = float(np.abs(together - singles).max())
+    together = [np.asarray(found) for found in model.run(None, {"image": example.numpy()})]
+    singles = [model.run(None, {"image": example[i : i + 1].numpy()}) for i in range(2)]
+    gap = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(together, expected, strict=True))
+    drift = max(
+        float(np.abs(a - np.concatenate(parts)).max())
+        for a, parts in zip(together, zip(*singles, strict=True), strict=True)
+    )
     if gap > TOLERANCE or drift > TOLERANCE:
         raise RuntimeError(f"not the same: torch {gap:.2e}, batch against singles {drift:.2e}")
-    print(f"largest difference: to torch {gap:.1e}, batch to singles {drift:.1e}")
+    print(f"{out.name}: largest difference to torch {gap:.1e}, batch to singles {drift:.1e}")
 
 
 def manifest_fields(path: Path) -> str:
@@ -138,6 +157,8 @@ def main() -> None:
         "--reject-below", type=float, default=0.0, help="probability of a subject below which the matte is empty"
     )
     args = parser.parse_args()
+    if args.mirror and args.reject_below:
+        parser.error("--mirror has no output to reject by; leave out --reject-below")
     network = average_of(args.config, args.checkpoint)
     if args.out.suffix == ".pt":  # the start of another run
         torch.save({"average": network.state_dict(), "total": 0}, args.out)

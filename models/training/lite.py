@@ -183,8 +183,8 @@ class Confidence(nn.Module):
         return self.second(F.relu(self.first(torch.cat(parts, 1))))[:, 0]  # type: ignore[no-any-return]
 
 
-def strongest(deep: Tensor) -> Tensor:
-    """Return the largest value of each channel: [N,D,h,w] to f32[N,D]. No gradient passes."""
+def channel_maxima(deep: Tensor) -> Tensor:
+    """Return the largest value of each channel: [N,D,h,w] to f32[N,D]. Detached from the graph."""
     return deep.detach().float().amax((2, 3))
 
 
@@ -236,7 +236,7 @@ class LiteNetwork(nn.Module):
         full = upsample(self.head(x), 2)
         alpha = torch.sigmoid(full.detach().float())
         confidence = self.confidence(features[4].detach().float(), fine.detach().float(), alpha)
-        presence = None if self.presence is None else self.presence(strongest(features[4]))[:, 0]
+        presence = None if self.presence is None else self.presence(channel_maxima(features[4]))[:, 0]
         return Logits(full, sides, confidence, presence)
 
 

@@ -3,34 +3,35 @@
     python -m models.training.presence --config models/training/configs/interiors.toml \
         --checkpoint last.pt ../interiors-b/last.pt --empty DIR --out served.pt
 
-Logistic regression on the largest value of each channel of the encoder's last features. The network has seen the
-photos without a subject of its packs and rarely makes a mistake there, so the photos in ``--empty`` should be others.
-Prints which threshold rejects which share of the held-out images.
+Logistic regression on the largest value of each channel of the encoder's last features. The network rarely makes a
+mistake on the photos that it has trained on, so use photos for ``--empty`` that are in no pack. Prints the rejected
+share of the held-out images for each threshold.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from .augment import view
 from .config import load_config
 from .data import Pool
+from .data_more import read_rgb
 from .export import average_of
-from .lite import LiteNetwork, strongest
+from .lite import LiteNetwork, channel_maxima
 from .sampling import Sampler
 from .validate import U8, held_out_splits, normalize
 
 PHOTOS, SAMPLES, VIEWS = 1200, 600, 2
-"""Numbers of training photos, of composites and drawn images, and of random views of each empty photo."""
+"""Numbers of training photos, of samples with and without a subject, and of random views of each empty photo."""
+WITH, WITHOUT = ("composite", "drawn"), ("negative",)
 DECAY = 0.01
 SEED = 991
 
@@ -42,24 +43,24 @@ def features(network: LiteNetwork, images: Sequence[U8], size: int, batch: int =
     parts = []
     for start in range(0, len(small), batch):
         image = normalize(torch.from_numpy(small[start : start + batch].astype(np.uint8)), network)
-        parts.append(strongest(network.encoder(image.contiguous(memory_format=torch.channels_last))[4]))
+        parts.append(channel_maxima(network.encoder(image.contiguous(memory_format=torch.channels_last))[4]))
     return torch.cat(parts)
 
 
 def fit(present: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
     """Fit a logistic regression: f32[N,D], f32[M,D] -> weight f32[1,D], bias f32[1]. Both classes count equally."""
-    every = torch.cat([present, absent])
-    mean, deviation = every.mean(0), every.std(0) + 1e-3
-    scaled = (every - mean) / deviation
+    samples = torch.cat([present, absent])
+    mean, deviation = samples.mean(0), samples.std(0) + 1e-3
+    scaled = (samples - mean) / deviation
     label = torch.cat([torch.ones(len(present)), torch.zeros(len(absent))])
-    share = torch.where(label > 0, 0.5 / len(present), 0.5 / len(absent))
-    weight, bias = torch.zeros(every.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
+    sample_weight = torch.where(label > 0, 0.5 / len(present), 0.5 / len(absent))
+    weight, bias = torch.zeros(samples.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
         entropy = F.binary_cross_entropy_with_logits(scaled @ weight + bias, label, reduction="none")
-        value = (entropy * share).sum() + DECAY * weight.square().sum()
+        value = (entropy * sample_weight).sum() + DECAY * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -68,10 +69,10 @@ def fit(present: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
     return (weight / deviation)[None], bias - (weight * mean / deviation).sum()
 
 
-def photos_in(folders: Sequence[Path]) -> list[NDArray[np.uint8]]:
-    """Read ``images/*.jpg`` of each folder as u8[H,W,3]."""
+def photos_in(folders: Sequence[Path], held_out: Collection[str]) -> list[U8]:
+    """Read ``images/*.jpg`` of each folder as u8[H,W,3], except for the stems in ``held_out``."""
     paths = sorted(path for folder in folders for path in (folder / "images").glob("*.jpg"))
-    return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8) for path in paths]
+    return [read_rgb(path) for path in paths if path.stem not in held_out]
 
 
 def main() -> None:
@@ -80,7 +81,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--checkpoint", nargs="+", required=True, help="the mean of several is used")
     parser.add_argument("--empty", type=Path, nargs="+", required=True, help="folders of photos without a subject")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint with the mean and the new output")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="checkpoint with the mean and the new output, in the folder of the run"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(args.config)
@@ -91,24 +94,25 @@ def main() -> None:
     records = list(enumerate(pool.records))
     pairs = [i for i, r in records if not r.held_out and r.kind in ("photo", "pseudo") and r.weight == 1]
     sampler = Sampler(pool, config.mixture_of(stage), seed=SEED)
-    numbers = [n for n in range(4 * SAMPLES) if sampler.kind(n) in ("composite", "drawn")][:SAMPLES]
+    numbers = {kind: [n for n in range(20 * SAMPLES) if sampler.kind(n) in kind][:SAMPLES] for kind in (WITH, WITHOUT)}
     present = [pool[i][..., :3] for i in rng.choice(pairs, min(PHOTOS, len(pairs)), replace=False)]
-    present += [rgb for rgb, matte in (sampler(n, stage.size) for n in numbers) if (matte > 127).mean() > 0.01]
-    known = [pool[i][..., :3] for i, r in records if not r.held_out and r.kind == "background"]
-    further = photos_in(args.empty)
-    views = [view(image, stage.size, rng) for image in further for _ in range(VIEWS)]
-    absent = torch.cat([features(network, images, stage.size) for images in (known, further, views)])
+    present += [rgb for rgb, matte in (sampler(n, stage.size) for n in numbers[WITH]) if (matte > 127).mean() > 0.01]
+    packed = [pool[i][..., :3] for i, r in records if not r.held_out and r.kind == "background"]
+    empty_photos = photos_in(args.empty, {r.stem for _, r in records if r.held_out})
+    views = [view(image, stage.size, rng) for image in empty_photos for _ in range(VIEWS)]
+    scenery = [sampler(n, stage.size)[0] for n in numbers[WITHOUT]]
+    absent = torch.cat([features(network, images, stage.size) for images in (packed, empty_photos, views, scenery)])
     weight, bias = fit(features(network, present, stage.size), absent)
     layer = network.add_presence()
     layer.weight.data.copy_(weight)
     layer.bias.data.copy_(bias)
     splits = held_out_splits(pool, stage.size)
-    chances = {
+    probabilities = {
         name: torch.sigmoid(layer(features(network, list(split.rgb), stage.size))[:, 0]).detach()
         for name, split in splits.items()
     }
     for threshold in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
-        row = {name: f"{float((chance < threshold).float().mean()):.3f}" for name, chance in chances.items()}
+        row = {name: f"{float((values < threshold).float().mean()):.3f}" for name, values in probabilities.items()}
         print(f"rejected below {threshold}: {row}")
     torch.save({"average": network.state_dict(), "total": 0}, config.out / args.out)
 

@@ -139,8 +139,8 @@ class Sampler:
     def _scenery(self, size: int, rng: Rng, *, empty: bool = False) -> U8:
         """An image without a subject, u8[S,S,3]; ``empty`` when nothing will be set into it.
 
-        Walls, floors and grounds may borrow stuff from any photograph, but not where the image
-        is a negative: a magnified patch may well be a thing seen from close by.
+        An empty image is sometimes a heap (``heaps``). Walls, floors and grounds may borrow stuff from any
+        photograph, but not where the image is a negative: a magnified patch may well be a thing seen from close by.
         """
         draw = rng.random()
         if empty and draw > 0.86:

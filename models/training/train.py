@@ -112,8 +112,8 @@ def build(config: RunConfig) -> Network:
             lite.encoder.load_published(config.encoder)
         if config.start is not None:
             state = torch.load(config.start, map_location="cpu", weights_only=True)
-            if "average" in state:
-                lite.load_state_dict(state["average"])
+            if "average" in state:  # a run starts without the output that ``presence`` fits
+                lite.load_state_dict({k: v for k, v in state["average"].items() if not k.startswith("presence.")})
             else:
                 load_trial(lite, state)
         return lite

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is installed for training only")
 
-from models.training.export import Exportable  # noqa: E402
-from models.training.lite import LiteConfig, LiteNetwork  # noqa: E402
+from models.training.export import Exportable, export_fp32  # noqa: E402
+from models.training.lite import LiteConfig, LiteNetwork, channel_maxima  # noqa: E402
 from models.training.presence import fit  # noqa: E402
 
 
-def test_fit_separates_classes_of_unequal_size() -> None:
-    noise = torch.randn(220, 8, generator=torch.Generator().manual_seed(1))
-    present, absent = noise[:200] + 1.5, noise[200:] * 3 - 1.5
-    weight, bias = fit(present, absent)
-    chance = [torch.sigmoid(x @ weight[0] + bias) for x in (present, absent)]
-    assert float((chance[0] > 0.5).float().mean()) > 0.95
-    assert float((chance[1] < 0.5).float().mean()) > 0.85
+def test_fit_separates_features_of_unequal_scale() -> None:
+    generator = torch.Generator().manual_seed(1)
+    scale, offset = torch.logspace(-2, 1, 8), torch.linspace(-100, 100, 8)
+    present, absent = (torch.randn(count, 8, generator=generator) for count in (200, 20))
+    samples = [(present + 1) * scale + offset, (absent - 1) * scale + offset]
+    weight, bias = fit(*samples)
+    probability = [torch.sigmoid(each @ weight[0] + bias) for each in samples]
+    assert float((probability[0] > 0.5).float().mean()) > 0.97
+    assert float((probability[1] < 0.5).float().mean()) == 1
 
 
 @torch.no_grad()
@@ -32,3 +36,26 @@ def test_rejected_image_has_an_empty_matte() -> None:
         matte[bias], _ = Exportable(network, reject_below=0.5)(image)
     assert float(matte[-3.0].max()) < 1e-3
     torch.testing.assert_close(matte[3.0], Exportable(network)(image)[0])
+
+
+def test_exported_file_rejects_like_the_network(tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = LiteNetwork(LiteConfig()).eval()
+    layer = network.add_presence()
+    torch.manual_seed(2)
+    for parameter in (*network.encoder.parameters(), network.head.weight, layer.weight):
+        if parameter.ndim > 1:
+            torch.nn.init.kaiming_normal_(parameter)
+    images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * torch.arange(1, 7).view(6, 1, 1, 1)
+    with torch.no_grad():
+        logits = layer(channel_maxima(network.encoder(images)[4]))[:, 0]
+        layer.bias.sub_(logits.median())  # half of the images are rejected
+    export_fp32(network, 64, tmp_path / "network.onnx", reject_below=0.5)
+    with torch.no_grad():
+        expected = Exportable(network, reject_below=0.5)(images)
+    found = ort.InferenceSession(str(tmp_path / "network.onnx")).run(None, {"image": images.numpy()})
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(a), b, atol=2e-4, rtol=0)
+    empty = torch.from_numpy(found[0]).amax((1, 2, 3)) < 1e-3
+    assert 0 < int(empty.sum()) < 6
