@@ -15,6 +15,7 @@ import sys
 from . import __version__
 from .cli.interrupts import INTERRUPTED, InterruptHandler
 from .cli.parser import Parser
+from .cli.terminal import print_message
 from .errors import StartupError
 
 _FILE_COMMANDS = ("cut", "watch")
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except StartupError as exc:
         prefix = "refusing to start: " if command == "serve" else ""
-        print(f"clearcut: {prefix}{exc}", file=sys.stderr)  # noqa: T201 - command line output
+        print_message(f"clearcut: {prefix}{exc}")
         return 1
 
 

@@ -13,5 +13,5 @@ def run() -> int:
     for finding in run_checks():
         print_output(str(finding), flush=True)
         errors += finding.severity == "error"
-    print_output(f"{errors} error(s): the service would not start" if errors else "ready to serve")
+    print_output(f"{errors} error(s): the service would not start" if errors else "ready to serve", flush=True)
     return 1 if errors else 0

@@ -145,7 +145,7 @@ def _consume(blocks: Any, summary: BatchSummary, failures: TextIO) -> None:
             if status == "error":
                 failures.write(json.dumps({"key": key, "code": code, "text": text}, ensure_ascii=False) + "\n")
                 if summary.counts["error"] <= MAX_PRINTED:
-                    print_message(f"{chr(13) if progress else ''}clearcut: {key}: {text}")
+                    print_message(f"clearcut: {key}: {text}", replace_progress=progress)
         failures.flush()
         now = time.monotonic()
         if progress and now - shown_at >= PROGRESS_S:

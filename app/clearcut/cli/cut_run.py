@@ -85,8 +85,7 @@ class CutRun:
                 report = future.result()
                 self.reports.append(report)
                 if report.status == "error" and not quiet:
-                    clear_line = "\r\x1b[K" if self._progress else ""
-                    print_message(f"{clear_line}clearcut: {report.file.name}: {report.error}")
+                    print_message(f"clearcut: {report.file.name}: {report.error}", replace_progress=self._progress)
                 now = time.monotonic()
                 if self._progress and (now - shown_at >= PROGRESS_S or count == len(files)):
                     shown_at = now

@@ -1,6 +1,6 @@
 """``clearcut health [URL]``: the health check of a container. ``clearcut check --live`` is its former name.
 
-This module imports only the standard library, so that the command starts fast.
+This module imports no library outside the standard library, so that the command starts fast.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import urllib.parse
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from .terminal import print_output
 
 if TYPE_CHECKING:
     from .parser import Commands
@@ -35,7 +37,7 @@ def run(url: str, timeout_s: float | None) -> int:
         timeout_s: seconds; None selects ``TIMEOUT_S``.
     """
     alive, text = check_health(url or local_url(), TIMEOUT_S if timeout_s is None else timeout_s)
-    print(text, flush=True)  # noqa: T201 - command line output
+    print_output(text, flush=True)
     return 0 if alive else 1
 
 

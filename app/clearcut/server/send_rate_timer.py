@@ -40,7 +40,7 @@ class SendRateTimer:
         self._handle = self._loop.call_later(self._interval_s, self._check)
 
     def stop(self) -> None:
-        """Stop the timer. No effect while it is stopped."""
+        """Stop the timer, if it runs."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -48,7 +48,7 @@ def count_charges(ledger):
 def test_calls_run_on_a_database_thread(url):
     async def scenario():
         async with opened(url) as ledger:
-            return await ledger.call(create_key), await ledger.call(lambda opened: opened.list_usage())
+            return await ledger.call(create_key), await ledger.call(lambda ledger: ledger.list_usage())
 
     thread, (usage,) = asyncio.run(scenario())
     assert thread.startswith("ledger")
@@ -77,7 +77,7 @@ def test_unusable_database_is_a_startup_error(tmp_path):
         asyncio.run(scenario())
 
 
-def test_call_finishes_although_its_caller_is_cancelled(url):
+def test_cancelled_call_still_finishes(url):
     async def scenario():
         started, gate = threading.Event(), threading.Event()
 
@@ -93,7 +93,7 @@ def test_call_finishes_although_its_caller_is_cancelled(url):
             with pytest.raises(asyncio.CancelledError):
                 await caller
             gate.set()
-            return await ledger.call(lambda opened: opened.list_usage())
+            return await ledger.call(lambda ledger: ledger.list_usage())
 
     assert len(asyncio.run(scenario())) == 1
 

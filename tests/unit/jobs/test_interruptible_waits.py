@@ -1,4 +1,4 @@
-"""Waits of job steps: a shutdown interrupts waits, and no work."""
+"""Waits of job steps: a shutdown interrupts waits, but not work."""
 
 from __future__ import annotations
 
@@ -17,23 +17,19 @@ def short_pauses(monkeypatch):
     monkeypatch.setattr(interruptible_waits, "_FIRST_PAUSE_S", 0.001)
 
 
-async def settle():
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def test_shutdown_cancels_waits_and_no_work():
+def test_shutdown_cancels_waits_but_not_work():
     async def scenario():
-        waits, gate = InterruptibleWaits(), asyncio.Event()
+        waits, started, gate = InterruptibleWaits(), asyncio.Event(), asyncio.Event()
 
         async def work():
             await waits.sleep(0)
+            started.set()
             await gate.wait()
             return "done"
 
         waiting, working = asyncio.create_task(waits.sleep(60)), asyncio.create_task(work())
-        await settle()
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            await started.wait()
         waits.cancel_all()
         gate.set()
         assert await working == "done"
@@ -55,15 +51,19 @@ def test_no_wait_starts_after_shutdown():
 
 def test_shutdown_interrupts_only_the_wait_for_a_slot():
     async def scenario():
-        waits, limiter, gate = InterruptibleWaits(), FairLimiter(1, 1), asyncio.Event()
+        waits, limiter = InterruptibleWaits(), FairLimiter(1, 1)
+        started, gate = asyncio.Event(), asyncio.Event()
 
         async def job():
             async with waits.slot(limiter.slot("a")):
+                started.set()
                 await gate.wait()
                 return "done"
 
         first, second = asyncio.create_task(job()), asyncio.create_task(job())
-        await settle()
+        async with asyncio.timeout(10):
+            await started.wait()
+        assert list(waits._idle) == [second]
         waits.cancel_all()
         gate.set()
         assert await first == "done"
@@ -89,7 +89,7 @@ def test_unreachable_stores_are_retried(error, short_pauses):
 
 
 @pytest.mark.parametrize(("error", "timeout_s"), [(CorruptImage("broken"), 60), (OSError("disk"), 0)])
-def test_other_errors_and_late_ones_are_raised(error, timeout_s, short_pauses):
+def test_other_and_late_errors_are_raised(error, timeout_s, short_pauses):
     attempts = []
 
     async def work():
@@ -103,13 +103,15 @@ def test_other_errors_and_late_ones_are_raised(error, timeout_s, short_pauses):
 
 def test_shutdown_ends_retries():
     async def scenario():
-        waits = InterruptibleWaits()
+        waits, started = InterruptibleWaits(), asyncio.Event()
 
         async def work():
+            started.set()
             raise OSError("disk")
 
         retrying = asyncio.create_task(waits.retry(work))
-        await settle()
+        async with asyncio.timeout(10):
+            await started.wait()
         waits.cancel_all()
         with pytest.raises(asyncio.CancelledError):
             await retrying

@@ -36,6 +36,7 @@ def declare(function: Any, result: type | None, *arguments: type) -> Callable[..
     Args:
         function: an attribute of the library.
         result: type of the result; None for a function without one.
+        arguments: type of each argument, in order.
     """
     function.restype, function.argtypes = result, arguments
     declared: Callable[..., Any] = function

@@ -71,7 +71,11 @@ def _shadow(name: str, value: str) -> Options:
 
 
 def parse_model(name: str, value: str) -> Options:
-    """Parse a model's name for the option ``model``."""
+    """Parse a model's name for the option ``model``.
+
+    Raises:
+        InvalidField: the value is not a model's name.
+    """
     if not _MODEL_NAME.fullmatch(value):
         raise InvalidField(name, "a model's name")
     return {"model": value}

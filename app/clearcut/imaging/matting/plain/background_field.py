@@ -50,13 +50,18 @@ class ColorField:
     def at(self, height: int, width: int, every: int = 1) -> F32:
         """Return the colors at the centers of every n-th cell of a grid of ``height`` x ``width``, f32[h,w,3]."""
         x, y = (_centers(side)[: side // every * every : every].astype(np.float64) for side in (width, height))
-        columns, rows = (np.ones((len(each), 3)) for each in (x, y))  # np.stack takes longer than the products
-        for powers, each in ((columns, x), (rows, y)):
-            powers[:, 1], powers[:, 2] = each, each * each
-        # Of 1, x and x * x; the coefficients of each row are those of 1, y and y * y.
+        # Columns: 1, x, x * x. np.stack is slower.
+        columns = np.ones((len(x), 3))
+        columns[:, 1] = x
+        columns[:, 2] = x * x
+        # The same for y: 1, y, y * y.
+        rows = np.ones((len(y), 3))
+        rows[:, 1] = y
+        rows[:, 2] = y * y
+        # table[i, j] is the coefficient of x**i * y**j.
         table = np.zeros((3, 3, 3))
-        for place, coefficient in zip(((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)), self.coefficients, strict=True):
-            table[place] = coefficient
+        table[0, 0], table[1, 0], table[0, 1] = self.coefficients[:3]
+        table[2, 0], table[1, 1], table[0, 2] = self.coefficients[3:]
         lines = (columns @ table.reshape(3, 9)).reshape(-1, 3, 3).transpose(1, 0, 2).reshape(3, -1).astype(np.float32)
         return np.asarray(rows.astype(np.float32) @ lines, np.float32).reshape(len(y), len(x), 3)
 

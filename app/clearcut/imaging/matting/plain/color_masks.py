@@ -29,11 +29,13 @@ _FAINT_ADDITION = 0.5
 def thin_parts(levels: U8, highest: U8, level: float, net: F32) -> Mask:
     """Return the cells of thin parts of high contrast, with the gaps between them, bool[h,w].
 
-    There the network's matte is too coarse: it fills gaps.
+    In these cells the network's matte is too coarse: it fills gaps.
 
     Args:
-        levels: difference from the background, u8[h,w]; ``highest`` is its maximum nearby.
-        level: distance from which a cell differs from the background.
+        levels: difference from the background, u8[h,w].
+        highest: highest value of ``levels`` near each cell, u8[h,w].
+        level: difference from which a cell differs from the background.
+        net: the network's matte, f32[h,w] from 0 to 1.
     """
     clear = (levels > np.maximum(level, np.float32(_CLEAR) * highest)).view(np.uint8)
     thick = cv2.morphologyEx(clear, cv2.MORPH_OPEN, np.ones((_THIN, _THIN), np.uint8))
@@ -62,9 +64,10 @@ def sharp_cells(cells: U8, levels: U8) -> Mask:
 
 
 def faint_addition(subject: Mask, distance: F32, net: F32) -> Mask:
-    """Return what the colors add to a subject that the network has found, if it is large and of lower contrast.
+    """Return the large, faint part of the subject that only the colors show, bool[h,w].
 
-    This is the shadow of a transparent or colored subject: its hue is not the background's.
+    Such a part is the shadow of a transparent or colored subject: its hue is not the background's. A smaller or clearer
+    part is not returned: all cells are False.
     """
     added, found = subject & (net < 0.15), subject & (net > 0.5)
     area = int(np.count_nonzero(found))

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 from skimage import data as photos
 
-from clearcut.imaging.matting.plain.background_field import border_field
 from clearcut.imaging.matting.plain.matte import plain_matte
-from clearcut.imaging.matting.plain.parts import Colors, hole_parts
 from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.types import DecodedImage, Matte, MatteOptions, RawMatte
 
@@ -127,31 +125,6 @@ def test_missed_cover_keeps_gray_areas() -> None:
     person = np.zeros((SIDE, SIDE), np.bool_)
     person[150:380, 150:330] = True
     assert iou(run(network(person), np.ascontiguousarray(rgb)).alpha, cover) > 0.95
-
-
-@pytest.mark.parametrize(
-    ("difference", "net", "brightness", "is_hole"),
-    [
-        (0.7, 0.9, 255, True),
-        (0.7, 1, 255, False),
-        (0.2, 1, 255, True),
-        (0.2, 1, 40, False),
-        (0.1, 1, 40, True),
-        (0.05, 1, 8, True),
-        (0, 1, 0, True),
-        (0.05, 1, -3, True),
-        (1, 1, 0, False),
-    ],
-)
-def test_certain_network_needs_a_closer_color_for_a_hole(
-    difference: float, net: float, brightness: float, is_hole: bool
-) -> None:
-    part = np.zeros((60, 60), np.bool_)
-    part[20:40, 20:40] = True
-    colors = np.where(part[..., None], np.float32(difference), np.float32(100)) * np.ones(3, np.float32)
-    facts = Colors(colors, colors[..., 0].copy(), noise=1.0, level=4.5, typical=100.0, brightness=brightness)
-    holes, _, _ = hole_parts(part, facts, np.full(part.shape, net, np.float32), np.zeros_like(part))
-    assert np.array_equal(holes, part & is_hole)
 
 
 def test_hole_in_solid_matte_opens_on_black() -> None:
@@ -345,15 +318,6 @@ def test_matte_is_unchanged_without_plain_background(kind: str) -> None:
     assert not with_colors.plain_background
     assert np.array_equal(with_colors.alpha, without.alpha)
     assert np.array_equal(with_colors.foreground, without.foreground)
-
-
-def test_field_follows_vignette() -> None:
-    y, x = np.mgrid[-1:1:200j, -1:1:300j]
-    rgb = (200 - 25 * (x**2 + y**2))[..., None] + np.array([0, -10, -30])
-    field = border_field(noisy(rgb))
-    assert field is not None
-    assert field.share > 0.95
-    assert np.abs(field.at(200, 300) - rgb).max() < 4
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (24, 24), (25, 2000), (2000, 25)])
