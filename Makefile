@@ -21,8 +21,8 @@ LABELS ?= ../labels
 NAME ?= clearcut-m
 # Side of the model input in pixels.
 SIZE ?= 384
-# Images with a lower confidence get an empty matte.
-REJECT_BELOW ?= 0.35
+# Images with a lower probability of a subject get an empty matte.
+REJECT_BELOW ?= 0.08
 VIEWS ?= 1
 TRAIN := .venv-train
 

@@ -85,7 +85,6 @@ def main() -> None:
         "--out", type=Path, required=True, help="checkpoint with the mean and the new output, in the folder of the run"
     )
     args = parser.parse_args()
-    torch.set_num_threads(1)
     config = load_config(args.config)
     stage, pool, rng = config.stages[-1], Pool(*config.packs), np.random.default_rng(SEED)
     network = average_of(args.config, args.checkpoint)

@@ -159,13 +159,16 @@ class Quantizer:
 
 
 def _behind_last_relus(model: ModelProto) -> set[str]:
-    """Return the nodes between the last Relus and the first output."""
+    """Return the nodes between the last Relus and the first output.
+
+    The estimate of presence also reaches this output, but it pools the encoder's features, which are quantized.
+    """
     makers = {output: node for node in model.graph.node for output in node.output}
     found: set[str] = set()
     waiting = [model.graph.output[0].name]
     while waiting:
         node = makers.get(waiting.pop())
-        if node is not None and node.name not in found and node.op_type != "Relu":
+        if node is not None and node.name not in found and node.op_type not in ("Relu", "ReduceMax"):
             found.add(node.name)
             waiting += node.input
     return found
