@@ -23,12 +23,12 @@ from benchmarks import report
 from benchmarks.plain_counter import FAMILIES, counter_scenes, real_photos
 from benchmarks.plain_scenes import DRAWN, HALVES, SEEDS, cutouts, drawings, products
 from benchmarks.quality import at_640, bench_photos
+from benchmarks.raw_mattes import raw_matte
 from clearcut.imaging.decode import decode
 from clearcut.imaging.matting.confidence import estimate_iou, fit_terms, matte_facts
 from clearcut.imaging.matting.refine import refine
-from clearcut.imaging.prepare import prepare
 from clearcut.imaging.probe import probe
-from clearcut.imaging.types import ProbeLimits, RawMatte
+from clearcut.imaging.types import ProbeLimits
 from clearcut.inference.edge_model import load_edge_model
 from clearcut.inference.model_files import load_model
 from clearcut.inference.runtime import CpuSession
@@ -71,12 +71,11 @@ def measure(found: Iterator[Sample]) -> tuple[F64, F64, F64, F64]:
     terms, scores, before, now = [], [], [], []
     for data, truth in found:
         image = decode(data, probe(data, ProbeLimits()))
-        values = np.asarray(session.run(prepare(image, model.entry.input).tensor[None]), np.float32)
-        values = values.reshape(model.entry.input.side, -1)
-        matte = refine(RawMatte(values), image, edges)
+        raw = raw_matte(session.run, model.entry, image)
+        matte = refine(raw, image, edges)
         if matte.box is None:
             continue
-        facts = matte_facts(values, matte.alpha, image.rgb, plain_background=matte.plain_background)
+        facts = matte_facts(raw.values, matte.alpha, image.rgb, plain_background=matte.plain_background)
         label = np.asarray(cv2.resize(truth, (image.width, image.height), interpolation=cv2.INTER_AREA), np.uint8)
         terms.append(fit_terms(facts))
         scores.append(iou(at_640(matte.alpha), at_640(label)))

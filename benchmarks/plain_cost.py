@@ -21,11 +21,11 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.plain_scenes import SEEDS, cutouts, products
+from benchmarks.raw_mattes import raw_matte
 from clearcut.imaging.decode import decode
 from clearcut.imaging.matting.guided_filter import upsample
 from clearcut.imaging.matting.plain.background_field import border_field
 from clearcut.imaging.matting.plain.matte import plain_matte
-from clearcut.imaging.prepare import prepare
 from clearcut.imaging.probe import probe
 from clearcut.imaging.types import ProbeLimits
 from clearcut.inference.edge_model import load_edge_model
@@ -58,8 +58,7 @@ def main() -> int:
     times: dict[int, list[list[float]]] = {size: [] for size in SIZES}
     for scene in list(products(shots, 6 * len(shots), SEEDS["tuning"]))[:: max(1, 6 * len(shots) // args.images)]:
         image = decode(scene.data, probe(scene.data, ProbeLimits()))
-        values = np.asarray(session.run(prepare(image, model.entry.input).tensor[None]), np.float32)
-        values = values.reshape(model.entry.input.side, -1)
+        values = raw_matte(session.run, model.entry, image).values
         if plain_matte(values, image.rgb, edges) is None:
             continue
         for size, repeats in SIZES.items():

@@ -19,6 +19,7 @@ from clearcut.imaging.formats.dimensions import check_dimensions
 from clearcut.imaging.formats.registry import MEDIA_TYPES
 from clearcut.imaging.matting.input_alpha import is_cutout, matte_of_alpha
 from clearcut.imaging.matting.refine import refine
+from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_box
 from clearcut.imaging.matting.subject_facts import subject_facts
 from clearcut.imaging.matting.user_mask import user_matte
 from clearcut.imaging.options import WHITE, RemoveOptions
@@ -28,6 +29,7 @@ from clearcut.imaging.probe import probe
 from clearcut.imaging.reduced_decode import decode_reduction, pin_output_size, scale_box_up
 from clearcut.imaging.types import (
     U8,
+    Box,
     Buffer,
     ComposedImage,
     DecodedImage,
@@ -63,6 +65,17 @@ class CutoutConfig:
     edge_model: EdgeModel | None = None
     """Corrects the model's mattes at edges; not used for masks of the caller."""
     moderator: Moderator | None = None
+    second_pass: float = 0.0
+    """Largest share of the frame that a part of the image may have for a second pass; 0: no second pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPass:
+    """The part of an image on which the model runs again."""
+
+    box: Box
+    """Place of the part in pixels of the image."""
+    model_input: ModelInput
 
 
 class CutoutSteps:
@@ -141,6 +154,19 @@ class CutoutSteps:
     def prepare(self, image: DecodedImage) -> ModelInput:
         with self.timing.stage("prepare"):
             return prepare(image, self.config.spec)
+
+    def prepare_second_pass(self, image: DecodedImage, raw: RawMatte) -> SecondPass | None:
+        """Return the part of the image on which the model must run again, or None."""
+        if not self.config.second_pass:
+            return None
+        with self.timing.stage("prepare"):
+            box = second_pass_box(raw, image, self.config.second_pass)
+            return None if box is None else SecondPass(box, prepare(crop(image, box), self.config.spec))
+
+    def join(self, image: DecodedImage, raw: RawMatte, second: SecondPass, detail: RawMatte) -> RawMatte:
+        """Return the matte of both passes; ``detail`` is the matte of the second one."""
+        with self.timing.stage("refine"):
+            return join_mattes(raw, detail, second.box, image)
 
     def refine(self, image: DecodedImage, raw: RawMatte | None) -> Refined:
         """Make the mattes and the exact size of the outputs.

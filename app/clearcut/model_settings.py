@@ -31,6 +31,11 @@ class ModelSettings(BaseModel):
     model_dir: Path | None = Field(
         None, description="Second folder that is searched for the model file, after `models/`."
     )
+    second_pass: bool = Field(
+        True,
+        description="Run the model a second time on the [surroundings of a small subject](quality.md#second-pass), for "
+        "models whose manifest entry has `second_pass`. `false`: one run for each image, with less detail.",
+    )
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
         "auto",
         description="Device that runs the model: `cpu`, `cuda`, `tensorrt` or `auto`. `auto` uses a GPU if its ONNX "

@@ -3,7 +3,7 @@
     bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
           ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
           ──prepare─► ModelInput(f32[3,S,S])
-          ──batcher─► RawMatte(f32[S,S] in 0..1)
+          ──batcher─► RawMatte(f32[S,S] in 0..1)      again for the surroundings of a small subject
           ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
           ──compose─► ComposedImage(u8[h,w,1|3|4])
           ──encode──► EncodedImage(data, format, media_type, width, height)
@@ -129,6 +129,13 @@ class Pipeline:
             image = steps.decode()
             return image, steps.prepare(image) if steps.needs_model else None
 
+        async def add_second_pass(image: DecodedImage, raw: RawMatte) -> RawMatte:
+            second = await on_pool(Priority.POSTPROCESS, lambda: steps.prepare_second_pass(image, raw))
+            if second is None:
+                return raw
+            detail = await self._infer(model, second.model_input, timing, None, low_priority)
+            return await on_pool(Priority.POSTPROCESS, lambda: steps.join(image, raw, second, detail))
+
         def refine_and_output() -> Refined | CutoutResult:
             refined = steps.refine(image, raw)
             return refined if refined.output_pixels > admission.output_limit else compose_and_encode(refined)
@@ -148,7 +155,11 @@ class Pipeline:
                 await slot.enter_async_context(model.slot(timing) if queued else nullcontext())
                 admission = await held.enter_async_context(self._admit(steps, count_pixels, low_priority))
                 image, model_input = await on_pool(Priority.PREPROCESS, decode_and_prepare)
-                raw = await self._infer(model, model_input, timing, arrival, low_priority)
+                raw = None
+                if model_input is not None:
+                    raw = await self._infer(model, model_input, timing, arrival, low_priority)
+                    if model.config.second_pass:
+                        raw = await add_second_pass(image, raw)
                 await slot.aclose()  # the next request of this model can be decoded
                 result = await on_pool(Priority.POSTPROCESS, refine_and_output)
                 if isinstance(result, CutoutResult):
@@ -191,14 +202,12 @@ class Pipeline:
     async def _infer(
         self,
         model: PipelineModel,
-        model_input: ModelInput | None,
+        model_input: ModelInput,
         timing: RequestTiming,
         arrival: PendingArrival | None,
         low_priority: bool,
-    ) -> RawMatte | None:
-        """Run the model; None without a model input."""
-        if model_input is None:
-            return None
+    ) -> RawMatte:
+        """Run the model."""
         timing.current = "queue"
         inference = await model.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority)
         timing.add("queue", inference.queue_s, ago=inference.run_s)

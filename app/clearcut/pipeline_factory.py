@@ -87,6 +87,13 @@ def load_cutout_configs(settings: Settings, entries: Sequence[ModelEntry]) -> li
     moderator = load_moderator(settings.model_dir, limits=settings.moderation_thresholds)
     edge_model = load_edge_model() if any(entry.edges for entry in entries) else None
     return [
-        CutoutConfig(entry.name, entry.input, limits, edge_model if entry.edges else None, moderator)
+        CutoutConfig(
+            entry.name,
+            entry.input,
+            limits,
+            edge_model if entry.edges else None,
+            moderator,
+            entry.second_pass if settings.second_pass else 0.0,
+        )
         for entry in entries
     ]

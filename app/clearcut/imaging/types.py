@@ -110,7 +110,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """The whole image, resized to the model's square and normalized."""
+    """The whole image or a part of it, resized to the model's square and normalized."""
 
     tensor: F32
     """f32[3,S,S]."""
@@ -118,10 +118,10 @@ class ModelInput:
 
 @dataclass(frozen=True, slots=True)
 class RawMatte:
-    """Output of the network for the whole image, resized to a square."""
+    """Output of the network for the whole image or a part of it."""
 
     values: F32
-    """f32[S,S] in 0..1; the session refuses values that are not finite."""
+    """f32[h,w] in 0..1. One run gives f32[S,S]; the session refuses values that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class ModelEntry:
     """Peak memory of one session in MiB, for large models; 0 if it is not known before the model is loaded."""
     edges: bool = False
     """Whether the edge model corrects the mattes. It is trained on the errors of certain networks."""
+    second_pass: float = 0.0
+    """Largest share of the frame that the surroundings of a subject may have for a second run on them; 0: one run."""
     recipe: str = ""
     """The command that makes the file of a variant that is not published."""
     variants: Mapping[str, ModelEntry] = field(default_factory=dict)
@@ -129,6 +131,7 @@ def _entry(name: str, table: ModelTable) -> ModelEntry:
         golden=table.golden,
         memory_mb=table.memory_mb,
         edges=table.edges,
+        second_pass=table.second_pass,
     )
     variants: dict[str, ModelEntry] = {
         precision: _variant(entry, precision, variant) for precision, variant in table.variants.items()

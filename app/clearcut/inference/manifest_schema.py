@@ -135,6 +135,7 @@ class ModelTable(Table):
     output: OutputKind
     memory_mb: int = Field(0, strict=True, ge=0)
     edges: StrictBool = False
+    second_pass: Fraction = 0.0
     input: InputTable
     batch: BatchTable
     golden: Golden | None = None

@@ -1,0 +1,133 @@
+"""Tests of ``imaging.matting.second_pass``."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_box
+from clearcut.imaging.types import Box, DecodedImage, RawMatte
+
+SIDE = 96
+
+
+def image(width: int = 800, height: int = 600) -> DecodedImage:
+    return DecodedImage(np.zeros((height, width, 3), np.uint8))
+
+
+def matte(*boxes: tuple[int, int, int, int], side: int = SIDE) -> RawMatte:
+    """A matte with value 1 in each box (left, top, right, bottom)."""
+    values = np.zeros((side, side), np.float32)
+    for left, top, right, bottom in boxes:
+        values[top:bottom, left:right] = 1
+    return RawMatte(values)
+
+
+def ellipse(width: int, height: int) -> np.ndarray:
+    """A true matte f32[height,width]: an ellipse left of the middle."""
+    canvas = np.zeros((height, width), np.uint8)
+    center = int(width * 0.4), int(height * 0.55)
+    cv2.ellipse(canvas, center, (width // 9, height // 6), 20, 0, 360, 255, -1, cv2.LINE_AA)
+    return canvas.astype(np.float32) / 255
+
+
+def run(true: np.ndarray, side: int = SIDE) -> RawMatte:
+    """A network that is right: the true matte, reduced to its square."""
+    return RawMatte(cv2.resize(true, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def test_box_has_margin_around_small_subject() -> None:
+    box = second_pass_box(matte((40, 30, 60, 50)), image(960, 960), 0.7)
+    assert box == Box(left=300, top=200, width=400, height=400)  # 10 cells of 20 pixels, with 2.5 + 2 on each side
+
+
+def test_box_stays_inside_frame() -> None:
+    box = second_pass_box(matte((0, 70, 30, 96)), image(801, 601), 0.7)
+    assert box is not None
+    assert (box.left, box.bottom) == (0, 601)
+    assert box.right <= 801
+    assert box.top > 0
+
+
+@pytest.mark.parametrize("share", [0.5, 0.69])
+def test_large_subject_has_no_second_pass(share: float) -> None:
+    edge = round(SIDE * share**0.5)
+    assert second_pass_box(matte((10, 10, 10 + edge, 10 + edge)), image(), 0.7) is None
+
+
+def test_empty_matte_has_no_second_pass() -> None:
+    assert second_pass_box(matte(), image(), 0.7) is None
+    assert second_pass_box(RawMatte(np.full((SIDE, SIDE), 0.4, np.float32)), image(), 0.7) is None
+
+
+def test_tiny_image_has_no_second_pass() -> None:
+    assert second_pass_box(matte((40, 40, 56, 56)), image(20, 20), 0.7) is None
+
+
+def test_specks_do_not_widen_the_box() -> None:
+    alone = second_pass_box(matte((40, 30, 60, 50)), image(), 0.7)
+    with_speck = second_pass_box(matte((40, 30, 60, 50), (2, 2, 4, 4)), image(), 0.7)
+    second_object = second_pass_box(matte((40, 30, 60, 50), (2, 2, 10, 10)), image(), 0.9)
+    assert alone == with_speck
+    assert second_object is not None
+    assert alone is not None
+    assert second_object.left < alone.left
+
+
+def test_crop_shows_the_box() -> None:
+    rgb = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
+    part = crop(DecodedImage(rgb, rgb[..., 0]), Box(10, 20, 30, 25))
+    assert np.array_equal(part.rgb, rgb[20:45, 10:40])
+    assert part.alpha is not None
+    assert np.array_equal(part.alpha, rgb[20:45, 10:40, 0])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (701, 1203), (333, 250)])
+def test_joined_matte_is_finer_and_in_place(width: int, height: int) -> None:
+    true, whole_image = ellipse(width, height), image(width, height)
+    first = run(true)
+    box = second_pass_box(first, whole_image, 0.7)
+    assert box is not None
+    second = run(np.ascontiguousarray(true[box.top : box.bottom, box.left : box.right]))
+    joined = join_mattes(first, second, box, whole_image)
+    assert joined is not first
+
+    def error(raw: RawMatte) -> float:
+        return float(np.abs(cv2.resize(raw.values, (width, height), interpolation=cv2.INTER_LINEAR) - true).mean())
+
+    assert error(joined) < 0.7 * error(first)
+    # A shift by half a value would move the center of mass.
+    rows, columns = np.indices(joined.values.shape) + 0.5
+    mass = joined.values.sum()
+    x = (columns * joined.values).sum() / mass * width / joined.values.shape[1]
+    y = (rows * joined.values).sum() / mass * height / joined.values.shape[0]
+    true_rows, true_columns = np.indices(true.shape) + 0.5
+    assert x == pytest.approx((true_columns * true).sum() / true.sum(), abs=0.1 * width / SIDE)
+    assert y == pytest.approx((true_rows * true).sum() / true.sum(), abs=0.1 * height / SIDE)
+
+
+def test_specks_outside_the_part_disappear() -> None:
+    first = matte((40, 30, 60, 50), (2, 2, 4, 4))
+    box = second_pass_box(first, image(), 0.7)
+    assert box is not None
+    part = np.zeros((SIDE, SIDE), np.float32)
+    part[24:72, 24:72] = 1
+    joined = join_mattes(first, RawMatte(part), box, image())
+    assert joined.values[: len(joined.values) // 20].max() == 0
+    assert joined.values.max() == 1
+
+
+def test_other_subject_in_second_pass_is_ignored() -> None:
+    first = matte((40, 30, 60, 50))
+    box = second_pass_box(first, image(), 0.7)
+    assert box is not None
+    assert join_mattes(first, matte((0, 0, 20, 20)), box, image()) is first
+    assert join_mattes(first, matte(), box, image()) is first
+
+
+def test_joined_matte_has_at_most_1024_values() -> None:
+    first = matte((47, 46, 50, 49), side=SIDE)
+    box = Box(3900, 3900, 200, 200)
+    joined = join_mattes(first, RawMatte(np.ones((SIDE, SIDE), np.float32)), box, image(8000, 8000))
+    assert max(joined.values.shape) <= 1024
