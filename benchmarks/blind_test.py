@@ -31,10 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data as photos
 
-from benchmarks.quality import alphas_of
+from benchmarks.http_request import post_image
 from models.training import drawn
 from models.training.data import is_held_out
-from tests.support.live_server import served
+from tests.support.live_server import Server, served
 
 U8 = NDArray[np.uint8]
 MODELS = ("clearcut-s", "u2netp", "clearcut-m")
@@ -79,14 +79,27 @@ def cell(rgb: U8, text: str) -> U8:
     return canvas
 
 
+def cutout_of(server: Server, image: bytes) -> U8:
+    """Send an image and return the PNG as u8[H,W,4]: red, green, blue, alpha."""
+    body = post_image(server, "/v1/remove?format=png", image).body
+    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
+    return np.asarray(pixels, np.uint8)[..., [2, 1, 0, 3]]
+
+
+def on_magenta(cutout: U8) -> U8:
+    """Return u8[H,W,4] over magenta, u8[H,W,3]."""
+    alpha = cutout[..., 3:].astype(np.float32) / 255
+    return (cutout[..., :3] * alpha + MAGENTA * (1 - alpha) + 0.5).astype(np.uint8)
+
+
 def make(data: Path, weights: Path, out: Path) -> None:
     """Write the sheets and the key."""
     shots = list(images(data))
     encoded = [cv2.imencode(".png", rgb[..., ::-1])[1].tobytes() for _, rgb in shots]
-    mattes = {}
+    cutouts = {}
     for model in MODELS:
         with served(model=model, model_dir=str(weights.resolve())) as server:
-            mattes[model] = alphas_of(server, encoded)
+            cutouts[model] = [cutout_of(server, image) for image in encoded]
     out.mkdir(parents=True, exist_ok=True)
     rows, key = [], {}
     for number, (_, rgb) in enumerate(shots):
@@ -95,8 +108,7 @@ def make(data: Path, weights: Path, out: Path) -> None:
         key[label] = {column: MODELS[index] for column, index in zip("ABC", order, strict=True)}
         cells = [cell(rgb, label)]
         for column, model in key[label].items():
-            alpha = mattes[model][number][..., None].astype(np.float32) / 255
-            cells.append(cell((rgb * alpha + MAGENTA * (1 - alpha)).astype(np.uint8), f"{label} {column}"))
+            cells.append(cell(on_magenta(cutouts[model][number]), f"{label} {column}"))
         rows.append(np.hstack(cells))
     for first in range(0, len(rows), PER_SHEET):
         sheet = np.vstack(rows[first : first + PER_SHEET])

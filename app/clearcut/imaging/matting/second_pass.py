@@ -16,7 +16,7 @@ from clearcut.imaging.types import F32, Box, DecodedImage, RawMatte
 
 _SUBJECT = 0.5
 """Lowest value of the matte that counts as subject."""
-_PART = 0.05
+_PART = 0.02
 """Smallest area of a separate part of the subject, as a share of the largest part. The box ignores smaller parts."""
 _MARGIN = 0.25
 """Space around the subject on each side, as a share of the subject's size along this axis."""
