@@ -44,6 +44,21 @@ def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1)
     ).astype(np.uint8)
 
 
+def close_up(rgba: U8, box: tuple[int, int, int, int], rng: Rng) -> U8:
+    """Return the part of an image around ``box`` (left, top, right, bottom): u8[H,W,4] to u8[h,w,4], a view.
+
+    The second pass of the service shows the network such parts, with a margin of a quarter of the box.
+    """
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    if min(width, height) < 16:
+        return rgba
+    before_x, after_x, before_y, after_y = rng.uniform(0.1, 0.45, 4)
+    top, bottom = max(0, int(top - before_y * height)), int(np.ceil(bottom + after_y * height))
+    left, right = max(0, int(left - before_x * width)), int(np.ceil(right + after_x * width))
+    return rgba[top:bottom, left:right]
+
+
 def place(
     rgba: U8, box: tuple[int, int, int, int], size: int, rng: Rng, *, reach: tuple[float, float] = (0.35, 1.4)
 ) -> U8:

@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.scoring.predictor import session
@@ -32,6 +33,29 @@ from .validate import Network
 
 TOLERANCE = 2e-4
 REJECTED_LOGIT = -60.0  # added to the logits of a rejected image: alpha 0 in 8 bits, and finite in 16-bit floats
+
+
+SURE = 0.8
+"""Lowest value of a pixel that surely belongs to the subject."""
+BLOCK = 8
+"""Pixels along a side of the blocks in which sure pixels are searched."""
+FLOOR = 0.4
+"""Value that becomes 0 far from sure pixels."""
+
+
+def suppress_uncertain(alpha: Tensor) -> Tensor:
+    """Lower uncertain values far from all sure ones: f32[N,1,S,S] in 0..1 to the same, S a multiple of 8.
+
+    Values between 0 and 1 belong to an edge, or the network is not certain about an object. At an edge there are sure
+    values nearby: in the same block of pixels or in a neighboring one. A matte without sure values stays as it is.
+    ``HISTORY.md`` has the comparison.
+    """
+    sure = (F.max_pool2d(alpha, BLOCK) > SURE).to(alpha.dtype)
+    near = F.max_pool2d(sure, 5, 1, 2)
+    near = torch.maximum(near, 1 - sure.amax((2, 3), keepdim=True))
+    near = F.interpolate(near, scale_factor=float(BLOCK), mode="bilinear", align_corners=False)
+    lowered = torch.clamp((alpha - FLOOR) / (1 - FLOOR), min=0)
+    return lowered + near * (alpha - lowered)
 
 
 class Exportable(nn.Module):
@@ -58,11 +82,11 @@ class Exportable(nn.Module):
         if out.confidence is None:
             return torch.sigmoid(out.full)
         if not self.reject_below:
-            return torch.sigmoid(out.full), torch.sigmoid(out.confidence)
+            return suppress_uncertain(torch.sigmoid(out.full)), torch.sigmoid(out.confidence)
         confidence = torch.sigmoid(out.confidence)
         presence = confidence if out.presence is None else torch.sigmoid(out.presence)
         rejected = (presence < self.reject_below).float().reshape(-1, 1, 1, 1)
-        return torch.sigmoid(out.full + rejected * REJECTED_LOGIT), confidence
+        return suppress_uncertain(torch.sigmoid(out.full + rejected * REJECTED_LOGIT)), confidence
 
 
 def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:

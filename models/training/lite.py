@@ -267,3 +267,28 @@ def load_trial(network: LiteNetwork, state: dict[str, Tensor]) -> None:
     missing, unexpected = network.load_state_dict(renamed, strict=False)
     if unexpected or any(not name.startswith("confidence.") for name in missing):
         raise ValueError(f"missing {missing}, unexpected {unexpected}")
+
+
+def load_exported(network: LiteNetwork, path: Path) -> None:
+    """Load the weights of an ONNX file that ``export`` wrote, without the output for presence.
+
+    The side heads exist only in training, so they keep their values.
+
+    Raises:
+        ValueError: the file lacks a parameter, or one has another shape.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    arrays = {each.name: numpy_helper.to_array(each) for each in onnx.load(str(path)).graph.initializer}
+    found = {name.removeprefix("network.").removesuffix("_f16"): value for name, value in arrays.items()}
+    missing = []
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            value = found.get(name)
+            if value is not None and value.shape == parameter.shape:
+                parameter.copy_(torch.from_numpy(value.astype("float32")))
+            elif not name.startswith("side_heads."):
+                missing.append(name)
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}")

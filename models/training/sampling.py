@@ -14,7 +14,7 @@ import numpy as np
 
 from . import augment, drawn, heaps, scenes, shapes
 from .augment import U8, Rng
-from .data import Pool
+from .data import Pool, alpha_box
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Mixture:
     """Any photograph, as a teacher sees it: its label is not used."""
     drawn: float = 0.0
     """Drawn families with exact mattes."""
+    close_up: float = 0.0
+    """Share of the photos, composites and drawn images of which only the subject's surroundings are shown."""
     source_weight: dict[str, float] = field(default_factory=dict)
 
 
@@ -94,7 +96,7 @@ class Sampler:
         rng, kind = self._begin(index)
         weight = 1.0
         if kind == "composite":
-            rgb, alpha = self._composite(size, rng)
+            rgb, alpha = self._close_up(*self._composite(size, rng), rng)
         elif kind == "negative":
             rgb, alpha = self._scenery(size, rng, empty=True), np.zeros((size, size), np.uint8)
         elif kind == "plain":
@@ -102,13 +104,25 @@ class Sampler:
         elif kind == "drawn":
             photo, cutout = (lambda: self._background(size, rng, "plain")), (lambda: self._cutout(size, rng))
             rgb, alpha, _ = drawn.sample(drawn.Pen(size, rng, self._held_out, photo, cutout))
+            rgb, alpha = self._close_up(rgb, alpha, rng)
             if rng.random() < 0.5:  # most drawn images are clean, as on the web
                 return rgb, alpha, weight
         else:
             picked = self._draw(kind, rng)
-            rgba = augment.view(self._pool[picked], size, rng)
+            rgba, low = self._pool[picked], 0.55
+            if self._mixture.close_up and rng.random() < self._mixture.close_up:
+                rgba, low = augment.close_up(rgba, self._pool.records[picked].box, rng), 0.9
+            rgba = augment.view(rgba, size, rng, low=low)
             rgb, alpha, weight = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3], self._pool.records[picked].weight
         return augment.relight(rgb, rng), np.ascontiguousarray(alpha), weight
+
+    def _close_up(self, rgb: U8, alpha: U8, rng: Rng) -> tuple[U8, U8]:
+        """Show only the subject's surroundings in the mixture's share of the samples; rgb u8[S,S,3], alpha u8[S,S]."""
+        if not self._mixture.close_up or rng.random() >= self._mixture.close_up:
+            return rgb, alpha
+        part = augment.close_up(np.dstack([rgb, alpha]), alpha_box(alpha), rng)
+        part = cv2.resize(part, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        return np.ascontiguousarray(part[..., :3]), np.ascontiguousarray(part[..., 3])
 
     def _cutout(self, size: int, rng: Rng) -> U8:
         """One keyed or rendered object at its place, u8[S,S,4]."""

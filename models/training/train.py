@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from . import charts
+from . import charts, lite
 from .config import RunConfig, Stage, load_config
 from .cores import SharedCores
 from .data import Pool
-from .lite import LiteConfig, LiteNetwork, load_trial
+from .lite import LiteConfig, LiteNetwork
 from .losses import matting_loss
 from .network import initial_network, load_exported
 from .onnx_torch import OnnxNetwork
@@ -107,22 +107,24 @@ def build(config: RunConfig) -> Network:
     """The network that a run begins with."""
     if isinstance(config.network, LiteConfig):
         torch.manual_seed(config.seed)
-        lite = LiteNetwork(config.network)
+        network = LiteNetwork(config.network)
         if config.encoder is not None:
-            lite.encoder.load_published(config.encoder)
-        if config.start is not None:
+            network.encoder.load_published(config.encoder)
+        if config.start is not None and config.start.suffix == ".onnx":
+            lite.load_exported(network, config.start)
+        elif config.start is not None:
             state = torch.load(config.start, map_location="cpu", weights_only=True)
             if "average" in state:  # a run starts without the output that ``presence`` fits
-                lite.load_state_dict({k: v for k, v in state["average"].items() if not k.startswith("presence.")})
+                network.load_state_dict({k: v for k, v in state["average"].items() if not k.startswith("presence.")})
             else:
-                load_trial(lite, state)
-        return lite
-    network = initial_network(config.network, config.seed)
+                lite.load_trial(network, state)
+        return network
+    matting = initial_network(config.network, config.seed)
     if config.start is not None and config.start.suffix == ".onnx":
-        load_exported(network, config.start)
+        load_exported(matting, config.start)
     elif config.start is not None:
-        network.load_state_dict(torch.load(config.start, map_location="cpu", weights_only=True)["average"])
-    return network
+        matting.load_state_dict(torch.load(config.start, map_location="cpu", weights_only=True)["average"])
+    return matting
 
 
 class Trainer:

@@ -11,7 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is installed for training only")
 
 from models.training.config import load_config  # noqa: E402
-from models.training.export import Exportable  # noqa: E402
+from models.training.export import Exportable, suppress_uncertain  # noqa: E402
+from models.training.lite import LiteConfig, LiteNetwork  # noqa: E402
+from models.training.lite import load_exported as load_lite  # noqa: E402
 from models.training.losses import matting_loss  # noqa: E402
 from models.training.network import Logits, MattingNetwork, NetworkConfig, initial_network, load_exported  # noqa: E402
 from models.training.train import rate_at  # noqa: E402
@@ -61,6 +63,35 @@ def test_exported_file_can_be_trained_further() -> None:
         torch.testing.assert_close(Exportable(larger.eval())(image), torch.from_numpy(expected), atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match=r"lacks context\.1"):
         load_exported(MattingNetwork(replace(config, context_blocks=2)), DEFAULT)
+
+
+def test_exported_lite_network_can_be_trained_further(tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = LiteNetwork(LiteConfig())
+    load_lite(network, DEFAULT.with_name("clearcut-m.onnx"))
+    image = (torch.rand(1, 3, 384, 384) - 0.5) / 4
+    session = ort.InferenceSession(str(DEFAULT.with_name("clearcut-m.onnx")))
+    confidence = session.run(["confidence"], {"image": image.numpy()})[0]
+    with torch.no_grad():
+        found = Exportable(network.eval())(image)[1]
+    torch.testing.assert_close(found, torch.from_numpy(confidence), atol=1e-3, rtol=0)
+    with pytest.raises(ValueError, match="lacks"):
+        load_lite(LiteNetwork(LiteConfig(kind="lite1")), DEFAULT.with_name("clearcut-m.onnx"))
+
+
+def test_uncertain_values_far_from_sure_ones_become_lower() -> None:
+    alpha = torch.zeros(1, 1, 192, 192)
+    alpha[..., :64, :64] = 1
+    alpha[..., :64, 64:76] = 0.5  # an edge
+    alpha[..., 128:, 128:] = 0.5
+    alpha[..., 128:, :64] = 0.3
+    lowered = suppress_uncertain(alpha)
+    assert torch.equal(lowered[..., :76, :76], alpha[..., :76, :76])
+    assert float(lowered[..., 136:, 136:].max()) == pytest.approx(1 / 6, abs=1e-6)
+    assert float(lowered[..., 128:, :64].max()) == 0
+    weak = alpha * 0.7  # nothing is sure
+    assert torch.equal(suppress_uncertain(weak), weak)
 
 
 def test_loss_prefers_true_matte() -> None:

@@ -38,6 +38,7 @@ def test_rejected_image_has_an_empty_matte() -> None:
     torch.testing.assert_close(matte[3.0], Exportable(network)(image)[0])
 
 
+@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export")
 def test_exported_file_rejects_like_the_network(tmp_path: Path) -> None:
     ort = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training import heaps, scenes, shapes
+from models.training import augment, heaps, scenes, shapes
 from models.training.data import PackWriter, Pool, alpha_box, is_held_out, unmix_white
 from models.training.sampling import Mixture, Sampler
 from models.training.subject_free import images
@@ -71,6 +71,26 @@ def test_kind_without_share_does_not_change_others(pool: Pool) -> None:
     drawn = [np.random.default_rng((5, i)).choice(5, p=[0.28, 0.26, 0.38, 0.08, 0]) for i in range(200)]
     kinds = ("photo", "pseudo", "composite", "negative", "render")
     assert [sampler.kind(i) for i in range(200)] == [kinds[each] for each in drawn]
+
+
+@pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "drawn"])
+def test_close_up_shows_the_subject_larger(pool: Pool, kind: str) -> None:
+    shares = dict.fromkeys(("photo", "pseudo", "composite", "negative"), 0.0) | {kind: 1.0}
+    whole = Sampler(pool, Mixture(**shares), seed=3)
+    close = Sampler(pool, Mixture(**shares, close_up=1.0), seed=3)
+    areas = [[float((sampler(i, 96)[1] > 127).mean()) for i in range(12)] for sampler in (whole, close)]
+    assert np.mean(areas[1]) > 1.2 * np.mean(areas[0])
+
+
+def test_close_up_contains_the_box_and_its_margin() -> None:
+    rgba = np.zeros((200, 300, 4), np.uint8)
+    rgba[80:120, 100:180] = 255
+    for seed in range(20):
+        part = augment.close_up(rgba, (100, 80, 180, 120), np.random.default_rng(seed))
+        assert int((part[..., 3] > 0).sum()) == 40 * 80
+        assert 40 * 1.15 < part.shape[0] < 40 * 2
+        assert 80 * 1.15 < part.shape[1] < 80 * 2
+    assert augment.close_up(rgba, (0, 0, 10, 100), np.random.default_rng(0)) is rgba
 
 
 def test_split_is_stable_and_close_to_share() -> None:
