@@ -72,11 +72,12 @@ def join_mattes(whole: RawMatte, part: RawMatte, box: Box, image: DecodedImage) 
 
     Returns:
         ``whole`` if the second pass has found something else. Otherwise f32[h,w] with about as many values in the part
-        as the second pass has, at most 1,024 along a side.
+        as the second pass has: at most 1,024 along a side, and no more than the image has pixels or ``part`` has
+        values.
     """
     rows, columns = part.values.shape
-    width = min(_MAX_VALUES, round(columns * image.width / box.width))
-    height = min(_MAX_VALUES, round(rows * image.height / box.height))
+    width = _joined_values(columns, box.width, image.width)
+    height = _joined_values(rows, box.height, image.height)
     if _agreement(_sample(whole.values, box, image), part.values) < _AGREEMENT:
         return whole
     left, right, scale_x, offset_x = _place(box.left, box.width, image.width, columns, width)
@@ -86,6 +87,14 @@ def join_mattes(whole: RawMatte, part: RawMatte, box: Box, image: DecodedImage) 
         part.values, scale_x, scale_y, offset_x, offset_y, right - left, bottom - top
     )
     return RawMatte(joined)
+
+
+def _joined_values(values: int, length: int, size: int) -> int:
+    """Return the values of the joined matte along an axis: ``values`` in ``length`` of ``size`` pixels, if possible.
+
+    More values than pixels would only take memory, unless one run already has as many.
+    """
+    return min(round(values * size / length), _MAX_VALUES, max(values, size))
 
 
 def _place(start: int, length: int, size: int, values: int, joined: int) -> tuple[int, int, float, float]:

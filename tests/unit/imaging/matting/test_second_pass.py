@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from clearcut.imaging.matting.refine import refine
 from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_box
 from clearcut.imaging.types import Box, DecodedImage, RawMatte
 
@@ -131,3 +132,26 @@ def test_joined_matte_has_at_most_1024_values() -> None:
     box = Box(3900, 3900, 200, 200)
     joined = join_mattes(first, RawMatte(np.ones((SIDE, SIDE), np.float32)), box, image(8000, 8000))
     assert max(joined.values.shape) <= 1024
+
+
+def test_small_image_gets_no_more_values_than_one_run() -> None:
+    first = matte((40, 40, 50, 50))
+    box = second_pass_box(first, image(90, 80), 0.7)
+    assert box is not None
+    joined = join_mattes(first, run(np.ones((20, 20), np.float32)), box, image(90, 80))
+    assert joined.values.shape == (SIDE, SIDE)
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (17, 4000), (4000, 17), (33, 35), (96, 97), (1, 1), (2, 900)])
+def test_odd_sizes(width: int, height: int) -> None:
+    whole_image = DecodedImage(np.full((height, width, 3), 9, np.uint8))
+    for box in ((0, 0, 20, 96), (90, 90, 96, 96), (30, 1, 66, 95), (50, 50, 51, 51)):
+        first = matte(box)
+        found = second_pass_box(first, whole_image, 0.9)
+        if found is None:
+            continue
+        assert 0 <= found.left < found.right <= width
+        assert 0 <= found.top < found.bottom <= height
+        joined = join_mattes(first, RawMatte(np.full((SIDE, SIDE), 0.9, np.float32)), found, whole_image)
+        refined = refine(joined, whole_image)
+        assert refined.alpha.shape == (height, width)
