@@ -159,9 +159,11 @@ class CutoutSteps:
         """Return the part of the image on which the model must run again, or None."""
         if not self.config.second_pass:
             return None
+        box = second_pass_box(raw, image, self.config.second_pass)
+        if box is None:
+            return None
         with self.timing.stage("prepare"):
-            box = second_pass_box(raw, image, self.config.second_pass)
-            return None if box is None else SecondPass(box, prepare(crop(image, box), self.config.spec))
+            return SecondPass(box, prepare(crop(image, box), self.config.spec))
 
     def join(self, image: DecodedImage, raw: RawMatte, second: SecondPass, detail: RawMatte) -> RawMatte:
         """Return the matte of both passes; ``detail`` is the matte of the second one."""

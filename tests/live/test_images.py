@@ -243,8 +243,9 @@ def test_sixteen_clients_get_their_own_images(tight):
     for photo, response in zip(photos, responses, strict=True):
         of_its_own_photo(pixels(response), photo)
     runs = metric(tight, "clearcut_batch_size_count") - runs
-    assert metric(tight, "clearcut_batch_size_sum") - images == 16
-    assert runs < 16, "not one run of the network had two images"
+    images = metric(tight, "clearcut_batch_size_sum") - images
+    assert 16 <= images <= 32  # a small subject takes two runs
+    assert runs < images, "not one run of the network had two images"
 
 
 def test_result_does_not_depend_on_batch(tight):

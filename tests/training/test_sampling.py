@@ -75,6 +75,8 @@ def test_kind_without_share_does_not_change_others(pool: Pool) -> None:
 
 @pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "drawn"])
 def test_close_up_shows_the_subject_larger(pool: Pool, kind: str) -> None:
+    if kind == "drawn":
+        pytest.importorskip("fonts", reason="the fonts of the training environment are not installed")
     shares = dict.fromkeys(("photo", "pseudo", "composite", "negative"), 0.0) | {kind: 1.0}
     whole = Sampler(pool, Mixture(**shares), seed=3)
     close = Sampler(pool, Mixture(**shares, close_up=1.0), seed=3)
