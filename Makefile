@@ -22,7 +22,7 @@ NAME ?= clearcut-m
 # Side of the model input in pixels.
 SIZE ?= 384
 # Images with a lower probability of a subject get an empty matte.
-REJECT_BELOW ?= 0.08
+REJECT_BELOW ?= 0.03
 VIEWS ?= 1
 TRAIN := .venv-train
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_box
+from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_region
 from clearcut.imaging.prepare import prepare
 from clearcut.imaging.types import DecodedImage, RawMatte
 from clearcut.inference.manifest import ModelEntry
@@ -26,5 +26,5 @@ def raw_matte(run: Callable[[np.ndarray], Any], entry: ModelEntry, image: Decode
         return RawMatte(values.reshape(entry.input.side, -1))
 
     raw = once(image)
-    box = second_pass_box(raw, image, entry.second_pass) if entry.second_pass else None
-    return raw if box is None else join_mattes(raw, once(crop(image, box)), box, image)
+    region = second_pass_region(raw, image, entry.second_pass) if entry.second_pass else None
+    return raw if region is None else join_mattes(raw, once(crop(image, region)), region, image)

@@ -19,7 +19,7 @@ from clearcut.imaging.formats.dimensions import check_dimensions
 from clearcut.imaging.formats.registry import MEDIA_TYPES
 from clearcut.imaging.matting.input_alpha import is_cutout, matte_of_alpha
 from clearcut.imaging.matting.refine import refine
-from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_box
+from clearcut.imaging.matting.second_pass import crop, join_mattes, second_pass_region
 from clearcut.imaging.matting.subject_facts import subject_facts
 from clearcut.imaging.matting.user_mask import user_matte
 from clearcut.imaging.options import WHITE, RemoveOptions
@@ -66,15 +66,15 @@ class CutoutConfig:
     """Corrects the model's mattes at edges; not used for masks of the caller."""
     moderator: Moderator | None = None
     second_pass: float = 0.0
-    """Largest share of the frame that a part of the image may have for a second pass; 0: no second pass."""
+    """Maximum area of the region of a second pass, as a share of the image; 0 disables the second pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondPass:
-    """The part of an image on which the model runs again."""
+    """The region and the input of a second run of the model."""
 
-    box: Box
-    """Place of the part in pixels of the image."""
+    region: Box
+    """In pixels of the image."""
     model_input: ModelInput
 
 
@@ -156,19 +156,19 @@ class CutoutSteps:
             return prepare(image, self.config.spec)
 
     def prepare_second_pass(self, image: DecodedImage, raw: RawMatte) -> SecondPass | None:
-        """Return the part of the image on which the model must run again, or None."""
+        """Return the region and the input of the second run, or None if none is needed."""
         if not self.config.second_pass:
             return None
-        box = second_pass_box(raw, image, self.config.second_pass)
-        if box is None:
+        region = second_pass_region(raw, image, self.config.second_pass)
+        if region is None:
             return None
         with self.timing.stage("prepare"):
-            return SecondPass(box, prepare(crop(image, box), self.config.spec))
+            return SecondPass(region, prepare(crop(image, region), self.config.spec))
 
-    def join(self, image: DecodedImage, raw: RawMatte, second: SecondPass, detail: RawMatte) -> RawMatte:
-        """Return the matte of both passes; ``detail`` is the matte of the second one."""
+    def join_mattes(self, image: DecodedImage, first: RawMatte, second: RawMatte, region: Box) -> RawMatte:
+        """Combine the matte of the whole image with the one of the region."""
         with self.timing.stage("refine"):
-            return join_mattes(raw, detail, second.box, image)
+            return join_mattes(first, second, region, image)
 
     def refine(self, image: DecodedImage, raw: RawMatte | None) -> Refined:
         """Make the mattes and the exact size of the outputs.

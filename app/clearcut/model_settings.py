@@ -33,8 +33,9 @@ class ModelSettings(BaseModel):
     )
     second_pass: bool = Field(
         True,
-        description="Run the model a second time on the [surroundings of a small subject](quality.md#second-pass), for "
-        "models whose manifest entry has `second_pass`. `false`: one run for each image, with less detail.",
+        description="Run the model a second time on the [region around a small subject](quality.md#second-pass), for "
+        "models whose manifest entry has `second_pass`. `false`: one run for each image; small subjects get coarser "
+        "edges.",
     )
     device: Literal["cpu", "cuda", "tensorrt", "auto"] = Field(
         "auto",

@@ -3,7 +3,7 @@
     bytes ──probe──► ImageHeader(format, width, height, orientation, has_alpha, frames)
           ──decode──► DecodedImage(rgb u8[H,W,3], alpha u8[H,W] | None)            sRGB, upright
           ──prepare─► ModelInput(f32[3,S,S])
-          ──batcher─► RawMatte(f32[S,S] in 0..1)      again for the surroundings of a small subject
+          ──batcher─► RawMatte(f32[S,S] in 0..1)      a second run for the region of a small subject
           ──refine──► Matte(alpha u8[H,W], foreground u8[H,W,3], box, confidence)
           ──compose─► ComposedImage(u8[h,w,1|3|4])
           ──encode──► EncodedImage(data, format, media_type, width, height)
@@ -129,12 +129,12 @@ class Pipeline:
             image = steps.decode()
             return image, steps.prepare(image) if steps.needs_model else None
 
-        async def add_second_pass(image: DecodedImage, raw: RawMatte) -> RawMatte:
-            second = await on_pool(Priority.POSTPROCESS, lambda: steps.prepare_second_pass(image, raw))
-            if second is None:
-                return raw
-            detail = await self._infer(model, second.model_input, timing, None, low_priority)
-            return await on_pool(Priority.POSTPROCESS, lambda: steps.join(image, raw, second, detail))
+        async def add_second_pass(image: DecodedImage, first: RawMatte) -> RawMatte:
+            needed = await on_pool(Priority.POSTPROCESS, lambda: steps.prepare_second_pass(image, first))
+            if needed is None:
+                return first
+            second = await self._infer(model, needed.model_input, timing, None, low_priority)
+            return await on_pool(Priority.POSTPROCESS, lambda: steps.join_mattes(image, first, second, needed.region))
 
         def refine_and_output() -> Refined | CutoutResult:
             refined = steps.refine(image, raw)

@@ -32,7 +32,7 @@ from .data import is_held_out
 
 F32 = NDArray[np.float32]
 OPERATORS = ["Conv", "Relu", "Clip", "MaxPool", "Concat", "Resize", "Add"]
-CALIBRATION, SEARCH = 64, 6
+CALIBRATION, SEARCH = 64, 12
 """Number of images for the ranges, and for the test of each convolution."""
 HARM = 0.001
 """A convolution that alone changes the matte by more than this on average stays in floating point."""

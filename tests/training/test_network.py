@@ -90,7 +90,7 @@ def test_uncertain_values_far_from_sure_ones_become_lower() -> None:
     assert torch.equal(lowered[..., :76, :76], alpha[..., :76, :76])
     assert float(lowered[..., 136:, 136:].max()) == pytest.approx(1 / 6, abs=1e-6)
     assert float(lowered[..., 128:, :64].max()) == 0
-    weak = alpha * 0.7  # nothing is sure
+    weak = alpha * 0.7  # no confident value
     assert torch.equal(suppress_uncertain(weak), weak)
 
 

@@ -67,7 +67,7 @@ class ModelEntry:
     edges: bool = False
     """Whether the edge model corrects the mattes. It is trained on the errors of certain networks."""
     second_pass: float = 0.0
-    """Largest share of the frame that the surroundings of a subject may have for a second run on them; 0: one run."""
+    """Maximum area of the region of a second pass, as a share of the image; 0 disables the second pass."""
     recipe: str = ""
     """The command that makes the file of a variant that is not published."""
     variants: Mapping[str, ModelEntry] = field(default_factory=dict)

@@ -102,7 +102,7 @@ class RequestTiming:
             self.add(name, self._clock() - begun)
 
     def add(self, name: str, seconds: float, note: str = "", *, ago: float = 0.0) -> None:
-        """Record a stage. A stage with the same name, from another output of the request, gets the sum.
+        """Record a stage. A stage with the same name, from another output or a second run, gets the sum.
 
         Args:
             name: of the stage.

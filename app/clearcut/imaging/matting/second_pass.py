@@ -1,4 +1,4 @@
-"""The second pass: the network runs again on the part of the image around a small subject, and sees more detail of it.
+"""The second pass: the network runs again on the region around a small subject, and sees more detail of it.
 
 The network reduces every image to one square, so a subject that covers a small part of the frame has few pixels there.
 The rules and constants come from held-out photos and composites; see ``models/training/HISTORY.md``.
@@ -14,40 +14,46 @@ from numpy.typing import NDArray
 
 from clearcut.imaging.types import F32, Box, DecodedImage, RawMatte
 
+from .refine import has_subject
+
 _SUBJECT = 0.5
 """Lowest value of the matte that counts as subject."""
-_PART = 0.02
-"""Smallest area of a separate part of the subject, as a share of the largest part. The box ignores smaller parts."""
+_MIN_PIECE = 0.02
+"""Minimum area of a piece of the subject, as a share of the largest piece. The region ignores smaller pieces."""
 _MARGIN = 0.25
-"""Space around the subject on each side, as a share of the subject's size along this axis."""
-_STRIDE = 2
-"""The search for the box reads every second value along both axes, which takes a quarter of the time."""
+"""Margin on each side of the region, as a share of the subject's width or height."""
 _EXTRA = 2
-"""Space around the subject on each side in addition, in values that the search reads."""
+"""Constant margin added on each side, in cells of the search."""
+_CELL = 2
+"""Values along the side of a cell of the search. It takes a quarter of the time of a search of all values."""
 _MIN_SIDE = 16
-"""Smallest width and height of a part of the image that is worth a second pass, pixels."""
+"""Minimum width and height of a region, pixels."""
 _AGREEMENT = 0.6
-"""Smallest IoU of both mattes. Below it the second pass has found something else, and the first matte is used."""
+"""Minimum IoU of both mattes inside the region. Below it, the first matte is used."""
 _MAX_VALUES = 1024
-"""Largest side of the joined matte, in values."""
+"""Maximum side of the joined matte, in values."""
+_BLEND = 0.06
+"""Width of the transition between both mattes along the border of the region, as a share of the region's side."""
 
 
-def second_pass_box(raw: RawMatte, image: DecodedImage, max_share: float) -> Box | None:
-    """Return the part of the image for the second pass, in pixels, or None if a second pass would show no more detail.
+def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float) -> Box | None:
+    """Return the region of the image for the second pass, in pixels, or None if the subject is absent or too large.
 
     Args:
         raw: the matte of the whole image.
-        max_share: largest share of the frame that the part may have.
+        max_share: maximum area of the region, as a share of the image.
     """
-    subject = (raw.values[::_STRIDE, ::_STRIDE] > _SUBJECT).view(np.uint8)
+    if not has_subject(raw.values):
+        return None
+    subject = _cells(raw.values)
     rows, columns = subject.shape
     if not subject.any():
         return None
-    _, _, parts, _ = cv2.connectedComponentsWithStats(subject, connectivity=8)
-    areas = parts[1:, cv2.CC_STAT_AREA]
-    parts = parts[1:][areas >= _PART * areas.max()]
-    left, right = _with_margin(parts[:, cv2.CC_STAT_LEFT], parts[:, cv2.CC_STAT_WIDTH], columns)
-    top, bottom = _with_margin(parts[:, cv2.CC_STAT_TOP], parts[:, cv2.CC_STAT_HEIGHT], rows)
+    _, _, pieces, _ = cv2.connectedComponentsWithStats(subject, connectivity=8)
+    areas = pieces[1:, cv2.CC_STAT_AREA]
+    pieces = pieces[1:][areas >= _MIN_PIECE * areas.max()]
+    left, right = _with_margin(pieces[:, cv2.CC_STAT_LEFT], pieces[:, cv2.CC_STAT_WIDTH], columns)
+    top, bottom = _with_margin(pieces[:, cv2.CC_STAT_TOP], pieces[:, cv2.CC_STAT_HEIGHT], rows)
     if (right - left) * (bottom - top) > max_share * rows * columns:
         return None
     left, right = left * image.width // columns, -(-right * image.width // columns)
@@ -57,90 +63,105 @@ def second_pass_box(raw: RawMatte, image: DecodedImage, max_share: float) -> Box
     return Box(left, top, right - left, bottom - top)
 
 
-def crop(image: DecodedImage, box: Box) -> DecodedImage:
-    """Return a part of the image. Its arrays are views, so they are not contiguous."""
-    area = slice(box.top, box.bottom), slice(box.left, box.right)
+def crop(image: DecodedImage, region: Box) -> DecodedImage:
+    """Return a region of the image. Its arrays are views, so they are not contiguous."""
+    area = slice(region.top, region.bottom), slice(region.left, region.right)
     return DecodedImage(image.rgb[area], None if image.alpha is None else image.alpha[area])
 
 
-def join_mattes(whole: RawMatte, part: RawMatte, box: Box, image: DecodedImage) -> RawMatte:
-    """Return the matte of the whole image with the detail of the second pass; outside the part it is 0.
+def join_mattes(first: RawMatte, second: RawMatte, region: Box, image: DecodedImage) -> RawMatte:
+    """Combine the mattes of both passes: the second one inside the region, the first one outside.
+
+    Near a border of the region that is not a border of the image, the values change gradually from one to the other.
 
     Args:
-        whole: matte of the first pass.
-        part: matte of the second pass, for the pixels in ``box``.
+        first: matte of the whole image.
+        second: matte of the pixels in ``region``.
 
     Returns:
-        ``whole`` if the second pass has found something else. Otherwise f32[h,w] with about as many values in the part
-        as the second pass has: at most 1,024 along a side, and no more than the image has pixels or ``part`` has
-        values.
+        ``first`` if both mattes disagree inside the region. Otherwise f32[h,w] in which the region has about as many
+        values as ``second``. A side has at most 1,024 values, and at most max(pixels of the image, values of a run).
     """
-    rows, columns = part.values.shape
-    width = _joined_values(columns, box.width, image.width)
-    height = _joined_values(rows, box.height, image.height)
-    if _agreement(_sample(whole.values, box, image), part.values) < _AGREEMENT:
-        return whole
-    left, right, scale_x, offset_x = _place(box.left, box.width, image.width, columns, width)
-    top, bottom, scale_y, offset_y = _place(box.top, box.height, image.height, rows, height)
-    joined = np.zeros((height, width), np.float32)
-    joined[top:bottom, left:right] = _warp(
-        part.values, scale_x, scale_y, offset_x, offset_y, right - left, bottom - top
-    )
+    if _agreement(_sample(first.values, region, image), second.values) < _AGREEMENT:
+        return first
+    rows, columns = second.values.shape
+    x = _Axis(region.left, region.width, image.width, columns)
+    y = _Axis(region.top, region.height, image.height, rows)
+    joined = np.asarray(cv2.resize(first.values, (x.joined, y.joined), interpolation=cv2.INTER_LINEAR), np.float32)
+    # Without a reduction, linear interpolation would skip values.
+    size = min(columns, x.end - x.start), min(rows, y.end - y.start)
+    values = np.asarray(cv2.resize(second.values, size, interpolation=cv2.INTER_AREA), np.float32)
+    fine = _warp(values, x.sampling(size[0]), y.sampling(size[1]), x.end - x.start, y.end - y.start)
+    area = joined[y.start : y.end, x.start : x.end]
+    area += (fine - area) * (y.weight()[:, None] * x.weight()[None, :])
     return RawMatte(joined)
 
 
-def _joined_values(values: int, length: int, size: int) -> int:
-    """Return the values of the joined matte along an axis: ``values`` in ``length`` of ``size`` pixels, if possible.
-
-    More values than pixels would only take memory, unless one run already has as many.
-    """
-    return min(round(values * size / length), _MAX_VALUES, max(values, size))
-
-
-def _place(start: int, length: int, size: int, values: int, joined: int) -> tuple[int, int, float, float]:
-    """Return where a part of the image lies along one axis of the joined matte, and how to sample its matte.
+class _Axis:
+    """One axis of the joined matte, and the place of the region on it.
 
     Args:
-        start: first pixel of the part.
-        length: pixels of the part.
+        first: first pixel of the region.
+        length: pixels of the region.
         size: pixels of the image.
-        values: values of the part's matte.
-        joined: values of the joined matte.
-
-    Returns:
-        The first value, the end, and the scale and offset from values of this range to values of the part's matte.
+        values: values of one run.
     """
-    first, end = round(start * joined / size), round((start + length) * joined / size)
-    pixels = size / joined
-    per_pixel = values / length
-    return first, end, pixels * per_pixel, ((first + 0.5) * pixels - start) * per_pixel - 0.5
+
+    def __init__(self, first: int, length: int, size: int, values: int) -> None:
+        self._first, self._length, self._size = first, length, size
+        self.joined = min(round(values * size / length), _MAX_VALUES, max(values, size))
+        """Values of the joined matte."""
+        self.start, self.end = (round(each * self.joined / size) for each in (first, first + length))
+        """Values of the joined matte that are in the region."""
+
+    def sampling(self, values: int) -> tuple[float, float]:
+        """Return scale and offset from the joined matte in the region to a matte with ``values`` values."""
+        pixels_per_value, values_per_pixel = self._size / self.joined, values / self._length
+        center = (self.start + 0.5) * pixels_per_value - self._first
+        return pixels_per_value * values_per_pixel, center * values_per_pixel - 0.5
+
+    def weight(self) -> F32:
+        """Return the weight of the second matte, f32[end - start]: 1, and less near an inner border."""
+        count = self.end - self.start
+        ramp = (np.arange(count, dtype=np.float32) + 1) / max(1.0, _BLEND * count)
+        weight = np.ones(count, np.float32)
+        if self._first > 0:
+            weight = np.minimum(weight, ramp)
+        if self._first + self._length < self._size:
+            weight = np.minimum(weight, ramp[::-1])
+        return weight
+
+
+def _cells(values: F32) -> NDArray[np.uint8]:
+    """Return for each cell of 2 x 2 values whether one of them is subject, u8[h,w] of 0 and 1."""
+    subject = (values > _SUBJECT).view(np.uint8)
+    rows, columns = (side // _CELL * _CELL for side in subject.shape)
+    blocks = subject[:rows:2, :columns:2] | subject[1:rows:2, :columns:2]
+    return blocks | subject[:rows:2, 1:columns:2] | subject[1:rows:2, 1:columns:2]
 
 
 def _with_margin(starts: NDArray[np.int32], lengths: NDArray[np.int32], size: int) -> tuple[int, int]:
-    """Return the range of the subject's parts along one axis with its margin, limited to the frame."""
+    """Return the range of the subject's pieces along one axis with its margin, limited to the frame."""
     start, end = int(starts.min()), int((starts + lengths).max())
     margin = (end - start) * _MARGIN + _EXTRA
     return max(0, math.floor(start - margin)), min(size, math.ceil(end + margin))
 
 
-def _sample(values: F32, box: Box, image: DecodedImage) -> F32:
-    """Return the values of a matte of the whole image in a box, at the size of the matte."""
+def _sample(values: F32, region: Box, image: DecodedImage) -> F32:
+    """Return the values of a matte of the whole image in a region, at the size of the matte."""
     rows, columns = values.shape
-    scale_x, scale_y = box.width / image.width, box.height / image.height
-    offset_x = (box.left * columns / image.width) + scale_x / 2 - 0.5
-    offset_y = (box.top * rows / image.height) + scale_y / 2 - 0.5
-    return _warp(values, scale_x, scale_y, offset_x, offset_y, columns, rows)
+    scale_x, scale_y = region.width / image.width, region.height / image.height
+    offset_x = region.left * columns / image.width + scale_x / 2 - 0.5
+    offset_y = region.top * rows / image.height + scale_y / 2 - 0.5
+    return _warp(values, (scale_x, offset_x), (scale_y, offset_y), columns, rows)
 
 
-def _warp(
-    values: F32, scale_x: float, scale_y: float, offset_x: float, offset_y: float, width: int, height: int
-) -> F32:
-    """Return f32[height,width] with linear samples of ``values`` at ``offset + scale * index``."""
-    matrix = np.array([[scale_x, 0, offset_x], [0, scale_y, offset_y]])
+def _warp(values: F32, x: tuple[float, float], y: tuple[float, float], width: int, height: int) -> F32:
+    """Return f32[height,width] with linear samples of ``values``; ``x`` and ``y`` are scale and offset of an index."""
+    matrix = np.array([[x[0], 0, x[1]], [0, y[0], y[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(
-        cv2.warpAffine(values, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
-    )
+    warped = cv2.warpAffine(values, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.float32)
 
 
 def _agreement(first: F32, second: F32) -> float:
