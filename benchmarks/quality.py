@@ -10,8 +10,9 @@ is reduced to 640 first and the matte is enlarged linearly.
 
 Also measured: the share of 200 drawn images, of 36 texture crops and of the held-out photos without a subject
 (``more/negatives``, split by original photo) in which more than 2 % of the frame has an alpha above 0.5; the time of
-a run on one core relative to u2netp in fp32, alternating; and a sheet of the worst photos in ``demo/quality/``, not
-for publication because the photos' licenses are mixed. Writes results/quality.json.
+a run on one core relative to u2netp in fp32, alternating; the mean number of runs for a photo with a subject; and a
+sheet of the worst photos in ``demo/quality/``, not for publication because the photos' licenses are mixed. Writes
+results/quality.json.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from models.scoring.segmentation import Scores, cut_share, score
 from models.training import subject_free
 from models.training.data import HELD_OUT_ORIGINALS, is_held_out
 from tests.support.live_server import Server, served
+from tests.support.metrics import metric
 
 U8 = NDArray[np.uint8]
 SHEETS = Path(__file__).resolve().parents[1] / "demo" / "quality"
@@ -72,6 +74,8 @@ class Column:
     textures: float
     bare: float | None
     """Share of the photos without a subject that give a cut-out, or None without such photos."""
+    runs: float
+    """Mean number of runs of the model for a photo with a subject."""
     scores: dict[str, Scores] = field(default_factory=dict)
     alphas: dict[str, U8] = field(default_factory=dict)
     alone: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -151,6 +155,7 @@ def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> 
     with served(model=model, precision=precision or "auto", model_dir=str(weights.resolve())) as server:
         labels = {key: server.event("ready")[key] for key in ("name", "precision", "file", "sha256", "device")}
         alphas = alphas_of(server, [shot.data for shot in shots])
+        runs = metric(server, "clearcut_batch_size_sum") / len(shots)
         drawn = alphas_of(server, empty_images())
         textures = alphas_of(server, texture_crops())
         bare_alphas = alphas_of(server, bare)
@@ -174,6 +179,7 @@ def measure(name: str, weights: Path, shots: list[Photo], bare: list[bytes]) -> 
         subject_free=_false_alarms(drawn),
         textures=_false_alarms(textures),
         bare=_false_alarms(bare_alphas) if bare else None,
+        runs=runs,
         scores={shot.stem: found for shot, found in zip(shots, scores, strict=True)},
         alphas={shot.stem: alpha for shot, alpha in zip(shots, alphas, strict=True)},
     )
@@ -241,6 +247,7 @@ def figures(columns: list[Column], peer: Column | None) -> dict[str, Any]:
                 "textures_cut": round(column.textures, 4),
                 "bare_photos_cut": None if column.bare is None else round(column.bare, 4),
                 "one_core_time_over_u2netp": round(column.time, 3),
+                "runs_per_photo": round(column.runs, 3),
             }
             for column in columns
         }

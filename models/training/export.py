@@ -89,12 +89,13 @@ class Exportable(nn.Module):
         return suppress_uncertain(torch.sigmoid(out.full + rejected * REJECTED_LOGIT)), confidence
 
 
-def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
+def average_of(config_path: Path, checkpoints: Sequence[str], *, start_share: float = 0.0) -> Network:
     """Return the mean of the weight averages of checkpoints, in evaluation mode.
 
     Args:
         config_path: configuration of a run; a relative checkpoint is in the folder of this run.
         checkpoints: one or more checkpoints of the same network.
+        start_share: share of the exported file with which the run began, in the result.
     """
     config = load_config(config_path)
     states = [torch.load(config.out / each, map_location="cpu", weights_only=True) for each in checkpoints]
@@ -107,6 +108,11 @@ def average_of(config_path: Path, checkpoints: Sequence[str]) -> Network:
     network.load_state_dict({name: sum(each[name] for each in averages) / len(averages) for name in averages[0]})
     for each, state in zip(checkpoints, states, strict=True):
         print(f"{config.out / each}: {state['total']:,} samples")
+    if start_share:
+        start = build(config).state_dict()
+        trained = {name: value for name, value in network.state_dict().items() if not name.startswith("side_heads.")}
+        mixed = {name: value.lerp(start[name], start_share) for name, value in trained.items()}
+        network.load_state_dict(mixed, strict=False)
     return network.eval()
 
 
@@ -174,6 +180,9 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", nargs="+", default=["best.pt"], help="of the run; the weights of several are averaged"
     )
+    parser.add_argument(
+        "--start-share", type=float, default=0.0, help="share of the file with which the run began, in the result"
+    )
     parser.add_argument("--size", type=int, default=320, help="a multiple of 64")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file; with .pt a checkpoint with the mean")
     parser.add_argument("--mirror", action="store_true", help="average with the mirror image's matte: twice the work")
@@ -183,7 +192,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.mirror and args.reject_below:
         parser.error("--mirror has no output to reject by; leave out --reject-below")
-    network = average_of(args.config, args.checkpoint)
+    network = average_of(args.config, args.checkpoint, start_share=args.start_share)
     if args.out.suffix == ".pt":  # the start of another run
         torch.save({"average": network.state_dict(), "total": 0}, args.out)
         return

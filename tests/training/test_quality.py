@@ -24,7 +24,7 @@ def column(name: str, iou: dict[str, float]) -> Column:
     groups = by_group({f"g{stem}": [found] for stem, found in scores.items()})
     alphas = {stem: np.full((40, 60), 255, np.uint8) for stem in iou}
     result = {"name": name, "precision": "fp32"}
-    return Column(name, result, groups, {}, 0.1, 0.0, 0.2, scores, alphas)
+    return Column(name, result, groups, {}, 0.1, 0.0, 0.2, 1.4, scores, alphas)
 
 
 def photo(stem: str) -> Photo:
