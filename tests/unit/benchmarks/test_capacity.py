@@ -1,5 +1,7 @@
 """The capacity plan: the queueing simulation against formulas, and the number of replicas."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -43,5 +45,6 @@ def test_measured_costs_grow_with_the_size():
     costs = measured_costs()
     for values in (costs.cpu_s, costs.cpu_beyond_model_s, costs.bytes_out):
         ordered = [values[size] for size in sorted(values)]
-        assert ordered == sorted(ordered)
-        assert ordered[0] > 0
+        # The model costs the same at every size. Between 0.3 and 1 MP the total differs by less than the noise.
+        assert all(large > 0.9 * small for small, large in pairwise(ordered))
+        assert ordered[-1] > 2 * ordered[0] > 0
