@@ -133,7 +133,7 @@ class Pipeline:
             needed = await on_pool(Priority.POSTPROCESS, lambda: steps.prepare_second_pass(image, first))
             if needed is None:
                 return first
-            second = await self._infer(model, needed.model_input, timing, None, low_priority)
+            second = await self._infer(model, needed.model_input, timing, None, low_priority, follow_up=True)
             return await on_pool(Priority.POSTPROCESS, lambda: steps.join_mattes(image, first, second, needed.region))
 
         def refine_and_output() -> Refined | CutoutResult:
@@ -206,10 +206,11 @@ class Pipeline:
         timing: RequestTiming,
         arrival: PendingArrival | None,
         low_priority: bool,
+        follow_up: bool = False,
     ) -> RawMatte:
         """Run the model."""
         timing.current = "queue"
-        inference = await model.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority)
+        inference = await model.batcher.infer(model_input.tensor, timing.deadline, arrival, low_priority, follow_up)
         timing.add("queue", inference.queue_s, ago=inference.run_s)
         timing.add("inference", inference.run_s, f"batch={inference.batch_size}")
         return RawMatte(inference.values)

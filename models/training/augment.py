@@ -14,6 +14,11 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 Rng = np.random.Generator
 
+_GAP = 0.03
+"""Distance between a subject and a part beside it, as a share of the image's side."""
+_MIN_BESIDE = 96
+"""Minimum width and height of a part beside a subject, pixels."""
+
 
 def view(rgba: U8, size: int, rng: Rng, *, low: float = 0.55, high: float = 1.1) -> U8:
     """Return a random crop, stretch, rotation and mirroring of a whole image: u8[H,W,4] to u8[S,S,4].
@@ -57,6 +62,30 @@ def close_up(rgba: U8, box: tuple[int, int, int, int], rng: Rng) -> U8:
     top, bottom = max(0, int(top - before_y * height)), int(np.ceil(bottom + after_y * height))
     left, right = max(0, int(left - before_x * width)), int(np.ceil(right + after_x * width))
     return rgba[top:bottom, left:right]
+
+
+def beside(rgba: U8, box: tuple[int, int, int, int], rng: Rng) -> U8 | None:
+    """Return a part of an image on one side of ``box`` (left, top, right, bottom), without a pixel of the box.
+
+    u8[H,W,4] to u8[h,w,4], a view whose longer side is at most twice the shorter one; None if no side has room.
+    """
+    height, width = rgba.shape[:2]
+    left, top, right, bottom = box
+    gap_x, gap_y = _GAP * width, _GAP * height
+    sides = (
+        (0, 0, int(left - gap_x), height),
+        (int(np.ceil(right + gap_x)), 0, width, height),
+        (0, 0, width, int(top - gap_y)),
+        (0, int(np.ceil(bottom + gap_y)), width, height),
+    )
+    fitting = [each for each in sides if min(each[2] - each[0], each[3] - each[1]) >= _MIN_BESIDE]
+    if not fitting:
+        return None
+    left, top, right, bottom = fitting[rng.integers(len(fitting))]
+    length = 2 * min(right - left, bottom - top)
+    left += rng.integers(max(0, right - left - length) + 1)
+    top += rng.integers(max(0, bottom - top - length) + 1)
+    return rgba[top : min(bottom, top + length), left : min(right, left + length)]
 
 
 def place(

@@ -41,6 +41,7 @@ class RunConfig:
     start: Path | None = None  # a checkpoint, or an exported ONNX file of this shape, to begin with
     teacher: Path | None = None  # an ONNX file that answers in place of the labels of ``taught``
     taught: tuple[str, ...] = ()  # kinds of samples
+    presence_weight: float = 0.0  # of the loss of the output for presence; 0: ``presence`` adds this output later
     seed: int = 1
     workers: int = 2
     threads: int = 2

@@ -184,14 +184,14 @@ class Confidence(nn.Module):
 
 
 def channel_maxima(deep: Tensor) -> Tensor:
-    """Return the largest value of each channel: [N,D,h,w] to f32[N,D]. Detached from the graph."""
-    return deep.detach().float().amax((2, 3))
+    """Return the largest value of each channel: [N,D,h,w] to f32[N,D]."""
+    return deep.float().amax((2, 3))
 
 
 class LiteNetwork(nn.Module):
     """RGB f32[N,3,S,S] as (value - 127) / 128, S a multiple of 32 -> matte logits f32[N,1,S,S], confidence f32[N].
 
-    ``presence`` is None while the network trains; ``presence.py`` fits it afterwards.
+    ``presence`` is None until ``add_presence`` is called; ``presence.py`` fits it after training.
     """
 
     def __init__(self, config: LiteConfig):
@@ -217,6 +217,7 @@ class LiteNetwork(nn.Module):
     def add_presence(self) -> nn.Linear:
         """Add the output that estimates whether the image has a subject, from the largest values of the features."""
         self.presence = nn.Linear(self.encoder.channels[-1], 1)
+        nn.init.zeros_(self.presence.weight)
         return self.presence
 
     def forward(self, image: Tensor) -> Logits:
@@ -288,7 +289,7 @@ def load_exported(network: LiteNetwork, path: Path) -> None:
             value = found.get(name)
             if value is not None and value.shape == parameter.shape:
                 parameter.copy_(torch.from_numpy(value.astype("float32")))
-            elif not name.startswith("side_heads."):
+            elif not name.startswith(("side_heads.", "presence.")):
                 missing.append(name)
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}")

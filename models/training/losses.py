@@ -17,12 +17,16 @@ def edge_weight(matte: Tensor, radius: int, boost: float) -> Tensor:
     return 1 + boost * (mean - matte).abs()
 
 
+def has_subject(matte: Tensor) -> Tensor:
+    """Return 1 for each image with a subject, else 0: f32[N,1,H,W] in 0..1 to f32[N]."""
+    return (matte.mean((1, 2, 3)) > 0.002).float()
+
+
 def soft_iou(alpha: Tensor, matte: Tensor, weight: Tensor) -> Tensor:
     """Return 1 - weighted soft IoU per image, f32[N]. Empty mattes count only through cross-entropy."""
     both = (alpha * matte * weight).sum((1, 2, 3))
     either = ((alpha + matte - alpha * matte) * weight).sum((1, 2, 3))
-    present = (matte.mean((1, 2, 3)) > 0.002).float()
-    return (1 - (both + 1) / (either + 1)) * present
+    return (1 - (both + 1) / (either + 1)) * has_subject(matte)
 
 
 def level_loss(logits: Tensor, matte: Tensor, boost: float, share: Tensor) -> Tensor:
@@ -41,12 +45,18 @@ def true_iou(logits: Tensor, matte: Tensor) -> Tensor:
 
 
 def matting_loss(
-    out: Logits, matte: Tensor, weight: Tensor | None = None, *, side_weight: float = 0.3, boost: float = 4.0
+    out: Logits,
+    matte: Tensor,
+    weight: Tensor | None = None,
+    *,
+    side_weight: float = 0.3,
+    boost: float = 4.0,
+    presence_weight: float = 0.0,
 ) -> Tensor:
     """Return the loss of the full output and of the coarser side outputs against area-averaged mattes.
 
     ``matte``: f32[N,1,S,S] in 0..1; ``weight``: f32[N], of each sample. The confidence is compared with the IoU that
-    the network reaches itself. Computed in f32 even under autocast.
+    the network reaches itself, the presence with whether the matte has a subject. Computed in f32 even under autocast.
     """
     weight = matte.new_ones(len(matte)) if weight is None else weight
     share = weight / weight.sum()
@@ -57,4 +67,7 @@ def matting_loss(
     if out.confidence is not None:
         reached = true_iou(out.full, matte)
         loss = loss + (F.binary_cross_entropy_with_logits(out.confidence, reached, reduction="none") * share).sum()
+    if out.presence is not None:
+        entropy = F.binary_cross_entropy_with_logits(out.presence, has_subject(matte), reduction="none")
+        loss = loss + presence_weight * (entropy * share).sum()
     return loss

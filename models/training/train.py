@@ -118,6 +118,8 @@ def build(config: RunConfig) -> Network:
                 network.load_state_dict({k: v for k, v in state["average"].items() if not k.startswith("presence.")})
             else:
                 lite.load_trial(network, state)
+        if config.presence_weight:
+            network.add_presence()
         return network
     matting = initial_network(config.network, config.seed)
     if config.start is not None and config.start.suffix == ".onnx":
@@ -195,7 +197,8 @@ class Trainer:
             target[places] = self.teacher(image[places])
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.network(image)
-        loss = matting_loss(out, target, weight.to(self.device).float())
+        share = weight.to(self.device).float()
+        loss = matting_loss(out, target, share, presence_weight=self.config.presence_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

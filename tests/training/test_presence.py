@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is installed for training onl
 
 from models.training.export import Exportable, export_fp32  # noqa: E402
 from models.training.lite import LiteConfig, LiteNetwork, channel_maxima  # noqa: E402
+from models.training.losses import matting_loss  # noqa: E402
 from models.training.presence import fit  # noqa: E402
 
 
@@ -22,6 +23,19 @@ def test_fit_separates_features_of_unequal_scale() -> None:
     probability = [torch.sigmoid(each @ weight[0] + bias) for each in samples]
     assert float((probability[0] > 0.5).float().mean()) > 0.97
     assert float((probability[1] < 0.5).float().mean()) == 1
+
+
+def test_presence_loss_trains_the_encoder() -> None:
+    network = LiteNetwork(LiteConfig())
+    torch.nn.init.ones_(network.add_presence().weight)
+    matte = torch.zeros(2, 1, 64, 64)
+    matte[0, :, 16:48, 16:48] = 1
+    out = network(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5)))
+    losses = [matting_loss(out, matte, presence_weight=share) for share in (0.0, 0.5)]
+    expected = torch.nn.functional.softplus(torch.stack([-out.presence[0], out.presence[1]])).mean()
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * expected)  # cross-entropy of the labels 1 and 0
+    (losses[1] - losses[0]).backward()
+    assert float(network.encoder.stem.weight.grad.abs().max()) > 0
 
 
 @torch.no_grad()

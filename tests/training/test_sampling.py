@@ -73,6 +73,35 @@ def test_kind_without_share_does_not_change_others(pool: Pool) -> None:
     assert [sampler.kind(i) for i in range(200)] == [kinds[each] for each in drawn]
 
 
+def test_part_beside_the_subject_has_no_pixel_of_it() -> None:
+    rgba = np.zeros((300, 400, 4), np.uint8)
+    rgba[100:250, 150:260] = 255
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        part = augment.beside(rgba, alpha_box(rgba[..., 3]), rng)
+        assert part is not None
+        assert part.max() == 0
+        assert min(part.shape[:2]) >= 96
+        assert max(part.shape[:2]) <= 2 * min(part.shape[:2])
+    assert augment.beside(rgba, (60, 60, 340, 240), rng) is None
+
+
+def test_negative_can_be_a_part_of_a_photo(tmp_path: Path) -> None:
+    writer = PackWriter(tmp_path / "pool")
+    for kind, left in (("photo", (0, 0, 200)), ("background", (0, 200, 0))):
+        rgb = np.full((300, 400, 3), left, np.uint8)
+        alpha = np.zeros((300, 400), np.uint8)
+        if kind == "photo":
+            rgb[:, 200:], alpha[:, 200:] = (200, 0, 0), 255
+        writer.add(rgb, alpha, kind, kind, kind)
+    writer.close()
+    sampler = Sampler(Pool(tmp_path / "pool"), Mixture(photo=0, pseudo=0, composite=0, negative=1, beside=1), seed=1)
+    for number in range(8):
+        rgb, matte = sampler(number, 64)
+        assert matte.max() == 0
+        assert rgb[..., 2].mean() > 2 * max(rgb[..., 0].mean(), rgb[..., 1].mean())
+
+
 @pytest.mark.parametrize("kind", ["photo", "pseudo", "composite", "drawn"])
 def test_close_up_shows_the_subject_larger(pool: Pool, kind: str) -> None:
     if kind == "drawn":

@@ -83,6 +83,7 @@ class Batcher:
         deadline: float | None = None,
         arrival: PendingArrival | None = None,
         low_priority: bool = False,
+        follow_up: bool = False,
     ) -> Inference:
         """Return the matte of one image.
 
@@ -92,6 +93,8 @@ class Batcher:
             arrival: the announcement of this request, from ``announce``. It ends here.
             low_priority: run only while no other image waits or is announced. Such images do not count towards
                 ``capacity``.
+            follow_up: the request has had a run. Such an image goes before the others of its priority, and
+                ``capacity`` does not limit it.
 
         Raises:
             Overloaded: ``capacity`` images are waiting.
@@ -101,7 +104,15 @@ class Batcher:
             InternalError: inference of this image fails.
         """
         loop = asyncio.get_running_loop()
-        entry = PendingInference(tensor, self._clock(), deadline, loop, loop.create_future(), low_priority=low_priority)
+        entry = PendingInference(
+            tensor,
+            self._clock(),
+            deadline,
+            loop,
+            loop.create_future(),
+            low_priority=low_priority,
+            follow_up=follow_up,
+        )
         self._enqueue(entry, arrival)
         # Workers check deadlines when they select a batch. The timer reports an expired one while all are busy.
         self._start_timer(entry)
@@ -124,7 +135,7 @@ class Batcher:
                 refusal = Failed()
             elif self._closing:
                 refusal = Draining()
-            elif not entry.low_priority and len(self._queue) >= self.capacity:
+            elif not (entry.low_priority or entry.follow_up) and len(self._queue) >= self.capacity:
                 refusal = Overloaded(retry_after=retry_after_s(self.predicted_wait()))
             else:
                 self._queue.append(entry)

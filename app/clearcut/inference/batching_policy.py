@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from .cost_model import CostModel
 from .pending import PendingInference
@@ -35,6 +36,9 @@ class PendingArrival:
 
 class InferenceQueue:
     """A first-in, first-out queue. Low-priority entries run one at a time, while there are no others.
+
+    A second run of a request goes before the first runs of others. The request holds its decoded image, and it has
+    waited once.
 
     It is not thread-safe: the batcher's lock guards it.
     """
@@ -66,8 +70,12 @@ class InferenceQueue:
         return not (self._entries or self._low_priority)
 
     def append(self, entry: PendingInference) -> None:
-        """Add an entry at the end."""
-        self._queue_of(entry).append(entry)
+        """Add an entry at the end; a follow-up behind the other follow-ups."""
+        queue = self._queue_of(entry)
+        if entry.follow_up:
+            queue.insert(sum(1 for _ in takewhile(lambda each: each.follow_up, queue)), entry)
+        else:
+            queue.append(entry)
 
     def remove(self, entry: PendingInference) -> bool:
         """Remove an entry; return False if it is not in the queue."""

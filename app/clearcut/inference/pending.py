@@ -31,6 +31,8 @@ class PendingInference:
     """Fires at the deadline."""
     low_priority: bool = False
     """Runs only while no other image waits."""
+    follow_up: bool = False
+    """Belongs to a request that has had a run; goes before all others of its priority."""
 
 
 Outcome = tuple[PendingInference, Inference | ClearcutError]

@@ -788,6 +788,45 @@ def test_low_priority_does_not_use_capacity() -> None:
     run(main())
 
 
+def test_follow_up_goes_first_and_ignores_capacity() -> None:
+    engine = EchoEngine(gated=True)
+
+    async def main() -> None:
+        with serving(engine, buckets=(1,), capacity=2) as batcher:
+            first = tasks_for(batcher, [0])
+            await acquire(engine.entered)
+            waiting = await queued(batcher, [1, 2])
+            for number in (7, 8):
+                waiting.append(asyncio.create_task(batcher.infer(image(number), follow_up=True)))
+                await until(lambda: batcher.depth == len(waiting))
+            with pytest.raises(Overloaded):
+                await batcher.infer(image(3))
+            engine.gate.release(1000)
+            await asyncio.gather(*first, *waiting)
+        assert [float(batch.max()) for batch in engine.batches] == [0, 7, 8, 1, 2]
+
+    run(main())
+
+
+def test_low_priority_follow_up_waits_for_others() -> None:
+    engine = EchoEngine(gated=True)
+
+    async def main() -> None:
+        with serving(engine, buckets=(1,)) as batcher:
+            first = tasks_for(batcher, [0])
+            await acquire(engine.entered)
+            waiting = [asyncio.create_task(batcher.infer(image(7), low_priority=True))]
+            await asyncio.sleep(0)
+            waiting.append(asyncio.create_task(batcher.infer(image(8), low_priority=True, follow_up=True)))
+            await asyncio.sleep(0)
+            waiting += await queued(batcher, [1])
+            engine.gate.release(1000)
+            await asyncio.gather(*first, *waiting)
+        assert [float(batch.max()) for batch in engine.batches] == [0, 1, 8, 7]
+
+    run(main())
+
+
 def test_low_priority_waits_for_announced_requests() -> None:
     engine, clock = EchoEngine(), FakeClock()
 
