@@ -78,7 +78,7 @@ class Metrics:
             ["stage"], buckets=_STAGE, registry=r,
         )  # fmt: skip
         self.batch_size = Histogram(
-            "clearcut_batch_size", "Images in one run of a model, without padding.",
+            "clearcut_batch_size", "Images in one run of a model, without padding. A second pass counts as an image.",
             ["model"], buckets=_BATCH, registry=r,
         )  # fmt: skip
         self.batch_seconds = Histogram(
