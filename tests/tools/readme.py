@@ -83,12 +83,12 @@ def quality_table() -> str:
     level = (str(each["groups_level_with_u2netp"]) for each in models.values())
     add("groups (of 9) level with u2netp, fp32", level, "7", "9")
     add(
-        "model time per photo on one core, relative to u2netp",
+        "model time per photo with a subject, on one core, relative to u2netp",
         (_figure(_time_per_photo(each)) for each in models.values()),
         "0.125",
         "0.08",
     )
-    add("model runs per photo", (f"{each['runs_per_photo']:.2f}" for each in models.values()), "", "")
+    add("model runs per photo with a subject", (f"{each['runs_per_photo']:.2f}" for each in models.values()), "", "")
     add(
         "photos without a subject that give a cut-out",
         ("" if (cut := each.get("bare_photos_cut")) is None else f"{cut:.1%}" for each in models.values()),
@@ -115,7 +115,7 @@ def quality_summary() -> str:
         "Photos without a subject that still give a cut-out (lower is better)": lambda each: (
             f"{each['bare_photos_cut']:.1%}"
         ),
-        "Model time per photo on one core, relative to u2netp (lower is better)": lambda each: _figure(
+        "Model time per photo with a subject, on one core, relative to u2netp (lower is better)": lambda each: _figure(
             _time_per_photo(each)
         ),
     }
