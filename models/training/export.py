@@ -66,13 +66,23 @@ class Exportable(nn.Module):
         mirror: average the logits of both mirror views.
         reject_below: threshold on the probability of a subject, or without that output on the confidence. Below it
             the matte is 0 everywhere. 0 rejects nothing.
+        reject_unsure: thresholds on this probability and on the confidence. The matte is also 0 everywhere if both
+            are lower.
     """
 
-    def __init__(self, network: Network, *, mirror: bool = False, reject_below: float = 0.0):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        mirror: bool = False,
+        reject_below: float = 0.0,
+        reject_unsure: tuple[float, float] = (0.0, 0.0),
+    ):
         super().__init__()
         self.network = network
         self.mirror = mirror
         self.reject_below = reject_below
+        self.reject_unsure = reject_unsure
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """f32[N,3,S,S] -> f32[N,1,S,S] in 0..1; with ``mirror`` the mean of both views' logits."""
@@ -85,7 +95,8 @@ class Exportable(nn.Module):
             return suppress_uncertain(torch.sigmoid(out.full)), torch.sigmoid(out.confidence)
         confidence = torch.sigmoid(out.confidence)
         presence = confidence if out.presence is None else torch.sigmoid(out.presence)
-        rejected = (presence < self.reject_below).float().reshape(-1, 1, 1, 1)
+        unsure = (presence < self.reject_unsure[0]).float() * (confidence < self.reject_unsure[1]).float()
+        rejected = torch.maximum((presence < self.reject_below).float(), unsure).reshape(-1, 1, 1, 1)
         return suppress_uncertain(torch.sigmoid(out.full + rejected * REJECTED_LOGIT)), confidence
 
 
@@ -116,7 +127,15 @@ def average_of(config_path: Path, checkpoints: Sequence[str], *, start_share: fl
     return network.eval()
 
 
-def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False, reject_below: float = 0.0) -> None:
+def export_fp32(
+    network: Network,
+    size: int,
+    out: Path,
+    *,
+    mirror: bool = False,
+    reject_below: float = 0.0,
+    reject_unsure: tuple[float, float] = (0.0, 0.0),
+) -> None:
     """Write the ONNX file and check it against torch and against itself. Rounds the network's weights to 16 bits.
 
     The check is also done without rejection, because a rejected image has an empty matte.
@@ -126,7 +145,8 @@ def export_fp32(network: Network, size: int, out: Path, *, mirror: bool = False,
     if reject_below:
         with tempfile.TemporaryDirectory() as folder:
             _write_and_check(Exportable(network, mirror=mirror), size, Path(folder) / out.name)
-    _write_and_check(Exportable(network, mirror=mirror, reject_below=reject_below), size, out)
+    module = Exportable(network, mirror=mirror, reject_below=reject_below, reject_unsure=reject_unsure)
+    _write_and_check(module, size, out)
 
 
 def _write_and_check(module: Exportable, size: int, out: Path) -> None:
@@ -189,14 +209,26 @@ def main() -> None:
     parser.add_argument(
         "--reject-below", type=float, default=0.0, help="probability of a subject below which the matte is empty"
     )
+    parser.add_argument(
+        "--reject-unsure",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("PRESENCE", "CONFIDENCE"),
+        help="the matte is also empty if the probability of a subject and the confidence are both lower; "
+        "needs --reject-below",
+    )
     args = parser.parse_args()
     if args.mirror and args.reject_below:
         parser.error("--mirror has no output to reject by; leave out --reject-below")
+    if any(args.reject_unsure) and not args.reject_below:
+        parser.error("--reject-unsure needs --reject-below, too")
     network = average_of(args.config, args.checkpoint, start_share=args.start_share)
     if args.out.suffix == ".pt":  # the start of another run
         torch.save({"average": network.state_dict(), "total": 0}, args.out)
         return
-    export_fp32(network, args.size, args.out, mirror=args.mirror, reject_below=args.reject_below)
+    rejection = {"reject_below": args.reject_below, "reject_unsure": tuple(args.reject_unsure)}
+    export_fp32(network, args.size, args.out, mirror=args.mirror, **rejection)
     print(manifest_fields(args.out))
 
 

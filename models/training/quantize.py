@@ -161,7 +161,7 @@ class Quantizer:
 def _behind_last_relus(model: ModelProto) -> set[str]:
     """Return the nodes between the last Relus and the first output.
 
-    The estimate of presence also reaches this output, but it pools the encoder's features, which are quantized.
+    The estimates of presence and confidence also reach this output, but they pool features, which are quantized.
     """
     makers = {output: node for node in model.graph.node for output in node.output}
     found: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_rejected_image_has_an_empty_matte() -> None:
         matte[bias], _ = Exportable(network, reject_below=0.5)(image)
     assert float(matte[-3.0].max()) < 1e-3
     torch.testing.assert_close(matte[3.0], Exportable(network)(image)[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("presence", "confidence", "empty"), [(0.2, 0.4, True), (0.2, 0.6, False), (0.4, 0.4, False)])
+def test_unsure_image_has_an_empty_matte(presence: float, confidence: float, empty: bool) -> None:
+    network = LiteNetwork(LiteConfig()).eval()
+    network.add_presence().bias.fill_(math.log(presence / (1 - presence)))
+    network.confidence.second.bias.fill_(math.log(confidence / (1 - confidence)))
+    matte, _ = Exportable(network, reject_below=0.01, reject_unsure=(0.3, 0.5))(torch.randn(1, 3, 64, 64))
+    assert (float(matte.max()) < 1e-3) == empty
 
 
 @pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export")
