@@ -64,6 +64,8 @@ def test_unsure_image_has_an_empty_matte(presence: float, confidence: float, emp
 
 
 @pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export")
+@pytest.mark.filterwarnings("ignore:The feature will be removed")  # this and the next one: from inside torch's exporter
+@pytest.mark.filterwarnings("ignore:Constant folding")
 def test_exported_file_rejects_like_the_network(tmp_path: Path) -> None:
     ort = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
