@@ -67,7 +67,7 @@ def close_up(rgba: U8, box: tuple[int, int, int, int], rng: Rng) -> U8:
 def beside(rgba: U8, box: tuple[int, int, int, int], rng: Rng) -> U8 | None:
     """Return a part of an image on one side of ``box`` (left, top, right, bottom), without a pixel of the box.
 
-    u8[H,W,4] to u8[h,w,4], a view whose longer side is at most twice the shorter one; None if no side has room.
+    u8[H,W,4] to u8[h,w,4], a view. Its longer side is at most twice the shorter one. None if no side has room.
     """
     height, width = rgba.shape[:2]
     left, top, right, bottom = box

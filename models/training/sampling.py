@@ -145,7 +145,7 @@ class Sampler:
     def _negative(self, size: int, rng: Rng) -> tuple[U8, float]:
         """An image without a subject and its weight: u8[S,S,3] of a part of a labeled photo, or of scenery.
 
-        Of 96 such parts that we looked at, eight show another object. Therefore they have half the weight.
+        Such a part can show another object, so it has half the weight (``HISTORY.md``).
         """
         if self._mixture.beside and rng.random() < self._mixture.beside:
             picked = self._draw("photo", rng)

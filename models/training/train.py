@@ -197,8 +197,8 @@ class Trainer:
             target[places] = self.teacher(image[places])
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.network(image)
-        share = weight.to(self.device).float()
-        loss = matting_loss(out, target, share, presence_weight=self.config.presence_weight)
+        sample_weight = weight.to(self.device).float()
+        loss = matting_loss(out, target, sample_weight, presence_weight=self.config.presence_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
