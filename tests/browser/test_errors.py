@@ -41,7 +41,7 @@ def test_large_file_is_not_sent(tab, tmp_path):
     with large.open("wb") as file:
         file.truncate(21 * 1024 * 1024)
     tab.choose(large)
-    tab.expect(tab.get("error")).to_contain_text("large.jpg has 21 MB. This server accepts at most 20 MB.")
+    tab.expect(tab.get("error")).to_contain_text("large.jpg has 21 MiB. This server accepts at most 20 MiB.")
     assert tab.cutouts == []
 
 

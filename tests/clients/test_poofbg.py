@@ -377,7 +377,7 @@ def test_non_image_is_validation_error(results):
 
 
 def test_too_large_image_is_rejected(results):
-    assert "20MB" in error_of(results, "bytes", "ValidationError", 400, "image_too_large")
+    assert "20 MiB" in error_of(results, "bytes", "ValidationError", 400, "image_too_large")
     assert "megapixels" in error_of(results, "pixels", "ValidationError", 400, "image_too_large")
 
 

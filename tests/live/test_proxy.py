@@ -139,7 +139,7 @@ def test_nginx_stops_stalled_bodies(proxied):
 def test_too_large_body_gets_service_error(proxied):
     ours = proxied.client.post("/v1/remove", content=bytes(21 * MIB), headers={"content-type": "image/png"})
     assert (ours.status_code, ours.json()["code"]) == (400, "image_too_large")
-    assert ours.json()["details"] == "Maximum file size is 20MB (server setting CLEARCUT_MAX_BYTES)"
+    assert ours.json()["details"] == "Maximum file size is 20 MiB (server setting CLEARCUT_MAX_BYTES)"
     with proxied.connection() as connection:
         connection.sendall(
             b"POST /v1/remove HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"

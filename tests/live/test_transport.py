@@ -50,7 +50,7 @@ def connection(server):
 def too_large(response):
     error = response.error()
     assert (response.status, error["code"]) == (400, "image_too_large")
-    assert error["details"] == "Maximum file size is 20MB (server setting CLEARCUT_MAX_BYTES)"
+    assert error["details"] == "Maximum file size is 20 MiB (server setting CLEARCUT_MAX_BYTES)"
 
 
 # --- ways to send an image -------------------------------------------------------------------------------------------

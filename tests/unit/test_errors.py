@@ -26,7 +26,7 @@ from clearcut.web.apis import poof, removebg
         (CorruptImage("it ends early"), {"image": "file"}, "Cannot read the image in 'file': it ends early"),
         (FetchFailed("background", "it is gone"), {}, "Cannot fetch the URL in 'background': it is gone"),
         (UnsupportedFormat("GIF"), {}, "Unsupported image type: detected GIF"),
-        (TooManyBytes(3 * 1024 * 1024), {}, "Maximum file size is 3MB (server setting CLEARCUT_MAX_BYTES)"),
+        (TooManyBytes(3 * 1024 * 1024), {}, "Maximum file size is 3 MiB (server setting CLEARCUT_MAX_BYTES)"),
     ],
 )  # fmt: skip
 def test_describe_uses_names_of_caller(error, names, details):

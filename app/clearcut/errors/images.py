@@ -55,7 +55,7 @@ class TooManyBytes(ImageError):
     code, reason, message = "image_too_large", "too_many_bytes", "The uploaded image exceeds the maximum size"
 
     def __init__(self, limit: int, *, role: str = "image") -> None:
-        size = f"{limit} bytes" if limit % (1 << 20) else f"{limit >> 20}MB"
+        size = f"{limit} bytes" if limit % (1 << 20) else f"{limit >> 20} MiB"
         super().__init__(f"Maximum file size is {size} (server setting CLEARCUT_MAX_BYTES)", role=role)
 
 

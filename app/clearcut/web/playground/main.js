@@ -666,8 +666,8 @@ function fullSizeInfo(photo, { key, info }) {
 
 function bytes(count) {
   if (count < 1024) return `${count} bytes`;
-  if (count < 1024 * 1024) return `${Math.round(count / 1024)} kB`;
-  return `${(count / 1024 / 1024).toFixed(1).replace(".0", "")} MB`;
+  if (count < 1024 * 1024) return `${Math.round(count / 1024)} KiB`;
+  return `${(count / 1024 / 1024).toFixed(1).replace(".0", "")} MiB`;
 }
 
 function announce(text) {
