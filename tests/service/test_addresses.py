@@ -130,9 +130,11 @@ def refused(response, path, status, words):
 def test_disabled_urls_name_the_setting(images, path):
     before = len(images.requests)
     environ = {"fetch": "off"}
-    response = ask(images, path, environ=environ, **form(**{FIELDS[path]: images.url("/a.png")}))
-    refused(response, path, 422 if path == REMBG else 400, "CLEARCUT_FETCH")
-    refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
+    fields = {FIELDS[path]: images.url("/a.png")}
+    for body in (form(**fields), {"json": fields}, {"data": fields}):
+        response = ask(images, path, environ=environ, **body)
+        refused(response, path, 422 if path == REMBG else 400, "set CLEARCUT_FETCH=true on the server")
+        refused(response, path, 422 if path == REMBG else 400, f"'{FIELDS[path]}'")
     if path == REMBG:
         response = ask(images, path, "GET", environ=environ, params={"url": images.url("/a.png")})
         refused(response, path, 422, "CLEARCUT_FETCH")

@@ -19,7 +19,8 @@ from clearcut.web.request import fields
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
 from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
-from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
+from clearcut.web.request.upload import Upload, UploadSchema
+from clearcut.web.request.upload_errors import URLS_DISABLED
 from clearcut.web.responses import base64_json, file_response, result_headers
 from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 

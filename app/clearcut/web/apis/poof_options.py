@@ -17,7 +17,7 @@ from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields, raise_invalid
 from clearcut.web.request.json_body import scalar_text
 from clearcut.web.request.unused_fields import fields_without_effect
-from clearcut.web.request.upload import URLS_DISABLED
+from clearcut.web.request.upload_errors import URLS_DISABLED
 
 MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""

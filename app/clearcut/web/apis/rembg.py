@@ -19,7 +19,8 @@ from clearcut.web.openapi import CUTOUT_HEADERS, cutout_response, post_operation
 from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
 from clearcut.web.request.unused_fields import fields_without_effect
-from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema
+from clearcut.web.request.upload import Upload, UploadSchema
+from clearcut.web.request.upload_errors import URLS_DISABLED
 from clearcut.web.responses import file_response, result_headers
 from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 

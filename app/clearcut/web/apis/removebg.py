@@ -28,7 +28,8 @@ from clearcut.web.request import fields, parsers
 from clearcut.web.request.fields import Field, Options, ParsedFields, parse_fields
 from clearcut.web.request.header_params import accepts
 from clearcut.web.request.unused_fields import fields_without_effect
-from clearcut.web.request.upload import URLS_DISABLED, Upload, UploadSchema, read_upload
+from clearcut.web.request.upload import Upload, UploadSchema, read_upload
+from clearcut.web.request.upload_errors import URLS_DISABLED
 from clearcut.web.responses import base64_json, file_response, output_headers, result_headers
 from clearcut.web.sync_handler import CutoutRoute, FinishedCutout, SyncOperation, handle_cutout
 

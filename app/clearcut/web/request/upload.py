@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn
 from urllib.parse import parse_qsl
 
 from clearcut.errors import InvalidField, MalformedBody, MissingImage, MultipleImages, TooManyBytes
@@ -21,8 +21,7 @@ from .header_params import parse_content_type
 from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_size
 from .multipart import read_multipart
 from .text_bodies import TEXT_PARSERS, base64_file
-
-T = TypeVar("T")
+from .upload_errors import URLS_DISABLED, RunOnPool, refuse_text_body
 
 _RAW_TYPES = frozenset({b"", b"application/octet-stream", b"binary/octet-stream", b"application/binary"})
 """Media types of unknown content. Some object stores and clients use the unregistered ones."""
@@ -32,13 +31,6 @@ _STRIPPED = (
     "The body is not a complete file: curl -d @FILE removes bytes. Use curl -F {}=@photo.jpg, "
     "or curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg'"
 )
-URLS_DISABLED = "no URL; URLs are disabled (CLEARCUT_FETCH is off), send the image itself"
-
-
-class RunOnPool(Protocol):
-    """Runs work on a pool thread and returns its result."""
-
-    async def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,8 @@ async def read_upload(
     The body is multipart/form-data, or the image itself (``image/*``, ``application/octet-stream`` or no Content-Type)
     with the options in the query string. curl and other clients declare an image as an urlencoded form if they are not
     given another type; such a body is recognized by its first bytes. Urlencoded forms and JSON objects are accepted if
-    the schema has base64 fields, or URL fields while fetching is enabled.
+    the schema has base64 fields, or URL fields while fetching is enabled. Otherwise a small one is read to find out
+    whether it has a URL, for the error.
 
     Args:
         headers: with lower-case names.
@@ -141,7 +134,8 @@ async def read_upload(
         texts.update({name: fields.pop(name) for name in schema.base64_fields if name in fields})
         upload = Upload({}, fields)
     else:
-        raise MissingImage(_unsupported_type(media_type.decode("latin-1"), schema.main_field))
+        received = data if media_type == _URLENCODED else bytearray()
+        await refuse_text_body(media_type, body, received, schema.main_field, schema.url_fields, on_pool)
     _add_query(upload.fields, query_fields)
     for name in list(texts):
         role = schema.base64_fields[name]
@@ -235,12 +229,3 @@ def _raise_missing_image(upload: Upload, schema: UploadSchema, raw: bool) -> NoR
     if names:
         raise MissingImage(f"The file is in field {names}; send it as '{schema.main_field}'")
     raise MissingImage
-
-
-def _unsupported_type(media_type: str, main_field: str) -> str:
-    shown = media_type if len(media_type) <= 100 and media_type.isprintable() else "not readable"
-    return (
-        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main_field}', "
-        f"or the image itself with Content-Type: image/* (curl: "
-        f"-F {main_field}=@photo.jpg, or --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
-    )

@@ -1,4 +1,6 @@
 import asyncio
+import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,29 @@ def test_unsupported_content_type_gets_hint(kind):
     with pytest.raises(MissingImage, match=kind) as caught:
         read(b"{}", {"content-type": kind})
     assert "image_file" in caught.value.details
+
+
+URL = "https://example.com/a.jpg"
+
+
+@pytest.mark.parametrize("name", ["url", "image_url", "bg_image_url"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_url_in_text_body_names_setting(kind, name):
+    content = json.dumps({name: URL}) if kind.endswith("json") else urlencode({name: URL})
+    with pytest.raises(InvalidField) as caught:
+        read(content.encode(), {"content-type": kind})
+    assert caught.value.details == (
+        f"Invalid value for '{name}'. Expected: no URL. This server does not fetch images; send the image itself, or "
+        "set CLEARCUT_FETCH=true on the server"
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"image_url": ', '{"size": "small"}', json.dumps({"image_url": URL, "x": "a" * MAX})]
+)
+def test_other_json_body_gets_hint(content):
+    with pytest.raises(MissingImage, match="Unsupported request Content-Type: application/json"):
+        read(content.encode(), {"content-type": "application/json"})
 
 
 def test_multipart_needs_boundary():
