@@ -214,6 +214,8 @@ def test_png_is_limited_to_10_megapixels():
         (data(scale="5%"), "invalid_scale"),
         (data(position="left"), "invalid_position"),
         (data(roi="1 2 3"), "invalid_roi"),
+        (data(roi="90% 0% 10% 100%"), "invalid_roi"),
+        (data(roi="50% 0px 10px 10px"), "invalid_roi"),
         (data(roi="0px 0px 900px 10px"), "roi_exceeds_bounds"),
         (data(roi="0px 0px 0px 10px"), "roi_region_empty"),
         (data(semitransparency="perhaps"), "invalid_semitransparency"),

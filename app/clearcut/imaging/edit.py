@@ -7,11 +7,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from clearcut.errors import RegionEmpty, RegionOutside
+from clearcut.errors import InvalidOption, RegionEmpty, RegionOutside
 from clearcut.imaging.matting.refine import ambiguous_pixels, subject_box
 
 from .options import RemoveOptions, Roi
 from .types import U8, DecodedImage, Matte
+
+_ORDER = "left top right bottom, with left less than right and top less than bottom"
 
 
 def edit(matte: Matte, image: DecodedImage, options: RemoveOptions) -> Matte:
@@ -20,6 +22,7 @@ def edit(matte: Matte, image: DecodedImage, options: RemoveOptions) -> Matte:
     Threshold and reversal show the colors of the image, because the estimate serves soft edges of the subject only.
 
     Raises:
+        InvalidOption: the region ends before it begins.
         RegionOutside: the region extends past the image.
         RegionEmpty: the region has no pixel.
     """
@@ -54,8 +57,10 @@ def _lowest_alpha(threshold: float) -> int:
 
 def _clear_outside(alpha: U8, roi: Roi) -> U8:
     height, width = alpha.shape
-    left, right = sorted((roi.left.pixels(width), roi.right.pixels(width)))
-    top, bottom = sorted((roi.top.pixels(height), roi.bottom.pixels(height)))
+    left, right = roi.left.pixels(width), roi.right.pixels(width)
+    top, bottom = roi.top.pixels(height), roi.bottom.pixels(height)
+    if left > right or top > bottom:
+        raise InvalidOption("roi", f"{_ORDER}; this region is {left} {top} {right} {bottom} in pixels")
     if right > width or bottom > height:
         raise RegionOutside("roi", f"a region within the image of {width} x {height} pixels")
     if left == right or top == bottom:

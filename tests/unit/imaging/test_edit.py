@@ -40,6 +40,8 @@ def test_roi_clears_everything_outside():
         Roi(Length(0), Length(0), Length(121), Length(10)),
         Roi(Length(0), Length(0), Length(10), Length(81)),
         Roi(Length(5), Length(5), Length(5), Length(10)),
+        Roi(Length(0.5, relative=True), Length(0), Length(20), Length(10)),
+        Roi(Length(0), Length(41), Length(20), Length(0.5, relative=True)),
     ],
 )
 def test_invalid_roi_is_refused(roi):
@@ -47,6 +49,18 @@ def test_invalid_roi_is_refused(roi):
     with pytest.raises(InvalidOption) as caught:
         edit(matte, image, RemoveOptions(roi=roi))
     assert caught.value.option == "roi"
+
+
+def test_reversed_roi_names_order_and_pixels():
+    """The image has 120 x 80 pixels."""
+    image, matte = red_disc()
+    roi = Roi(Length(0.5, relative=True), Length(0), Length(20), Length(10))
+    with pytest.raises(InvalidOption) as caught:
+        edit(matte, image, RemoveOptions(roi=roi))
+    assert caught.value.details == (
+        "Invalid value for 'roi'. Expected: left top right bottom, with left less than right and top less than bottom; "
+        "this region is 60 0 20 10 in pixels"
+    )
 
 
 def test_reverse_twice_restores_alpha():

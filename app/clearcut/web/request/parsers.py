@@ -18,7 +18,10 @@ _RATIO = re.compile(r"([1-9]\d{0,2}):([1-9]\d{0,2})")
 _LENGTH = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)(px|%)?")
 _NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?|\.\d{1,6}")
 _PADDING = "one, two or four lengths such as 10%, 0.1 or 30px; at most 100% or 2000px a side"
-_ROI = "four lengths, left top right bottom, such as '10% 0% 90% 100%' or '20px 40px 600px 400px'"
+_ROI = (
+    "four lengths, left top right bottom, such as '10% 0% 90% 100%' or '20px 40px 600px 400px', with "
+    "left less than right and top less than bottom"
+)
 _POSITION = "original, center, one percentage such as 50%, or two, horizontal and vertical, such as '50% 100%'"
 
 
@@ -80,9 +83,14 @@ def padding(name: str, value: str, max_share: float = 1, max_pixels: float = 200
 
 def roi(name: str, value: str) -> Roi:
     parts = [_length(name, part, _ROI, 1, 99_999) for part in _words(value)]
-    if len(parts) != 4:
+    if len(parts) != 4 or _exceeds(parts[0], parts[2]) or _exceeds(parts[1], parts[3]):
         raise InvalidField(name, _ROI)
     return Roi(*parts)
+
+
+def _exceeds(first: Length, second: Length) -> bool:
+    """Return whether ``first`` is the longer one. Lengths in different units depend on the image."""
+    return first.relative == second.relative and first.value > second.value
 
 
 def position(name: str, value: str) -> tuple[float, float] | None:

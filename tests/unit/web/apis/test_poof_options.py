@@ -65,6 +65,7 @@ def test_padding_accepts_one_two_or_four_lengths():
         ("threshold", "1.1"), ("threshold", "-0.1"), ("threshold", "nan"), ("background_type", "black"),
         ("reverse", "yes"), ("scale", "9%"), ("scale", "101%"), ("scale", "0.5"), ("position", "left"),
         ("position", "101%"), ("position", "1% 2% 3%"), ("roi", "0 0 1"), ("roi", "0% 0% 101% 10%"), ("shadow", "2"),
+        ("roi", "90% 0% 10% 100%"), ("roi", "0px 40px 90px 20px"),
         ("despill", "1"), ("quality", "0"), ("quality", "101"), ("crop_margin", "x"),
         ("url", "https://example.com/a.jpg"), ("image_url", "https://example.com/a.jpg"),
     ],
