@@ -35,6 +35,8 @@ def test_cutout_is_returned_unchanged(option: dict[str, str]) -> None:
     np.testing.assert_array_equal(decoded(response), DARK)
     assert "x-model" not in response.headers
     assert response.headers["x-foreground-found"] == "true"
+    assert response.headers["x-matte-confidence"] == "1.00"
+    assert response.headers["x-subject-facts"].endswith("plain-background=?1")
     again = send(response.content)
     assert again.content == response.content
 
@@ -54,6 +56,8 @@ def test_keep_applies_to_images_that_are_no_cutouts() -> None:
     np.testing.assert_array_equal(decoded(send(WINDOW, input_alpha="keep"))[:, :, 3], window[:, :, 3])
     kept, model = send(WINDOW, input_alpha="keep"), send(WINDOW)
     assert "x-model" not in kept.headers
+    assert kept.headers["x-matte-confidence"] == "1.00"
+    assert kept.headers["x-subject-facts"].endswith("plain-background=?0")
     assert model.headers["x-model"] == "fake"
     assert (decoded(model)[:, :, 3] <= window[:, :, 3]).all()
 

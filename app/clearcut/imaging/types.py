@@ -153,7 +153,8 @@ class Matte:
     box: Box | None
     """Bounding box of alpha >= 10, or None without a subject."""
     confidence: float
-    """Estimated IoU with the correct matte, 0..1; 0 without a subject. For a matte of the caller: its certainty."""
+    """Estimated IoU with the correct matte, 0..1; 0 without a subject. A mask of the caller: its certainty. The input's
+    alpha as the matte: 1."""
     ambiguous_ratio: float
     """Share of pixels with alpha between 0.1 and 0.9."""
     plain_background: bool = False

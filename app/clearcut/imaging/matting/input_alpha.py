@@ -37,19 +37,26 @@ def is_cutout(alpha: U8) -> bool:
     transparent = np.asarray(cv2.inRange(alpha, 0, 0), np.uint8)
     if cv2.countNonZero(transparent) < _MIN_TRANSPARENT * alpha.size:
         return False
-    border = np.concatenate([transparent[0], transparent[-1], transparent[1:-1, 0], transparent[1:-1, -1]])
-    if np.count_nonzero(border) < _MIN_BORDER * border.size:
+    if _transparent_border(transparent) < _MIN_BORDER:
         return False
     return _has_soft_edge(alpha, transparent) or _parts(alpha) >= 2
 
 
 def matte_of_alpha(image: DecodedImage, alpha: U8) -> Matte:
-    """Return ``alpha``, that of the image, as its matte. The colors are straight already and stay unchanged."""
-    counts = np.bincount(alpha.reshape(-1), minlength=256)
-    levels = np.arange(256) / 255
-    weight = float(counts @ levels)
-    certainty = float(counts @ (levels * np.abs(2 * levels - 1))) / weight if weight else 0.0
-    return replace(finish_matte(alpha, image, certainty, despill=False), foreground=image.rgb)
+    """Return ``alpha``, that of the image, as its matte. The colors are straight already and stay unchanged.
+
+    The confidence is 1, or 0 without a subject, because the caller's matte is correct. ``plain_background`` is True if
+    at least half of the border is fully transparent, as in every cut-out.
+    """
+    has_background = _transparent_border(np.asarray(cv2.inRange(alpha, 0, 0), np.uint8)) >= _MIN_BORDER
+    matte = finish_matte(alpha, image, 1.0, despill=False)
+    return replace(matte, foreground=image.rgb, plain_background=has_background)
+
+
+def _transparent_border(transparent: U8) -> float:
+    """Return the share of the border, 0..1, that is nonzero in ``transparent``, u8[H,W]."""
+    border = np.concatenate([transparent[0], transparent[-1], transparent[1:-1, 0], transparent[1:-1, -1]])
+    return np.count_nonzero(border) / border.size
 
 
 def _has_soft_edge(alpha: U8, transparent: U8) -> bool:

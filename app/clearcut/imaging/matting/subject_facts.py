@@ -34,7 +34,8 @@ class SubjectFacts:
     """Whether the background is already white, apart from a margin around the subject and noise."""
 
     plain_background: bool = False
-    """Whether the input has a plain or a transparent background; False with ``plain_background=off``."""
+    """Whether the matte was made with a plain or transparent background of the input, or is the alpha of an input with
+    a transparent background."""
 
     def header(self) -> str:
         """Return the properties as a structured header value (RFC 9651, dictionary)."""

@@ -71,12 +71,22 @@ def test_matte_equals_alpha_and_colors_stay() -> None:
     matte = matte_of_alpha(image, image.alpha)
     np.testing.assert_array_equal(matte.alpha, image.alpha)
     np.testing.assert_array_equal(matte.foreground, image.rgb)
-    levels = image.alpha / 255
-    assert matte.confidence == pytest.approx(float((levels * abs(2 * levels - 1)).sum() / levels.sum()))
+    assert matte.confidence == 1
+    assert matte.plain_background
     rows, columns = np.nonzero(image.alpha >= 10)
     assert matte.box is not None
     assert (matte.box.left, matte.box.top) == (columns.min(), rows.min())
     assert (matte.box.right, matte.box.bottom) == (columns.max() + 1, rows.max() + 1)
+
+
+@pytest.mark.parametrize(("transparent", "expected"), [(0, False), (49, False), (50, True), (100, True)])
+def test_half_of_border_makes_transparent_background(transparent: int, expected: bool) -> None:
+    """The border has 100 pixels."""
+    border = np.where(np.arange(100) < transparent, 0, 255).astype(np.uint8)
+    alpha = np.full((26, 26), 255, np.uint8)
+    alpha[0], alpha[1:, -1], alpha[-1, :-1], alpha[1:-1, 0] = np.split(border, (26, 51, 76))
+    matte = matte_of_alpha(DecodedImage(np.zeros((26, 26, 3), np.uint8), alpha), alpha)
+    assert (matte.plain_background, matte.confidence) == (expected, 1)
 
 
 def test_empty_alpha_has_no_subject() -> None:
