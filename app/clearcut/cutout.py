@@ -91,6 +91,8 @@ class CutoutSteps:
         self.headers: ImageHeaders = {}
         self.input_is_cutout = False
         """Whether the input's alpha is the matte; known after ``decode``."""
+        self.input_is_opaque = True
+        """Whether no pixel of the input is transparent; known after ``decode``."""
 
     # Sizes in pixels, known after ``probe``
 
@@ -228,7 +230,9 @@ class CutoutSteps:
         moderation: Literal["passed", "not run"] | None = None
         if self.request.moderate:
             moderation = "not run" if self.config.moderator is None else "passed"
-        return CutoutResult(tuple(outputs), *self.headers["image"].upright_size, model, moderation)
+        return CutoutResult(
+            tuple(outputs), *self.headers["image"].upright_size, model, moderation, self.input_is_opaque
+        )
 
     @property
     def _reduction(self) -> int:
@@ -247,6 +251,7 @@ class CutoutSteps:
         option = self.request.variants[0].input_alpha
         if image.alpha is None:
             return image
+        self.input_is_opaque = False
         if option == "ignore":
             return DecodedImage(image.rgb)
         if self.request.mask is None:

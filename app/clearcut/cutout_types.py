@@ -60,3 +60,5 @@ class CutoutResult:
     """Name of the model that made the matte; None if the matte is a mask of the caller or the input's alpha."""
     moderation: Literal["passed", "not run"] | None = None
     """Result of moderation: ``not run`` without a classifier; None if the request has no ``moderate``."""
+    opaque_input: bool = True
+    """Whether no pixel of the input is transparent."""

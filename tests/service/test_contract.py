@@ -83,6 +83,14 @@ def test_opaque_output_is_white_or_bg_color():
     assert decoded(send(data={"bg_color": "red"}))[2, 2, 3] == 0
 
 
+def test_translucent_bg_color_of_opaque_output_is_over_white():
+    assert tuple(decoded(send(data={"channels": "rgb", "bg_color": "transparent"}))[2, 2]) == (255, 255, 255)
+    assert tuple(decoded(send(data={"channels": "rgb", "bg_color": "#ff000033"}))[2, 2]) == (255, 204, 204)
+    assert tuple(decoded(send(data={"format": "jpg", "bg_color": "transparent"}))[2, 2]) == (255, 255, 255)
+    colored = decoded(send(data={"background_type": "color", "bg_color": "#ff000033"}))
+    assert tuple(colored[2, 2]) == (255, 0, 0, 51)
+
+
 def test_crop_is_the_box_of_the_subject():
     response = send(data={"crop": "true"})
     assert abs(int(response.headers["x-image-width"]) - 40) <= 4
@@ -150,9 +158,22 @@ def test_unknown_fields_are_in_ignored_header():
         ({"quality": "50", "format": "webp"}, None),
         ({"shadow": "true", "channels": "alpha"}, "shadow"),
         ({"despill": "false", "reverse": "true"}, "despill"),
+        ({"despill": "false", "background_type": "overlay"}, "despill"),
+        ({"channels": "rgb", "format": "jpg"}, "channels"),
+        ({"channels": "rgb", "format": "webp"}, None),
+        ({"channels": "rgb", "background_type": "map"}, "channels"),
+        ({"channels": "alpha", "background_type": "map"}, "channels"),
+        ({"channels": "rgb", "bg_color": "transparent"}, "bg_color"),
+        ({"format": "jpg", "bg_color": "white"}, None),
+        ({"input_alpha": "keep"}, "input_alpha"),
+        ({"input_alpha": "ignore"}, "input_alpha"),
+        ({"input_alpha": "auto", "plain_background": "off"}, None),
+        ({"variants": '[{"channels": "rgb", "format": "jpg"}, {"size": "small"}]'}, "channels"),
+        ({"variants": '[{"channels": "rgb"}, {"format": "jpg"}]', "input_alpha": "keep"}, "input_alpha"),
         ({"format": "png", "channels": "rgba", "size": "full", "crop": "false", "threshold": "0"}, None),
         ({"variants": '[{"format": "jpg"}, {}]', "bg_color": "red", "padding": "1px"}, "padding"),
         ({"variants": "[{}, {}]", "bg_color": "red"}, "bg_color"),
+        ({"variants": '[{"padding": "1px"}, {"colour": "red"}]'}, "colour, padding"),
     ],
 )
 def test_options_without_effect_are_in_ignored_header(fields, ignored):
@@ -167,6 +188,15 @@ def test_background_image_without_effect_is_ignored():
         response = send(files=files, data=fields)
         assert response.status_code == 200
         assert response.headers.get("x-ignored-fields") == ("bg_image_file" if fields else None)
+
+
+def test_mask_makes_options_of_model_unused():
+    files = {"image_file": ("a.png", sample_image()), "mask": ("m.png", sample_image())}
+    fields = {"model": "fake", "plain_background": "off", "input_alpha": "keep", "despill": "false"}
+    response = send(files=files, data=fields)
+    assert response.status_code == 200
+    assert response.headers["x-ignored-fields"] == "model, plain_background, input_alpha"
+    assert "x-ignored-fields" not in send(data={"model": "fake", "plain_background": "off"}).headers
 
 
 def test_me_and_health_routes():

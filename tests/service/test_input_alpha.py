@@ -69,6 +69,16 @@ def test_opaque_input_ignores_the_option() -> None:
         assert send(data, input_alpha=value).content == plain.content
 
 
+def test_options_of_model_are_unused_for_cutouts() -> None:
+    fields = {"model": "fake", "plain_background": "off", "despill": "false"}
+    assert send(DARK_FILE, **fields).headers["x-ignored-fields"] == "model, plain_background, despill"
+    assert send(DARK_FILE, input_alpha="keep", **fields).headers["x-ignored-fields"] == (
+        "model, plain_background, despill"
+    )
+    assert "x-ignored-fields" not in send(DARK_FILE, input_alpha="ignore", **fields).headers
+    assert send(DARK_FILE, "/api/remove", "file", model="fake").headers["x-ignored-fields"] == "model"
+
+
 @pytest.mark.parametrize("value", ["yes", "true", "1", "keep,ignore"])
 def test_invalid_value_names_the_choices(value: str) -> None:
     response = send(DARK_FILE, input_alpha=value)
@@ -99,7 +109,9 @@ def test_mask_replaces_the_matte(value: str) -> None:
         files = {"image_file": ("a.png", DARK_FILE), "mask": ("m.png", mask)}
         return await on.client.post("/v1/remove", files=files, data={"input_alpha": value})
 
-    alpha = decoded(on_stage(scenario))[:, :, 3]
+    response = on_stage(scenario)
+    alpha = decoded(response)[:, :, 3]
+    assert response.headers.get("x-ignored-fields") == ("input_alpha" if value == "keep" else None)
     np.testing.assert_array_equal(alpha, 255 if value == "ignore" else DARK[:, :, 3])
 
 

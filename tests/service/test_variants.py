@@ -81,6 +81,8 @@ def test_invalid_variants_are_refused(variants):
         ([{"format": None}], "variants[0].format"),
         ([{}, {"crop": {}}], "variants[1].crop"),
         ([{"format": ["png"]}], "variants[0].format"),
+        ([{}, {"variants": "[{}]"}], "variants[1].variants"),
+        ([{"variants": [{}]}], "variants[0].variants"),
     ],
 )
 def test_error_in_variant_names_its_position(variants, place):

@@ -126,8 +126,10 @@ class RemoveOptions:
         backdrop = changes.get("backdrop", self.backdrop)
         if backdrop != "none":
             changes["background"] = None
+        elif self.opaque and self.background is not None and self.background[3] == 0:
+            changes["background"] = None  # it shows the white behind it
         if backdrop == "overlay":
-            changes |= {"shadow": 0.0, "scale": None, "position": None}
+            changes |= {"shadow": 0.0, "scale": None, "position": None, "despill": True}
         if self.threshold or self.reverse:
             changes["despill"] = True
         if not self.crop:
@@ -139,4 +141,6 @@ class RemoveOptions:
         writer = WRITERS.get(self.format)
         if writer is not None and not writer.default_quality:
             changes["quality"] = None
+        if writer is not None and not writer.has_alpha and self.channels == "rgb":
+            changes["channels"] = "rgba"  # such a format has no alpha channel
         return replace(self, **changes)

@@ -19,6 +19,7 @@ from clearcut.errors import MethodNotAllowed, Starting
 from clearcut.pipeline import Pipeline
 from clearcut.service import Service
 from clearcut.web.request.fetch_files import fetch_files
+from clearcut.web.request.unused_fields import options_without_effect
 from clearcut.web.request.upload import Upload, UploadSchema, read_upload
 
 from .auth import authenticate
@@ -111,7 +112,8 @@ async def handle_cutout(service: Service, request: Request, operation: SyncOpera
     async def run() -> tuple[CutoutResult, Response]:
         result = await _run(service, pipeline, context, account, cutout_request)
         accept = request.headers.get("accept", "")
-        return result, await operation.respond(FinishedCutout(context, accept, upload, cutout_request, ignored, result))
+        unused = list(dict.fromkeys([*ignored, *options_without_effect(cutout_request, result)]))
+        return result, await operation.respond(FinishedCutout(context, accept, upload, cutout_request, unused, result))
 
     result, response = await context.while_connected(run())
     _record(service, context, upload, result)

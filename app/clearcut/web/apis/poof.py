@@ -93,7 +93,7 @@ def parse_request(upload: Upload) -> tuple[CutoutRequest, list[str]]:
         variants, ignored = [options], unused_fields(fields, parsed)
         upload.name_options(parsed.names)
     require_background(variants, has_background=background is not None)
-    ignored = [name for name in ignored if name in upload.fields or name not in FIELDS]
+    ignored = [name for name in ignored if name not in fields.keys() - upload.fields.keys()]
     if background is not None and all(options.effective().backdrop != "image" for options in variants):
         ignored.append(upload.field_names.get("background", "bg_image"))
     mask = upload.files.get("mask")

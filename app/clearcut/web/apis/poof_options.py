@@ -241,6 +241,8 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
         path = f"variants[{position}]"
         if not isinstance(members, dict):
             raise InvalidField(path, 'an object of options, such as {"size": "preview"}')
+        if "variants" in members:
+            raise InvalidField(f"{path}.variants", "no value; an option set cannot contain option sets")
         texts = _texts(members, path)
         if fixed := [name for name in REQUEST_FIELDS if name in texts]:
             raise InvalidField(f"{path}.{fixed[0]}", f"no value; '{fixed[0]}' applies to all variants of a request")
