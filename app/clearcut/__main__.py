@@ -27,13 +27,15 @@ def serve() -> int:
     """Run the service until it is stopped and return the exit code.
 
     Raises:
-        StartupError: a setting is invalid, or a start-up check failed.
+        StartupError: a setting is invalid, a port is in use, or a start-up check failed.
     """
     from .cli.banner import banner_printer
     from .environment import load_settings
     from .observability import logging
+    from .ports import require_free_ports
 
     settings = load_settings()
+    require_free_ports(settings)
     # Before the imports below, which take a second.
     on_listening = banner_printer(settings) if logging.on_terminal(settings.log_format) else None
 

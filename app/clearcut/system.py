@@ -1,4 +1,4 @@
-"""CPU and memory limits of the machine or container, free ports, locks, and settings of the C allocator.
+"""CPU and memory limits of the machine or container, locks, and settings of the C allocator.
 
 Calls that a platform lacks have a substitute here, so that other modules import on every platform.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import socket
 import struct
 import sys
 import threading
@@ -204,23 +203,6 @@ def send_queue_bytes(descriptor: int) -> int:
         return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
     except (ImportError, OSError):
         return 0
-
-
-def listen_error(host: str, port: int) -> str | None:
-    """Return why a server cannot listen on ``host`` and ``port`` now, or None if it can."""
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family, kind, protocol) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                trial.bind(address)
-                trial.listen(1)
-    except OSError as exc:
-        return exc.strerror or str(exc)
-    return None
 
 
 def cpu_quota(root: Path = Path("/")) -> int:

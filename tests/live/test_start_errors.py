@@ -87,12 +87,28 @@ def test_missing_device_is_refused(device):
     assert f"Device '{device}' was requested and is not available: " in complaint(device=device)
 
 
-def test_used_port_is_refused():
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        (
+            {"port": "{port}"},
+            "cannot listen on 127.0.0.1:{port}: the port is in use by another process; set CLEARCUT_PORT to a free "
+            "port, or run `make serve PORT=8090`",
+        ),
+        (
+            {"metrics_port": "{port}"},
+            "cannot listen for metrics on 127.0.0.1:{port}: the port is in use by another process; set "
+            "CLEARCUT_METRICS_PORT to a free port",
+        ),
+    ],
+)
+def test_used_port_is_refused_before_model_loads(settings, error):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = complaint(port=str(port))
-    assert f"cannot listen on 127.0.0.1:{port}" in line
-    assert "in use" in line
+        done = run_until_exit(**{name: value.format(port=port) for name, value in settings.items()})
+    assert done.returncode == 1
+    assert done.stdout == ""  # the log has no line about the model
+    assert done.stderr == f"clearcut: refusing to start: {error.format(port=port)}\n"
 
 
 def test_help_and_version_do_not_start_server():

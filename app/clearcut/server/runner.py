@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import socket
@@ -17,6 +16,7 @@ import uvicorn
 from clearcut import __version__
 from clearcut.errors import StartupError
 from clearcut.lifecycle import State
+from clearcut.ports import describe_listen_error, describe_metrics_error
 from clearcut.service import Service, build
 from clearcut.settings import Settings
 from clearcut.web.app import create_app, create_metrics_app
@@ -69,7 +69,7 @@ class Server(uvicorn.Server):
         try:
             await super().startup(sockets)
         except SystemExit as exc:  # uvicorn cannot listen; the context is the reason
-            raise StartupError(_listen_error(self.config, exc.__context__)) from None
+            raise StartupError(describe_listen_error(self.config.host, self.config.port, exc.__context__)) from None
         finally:
             uvicorn_log.disabled = False
         for server in self.servers:
@@ -94,7 +94,7 @@ class Server(uvicorn.Server):
         except OSError as exc:
             for listener in self.servers:
                 listener.close()
-            raise StartupError(f"cannot listen for metrics on {host}:{port}: {exc}") from None
+            raise StartupError(describe_metrics_error(host, port, exc)) from None
         self.servers.append(server)
         _log_address("listening for metrics", server)
 
@@ -191,11 +191,3 @@ async def run(settings: Settings, on_listening: OnListening | None = None) -> in
     service = build(settings)
     config = _config(create_app(service), settings.host, settings.port, service)
     return await Server(config, service, on_listening).run_service()
-
-
-def _listen_error(config: uvicorn.Config, reason: BaseException | None) -> str:
-    """Return the text of the error for a port that cannot be used."""
-    in_use = isinstance(reason, OSError) and reason.errno == errno.EADDRINUSE
-    text = "the port is in use by another process" if in_use else str(reason)
-    advice = "; set CLEARCUT_PORT to a free port, or run `make serve PORT=8090`" if in_use else ""
-    return f"cannot listen on {config.host}:{config.port}: {text}{advice}"

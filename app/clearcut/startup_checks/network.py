@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from clearcut.errors import StartupError
 from clearcut.fetch.policy import fetch_policy
+from clearcut.ports import describe_listen_error, describe_metrics_error, listen_error
 from clearcut.service import NO_FETCH_CLIENT, NO_TRACER
 from clearcut.settings import Settings
-from clearcut.system import listen_error
 
 from .findings import Finding
 
@@ -47,8 +47,9 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_port(topic: str, host: str, port: int) -> Finding:
-    if reason := listen_error(host, port):
-        return Finding("error", topic, f"cannot listen on {host}:{port}: {reason}")
+    if error := listen_error(host, port):
+        describe = describe_metrics_error if topic == "metrics" else describe_listen_error
+        return Finding("error", topic, describe(host, port, error))
     return Finding("ok", topic, f"{host}:{port} is free" if port else f"{host}, with a port selected at start")
 
 
