@@ -43,6 +43,7 @@ def serve() -> int:
 
     from .observability.native_output import capture_native_output, log_line
     from .server.event_loop import new_event_loop
+    from .server.process_exit import exit_if_threads_run
     from .server.runner import run
     from .startup_checks.checks import require_startable
     from .system import keep_freed_memory
@@ -52,7 +53,9 @@ def serve() -> int:
     logging.configure(settings.log_level, settings.log_format)
     logging.omit_caller()
     with capture_native_output(log_line), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(run(settings, on_listening))
+        code = runner.run(run(settings, on_listening))
+    exit_if_threads_run(code)
+    return code
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

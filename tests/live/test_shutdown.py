@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import signal
 import socket
-from contextlib import ExitStack
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from PIL import Image
 from tests.support import samples
 from tests.support.live_server import Server, http_client, served, started
 from tests.support.metrics import metric, wait_for_metric
-from tests.support.raw_http import RawConnection, request
+from tests.support.raw_http import RawConnection, request, send_request
 
 pytestmark = pytest.mark.live
 
@@ -75,6 +78,30 @@ def test_second_signal_stops_immediately():
         response = connection.read_response()
         assert (response.status, response.error()["code"]) == (503, "service_unavailable")
         assert not [line for line in server.log if "traceback" in line]
+
+
+def test_second_signal_under_load_exits_with_1():
+    """Threads process images when the process ends; ``tests/unit/server/test_process_exit.py`` forces the abort."""
+    message = request(samples.png(samples.photo("coffee", 2000, 1500)), "image/png")
+    finished = threading.Semaphore(0)
+
+    def load(port: int) -> None:
+        with suppress(OSError, http.client.HTTPException):  # the server has ended
+            while send_request(port, message).status == 200:
+                finished.release()
+
+    with served(drain_timeout_s="600") as server, ThreadPoolExecutor(12) as clients:
+        for _ in range(12):
+            clients.submit(load, server.port)
+        for _ in range(24):
+            assert finished.acquire(timeout=60)
+        server.signal()
+        until_unready(server)
+        for _ in range(4):
+            assert finished.acquire(timeout=60)
+        server.signal()
+        assert server.exit_code() == 1
+        assert server.errors == []
 
 
 def test_drain_timeout_exits_with_1():
