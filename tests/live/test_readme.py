@@ -56,12 +56,24 @@ def test_readme_has_five_curl_examples():
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_bash_block_works_as_written(block, server, folder):
-    script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
-    script = script.replace(".venv/bin/python", sys.executable)
-    script = script.replace(".venv/bin/clearcut", f"{sys.executable} -m clearcut")
-    run(["bash", "-euo", "pipefail", "-c", script], folder)
+    run_block(block, server, folder)
     for name in re.findall(r"-o (\S+)", block):
         check_output(folder / name)
+
+
+def test_readme_blocks_work_in_order_in_one_folder(server, folder):
+    """`clearcut cut` skips an output that exists, so no block may write a file of an earlier block."""
+    outputs: list[str] = []
+    for block in fenced(README, "bash"):
+        for name in outputs:
+            (folder / name).write_bytes(b"")
+        run_block(block, server, folder)
+        found = re.findall(r"-o (\S+)|clearcut cut \S+ (\S+)|save\('([^']+)'\)", block)
+        names = ["".join(each) for each in found]
+        for name in names:
+            check_output(folder / name)
+        outputs += names
+    assert {"cutout.png", "cutout-command.png", "cutout-python.png"} <= set(outputs)
 
 
 def test_python_client_works_as_written(server, folder):
@@ -88,6 +100,13 @@ def test_php_client_works_as_written(server, folder):
     (folder / "client.php").write_text(client.replace(URL, server.base_url))
     run(["php", "client.php"], folder)
     check_output(folder / "cutout.png")
+
+
+def run_block(block: str, server, folder) -> None:
+    script = block.replace(URL, server.base_url).replace(CURL, "curl -sS ")
+    script = script.replace(".venv/bin/python", sys.executable)
+    script = script.replace(".venv/bin/clearcut", f"{sys.executable} -m clearcut")
+    run(["bash", "-euo", "pipefail", "-c", script], folder)
 
 
 def run(command: list[str], folder) -> None:
