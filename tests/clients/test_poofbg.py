@@ -395,10 +395,11 @@ def test_client_reports_missing_file_itself(results):
 
 @latest
 def test_urls_are_refused_by_name(results):
-    """Without a file the client sends its options as another form type, which the service refuses."""
+    """Without a file the client sends its options as an urlencoded form."""
     error = results["error url"]
     assert (error["raised"], error["status_code"]) == ("ValidationError", 400)
-    assert "'image_file'" in error["details"]
+    assert "'url'" in error["details"]
+    assert "CLEARCUT_FETCH=true" in error["details"]
     assert results["error neither"]["raised"] == "ValueError"
 
 
