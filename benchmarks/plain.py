@@ -6,6 +6,7 @@ The images are rendered with exact mattes (``plain_scenes``): held-out product c
 objects of held-out shapes. The counter-set (``plain_counter``) holds what a rule for plain backgrounds can damage.
 The mattes of the products are keyed from white photos. "Product with a clear reference" leaves out the cut-outs whose
 edge is white in the photo. "Product with solid edges" has the same mattes with colors that determine alpha.
+"Small product" has 6 to 35 % of the longer side of an image of 900 to 2600 pixels; its IoU is measured at full size.
 "Rendered product" has exact mattes: 3D objects rendered by ``plain_renders``.
 ``reference_limit`` is the IoU of alpha computed at soft edges from the exact background, before noise and JPEG, and the
 color of the nearest opaque pixel: what colors can reach with these mattes.
@@ -42,6 +43,7 @@ from benchmarks.plain_scenes import (
     drawings,
     products,
     rendered_cutouts,
+    small_products,
     with_clear_reference,
     with_solid_edges,
 )
@@ -74,6 +76,7 @@ def scenes(data: Path, renders: Sequence[Cutout], half: str, count: int, each: i
             yield from drawings(family, each, SEEDS[half], shots, photos)
         except ModuleNotFoundError as exc:
             print(f"skipped {family}: it needs the fonts of the training environment ({exc.name})")
+    yield from small_products(shots, count // 2, SEEDS[half])
     for family in FAMILIES:
         yield from counter_scenes(family, shots, each, SEEDS[half])
 
@@ -91,14 +94,19 @@ def cut(server: Server, image: bytes, mode: str) -> tuple[U8, bool]:
 
 def row(scene: Scene, server: Server) -> dict[str, Any]:
     """Return the scores of one image in both modes."""
-    truth, found = at_640(scene.truth), {}
+    measured = at_full_size if scene.is_small else at_640
+    truth, found = measured(scene.truth), {}
     enclosed = holes(scene.truth)
     for mode in MODES:
         alpha, plain = cut(server, scene.data, mode)
         difference = np.abs(alpha.astype(np.float64) - scene.truth).sum() / max(1.0, float(scene.truth.sum()))
         recall = float((alpha[enclosed] < 128).mean()) if enclosed.any() else None
-        found[mode] = {"iou": iou(at_640(alpha), truth), "sad": difference, "holes": recall, "alpha": alpha}
+        found[mode] = {"iou": iou(measured(alpha), truth), "sad": difference, "holes": recall, "alpha": alpha}
     return {"scene": scene, "plain": plain, **found}
+
+
+def at_full_size(values: U8) -> NDArray[np.float32]:
+    return values.astype(np.float32) / 255
 
 
 def holes(truth: U8) -> NDArray[np.bool_]:

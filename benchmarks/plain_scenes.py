@@ -38,6 +38,8 @@ HALVES = {"tuning": 0, "report": 1}
 SEEDS = {"tuning": 9_100_000, "report": 9_770_000}
 """Of each half. The report seed was new when the constants were final; no constant was chosen with it."""
 DRAWN = ("ring", "frame", "strap", "chain", "box", "signature", "wordmark", "flat_art", "sprite", "several", "text")
+SMALL_SHARES = 0.06, 0.09, 0.13, 0.18, 0.25, 0.35
+"""Longer sides of small products, relative to that of the image."""
 _WHITE = 235
 """Lowest level of every channel of a pixel that the key cannot separate from the white of a source photo."""
 _MAX_WHITE_RIM = 0.05
@@ -56,6 +58,8 @@ class Scene:
     data: bytes
     truth: U8
     """u8[H,W]."""
+    is_small: bool = False
+    """Whether the subject is so small that its IoU is measured at full size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,45 @@ def placed(cutout: Cutout, rng: Rng) -> tuple[F32, F32]:
     alpha = np.clip(canvas[..., 3], 0, 1)
     color = np.clip(canvas[..., :3] / np.maximum(alpha[..., None], 1e-3), 0, 255)
     return color.astype(np.float32), alpha
+
+
+def placed_small(cutout: Cutout, share: float, rng: Rng) -> tuple[F32, F32]:
+    """Return a cut-out anywhere on a canvas of 900 to 2600 pixels, as ``placed`` does.
+
+    Args:
+        share: longer side of the subject relative to that of the canvas.
+    """
+    long, aspect = int(rng.integers(900, 2600)), float(np.exp(rng.uniform(-0.4, 0.4)))
+    height, width = (long, int(long * aspect)) if aspect < 1 else (int(long / aspect), long)
+    h, w = cutout.rgba.shape[:2]
+    scale = min(share * long / max(h, w), 0.95 * height / h, 0.95 * width / w)
+    size = max(8, int(w * scale)), max(8, int(h * scale))
+    alpha = cutout.rgba[..., 3:].astype(np.float32) / 255
+    layer = np.dstack([cutout.rgba[..., :3].astype(np.float32) * alpha, alpha])
+    layer = np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA))
+    left, top = int((width - size[0]) * rng.uniform(0.1, 0.9)), int((height - size[1]) * rng.uniform(0.1, 0.9))
+    canvas = np.zeros((height, width, 4), np.float32)
+    canvas[top : top + size[1], left : left + size[0]] = layer
+    alpha = np.clip(canvas[..., 3], 0, 1)
+    color = np.clip(canvas[..., :3] / np.maximum(alpha[..., None], 1e-3), 0, 255)
+    return color.astype(np.float32), alpha
+
+
+def small_products(shots: Sequence[Cutout], count: int, seed: int) -> Iterator[Scene]:
+    """Yield ``count`` images of products of 6 to 35 % of the longer side; half of them have a soft shadow."""
+    for number in range(count):
+        rng = np.random.default_rng(seed + 900_000 + number)
+        share = SMALL_SHARES[number % len(SMALL_SHARES)]
+        color, alpha = placed_small(shots[number % len(shots)], share, rng)
+        name = list(BACKGROUNDS)[number // 2 % len(BACKGROUNDS)]
+        scene = backdrop(name, rng, *alpha.shape)
+        if rng.random() < 0.5:
+            rows, columns = np.flatnonzero(alpha.max(axis=1)), np.flatnonzero(alpha.max(axis=0))
+            around = max(np.ptp(rows), np.ptp(columns)) // 2
+            near = tuple(slice(max(0, each[0] - around), each[-1] + around) for each in (rows, columns))
+            scene[near] = soft_shadow(scene[near], alpha[near], rng)
+        data = encode(over(color, alpha, scene), rng)
+        yield Scene(f"{number}-{name}-{share}", "small product", data, as_matte(alpha), is_small=True)
 
 
 def over(color: F32, alpha: F32, scene: F32) -> F32:

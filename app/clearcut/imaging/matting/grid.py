@@ -9,6 +9,8 @@ import numpy as np
 
 from clearcut.imaging.types import F32, U8
 
+from .edge_band import Span
+
 _LONG_SIDE, _SHORT_SIDE = 220, 64
 """Minimum cells along the longer and the shorter side, if the image has enough pixels."""
 _MAX_CELLS = 40_000
@@ -25,9 +27,14 @@ def grid_step(height: int, width: int, values: int = 0) -> int:
     Args:
         values: side of the network's output, if there is one.
     """
-    longer, shorter = max(height, width), min(height, width)
+    return limited_step(max(height, width) // max(_LONG_SIDE, values // _VALUES_PER_CELL), height, width)
+
+
+def limited_step(step: int, height: int, width: int) -> int:
+    """Return ``step``, or less if the shorter side of the image would have too few cells."""
+    shorter = min(height, width)
     across_shorter = max(shorter // _SHORT_SIDE, math.isqrt(height * width // _MAX_CELLS))
-    return max(1, min(longer // max(_LONG_SIDE, values // _VALUES_PER_CELL), across_shorter, shorter))
+    return max(1, min(step, across_shorter, shorter))
 
 
 def to_cells(plane: U8, step: int) -> U8:
@@ -75,6 +82,32 @@ def sample_at_cells(values: F32, step: int, height: int, width: int) -> F32:
         cells = cv2.resize(cells, None, fx=1, fy=scale_y, interpolation=method_y)
     below, right = -(-height // step) - cells.shape[0], -(-width // step) - cells.shape[1]
     return np.asarray(cv2.copyMakeBorder(cells, 0, below, 0, right, cv2.BORDER_REPLICATE), np.float32)
+
+
+def sample_area_at_cells(values: F32, area: Span, step: int, height: int, width: int) -> F32:
+    """Sample ``values`` (f32[h,w]) at the cell centers of an area of an image of ``height`` x ``width`` pixels.
+
+    Args:
+        area: in pixels.
+    """
+    rows, columns = -(-(area.bottom - area.top) // step), -(-(area.right - area.left) // step)
+    x, y = values.shape[1] / width, values.shape[0] / height
+    x_range, y_range = (
+        (step * per_pixel, (start + step / 2) * per_pixel - 0.5) for start, per_pixel in ((area.left, x), (area.top, y))
+    )
+    return sample_grid(values, x_range, y_range, rows, columns)
+
+
+def sample_grid(values: F32, x: tuple[float, float], y: tuple[float, float], rows: int, columns: int) -> F32:
+    """Return f32[rows,columns] with linear samples of ``values`` (f32[h,w]).
+
+    Args:
+        x: scale and offset from a column of the result to one of ``values``; ``y``: the same for rows.
+    """
+    matrix = np.array([[x[0], 0, x[1]], [0, y[0], y[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    samples = cv2.warpAffine(values, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(samples, np.float32)
 
 
 def _resize_to_cells(plane: U8, step: int, interpolation: int) -> U8:

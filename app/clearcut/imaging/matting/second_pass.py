@@ -1,6 +1,7 @@
 """The second pass: the network runs again on the region around a small subject, and sees more detail of it.
 
 The network reduces every image to one square, so a subject that covers a small part of the frame has few pixels there.
+The first matte shows where the subject is. If it is empty and the background is plain, the colors show it.
 The rules and constants come from held-out photos and composites; see ``models/training/HISTORY.md``.
 """
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from clearcut.imaging.types import F32, Box, DecodedImage, RawMatte
 
+from .grid import sample_grid
+from .plain.cells import small_subject_area
 from .refine import has_subject
 
 _SUBJECT = 0.5
@@ -44,7 +47,7 @@ def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float) -> 
         max_share: maximum area of the region, as a share of the image.
     """
     if not has_subject(raw.values):
-        return None
+        return _region_by_color(image, max_share)
     subject = _cells(raw.values)
     rows, columns = subject.shape
     if not subject.any():
@@ -63,6 +66,16 @@ def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float) -> 
     return Box(left, top, right - left, bottom - top)
 
 
+def _region_by_color(image: DecodedImage, max_share: float) -> Box | None:
+    """Return the region of a subject that the network has missed because it is small, if the background is plain."""
+    area = None if image.alpha is not None else small_subject_area(image.rgb)
+    if area is None:
+        return None
+    region = Box(area.left, area.top, area.right - area.left, area.bottom - area.top)
+    is_small = region.width * region.height <= max_share * image.width * image.height
+    return region if is_small and min(region.width, region.height) >= _MIN_SIDE else None
+
+
 def crop(image: DecodedImage, region: Box) -> DecodedImage:
     """Return a region of the image. Its arrays are views, so they are not contiguous."""
     area = slice(region.top, region.bottom), slice(region.left, region.right)
@@ -79,10 +92,12 @@ def join_mattes(first: RawMatte, second: RawMatte, region: Box, image: DecodedIm
         second: matte of the pixels in ``region``.
 
     Returns:
-        ``first`` if both mattes disagree inside the region. Otherwise f32[h,w] in which the region has about as many
-        values as ``second``. A side has at most 1,024 values, and at most max(pixels of the image, values of a run).
+        ``first`` if it has a subject and both mattes disagree inside the region. Otherwise f32[h,w] in which the region
+        has about as many values as ``second``. A side has at most 1,024 values, and at most max(pixels of the image,
+        values of a run).
     """
-    if _agreement(_sample(first.values, region, image), second.values) < _AGREEMENT:
+    found = has_subject(first.values)
+    if found and _agreement(_sample(first.values, region, image), second.values) < _AGREEMENT:
         return first
     rows, columns = second.values.shape
     x = _Axis(region.left, region.width, image.width, columns)
@@ -91,7 +106,7 @@ def join_mattes(first: RawMatte, second: RawMatte, region: Box, image: DecodedIm
     # Without a reduction, linear interpolation would skip values.
     size = min(columns, x.end - x.start), min(rows, y.end - y.start)
     values = np.asarray(cv2.resize(second.values, size, interpolation=cv2.INTER_AREA), np.float32)
-    fine = _warp(values, x.sampling(size[0]), y.sampling(size[1]), x.end - x.start, y.end - y.start)
+    fine = sample_grid(values, x.sampling(size[0]), y.sampling(size[1]), y.end - y.start, x.end - x.start)
     area = joined[y.start : y.end, x.start : x.end]
     area += (fine - area) * (y.weight()[:, None] * x.weight()[None, :])
     return RawMatte(joined)
@@ -153,15 +168,7 @@ def _sample(values: F32, region: Box, image: DecodedImage) -> F32:
     scale_x, scale_y = region.width / image.width, region.height / image.height
     offset_x = region.left * columns / image.width + scale_x / 2 - 0.5
     offset_y = region.top * rows / image.height + scale_y / 2 - 0.5
-    return _warp(values, (scale_x, offset_x), (scale_y, offset_y), columns, rows)
-
-
-def _warp(values: F32, x: tuple[float, float], y: tuple[float, float], width: int, height: int) -> F32:
-    """Return f32[height,width] with linear samples of ``values``; ``x`` and ``y`` are scale and offset of an index."""
-    matrix = np.array([[x[0], 0, x[1]], [0, y[0], y[1]]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(values, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, np.float32)
+    return sample_grid(values, (scale_x, offset_x), (scale_y, offset_y), rows, columns)
 
 
 def _agreement(first: F32, second: F32) -> float:

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from clearcut.imaging.matting.grid import grid_step, sample_at_cells
+from clearcut.imaging.matting.edge_band import Span
+from clearcut.imaging.matting.grid import grid_step, sample_area_at_cells, sample_at_cells
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,14 @@ def test_matte_is_sampled_at_cell_centers(height: int, width: int) -> None:
     down, across = reading(len(found), step, height, 320), reading(found.shape[1], step, width, 300)
     inside = np.s_[: height // step, : width // step]
     np.testing.assert_allclose(found[inside], (down @ values @ across.T)[inside], atol=1e-3)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+def test_samples_of_area_equal_those_of_image(step: int) -> None:
+    values = cv2.GaussianBlur(np.random.default_rng(5).random((80, 90), np.float32), (0, 0), 2)
+    height, width = 20 * step, 30 * step
+    whole = sample_area_at_cells(values, Span(0, height, 0, width), step, height, width)
+    area = Span(4 * step, 17 * step, 6 * step, 29 * step)
+    inside = sample_area_at_cells(values, area, step, height, width)
+    assert whole.shape == (20, 30)
+    np.testing.assert_allclose(inside, whole[4:17, 6:29], atol=1e-3)

@@ -57,6 +57,48 @@ def test_large_subject_has_no_second_pass(share: float) -> None:
     assert second_pass_region(matte((10, 10, 10 + edge, 10 + edge)), image(), 0.7) is None
 
 
+def product(width: int = 800, height: int = 600, level: int = 230) -> DecodedImage:
+    """A dark subject of 60 x 40 pixels at (500, 300) on a plain background."""
+    pixels = np.full((height, width, 3), level, np.uint8)
+    pixels[300:340, 500:560] = (60, 40, 30)
+    return DecodedImage(pixels)
+
+
+def test_colors_show_a_subject_that_the_network_missed() -> None:
+    region = second_pass_region(matte(), product(), 0.7)
+    assert region is not None
+    assert 460 <= region.left < 490
+    assert 570 < region.right <= 600
+    assert 260 <= region.top < 290
+    assert 350 < region.bottom <= 380
+
+
+@pytest.mark.parametrize("kind", ["empty", "texture", "transparent", "large", "not allowed"])
+def test_missed_subject_without_region(kind: str) -> None:
+    shown, share = product(), 0.7
+    if kind == "empty":
+        shown = DecodedImage(np.full((600, 800, 3), 230, np.uint8))
+    elif kind == "texture":
+        shown = DecodedImage(np.random.default_rng(1).integers(0, 256, (600, 800, 3), dtype=np.uint8))
+    elif kind == "transparent":
+        shown = DecodedImage(shown.rgb, np.full((600, 800), 255, np.uint8))
+    elif kind == "large":
+        shown.rgb[100:500, 100:700] = (60, 40, 30)
+    else:
+        share = 0.01
+    assert second_pass_region(matte(), shown, share) is None
+
+
+def test_second_matte_replaces_an_empty_first_one() -> None:
+    region = second_pass_region(matte(), product(), 0.7)
+    assert region is not None
+    second = run((crop(product(), region).rgb[..., 0] < 128).astype(np.float32))
+    joined = join_mattes(matte(), second, region, product())
+    alpha = refine(joined, product()).alpha
+    assert alpha[303:337, 503:557].min() > 240
+    assert alpha[:290].max() == 0
+
+
 def test_empty_matte_has_no_second_pass() -> None:
     assert second_pass_region(matte(), image(), 0.7) is None
     assert second_pass_region(RawMatte(np.full((SIDE, SIDE), 0.4, np.float32)), image(), 0.7) is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.ma  # np.median loads it at its first call, which fails without a free file descriptor
 import numpy.typing as npt
 
 from clearcut.imaging.compiled.image_measures import BorderLimits, load_measures
+from clearcut.imaging.matting.edge_band import Span
 from clearcut.imaging.types import F32, U8
 
 F64 = npt.NDArray[np.float64]
@@ -64,6 +65,23 @@ class ColorField:
         table[2, 0], table[1, 1], table[0, 2] = self.coefficients[3:]
         lines = (columns @ table.reshape(3, 9)).reshape(-1, 3, 3).transpose(1, 0, 2).reshape(3, -1).astype(np.float32)
         return np.asarray(rows.astype(np.float32) @ lines, np.float32).reshape(len(y), len(x), 3)
+
+    def within(self, area: Span, height: int, width: int) -> ColorField:
+        """Return the field of the pixels in ``area`` of an image of ``height`` x ``width`` pixels."""
+        # x = a + b * u and y = c + d * v, with u and v from -1 to 1 across the area.
+        a, b = (area.left + area.right) / width - 1, (area.right - area.left) / width
+        c, d = (area.top + area.bottom) / height - 1, (area.bottom - area.top) / height
+        change = np.array(
+            [
+                [1, a, c, a * a, a * c, c * c],
+                [0, b, 0, 2 * a * b, b * c, 0],
+                [0, 0, d, 0, a * d, 2 * c * d],
+                [0, 0, 0, b * b, 0, 0],
+                [0, 0, 0, 0, b * d, 0],
+                [0, 0, 0, 0, 0, d * d],
+            ]
+        )
+        return replace(self, coefficients=change @ self.coefficients)
 
 
 def border_field(rgb: U8) -> ColorField | None:

@@ -7,23 +7,21 @@ applied to the pixels of the edge.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from clearcut.imaging.matting.edge_band import Mask, Span, any_in_strips, find_spans, max_gap, strip_height
-from clearcut.imaging.matting.grid import sample_at_cells
 from clearcut.imaging.matting.guided_filter import apply_coefficients, fill_strips, upsample
 from clearcut.imaging.matting.tiles import TileSet
 from clearcut.imaging.types import F32, U8, EdgeModel
 
 from .background_field import border_field
+from .cells import PlainGrid, read_grid
 from .color_masks import largest_channel
 from .regions import Regions, divide
 
-_CELLS = 220
-"""Cells along the longer side of the grid, about."""
-_CELL_SAMPLES = 2
-"""Pixels along the side of a cell that are read, at most."""
 _CHROMA_WEIGHT = 0.35
 """Weight of color differences against brightness: JPEG files store color at half the size."""
 _LUMA = np.array([[0.299, 0.587, 0.114]])
@@ -50,36 +48,43 @@ def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8
         edge_model: for the parts in which the network's matte is used.
     """
     field = border_field(rgb)
-    if field is None:
+    grid = None if field is None else read_grid(values, rgb, field)
+    regions = None if grid is None else divide(grid.net, grid.compared, grid.step)
+    if grid is None or regions is None:
         return None
+    alpha = np.zeros(rgb.shape[:2], np.uint8)
+    pixels = grid.area.area
+    alpha[pixels] = _alpha_of(grid, regions, rgb[pixels], lambda: upsample(values, rgb, edge_model)[pixels])
+    return alpha
+
+
+def _alpha_of(grid: PlainGrid, regions: Regions, rgb: U8, net_alpha: Callable[[], U8]) -> U8:
+    """Return alpha u8[h,w] of the pixels of a grid, ``rgb`` (u8[h,w,3]).
+
+    Args:
+        net_alpha: returns the network's matte of the same pixels, u8[h,w].
+    """
     height, width = rgb.shape[:2]
-    step = max(1, round(max(height, width) / _CELLS))
-    if min(height, width) <= step:
-        return None  # a grid of a single row or column has no cells on both sides of an edge
-    samples, cells = _read_cells(rgb, step)
-    net = sample_at_cells(values, step, height, width)
-    regions = divide(net, cells, field, step)
-    if regions is None:
-        return None
-    area, side = regions.part.area, samples.shape[0] // net.shape[0]
-    part_samples = samples[regions.part.scaled(side, *samples.shape[:2]).area]
+    step, shape = grid.step, grid.net.shape
+    area, side = regions.part.area, grid.samples.shape[0] // shape[0]
+    part_samples = grid.samples[regions.part.scaled(side, *grid.samples.shape[:2]).area]
     slope, offset, edge, thin = _coefficients(regions, part_samples)
-    by_color = _decided_by_color(regions, thin, net[area])
+    by_color = _decided_by_color(regions, thin, grid.net[area])
     near_edge = np.asarray(cv2.dilate((edge | regions.doubtful).view(np.uint8), _WINDOW5), np.uint8)
     near_color = np.asarray(cv2.dilate(by_color.view(np.uint8), _WINDOW3), np.uint8) & near_edge
     planes = regions.subject.view(np.uint8), near_edge, near_color, slope, offset, by_color.astype(np.float32)
-    subject, near_edge, near_color, slope, offset, weight = (_on_grid(each, area, net.shape) for each in planes)
+    subject, near_edge, near_color, slope, offset, weight = (_on_grid(each, area, shape) for each in planes)
     rows = strip_height(step)
 
     def tiles_of(mask: np.ndarray) -> TileSet | None:
         active = any_in_strips(np.asarray(mask, np.uint8), rows)
-        spans = find_spans(active, rows, net.shape[0], max_gap(step))
+        spans = find_spans(active, rows, shape[0], max_gap(step))
         return TileSet(spans, step, (height, width)) if spans else None
 
     alpha = fill_strips(any_in_strips(np.asarray(subject, np.uint8), rows), step, rows * step, height, width)
     edges, colored = tiles_of(near_edge), tiles_of(near_color)
     if edges is not None:
-        edges.copy(upsample(values, rgb, edge_model), alpha)
+        edges.copy(net_alpha(), alpha)
     if colored is not None:
         slope, offset, weight = colored.cells(1, slope, offset, weight)
         for tile in colored.tiles(_PIXEL_BYTES):
@@ -93,24 +98,6 @@ def _on_grid(plane: np.ndarray, area: tuple[slice, slice], shape: tuple[int, ...
     whole = np.zeros((*shape, *plane.shape[2:]), plane.dtype)
     whole[area] = plane
     return whole
-
-
-def _read_cells(rgb: U8, step: int) -> tuple[U8, U8]:
-    """Return samples of the image, at most two along the side of a cell, and the means of cells, u8[h,w,3] each."""
-    height, width = rgb.shape[:2]
-    rows, columns = height // step, width // step
-    side = min(step, _CELL_SAMPLES)
-    pixels = rgb[: rows * step, : columns * step]
-    if step > side:
-        size = columns * side, rows * side
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    below, right = -(-height // step) - rows, -(-width // step) - columns
-    samples = pixels
-    if below or right:
-        samples = np.asarray(cv2.copyMakeBorder(pixels, 0, below * side, 0, right * side, cv2.BORDER_REPLICATE))
-    size = columns + right, rows + below
-    cells = np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return samples, cells
 
 
 def _coefficients(regions: Regions, samples: U8) -> tuple[F32, F32, Mask, Mask]:

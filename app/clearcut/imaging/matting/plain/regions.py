@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 
 from clearcut.imaging.matting.edge_band import Mask, Span
-from clearcut.imaging.types import F32, U8
+from clearcut.imaging.types import F32
 
-from .background_field import ColorField, refit, upper_median
-from .color_masks import faint_addition, largest_channel, shadow_like_cells, sharp_cells, thin_parts
+from .background_field import ColorField
+from .color_masks import faint_addition, shadow_like_cells, sharp_cells, thin_parts
+from .comparison import Comparison
 from .parts import Colors, connected_to_border, divide_subject, hole_parts, open_parts, rejected_parts
 from .photo_frame import is_framed_photo
 
@@ -25,10 +26,6 @@ _MIN_BACKGROUND = 0.04
 """Minimum share of the cells that are background."""
 _MIN_UNCLEAR_BACKGROUND = 0.2
 """Minimum share of background cells where something else covers a tenth of the border or more."""
-_NOISE_STEPS = 4.5
-"""Distance from the background, in deviations of a cell, from which a cell differs."""
-_LEAST_LEVEL = 3.0
-"""Minimum of this distance in levels."""
 _MAX_UNEXPLAINED = 0.06
 """Share of the border that neither the field nor the network's subject explains."""
 _CLEAN_NOISE = 0.6
@@ -55,8 +52,6 @@ all others."""
 _LINES = np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]
 _OUTSIDE = 0.1
 """Value of the network below which a cell with the color of the background needs no decision."""
-_EVERY = 2
-"""Distance in cells of the samples to which the field is fitted."""
 _MARGIN = 10
 """Cells of the background around the part that is divided, as many as the widest window reaches."""
 
@@ -83,33 +78,20 @@ class Regions:
     field: ColorField
 
 
-def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
+def divide(net: F32, compared: Comparison, step: int) -> Regions | None:
     """Divide the grid; None if the background turns out not to be plain, or no subject is found.
 
     Args:
         net: the network's matte, f32[h,w] in 0..1.
-        cells: the image, u8[h,w,3].
+        compared: the cells of the image, h x w.
         step: side of a cell in pixels.
     """
-    start = max(6.0, 4 * max(0.35, field.noise / min(step, 3)))
-    coarse = _every_cell(cells, _EVERY)
-    near_background = (
-        largest_channel(cv2.subtract(coarse, field.at(net.shape[0], net.shape[1], _EVERY), dtype=cv2.CV_32F)) < start
-    )
-    if near_background.mean() < _MIN_BACKGROUND:
-        return None
-    field = refit(field, cells, cv2.erode(near_background.view(np.uint8), _WINDOW3) > 0, _EVERY)
-    background = field.at(*net.shape)
-    difference = np.asarray(cv2.subtract(cells, background, dtype=cv2.CV_32F), np.float32)
-    distance = largest_channel(difference)
-    samples = _every_cell(distance, _EVERY)[near_background]
-    noise = max(0.3, float(upper_median(samples[:: max(1, samples.size // 2000)])))
-    level = max(_LEAST_LEVEL, _NOISE_STEPS * noise)
-    equals_background = distance < level
-    whole, part = net.shape, _part_to_divide(equals_background, net)
+    field, noise, level = compared.field, compared.noise, compared.level
+    equals_background = compared.equals_background
+    whole, part = net.shape, subject_part(equals_background, net).grown(_MARGIN, *net.shape)
     area = part.area
-    net, cells, equals_background = net[area], cells[area], equals_background[area]
-    background, difference, distance = background[area], difference[area], distance[area]
+    net, cells, equals_background = net[area], compared.cells[area], equals_background[area]
+    background, difference, distance = compared.background[area], compared.difference[area], compared.distance[area]
     # JPEG artifacts around a part of high contrast differ from the background, too.
     reach = 2 * -(-_JPEG_REACH // step) + 1
     levels = np.asarray(cv2.convertScaleAbs(distance), np.uint8)
@@ -179,13 +161,6 @@ def divide(net: F32, cells: U8, field: ColorField, step: int) -> Regions | None:
     return Regions(part, background_mask, subject, doubtful, shadows, difference, background, field)
 
 
-def _every_cell(plane: np.ndarray, step: int) -> np.ndarray:
-    """Return every n-th cell of every n-th row, [h/n,w/n] or [h/n,w/n,c]; a slice with steps takes longer to read."""
-    rows, columns = plane.shape[0] // step, plane.shape[1] // step
-    whole = plane[: rows * step, : columns * step]
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST))
-
-
 def _without_leaks(outside: Mask, connected: Mask, wide_passages: Mask) -> Mask:
     """Return the parts of ``outside`` that are connected through wide passages, bool[h,w].
 
@@ -200,13 +175,13 @@ def _without_leaks(outside: Mask, connected: Mask, wide_passages: Mask) -> Mask:
     return np.asarray(connected | ~leak[labels])
 
 
-def _part_to_divide(equals_background: Mask, net: F32) -> Span:
-    """Return the cells that differ from the background or are in the network's matte, with a margin.
+def subject_part(equals_background: Mask, net: F32) -> Span:
+    """Return the rectangle of the cells that differ from the background or are in the network's matte.
 
     The other cells are connected to the border, so that the division of the part does not depend on them.
     """
     left, top, width, height = cv2.boundingRect((~equals_background | (net > _OUTSIDE)).view(np.uint8))
-    return Span(top, top + height, left, left + width).grown(_MARGIN, *equals_background.shape)
+    return Span(top, top + height, left, left + width)
 
 
 def _is_plausible(outside: Mask, background_like: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:

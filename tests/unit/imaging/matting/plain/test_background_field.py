@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from clearcut.imaging.matting.edge_band import Span
 from clearcut.imaging.matting.plain.background_field import ColorField, border_field
 
 
@@ -26,3 +27,10 @@ def test_coefficients_belong_to_their_powers(every: int) -> None:
     colors = ColorField(coefficients, 1.0, 1.0).at(height, width, every)
     assert colors.dtype == np.float32
     np.testing.assert_allclose(colors, powers @ coefficients, atol=1e-4)
+
+
+def test_field_within_area_has_same_colors() -> None:
+    coefficients = np.array([[120, 90, 60], [9, -4, 2], [-3, 8, 1], [5, 0, -7], [2, 6, -1], [-6, 3, 4]], np.float64)
+    field, area = ColorField(coefficients, 1.0, 1.0), Span(7, 31, 20, 57)
+    inside = field.within(area, 40, 61).at(24, 37)
+    np.testing.assert_allclose(inside, field.at(40, 61)[area.area], atol=1e-4)

@@ -22,9 +22,9 @@ def noisy(rgb: np.ndarray, deviation: float = 1.5) -> np.ndarray:
     return np.clip(rgb + noise, 0, 255).astype(np.uint8)
 
 
-def network(mask: np.ndarray) -> np.ndarray:
-    """The matte that a network of 320 values would return for a mask of 0 and 1."""
-    small = cv2.resize(mask.astype(np.float32), (320, 320), interpolation=cv2.INTER_AREA)
+def network(mask: np.ndarray, side: int = 320) -> np.ndarray:
+    """The matte that a network of ``side`` values would return for a mask of 0 and 1."""
+    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     return np.clip(cv2.GaussianBlur(small, (0, 0), 1.2), 0, 1).astype(np.float32)
 
 
@@ -318,6 +318,65 @@ def test_matte_is_unchanged_without_plain_background(kind: str) -> None:
     assert not with_colors.plain_background
     assert np.array_equal(with_colors.alpha, without.alpha)
     assert np.array_equal(with_colors.foreground, without.foreground)
+
+
+def bottle(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A dark bottle with a pale label, its mask, and that of its label: ``size`` pixels high in a square image."""
+    mask, label = np.zeros((side, side), np.bool_), np.zeros((side, side), np.bool_)
+    places = (mask, (0.3, 1), (0, 0.4)), (mask, (0, 0.3), (0.13, 0.27)), (label, (0.45, 0.85), (0.03, 0.37))
+    for plane, rows, columns in places:
+        top, bottom = (round(0.6 * side + each * size) for each in rows)
+        left, right = (round(0.25 * side + each * size) for each in columns)
+        plane[top:bottom, left:right] = True
+    rgb = np.where(mask[..., None], np.uint8((60, 80, 60)), canvas((240, 240, 238), side))
+    rgb[label] = (226, 222, 212)
+    return noisy(rgb, 1.0), mask, label
+
+
+@pytest.mark.parametrize(("side", "size"), [(960, 300), (1000, 90), (2000, 160)])
+def test_pale_label_stays_opaque_at_any_size(side: int, size: int) -> None:
+    rgb, mask, label = bottle(side, size)
+    matte = run(network(mask, 1000), rgb)
+    assert matte.plain_background
+    assert np.percentile(matte.alpha[label], 5) > 200
+    assert iou(matte.alpha, mask) > 0.98
+
+
+def test_far_parts_prevent_finer_cells() -> None:
+    rgb, mask, _ = bottle(1000, 90)
+    mask[40:60, 900:960] = True
+    rgb[40:60, 900:960] = (60, 80, 60)
+    assert run(network(mask), rgb).alpha[45:55, 905:955].min() > 240
+
+
+@pytest.mark.parametrize("margin", [12, 18])
+@pytest.mark.parametrize("border", ["left", "right", "top", "bottom"])
+def test_narrow_margin_at_border_is_transparent(border: str, margin: int) -> None:
+    height, width = 3000, 4000
+    top, bottom, left, right = 400, 2600, 600, 3400
+    if border in ("left", "right"):
+        left, right = (margin, 2000) if border == "left" else (2000, width - margin)
+    else:
+        top, bottom = (margin, 1500) if border == "top" else (1500, height - margin)
+    mask = np.zeros((height, width), np.bool_)
+    mask[top:bottom, left:right] = True
+    rgb = np.where(mask[..., None], np.uint8((60, 90, 160)), np.uint8((235, 235, 235)))
+    alpha = run(network(mask), rgb).alpha
+    middle = slice(top + 100, bottom - 100), slice(left + 100, right - 100)
+    line = alpha[middle[0]].mean(axis=0) if border in ("left", "right") else alpha[:, middle[1]].mean(axis=1)
+    if border in ("right", "bottom"):
+        line = line[::-1]
+    assert line[: margin - 4].max() < 128
+    assert line[margin + 30 : margin + 1000].min() > 240
+
+
+@pytest.mark.parametrize(("short", "long"), [(24, 480), (30, 900), (30, 3000), (75, 7500), (300, 6000)])
+def test_background_of_long_image_is_transparent(short: int, long: int) -> None:
+    mask = np.zeros((short, long), np.bool_)
+    mask[short // 4 : -(short // 4), long // 4 : -(long // 4)] = True
+    rgb = np.where(mask[..., None], np.uint8((200, 30, 30)), np.uint8((255, 255, 255)))
+    for turned, shape in ((rgb, mask), (np.ascontiguousarray(rgb.swapaxes(0, 1)), np.ascontiguousarray(mask.T))):
+        assert iou(run(network(shape), turned).alpha, shape) > 0.98
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (24, 24), (25, 2000), (2000, 25)])
