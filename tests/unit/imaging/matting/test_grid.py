@@ -31,15 +31,15 @@ def test_grid_step_of_image_sizes(height: int, width: int, values: int, step: in
 def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
     """f64[cells,side]: weights of the values along a side in each cell.
 
-    Linear between the two next to its center; the mean of those it covers where each covers two or more.
+    Linear between the two means next to its center: means of n values, if a cell covers 1.5 * n values.
     """
-    scale = step * side / pixels
-    if scale < 2:
-        centers = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, side - 1)
-        return np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(side)))
-    begin = (np.arange(cells) * scale)[:, None]
-    shared = np.minimum(begin + scale, np.arange(1, side + 1)) - np.maximum(begin, np.arange(side))
-    return np.maximum(0, shared) / scale
+    count = max(1, int(step * side / pixels / 1.5))
+    means = round(side / count)
+    scale = step * side / pixels / count
+    centers = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, means - 1)
+    linear = np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(means)))
+    inside = np.arange(side)[None] // count == np.arange(means)[:, None]
+    return np.asarray(linear @ (inside / inside.sum(axis=1, keepdims=True)))
 
 
 @pytest.mark.parametrize(
