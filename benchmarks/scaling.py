@@ -12,8 +12,11 @@ Run: ``python -m benchmarks.scaling``.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import urllib.request
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,6 +63,8 @@ def main() -> int:
     images = {megapixels: jpegs(megapixels) for megapixels in MEGAPIXELS}
     with served() as server:
         target = Target(server.host, server.port, "/v1/remove")
+        with urllib.request.urlopen(f"{server.base_url}/v1/info") as response:
+            plan = json.load(response)["inference"]
         closed(target, images[1], 4, 3)
         by_concurrency = {n: summarize(closed(target, images[1], n, args.seconds)) for n in CONCURRENCY}
         by_megapixels = {m: summarize(closed(target, images[m], 4, args.seconds)) for m in MEGAPIXELS}
@@ -76,7 +81,8 @@ def main() -> int:
     per_free_cpu = statistics.median(
         2 * per_cpu(flood, cpus) / (per_cpu(before, cpus) + per_cpu(after, cpus)) for flood, before, after in turns
     )
-    figures = {
+    figures: dict[str, Any] = {
+        "plan": plan,
         "by_concurrency_1mp": {str(n): row for n, row in by_concurrency.items()},
         "by_megapixels_4_at_once": {str(m): row for m, row in by_megapixels.items()},
         "peak_images_per_s": round(peak, 2),

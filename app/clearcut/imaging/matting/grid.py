@@ -69,8 +69,8 @@ def cell_centers(plane: U8, step: int) -> U8:
 def sample_at_cells(values: F32, step: int, height: int, width: int) -> F32:
     """Sample ``values`` (f32[h,w]) at the cell centers of an image of ``height`` x ``width`` pixels.
 
-    Along a side where a cell covers n >= 3 values, means of int(n / 1.5) values are interpolated: means of more values are
-    less sharp. Cells whose center is past the frame repeat their neighbor.
+    Along a side where a cell covers n >= 3 values, means of int(n / 1.5) values are interpolated: means of more values
+    are less sharp. Cells whose center is past the frame repeat their neighbor.
     """
     # Scaling by factors, not to a size, because a size would stretch the values over cells that extend past the frame.
     scale_x, scale_y = width / (step * values.shape[1]), height / (step * values.shape[0])
