@@ -28,7 +28,7 @@ def add_commands(commands: Commands) -> None:
     actions = keys.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="create a key and print it; it cannot be shown again")
     create.add_argument("name", help="name of the account")
-    _add_credit_options(create)
+    _add_credit_options(create, required=False)
     for option, unit in (
         ("--requests-per-minute", "requests per minute"),
         ("--concurrent", "concurrent requests"),
@@ -41,14 +41,15 @@ def add_commands(commands: Commands) -> None:
     revoke.add_argument("key", help="the key, its id or its name")
     set_credits = actions.add_parser("set-credits", help="set the plan and credits of a key; used credits become 0")
     set_credits.add_argument("key", help="the key, its id or its name")
-    _add_credit_options(set_credits)
+    _add_credit_options(set_credits, required=True)
 
 
-def _add_credit_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_mutually_exclusive_group()
+def _add_credit_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument("--monthly", type=_COUNT, metavar="N", help="credits for each calendar month (UTC)")
     group.add_argument("--prepaid", type=_COUNT, metavar="N", help="credits in total")
-    group.add_argument("--unlimited", action="store_true", help="unlimited credits (default)")
+    default = "" if required else " (default)"
+    group.add_argument("--unlimited", action="store_true", help=f"unlimited credits{default}")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -88,7 +89,9 @@ def _run_action(arguments: argparse.Namespace, ledger: Ledger) -> int:
             print_message(f"revoked: {key_id}")
         case _:
             plan, credits = _plan(arguments)
-            ledger.set_credits(_find_id(ledger, arguments.key), plan, credits)
+            key_id = _find_id(ledger, arguments.key)
+            ledger.set_credits(key_id, plan, credits)
+            print_message(f"{key_id}: {_plan_text(plan, credits)}; used credits: 0")
     return 0
 
 
@@ -125,6 +128,16 @@ def _plan(arguments: argparse.Namespace) -> tuple[QuotaPlan, int]:
     if arguments.prepaid is not None:
         return "prepaid", arguments.prepaid
     return "unlimited", 0
+
+
+def _plan_text(plan: QuotaPlan, credits: int) -> str:
+    match plan:
+        case "monthly":
+            return f"{credits} credits a month"
+        case "prepaid":
+            return f"{credits} prepaid credits"
+        case _:
+            return "unlimited credits"
 
 
 def _line(usage: Usage) -> str:

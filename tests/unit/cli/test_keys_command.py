@@ -26,13 +26,36 @@ def test_create_list_set_credits_revoke(keys, tmp_path):
     assert key.split("_", 2)[2] not in line  # a secret may contain "_"
     assert keys("set-credits", key, "--prepaid", "7")[0] == 0
     assert "prepaid\t0 of 7 used" in keys("list")[1]
-    assert keys("set-credits", parse_key_id(key))[0] == 0
+    assert keys("set-credits", parse_key_id(key), "--unlimited")[0] == 0
     assert "unlimited\t0 used" in keys("list")[1]
     assert keys("revoke", parse_key_id(key))[0] == 0
     assert "revoked" in keys("list")[1]
     ledger = Ledger(open_engine(f"sqlite:///{tmp_path}/a.db", 1), 0)
     assert ledger.find(parse_key_id(key)).quotas.concurrent == 2
     ledger.close()
+
+
+def test_set_credits_requires_a_plan(keys, capsys):
+    _, key = keys("create", "shop", "--prepaid", "7")
+    with pytest.raises(SystemExit) as exit_info:
+        keys("set-credits", key)
+    assert exit_info.value.code == 2
+    assert "--monthly --prepaid --unlimited" in capsys.readouterr().err
+    assert "prepaid\t0 of 7 used" in keys("list")[1]
+
+
+@pytest.mark.parametrize(
+    ("plan", "text"),
+    [
+        (["--monthly", "5"], "5 credits a month"),
+        (["--prepaid", "6"], "6 prepaid credits"),
+        (["--unlimited"], "unlimited credits"),
+    ],
+)
+def test_set_credits_prints_the_new_plan(keys, capsys, plan, text):
+    _, key = keys("create", "shop")
+    assert main(["keys", "set-credits", "shop", *plan]) == 0
+    assert capsys.readouterr().err == f"{parse_key_id(key)}: {text}; used credits: 0\n"
 
 
 def test_create_explains_the_use_beside_the_key(keys, capsys):
