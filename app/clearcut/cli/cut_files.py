@@ -194,7 +194,7 @@ def _images(folder: Path, excluded: Sequence[Path], names: OutputNames) -> Itera
     """
     resolved = [each.resolve() for each in excluded]
     in_place = folder.resolve() == resolved[0]
-    if in_place and names.variants and not names.suffix:
+    if in_place and not names.suffix:
         raise UsageError("IN and OUT are the same folder; use another OUT, or --suffix")
 
     def unreadable(error: OSError) -> None:
