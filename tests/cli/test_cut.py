@@ -39,6 +39,14 @@ def test_one_file_in_the_format_of_its_extension(cut, folder):
     assert outputs(folder) == ["in/a.jpg", "in/sub/b.JPEG", "in/sub/c.jpg", "out.webp"]
 
 
+def test_path_of_a_single_output_is_printed(cut, folder):
+    assert "output: out.png\n1 written" in cut("in/a.jpg", "out.png").errors
+    assert "output: new.folder/a.png\n" in cut("in/a.jpg", "new.folder/").errors
+    assert "output: new.folder/c.png\n" in cut("in/sub/c.jpg", "new.folder").errors
+    assert "output:" not in cut("in", "folder.of.several").errors
+    assert outputs(folder / "folder.of.several") == IN_OUTPUTS
+
+
 def test_folder_keeps_its_structure_and_skips_other_files(cut, folder):
     (folder / "in/notes.txt").write_text("no image")
     (folder / "in/.hidden.jpg").write_bytes(b"no image")
@@ -265,6 +273,10 @@ def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory, monkeypatch):
         (["in", "out", "--suffix", "a/b"], "--suffix"),
         (["in/a.jpg", "x" * 300 + ".png"], "File name too long"),
         (["in/a.jpg", "out.gif"], "OUT is out.gif"),
+        (["in", "out.gif"], "OUT is out.gif"),
+        (["in/a.jpg", "notes.txt"], ".avif, .zip, .jpeg, or a folder; for a new folder, write notes.txt/"),
+        (["in/a.jpg", "my.photo"], "OUT is my.photo: expected one of .png"),
+        (["missing.jpg", "my.photo"], "OUT is my.photo"),
         (["in/a.jpg", ""], "empty"),
         (["", "out"], "empty"),
         (["in", "out", "--report", ""], "--report"),

@@ -97,6 +97,8 @@ def run(arguments: argparse.Namespace, interrupts: InterruptHandler) -> int:
         print_message(f"{text}: {summary(reports, 0)}, {len(unique) - len(reports)} not processed")
         return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else 1
     if arguments.out != STANDARD_STREAM:
+        if len(reports) == 1 and reports[0].status == "ok":
+            print_message(f"output: {', '.join(map(str, reports[0].file.targets))}")
         print_message(summary(reports, time.monotonic() - begun))
     return 1 if failed else 0
 

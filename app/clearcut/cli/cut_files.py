@@ -109,7 +109,8 @@ def plan_files(inputs: Sequence[str], out: str, names: OutputNames, excluded: Se
 
     Args:
         inputs: files, folders, or ``-``.
-        out: a file if it has the extension of an output format, ``-``, or a folder.
+        out: a file if it has the extension of an output format, ``-``, or a folder. For one file as input, a folder
+            with a dot in its name exists or ends with ``/``.
         names: of the outputs in a folder.
         excluded: folders that are not searched for images, beside the output folder.
 
@@ -136,8 +137,11 @@ def _plan_files(inputs: Sequence[str], out: str, names: OutputNames, excluded: S
     if STANDARD_STREAM in inputs:
         raise UsageError("the input '-' needs a file or '-' as OUT")
     folder = Path(out)
-    if not folder.is_dir() and not out.endswith("/") and _is_image(folder):
-        raise UsageError(f"OUT is {out}: expected one of .{', .'.join(OUTPUT_EXTENSIONS)}, or a folder")
+    one_file = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    looks_like_file = _is_image(folder) or (one_file and folder.suffix != "")
+    if looks_like_file and not folder.is_dir() and not out.endswith("/"):
+        extensions = ", .".join(OUTPUT_EXTENSIONS)
+        raise UsageError(f"OUT is {out}: expected one of .{extensions}, or a folder; for a new folder, write {out}/")
     if file := next((each for each in (folder, *folder.parents) if each.is_file()), None):
         raise UsageError(f"OUT is {out}, but {file} is a file and no folder")
     files = [
