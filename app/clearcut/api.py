@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from .api_inputs import Array, FileBytes, ImagePath, Input, output_like, parse_input
 from .cutout_types import CutoutResult
@@ -40,6 +40,8 @@ class RemoverResult:
     """Milliseconds by stage, and ``total``."""
     model: str | None = None
     """Name of the model that made the matte; None for a matte of the caller or of the input."""
+    moderation: Literal["passed", "not run"] | None = None
+    """Result of moderation: ``not run`` without a classifier; None without the option ``moderation``."""
 
 
 class Remover:
@@ -102,7 +104,9 @@ class Remover:
         if output.alpha is None:
             raise AssertionError("the pipeline returned no matte")
         image = output_like(x, output)
-        return RemoverResult(image, output.alpha, output.box, output.confidence, timings, result.model)
+        return RemoverResult(
+            image, output.alpha, output.box, output.confidence, timings, result.model, result.moderation
+        )
 
     def process(
         self, x: Input, options: Mapping[str, Any], *, variants: str | None = None, keep_alpha: bool = False

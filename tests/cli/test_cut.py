@@ -123,6 +123,18 @@ def test_options_without_effect_get_a_warning(cut, folder):
     assert "warning" not in cut("in/a.jpg", "out.jpg", "--quality", "80").errors
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_moderation_without_classifier_gets_a_warning(cut, folder, server, remote):
+    flags = ["--server", server.base_url] if remote else []
+    result = cut("in", "out", "--moderation", "true", *flags)
+    assert result.code == 0
+    assert result.errors.count("warning: moderation was not run") == 1
+    assert "clearcut models pull nsfw" in result.errors
+    variants = ["--variants", '[{}, {"format": "jpg"}]', "--moderation", "true"]
+    assert "moderation was not run" in cut("in/a.jpg", "b.png", *variants, *flags).errors
+    assert "moderation" not in cut("in/a.jpg", "a.png", *flags).errors
+
+
 def test_confidence_is_equal_with_a_server(cut, folder, server):
     assert cut("in", "out", "--report", "local.csv").code == 0
     assert cut("in", "remote", "--report", "remote.csv", "--server", server.base_url).code == 0

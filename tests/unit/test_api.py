@@ -155,6 +155,12 @@ def test_cut_returns_the_properties(remover, expected):
     assert {"inference", "refine", "total"} <= set(result.timings)
 
 
+def test_cut_reports_that_moderation_was_not_run(remover):
+    assert remover.cut(PHOTO).moderation is None
+    assert remover.cut(PHOTO, moderation=True).moderation == "not run"
+    assert remover.cut(PHOTO, moderation=False).moderation is None
+
+
 @pytest.mark.parametrize(
     ("value", "options", "error", "text"),
     [

@@ -23,6 +23,8 @@ class FileOutput:
     data: Buffer
     confidence: float
     box: Box | None
+    moderation: str | None = None
+    """``passed``, ``not run`` without a classifier, or None if it was not requested."""
 
 
 class FileFailed(Exception):
@@ -73,7 +75,10 @@ class LocalBackend:
     def cut(self, data: bytes, options: Mapping[str, Any] | None = None) -> Sequence[FileOutput]:
         result, _ = self._remover.process(data, {**self._options, **(options or {})}, variants=self._variants)
         # The confidence is rounded as in X-Matte-Confidence.
-        return [FileOutput(each.image.data, round(each.confidence, 2), each.box) for each in result.outputs]
+        return [
+            FileOutput(each.image.data, round(each.confidence, 2), each.box, result.moderation)
+            for each in result.outputs
+        ]
 
     def close(self) -> None:
         self._remover.close()

@@ -11,6 +11,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clearcut.batch.process import FileFailed, FileOutput
@@ -84,7 +85,8 @@ class ServerBackend:
             except (OSError, http.client.HTTPException) as exc:
                 raise FileFailed(f"{self._url.netloc}: {exc or type(exc).__name__}") from None
             if status == 200 and "X-Request-ID" in headers:
-                return _outputs(headers, answer)
+                moderation = headers.get("X-Moderation")
+                return [replace(each, moderation=moderation) for each in _outputs(headers, answer)]
             if status not in (429, 503) or attempt == ATTEMPTS:
                 break
             if self._stopped.wait(min(MAX_RETRY_WAIT_S, _seconds(headers.get("Retry-After")))):

@@ -22,6 +22,10 @@ from .terminal import end_progress, print_message, show_progress
 
 PROGRESS_S = 0.2
 """Minimum time between two updates of the progress line, seconds."""
+MODERATION_NOT_RUN = (
+    "moderation was not run, because there is no classifier. On the machine that runs the model, download one: "
+    "clearcut models pull nsfw"
+)
 REPORT_COLUMNS = ("file", "status", "confidence", "box", "ms", "error")
 
 
@@ -64,6 +68,8 @@ class CutRun:
         self._progress = progress
         self._keep_existing = keep_existing
         self._stopped = threading.Event()
+        self._moderation_missing = threading.Event()
+        self._warned = False
 
     def process(self, files: Sequence[CutFile], *, quiet: bool = False) -> None:
         """Process files in parallel, and print the failed ones unless ``quiet``.
@@ -84,6 +90,7 @@ class CutRun:
             for count, future in enumerate(as_completed(futures), 1):
                 report = future.result()
                 self.reports.append(report)
+                self._warn_of_missing_moderation()
                 if report.status == "error" and not quiet:
                     print_message(f"clearcut: {report.file.name}: {report.error}", replace_progress=self._progress)
                 now = time.monotonic()
@@ -109,6 +116,12 @@ class CutRun:
         self._stopped.set()
         self._backend.close()
 
+    def _warn_of_missing_moderation(self) -> None:
+        """Print one warning for all files if moderation was requested and there is no classifier."""
+        if self._moderation_missing.is_set() and not self._warned:
+            self._warned = True
+            print_message(f"clearcut: warning: {MODERATION_NOT_RUN}", replace_progress=self._progress)
+
     def _add_unreported(self, futures: Sequence[Future[FileReport]]) -> None:
         """After an interruption, add the reports of outputs that were written and not reported yet."""
         reported = {report.file for report in self.reports}
@@ -125,6 +138,8 @@ class CutRun:
         def write(outputs: Sequence[FileOutput]) -> None:
             if self._stopped.is_set():
                 raise InterruptedError
+            if outputs[0].moderation == "not run":
+                self._moderation_missing.set()
             if file.target is None:
                 sys.stdout.buffer.write(outputs[0].data)
                 sys.stdout.buffer.flush()
