@@ -1,5 +1,6 @@
 """The OpenAPI document and its page are valid and complete."""
 
+import html
 import re
 
 import jsonschema_rs
@@ -81,3 +82,25 @@ def test_docs_page_shows_examples_and_links():
     assert '<a href="v1/info">Try it</a>' in response.text
     assert '<a href="./">Open the page</a>' in response.text
     assert "{{" not in response.text
+
+
+def test_docs_page_examples_work_as_shown():
+    page = html.unescape(get("/docs").text)
+    commands = re.findall(r"curl --fail-with-body [^<]*", page)
+    assert "curl --fail-with-body -F image_file=@photo.jpg http://clearcut/api/v1/remove-bg" in commands
+    assert "curl --fail-with-body -F image_file=@photo.jpg http://clearcut/v1.0/improve" in commands
+    assert (
+        'curl --fail-with-body "http://clearcut/api/remove?url=https://example.com/photo.jpg" -o cutout.png' in commands
+    )
+    assert "curl --fail-with-body http://clearcut/" not in commands
+    assert 'href="api/remove"' not in page
+
+
+def test_docs_page_describes_all_fields():
+    page = get("/docs").text
+    for name in ("lab851BgRemoveParams.image", "briaBgRemoveParams.content_moderation", "input.image_url"):
+        assert f"<code>{name}</code>" in page
+    fields = re.findall(r"<tr><td><code>([^<]*)</code><td>(.*?)<td>[^<]*<td>([^\n]*?)(?=<tr>|</table>)", page)
+    assert len(fields) > 40
+    assert [name for name, _, meaning in fields if not meaning] == []
+    assert {name for name, values, _ in fields if not values} <= {"extras", "size", "variants"}

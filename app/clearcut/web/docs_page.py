@@ -89,14 +89,14 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
     if description := operation.get("description"):
         yield f"<p>{_prose(description)}</p>"
     bodies = operation.get("requestBody", {}).get("content", {})
-    if example := _example(path, verb, bodies):
+    if example := _example(path, verb, operation):
         yield _code(example)
-    if verb == "get" and "{" not in path:
+    if verb == "get" and "{" not in path and not _needs_url(operation):
         yield f'<p><a href="{escape(path.removeprefix("/") or "./")}">Try it</a></p>'
     if bodies:
         yield f"<p>Body: {', '.join(f'<code>{escape(kind)}</code>' for kind in bodies)}</p>"
         yield "<table><tr><th>Field<th>Values<th>Default<th>Meaning"
-        for name, schema in next(iter(bodies.values()))["schema"]["properties"].items():
+        for name, schema in _fields(next(iter(bodies.values()))["schema"]):
             yield (
                 f"<tr><td><code>{escape(name)}</code><td>{_values(schema)}<td>{escape(str(schema.get('default', '')))}"
                 f"<td>{_prose(schema.get('description', ''))}"
@@ -109,16 +109,34 @@ def _operation(path: str, verb: str, operation: Mapping[str, Any]) -> Iterator[s
     yield "</table></div></details>"
 
 
-def _example(path: str, verb: str, bodies: Mapping[str, Any]) -> str:
-    """A curl command for an operation; empty if its path has parameters."""
-    if "{" in path:
+def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the fields of an object with their schemas; members of inner objects as ``object.member``."""
+    for name, member in schema["properties"].items():
+        if "properties" in member:
+            yield from _fields(member, f"{prefix}{name}.")
+        else:
+            yield prefix + name, member
+
+
+def _needs_url(operation: Mapping[str, Any]) -> bool:
+    """Return whether the operation processes the image at the query parameter ``url``."""
+    parameters = operation.get("parameters", ())
+    return any(each["in"] == "query" and each["name"] == "url" for each in parameters)
+
+
+def _example(path: str, verb: str, operation: Mapping[str, Any]) -> str:
+    """A curl command for an operation; empty if its path has parameters, or if it is the page for browsers."""
+    if "{" in path or path == "/":
         return ""
     if verb == "get":
+        if _needs_url(operation):
+            return f'curl --fail-with-body "{BASE_URL}{path}?url=https://example.com/photo.jpg" -o cutout.png'
         return f"curl --fail-with-body {BASE_URL}{path}"
+    bodies = operation.get("requestBody", {}).get("content", {})
     if form := bodies.get("multipart/form-data"):
         properties = form["schema"]["properties"]
         file = next((name for name, schema in properties.items() if schema.get("format") == "binary"), "")
-        return _upload(path, file) if file else ""
+        return _upload(path, file, operation["responses"]) if file else ""
     if body := bodies.get("application/json"):
         examples = body.get("example") or body["schema"].get("example")
         if examples:
@@ -127,8 +145,10 @@ def _example(path: str, verb: str, bodies: Mapping[str, Any]) -> str:
     return ""
 
 
-def _upload(path: str, field: str) -> str:
-    return f"curl --fail-with-body -F {field}=@photo.jpg {BASE_URL}{path} -o cutout.png"
+def _upload(path: str, field: str, responses: Mapping[str, Any]) -> str:
+    returns_image = any(kind.startswith("image/") for kind in responses.get("200", {}).get("content", {}))
+    output = " -o cutout.png" if returns_image else ""
+    return f"curl --fail-with-body -F {field}=@photo.jpg {BASE_URL}{path}{output}"
 
 
 def _code(text: str) -> str:
@@ -136,6 +156,8 @@ def _code(text: str) -> str:
 
 
 def _values(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return f"<code>{escape(str(schema['const']))}</code>"
     if "enum" in schema:
         return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("format") == "binary":
@@ -144,7 +166,9 @@ def _values(schema: Mapping[str, Any]) -> str:
         return "a file in base64"
     if "minimum" in schema:
         return f"{schema['minimum']} to {schema['maximum']}"
-    return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("examples", ()))
+    if "examples" in schema:
+        return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["examples"])
+    return {"string": "text", "boolean": "<code>true</code>, <code>false</code>"}.get(schema.get("type", ""), "")
 
 
 def _prose(text: str) -> str:

@@ -36,6 +36,12 @@ from .json_schema import INTEGER, TEXT, Schema
 
 URL: Schema = {"type": "string", "description": "URL of the file, instead of the file, where CLEARCUT_FETCH is on."}
 FILE: Schema = {"type": "string", "format": "binary"}
+_FILES = {
+    "image": "The image.",
+    "background": "Background image.",
+    "mask": "Your own matte, used instead of the model's.",
+}
+"""Descriptions of the files of a request by role."""
 RAW_TYPES = (*INPUT_MEDIA_TYPES, "application/octet-stream")
 CUTOUT_HEADERS = {
     "X-Request-ID": TEXT,
@@ -165,8 +171,11 @@ def _subclasses(cls: type[ClearcutError]) -> Iterator[type[ClearcutError]]:
 
 def _request_bodies(upload: UploadSchema, table: FieldTable) -> dict[str, Any]:
     options = {name: {**field.schema, "description": field.description} for name, field in table.items()}
-    files = dict.fromkeys(upload.file_fields, FILE)
-    texts = {name: {"type": "string", "contentEncoding": "base64"} for name in upload.base64_fields}
+    files = {name: {**FILE, "description": _FILES[role]} for name, role in upload.file_fields.items()}
+    texts: dict[str, Schema] = {
+        name: {"type": "string", "contentEncoding": "base64", "description": _FILES[role]}
+        for name, role in upload.base64_fields.items()
+    }
     urls = dict.fromkeys(upload.url_fields, URL)
     form = {"type": "object", "properties": {**files, **texts, **urls, **options}}
     if not (upload.base64_fields or upload.url_fields):

@@ -29,7 +29,7 @@ from clearcut.web.request.fields import Field, Options, parse_fields
 from clearcut.web.request.json_body import object_member, read_json, text_member
 
 from .base import Dialect, ErrorReport
-from .job_openapi import create_operation, read_operation
+from .job_openapi import API_MODEL, WEBHOOK_URL, create_operation, described, read_operation
 from .poof_options import BACKGROUND_TYPES, MODEL_FIELDS
 
 if TYPE_CHECKING:
@@ -158,18 +158,16 @@ def openapi_paths() -> dict[str, Any]:
             "type": "object",
             "required": ["image"],
             "properties": {"image": {**TEXT, "description": "A URL or a `data:` URL of the image."}}
-            | {
-                name: {**dict(field.schema), "description": field.description}
-                for name, field in {**table, **MODEL_FIELDS}.items()
-            },
+            | {name: described(field) for name, field in {**table, **MODEL_FIELDS}.items()},
         }
         for model, table in TABLES.items()
     }
-    params[PARAMS[BRIA]]["properties"]["content_moderation"] = {"type": "boolean", "default": True}
+    params[PARAMS[BRIA]]["properties"]["content_moderation"] |= {"type": "boolean", "default": True}
+    del params[PARAMS[BRIA]]["properties"]["content_moderation"]["enum"]
     body = {
         "type": "object",
         "required": ["model"],
-        "properties": {"model": {"enum": list(PARAMS)}, **params, "webhook_url": TEXT},
+        "properties": {"model": {"enum": list(PARAMS), "description": API_MODEL}, **params, "webhook_url": WEBHOOK_URL},
     }
     status = {"enum": list(STATES.values())}
     accepted = json_response("The job is accepted", object_schema(jobId=TEXT, status=status))

@@ -19,7 +19,7 @@ from clearcut.web.request.fields import parse_fields
 from clearcut.web.request.json_body import object_member, read_json, text_member
 
 from .base import Dialect, ErrorReport
-from .job_openapi import create_operation, read_operation
+from .job_openapi import API_MODEL, IMAGE_URL, WEBHOOK_URL, create_operation, described, read_operation
 from .poof_options import MODEL_FIELDS
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ DIALECT = Dialect(
 
 
 def openapi_paths() -> dict[str, Any]:
-    body = object_schema(model={"const": MODEL}, input=object_schema(image_url=TEXT))
-    body["properties"]["webhook_url"] = TEXT
-    body["properties"]["input"]["properties"]["model"] = dict(MODEL_FIELDS["model"].schema)
+    body = object_schema(model={"const": MODEL, "description": API_MODEL}, input=object_schema(image_url=IMAGE_URL))
+    body["properties"]["webhook_url"] = WEBHOOK_URL
+    body["properties"]["input"]["properties"]["model"] = described(MODEL_FIELDS["model"])
     accepted = json_response(
         "The prediction is accepted", object_schema(status={"const": "success"}, predictionID=TEXT)
     )

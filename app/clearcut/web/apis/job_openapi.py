@@ -7,8 +7,15 @@ from typing import Any
 
 from clearcut.web.json_schema import TEXT, Schema
 from clearcut.web.openapi import IDEMPOTENCY_SCHEMA, KEY_SECURITY, error_response
+from clearcut.web.request.fields import Field
 
 from .base import Dialect
+
+IMAGE_URL: Schema = {**TEXT, "description": "`https:` URL of the image."}
+WEBHOOK_URL: Schema = {**TEXT, "description": "URL that receives the result of the job."}
+API_MODEL = "Name of a model of this API."
+"""Description of the API's own field ``model``."""
+
 
 _CREATE_ERRORS = {
     "400": "One or more parameters are invalid", "401": "Invalid or missing API key", "402": "Insufficient credits",
@@ -22,6 +29,11 @@ _READ_ERRORS = {
     "405": "Method not allowed on this route", "500": "Internal server error",
     "503": "Service temporarily unavailable", "504": "The request exceeded its deadline",
 }  # fmt: skip
+
+
+def described(field: Field) -> Schema:
+    """Return the schema of a field with its description."""
+    return {**field.schema, "description": field.description}
 
 
 def create_operation(

@@ -23,7 +23,7 @@ from clearcut.web.request.multipart import read_multipart
 from clearcut.web.request.text_bodies import urlencoded_fields
 
 from .base import Dialect, ErrorReport
-from .job_openapi import create_operation, read_operation
+from .job_openapi import IMAGE_URL, WEBHOOK_URL, create_operation, described, read_operation
 from .poof_options import MODEL_FIELDS
 
 if TYPE_CHECKING:
@@ -121,9 +121,12 @@ DIALECT = Dialect(
 
 
 def openapi_paths() -> dict[str, Any]:
-    texts = {"image_url": TEXT, "webhook_url": TEXT, "model": dict(MODEL_FIELDS["model"].schema)}
+    texts = {"image_url": IMAGE_URL, "webhook_url": WEBHOOK_URL, "model": described(MODEL_FIELDS["model"])}
     bodies = {
-        "multipart/form-data": {"type": "object", "properties": {"image_file": FILE, **texts}},
+        "multipart/form-data": {
+            "type": "object",
+            "properties": {"image_file": {**FILE, "description": "The image."}, **texts},
+        },
         "application/x-www-form-urlencoded": {"type": "object", "properties": texts, "required": ["image_url"]},
     }
     status = {"enum": ["processing", "completed", "failed"]}
