@@ -189,8 +189,14 @@ def _retry(client: DBOSClient, job: JobView) -> int:
     if job.state == "failed":
         client.delete_workflows([webhook_id])
         client.rewind_workflow(job.id, queue_name=JOB_QUEUE, queue_partition_key=partition_of(job.id, job.spec))
+        print_output(f"{job.id}: the job will be processed again")
     elif job.state == "completed" and job.webhook_state in ("sent", "failed"):
         client.rewind_workflow(webhook_id, queue_name=WEBHOOK_QUEUE)
+        print_output(f"{job.id}: the webhook will be sent again")
+    elif job.state == "completed" and job.webhook_state is None:
+        return _error("the job is completed and has no webhook to send")
+    elif job.state == "completed":
+        return _error("the webhook of the job is being sent and cannot be sent again now")
     else:
         return _error(f"the job is {job.state} and cannot be retried")
     return 0
