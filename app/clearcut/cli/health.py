@@ -36,7 +36,12 @@ def run(url: str, timeout_s: float | None) -> int:
         url: of the server; empty selects the server with the settings of this environment.
         timeout_s: seconds; None selects ``TIMEOUT_S``.
     """
-    alive, text = check_health(url or local_url(), TIMEOUT_S if timeout_s is None else timeout_s)
+    tried = url or local_url()
+    alive, text = check_health(tried, TIMEOUT_S if timeout_s is None else timeout_s)
+    if not alive and not url:
+        text += f" (tried {tried}; set CLEARCUT_HOST and CLEARCUT_PORT as for the server, or: clearcut health URL)"
+    elif not alive and tried not in text:
+        text += f" ({tried})"
     print_output(text, flush=True)
     return 0 if alive else 1
 

@@ -47,6 +47,20 @@ def test_silent_server_times_out():
     assert "timed out" in text
 
 
+def test_failure_names_the_url(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    monkeypatch.delenv("CLEARCUT_HOST", raising=False)
+    monkeypatch.setenv("CLEARCUT_PORT", str(port))
+    assert main(["health"]) == 1
+    text = capsys.readouterr().out
+    assert "/livez: " in text
+    assert f"(tried http://127.0.0.1:{port}; set CLEARCUT_HOST and CLEARCUT_PORT" in text
+    assert "clearcut health URL" in text
+    assert main(["health", f"http://127.0.0.1:{port}"]) == 1
+    assert capsys.readouterr().out.endswith(f" (http://127.0.0.1:{port})\n")
+
+
 @pytest.mark.parametrize(
     "url",
     [
