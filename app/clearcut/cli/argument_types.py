@@ -35,6 +35,13 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def non_empty(text: str) -> str:
+    """Parse a text with at least one character that is no white space."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a name, got an empty text")
+    return text
+
+
 def file_path(text: str) -> Path:
     """Parse a path, which may not be empty."""
     if not text:

@@ -12,7 +12,7 @@ from clearcut.accounts.types import Usage
 from clearcut.errors import StartupError
 from clearcut.settings import Settings
 
-from .argument_types import whole_number
+from .argument_types import non_empty, whole_number
 from .terminal import print_message, print_output
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
     keys = commands.add_parser("keys", help="manage API keys and credits in CLEARCUT_DATABASE_URL")
     actions = keys.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="create a key and print it; it cannot be shown again")
-    create.add_argument("name", help="name of the account")
+    create.add_argument("name", type=non_empty, help="name of the account")
     _add_credit_options(create, required=False)
     for option, unit in (
         ("--requests-per-minute", "requests per minute"),
@@ -75,9 +75,15 @@ def _run_action(arguments: argparse.Namespace, ledger: Ledger) -> int:
         case "create":
             plan, credits = _plan(arguments)
             quotas = Quotas(arguments.requests_per_minute, arguments.concurrent, arguments.megapixels_per_minute)
+            same_name = [account.id for account in ledger.find_by_name(arguments.name) if not account.revoked]
             key = ledger.create(arguments.name, plan, credits, quotas)
             print_output(key)
             print_message(_usage_text(str(parse_key_id(key)), arguments.name))
+            if same_name:
+                print_message(
+                    f"Note: another key has the name {arguments.name} ({', '.join(same_name)}). "
+                    "Use the id to revoke a key or to set its credits."
+                )
             return 0
         case "list":
             for usage in ledger.list_usage():

@@ -79,6 +79,24 @@ def test_revoke_accepts_the_name_of_one_valid_key(keys, capsys):
     assert keys("revoke", "shop")[0] == 1
 
 
+def test_key_with_an_existing_name_gets_a_note(keys, capsys):
+    _, first = keys("create", "shop")
+    assert main(["keys", "create", "shop"]) == 0
+    output = capsys.readouterr()
+    assert f"another key has the name shop ({parse_key_id(first)})" in output.err
+    assert parse_key_id(output.out.strip())
+    assert main(["keys", "create", "other"]) == 0
+    assert "another key" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_empty_name_is_refused(keys, capsys, name):
+    with pytest.raises(SystemExit) as exit_info:
+        keys("create", name)
+    assert exit_info.value.code == 2
+    assert "name: expected a name" in capsys.readouterr().err
+
+
 def test_unknown_key_and_missing_database_are_errors(keys, monkeypatch):
     assert keys("revoke", "nobody")[0] == 1
     monkeypatch.delenv("CLEARCUT_DATABASE_URL")
