@@ -71,6 +71,22 @@ def test_invalid_requests(case):
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("name", ["bg_image", "mask"])
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(110_000), "Maximum file size of '{}' is 100000 bytes"),
+        (sample_image(1200, 1000), "The image in '{}' has 1.20 megapixels"),
+    ],
+    ids=["bytes", "pixels"],
+)
+def test_error_names_the_field_of_a_large_file(name, content, text):
+    files = {"image_file": ("a.png", sample_image()), name: ("b.png", content)}
+    response = ask(environ={"max_bytes": "100000", "max_megapixels": "1"}, files=files)
+    assert (response.status_code, response.json()["code"]) == (400, "image_too_large")
+    assert text.format(name) in response.json()["details"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [

@@ -11,6 +11,7 @@ from clearcut.errors import (
     MissingImage,
     Overloaded,
     TooManyBytes,
+    TooManyPixels,
     UnsupportedFormat,
 )
 from clearcut.web.apis import poof, removebg
@@ -27,6 +28,10 @@ from clearcut.web.apis import poof, removebg
         (FetchFailed("background", "it is gone"), {}, "Cannot fetch the URL in 'background': it is gone"),
         (UnsupportedFormat("GIF"), {}, "Unsupported image type: detected GIF"),
         (TooManyBytes(3 * 1024 * 1024), {}, "Maximum file size is 3 MiB (server setting CLEARCUT_MAX_BYTES)"),
+        (TooManyBytes(10, role="mask"), {"mask": "mask_file"},
+         "Maximum file size of 'mask_file' is 10 bytes (server setting CLEARCUT_MAX_BYTES)"),
+        (TooManyPixels("The image is 9 x 9 pixels", role="background"), {"background": "bg_image"},
+         "The image in 'bg_image' is 9 x 9 pixels"),
     ],
 )  # fmt: skip
 def test_describe_uses_names_of_caller(error, names, details):

@@ -19,6 +19,13 @@ class ImageError(InputError):
         return "" if self.role == "image" and "image" not in names else f" in '{self.field_name(names)}'"
 
 
+def _with_field(error: ImageError, subject: str, names: Mapping[str, str], word: str) -> str | None:
+    """Return the text of an error; for another input than the main image, its field follows ``subject``."""
+    if error.role == "image" or error.text is None:
+        return error.text
+    return error.text.replace(subject, f"{subject} {word} '{error.field_name(names)}'", 1)
+
+
 class UnsupportedFormat(ImageError):
     """The image has another format; ``imaging.probe`` sets ``accepted`` to the names of accepted formats."""
 
@@ -58,9 +65,15 @@ class TooManyBytes(ImageError):
         size = f"{limit} bytes" if limit % (1 << 20) else f"{limit >> 20} MiB"
         super().__init__(f"Maximum file size is {size} (server setting CLEARCUT_MAX_BYTES)", role=role)
 
+    def describe(self, names: Mapping[str, str]) -> str | None:
+        return _with_field(self, "Maximum file size", names, "of")
+
 
 class TooManyPixels(ImageError):
     code, reason, message = "image_too_large", "too_many_pixels", "The uploaded image exceeds the maximum size"
+
+    def describe(self, names: Mapping[str, str]) -> str | None:
+        return _with_field(self, "The image", names, "in")
 
 
 class NoForeground(ImageError):

@@ -5,7 +5,8 @@ python-multipart parses (RFC 7578, RFC 2046); this module decides which parts ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -28,7 +29,7 @@ async def read_multipart(
     file_fields: Mapping[str, str],
     max_file_bytes: int,
     max_bytes: int,
-    base64_fields: Collection[str] = (),
+    base64_fields: Mapping[str, str] = MappingProxyType({}),
 ) -> FormReader:
     """Read a multipart/form-data body.
 
@@ -75,7 +76,7 @@ class FormReader:
     Args:
         file_fields: role by file field; several fields may have one role, which only one of them may fill.
         max_file_bytes: of one file.
-        base64_fields: text fields that hold a file in base64.
+        base64_fields: role by text field that holds a file in base64.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class FormReader:
         boundary: bytes,
         file_fields: Mapping[str, str],
         max_file_bytes: int,
-        base64_fields: Collection[str] = (),
+        base64_fields: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.files: dict[str, bytearray] = {}
         """Files by role."""
@@ -228,7 +229,8 @@ class FormReader:
             limit = self._max_base64_size if self._name in self._base64_fields else MAX_FIELD_BYTES
         if len(target) + end - start > limit:
             if self._is_file or self._name in self._base64_fields:
-                raise TooManyBytes(self._max_file_bytes)
+                role = self._file_fields.get(self._name) or self._base64_fields[self._name]
+                raise TooManyBytes(self._max_file_bytes, role=role)
             raise InvalidField(self._name, f"at most {MAX_FIELD_BYTES} bytes")
         target += memoryview(data)[start:end]
 

@@ -80,7 +80,7 @@ TEXT_PARSERS: dict[bytes, Callable[[bytearray, Collection[str]], dict[str, str]]
 """Parsers of text bodies by media type."""
 
 
-def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
+def base64_file(field: str, text: str | bytearray, max_bytes: int, role: str = "image") -> bytearray:
     """Decode a file in base64 (RFC 4648); a ``data:`` prefix, white space and quotes around it are ignored.
 
     Raises:
@@ -100,7 +100,7 @@ def base64_file(field: str, text: str | bytearray, max_bytes: int) -> bytearray:
     except (ValueError, UnicodeEncodeError):
         raise InvalidField(field, expected) from None
     if len(file) > max_bytes:
-        raise TooManyBytes(max_bytes)
+        raise TooManyBytes(max_bytes, role=role)
     return bytearray(file)
 
 

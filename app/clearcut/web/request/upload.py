@@ -142,7 +142,7 @@ async def read_upload(
         if upload.files.get(role):
             raise MultipleImages(role, schema.fields_of(role))
         upload.field_names[role] = name
-        upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes))
+        upload.files[role] = await on_pool(partial(base64_file, name, texts.pop(name), max_bytes, role))
     if fetching:
         _take_urls(upload, schema)
     if not upload.files.get("image") and "image" not in upload.urls:
