@@ -17,6 +17,14 @@ from .settings import PREFIX, Settings
 CLIENT_KEY = "CLEARCUT_API_KEY"
 """Variable with the API key of a client: of ``clearcut cut --server`` and of commands copied from the page."""
 
+_EXPECTED = {
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+}
+"""Error texts by type of the validation error; other types keep the text of the validation."""
+
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment.
@@ -57,7 +65,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
     try:
         return Settings.model_validate(known), errors
     except ValidationError as exc:
-        details = [(str(error["loc"][0]), error["msg"], error["input"]) for error in exc.errors()]
+        details = [
+            (str(error["loc"][0]), _EXPECTED.get(error["type"], error["msg"]), error["input"]) for error in exc.errors()
+        ]
     errors += [f"{PREFIX}{name.upper()}: {message}{_shown_value(name, value)}" for name, message, value in details]
     invalid = {name for name, _, _ in details}
     return Settings.model_validate({name: value for name, value in known.items() if name not in invalid}), errors

@@ -29,6 +29,20 @@ def test_all_errors_are_reported_with_their_variable():
     assert "did you mean CLEARCUT_PORT?" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("CLEARCUT_SLOTS", "abc", "CLEARCUT_SLOTS: expected a whole number (got 'abc')"),
+        ("CLEARCUT_DEADLINE_S", "soon", "CLEARCUT_DEADLINE_S: expected a number (got 'soon')"),
+        ("CLEARCUT_FETCH", "perhaps", "CLEARCUT_FETCH: expected true or false (got 'perhaps')"),
+    ],
+)
+def test_error_names_the_expected_type(name, value, text):
+    with pytest.raises(StartupError) as caught:
+        load_settings({name: value})
+    assert str(caught.value) == text
+
+
 def test_start_of_a_name_suggests_that_setting():
     with pytest.raises(StartupError, match=r"CLEARCUT_OTEL: unknown setting; did you mean CLEARCUT_OTEL_ENDPOINT\?"):
         load_settings({"CLEARCUT_OTEL": "1"})
