@@ -290,6 +290,9 @@ def test_wrong_key_stops_the_run(cut, folder, tmp_path_factory, monkeypatch):
         (["in/a.jpg", "my.photo"], "OUT is my.photo: expected one of .png"),
         (["missing.jpg", "my.photo"], "OUT is my.photo"),
         (["in/a.jpg", ""], "empty"),
+        (["https://example.com/a.jpg", "out.png"], "URLs are not accepted; download the file first"),
+        (["in", "s3://bucket/out"], "s3://bucket/out: URLs are not accepted"),
+        (["in", "out", "--device", "gpu"], "--device: expected auto, cpu, cuda or tensorrt\n"),
         (["", "out"], "empty"),
         (["in", "out", "--report", ""], "--report"),
         (["in", "out", "--size", "huge", "--crop=1", "--fit", "wide"], "--fit: expected contain, cover, scale-down"),
@@ -313,12 +316,13 @@ def test_wrong_usage_exits_before_any_work(cut, folder, arguments, text):
     assert outputs(folder) == before
 
 
-@pytest.mark.parametrize("flags", [["--model", "none"], ["--device", "abacus"], ["--mask", "missing.png"]])
+@pytest.mark.parametrize("flags", [["--model", "none"], ["--mask", "missing.png"], ["--bg-image", "missing.png"]])
 def test_unusable_model_or_file_is_one_error(cut, folder, flags):
     result = cut("in", "out", *flags)
     assert result.code == 1
     assert result.errors.startswith("clearcut: ")
     assert result.errors.count("\n") == 1
+    assert flags[0] == "--model" or f"{flags[0]} missing.png: " in result.errors
 
 
 def test_standard_input_and_output(folder):

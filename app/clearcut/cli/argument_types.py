@@ -42,6 +42,17 @@ def non_empty(text: str) -> str:
     return text
 
 
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser of the words in ``choices``."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"expected {', '.join(choices[:-1])} or {choices[-1]}")
+        return text
+
+    return parse
+
+
 def file_path(text: str) -> Path:
     """Parse a path, which may not be empty."""
     if not text:

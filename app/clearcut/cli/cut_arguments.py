@@ -13,7 +13,7 @@ from clearcut.batch.process import Backend, LocalBackend
 from clearcut.errors import StartupError
 from clearcut.system import cpu_quota
 
-from .argument_types import file_path, number, whole_number
+from .argument_types import file_path, number, one_of, whole_number
 from .cut_backends import ServerBackend, find_key
 from .cut_files import CutFile, UsageError
 from .cut_options import add_option_flags
@@ -64,7 +64,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--model", metavar="NAME", help="model to run (default: CLEARCUT_MODEL, or the default of --server)"
     )
-    work.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or tensorrt (default: CLEARCUT_DEVICE)")
+    work.add_argument(
+        "--device",
+        type=one_of("auto", "cpu", "cuda", "tensorrt"),
+        metavar="NAME",
+        help="auto, cpu, cuda or tensorrt (default: CLEARCUT_DEVICE)",
+    )
     work.add_argument("--server", metavar="URL", help="use a running service, such as http://127.0.0.1:8080")
     work.add_argument("--key", metavar="KEY", help="API key for --server (default: CLEARCUT_API_KEY)")
     options = parser.add_argument_group("options of the output, as in POST /v1/remove")
@@ -128,7 +133,7 @@ def read_file_options(arguments: argparse.Namespace) -> dict[str, bytes]:
             try:
                 files[name] = path.read_bytes()
             except OSError as exc:
-                raise StartupError(f"{path}: {exc.strerror}") from None
+                raise StartupError(f"--{name.replace('_', '-')} {path}: {exc.strerror}") from None
     return files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ OUTPUT_EXTENSIONS = {each.extension: each.extension for each in OUTPUT_FORMATS} 
     each.name: each.extension for each in OUTPUT_FORMATS
 }
 """Value of the option ``format`` by file name extension, such as jpg for jpeg."""
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_ADVICE_FOR_URLS = "download the file first (with --ray, folders such as s3://bucket/photos are accepted)"
 
 
 class UsageError(Exception):
@@ -120,6 +125,8 @@ def plan_files(inputs: Sequence[str], out: str, names: OutputNames, excluded: Se
     """
     if "" in (*inputs, out):
         raise UsageError("IN or OUT is empty")
+    if url := next((each for each in (*inputs, out) if _URL.match(each)), None):
+        raise UsageError(f"{url}: URLs are not accepted; {_ADVICE_FOR_URLS}")
     if Path(names.suffix).name != names.suffix and names.suffix:
         raise UsageError(f"--suffix: expected a part of a file name, got {names.suffix}")
     try:
