@@ -66,7 +66,7 @@ def test_review_copies_doubtful_variants(cut, folder):
         (["in/a.jpg", "out", "--variants", "{}"], "--variants: expected a JSON list of 1 to 16 objects"),
         (["in", "in", "--variants", SETS], "use another OUT, or --suffix"),
         (["in/a.jpg", "out", "--variants", '[{"bg_color": "blurple"}]'], "--variants[0].bg_color: expected"),
-        (["in/a.jpg", "out", "--variants", '[{"sise": "small"}]'], "--variants: unknown option sise"),
+        (["in/a.jpg", "out", "--variants", '[{"sise": "small"}]'], "--variants[0].sise: unknown option"),
         (["in/a.jpg", "in/b.png", "--variants", SETS, "--report", "in/b-3.png"], "--report would replace in/b-3.png"),
         (["in/sub/b.JPEG", "in/a.jpg", "--variants", '[{}, {"format": "png"}]', "--mask", "in/a-2.png"],
          "would replace the input in/a-2.png"),

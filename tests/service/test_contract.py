@@ -173,7 +173,7 @@ def test_unknown_fields_are_in_ignored_header():
         ({"format": "png", "channels": "rgba", "size": "full", "crop": "false", "threshold": "0"}, None),
         ({"variants": '[{"format": "jpg"}, {}]', "bg_color": "red", "padding": "1px"}, "padding"),
         ({"variants": "[{}, {}]", "bg_color": "red"}, "bg_color"),
-        ({"variants": '[{"padding": "1px"}, {"colour": "red"}]'}, "colour, padding"),
+        ({"variants": '[{"padding": "1px"}, {"colour": "red"}]'}, "variants[1].colour, padding"),
     ],
 )
 def test_options_without_effect_are_in_ignored_header(fields, ignored):

@@ -36,6 +36,17 @@ def parts(response):
     return list(email.message_from_bytes(head + response.content).get_payload())
 
 
+def test_unknown_field_is_ignored_with_its_position():
+    async def scenario(on):
+        variants = '[{}, {"fromat": "jpg"}]'
+        response = await on.client.post(
+            "/v1/remove", files={"image_file": ("a.png", sample_image())}, data={"variants": variants, "colour": "red"}
+        )
+        assert response.headers["x-ignored-fields"] == "colour, variants[1].fromat"
+
+    on_stage(scenario)
+
+
 def test_each_variant_is_one_part_from_one_inference():
     response, runs = ask([{}, {"format": "jpg", "bg_color": "#00f"}, {"channels": "alpha", "crop": True}])
     assert response.status_code == 200

@@ -18,6 +18,7 @@ from clearcut.web.apis.poof_options import (
     require_background,
     unused_fields,
 )
+from clearcut.web.request.parsers import RATIO_LIKE, ratio_advice
 
 from .cut_files import OUTPUT_EXTENSIONS, STANDARD_STREAM, OutputNames, UsageError, format_for_output
 from .terminal import print_message
@@ -32,8 +33,7 @@ _FLAGS = {
 """Flags that mean ``true`` without a value, with their option."""
 OPTION_FIELDS = {name: field for name, field in FIELDS.items() if name != "model"}
 """Options with a flag of the same name. ``--model`` selects the model that is loaded, or one of the server's."""
-_RATIO = re.compile(r"([1-9]\d{0,2})[xX×*/,;-]([1-9]\d{0,2})")
-"""A ratio in another form than ``1:1``."""
+_NUMBER = re.compile(r"\d+(\.\d*)?%?")
 _SWITCHES = ("-h", "--help", "--overwrite")
 """Flags without a value."""
 
@@ -62,7 +62,8 @@ def normalize_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments after the command in a form that argparse reads in any order: options first, with ``=``.
 
     A flag that may stand alone gets its value: ``--crop in.jpg`` becomes ``--crop=true in.jpg``. The argument after it
-    is its value if it is valid for the option: ``--crop 1:1``. A ratio in another form is its value too, for the error.
+    is its value if it is valid for the option: ``--crop 1:1``. A ratio in another form, or an opacity above 1, is its
+    value too, for the error.
     """
     options: list[str] = []
     positionals: list[str] = []
@@ -98,7 +99,7 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], Output
         if fields.get("crop", "true") != "true":
             raise UsageError("--crop-ratio: not together with a value of --crop")
         if ":" not in arguments.crop_ratio:
-            advice = _ratio_advice("--crop-ratio", arguments.crop_ratio)
+            advice = ratio_advice(arguments.crop_ratio)
             raise UsageError(f"--crop-ratio: expected a ratio such as 1:1, 4:3, 16:9{advice}")
         fields["crop"] = arguments.crop_ratio
     requested = format_for_output(arguments.out, fields.get("format"))
@@ -111,14 +112,11 @@ def option_fields(arguments: argparse.Namespace) -> tuple[dict[str, str], Output
         outputs, unused = _parse(fields, has_background=arguments.bg_image is not None)
     except InvalidField as exc:
         texts = [f"{renamed.get(each.field) or _flag(each.field)}: expected {each.expected}" for each in exc.each]
-        crop = next((number for number, each in enumerate(exc.each) if each.field == "crop"), None)
-        if crop is not None:
-            texts[crop] += _ratio_advice("--crop", fields["crop"])
         raise UsageError("; ".join(texts)) from None
     except ClearcutError as exc:
         raise UsageError(str(exc)) from None
     if unknown := [name for name in unused if name not in OPTION_FIELDS]:
-        raise UsageError(f"--variants: unknown option {unknown[0]}")
+        raise UsageError(f"--{unknown[0]}: unknown option")
     for name in unused:
         if name in fields:
             flag = renamed.get(name) or _flag(name)
@@ -150,16 +148,11 @@ def _flag(field: str) -> str:
     return "--" + name.replace("_", "-") + bracket + rest
 
 
-def _ratio_advice(flag: str, value: str) -> str:
-    """Return what to write instead of a ratio such as 1x1; empty for other values."""
-    match = _RATIO.fullmatch(value)
-    return f"; write {flag} {match[1]}:{match[2]} instead of {value}" if match else ""
-
-
 def _is_value(name: str, text: str) -> bool:
     """Return whether the argument after a flag that may stand alone is its value, and not an input or OUT."""
     try:
         FIELDS[name].parse(name, text)
     except InvalidField:
-        return name == "crop" and _RATIO.fullmatch(text) is not None and not Path(text).exists()
+        wrong = {"crop": RATIO_LIKE, "shadow": _NUMBER}.get(name)
+        return wrong is not None and wrong.fullmatch(text) is not None and not Path(text).exists()
     return True

@@ -25,7 +25,7 @@ EXPOSED_HEADERS = (
 )  # fmt: skip
 """Response headers that scripts of other origins may read (Access-Control-Expose-Headers)."""
 
-_SAFE_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_SAFE_FIELD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,60}")
 
 
 def result_headers(context: RequestContext, result: CutoutResult, ignored: Sequence[str]) -> dict[str, str]:

@@ -23,6 +23,8 @@ MAX_CANVAS_SIDE = 6000
 """Largest `width` and `height` in pixels, as in Poof."""
 MAX_VARIANTS = 16
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PIXELS = re.compile(r"\d{1,5}(px)?( ?[xX×*] ?\d{1,5}(px)?)?")
+"""A number of pixels, or a width and a height."""
 REQUEST_OPTIONS = ("model", "moderate")
 """Options of the whole request, which are attributes of ``CutoutRequest``."""
 URL_FIELDS = ("url", "image_url", "bg_image_url")
@@ -67,7 +69,19 @@ def _format(name: str, value: str) -> Options:
 def _shadow(name: str, value: str) -> Options:
     if value.lower() in ("true", "false"):
         return {"shadow": 0.5 if value.lower() == "true" else 0.0}
-    return {"shadow": parsers.number(name, value, 0, 1)}
+    try:
+        return {"shadow": parsers.number(name, value, 0, 1)}
+    except InvalidField:
+        raise InvalidField(name, "true, false, or a number from 0 to 1") from None
+
+
+def _size(name: str, value: str) -> Options:
+    try:
+        return dict(SIZES[parsers.one_of(name, value, tuple(SIZES))])
+    except InvalidField as exc:
+        if _PIXELS.fullmatch(value):
+            raise InvalidField(name, f"{exc.expected}; for an exact size, use width and height") from None
+        raise
 
 
 def parse_model(name: str, value: str) -> Options:
@@ -97,7 +111,7 @@ FIELDS: dict[str, Field] = {
     "bg_color": fields.color("Background color of opaque output; ignored for transparent output.", "white"),
     "size": fields.choice(
         "Maximum longest side: 256, 512, 1024 or 2048 pixels; `hd` allows 4 megapixels. Never enlarges.",
-        SIZES, default="full",
+        SIZES, default="full", parse=_size,
     ),
     "crop": fields.text(
         "Crop to the box of the subject, before resizing; a ratio extends the box to that ratio.", _crop,
@@ -257,7 +271,7 @@ def parse_variants(values: Mapping[str, str]) -> tuple[list[RemoveOptions], list
             continue
         variants.append(options)
         unused = unused_fields(common | texts, parsed)
-        unknown += parsed.unknown
+        unknown += [name if name in common else f"{path}.{name}" for name in parsed.unknown]
         used |= parsed.by_field.keys() - unused
         present |= parsed.by_field.keys()
     raise_invalid(errors)

@@ -101,21 +101,23 @@ def choice(
     meanings: Mapping[str, Options] | Sequence[str],
     option: str | None = None,
     default: str | None = None,
+    parse: Callable[[str, str], Options] | None = None,
 ) -> Field:
     """Make a field for one of a few words, in any case.
 
     Args:
         meanings: the options of each word, or the words themselves as values of ``option``.
+        parse: replaces the parser of the words, for other error texts.
     """
     words = tuple(meanings)
 
-    def parse(name: str, text: str) -> Options:
+    def parse_word(name: str, text: str) -> Options:
         word = parsers.one_of(name, text, words)
         if isinstance(meanings, Mapping):
             return dict(meanings[word])
         return {option: word} if option else {}
 
-    return Field(parse, _schema({"type": "string", "enum": list(words)}, default), description)
+    return Field(parse or parse_word, _schema({"type": "string", "enum": list(words)}, default), description)
 
 
 def boolean(description: str, option: str | None = None, default: bool | None = None) -> Field:

@@ -15,6 +15,8 @@ from clearcut.imaging.options import Length, Padding, Roi
 from clearcut.imaging.types import Color
 
 _RATIO = re.compile(r"([1-9]\d{0,2}):([1-9]\d{0,2})")
+RATIO_LIKE = re.compile(r"([1-9]\d{0,2}) ?[xX×*/,;-] ?([1-9]\d{0,2})", re.ASCII)
+"""A ratio in another form than ``1:1``."""
 _LENGTH = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)(px|%)?")
 _NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?|\.\d{1,6}")
 _PADDING = "one, two or four lengths such as 10%, 0.1 or 30px; at most 100% or 2000px a side"
@@ -62,7 +64,13 @@ def crop(name: str, value: str) -> tuple[bool, tuple[int, int] | None]:
         return lowered == "true", None
     if value.isascii() and (match := _RATIO.fullmatch(value)):
         return True, (int(match[1]), int(match[2]))
-    raise InvalidField(name, "true, false or a ratio such as 1:1, 4:3, 16:9")
+    raise InvalidField(name, f"true, false or a ratio such as 1:1, 4:3, 16:9{ratio_advice(value)}")
+
+
+def ratio_advice(value: str) -> str:
+    """Return what to write instead of a ratio such as 1x1; empty for other values."""
+    match = RATIO_LIKE.fullmatch(value)
+    return f"; write {match[1]}:{match[2]} instead of {value}" if match else ""
 
 
 def padding(name: str, value: str, max_share: float = 1, max_pixels: float = 2000, expected: str = _PADDING) -> Padding:
