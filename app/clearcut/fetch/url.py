@@ -70,7 +70,7 @@ def parse_url(text: str, role: str) -> ParsedUrl:
         raise refuse("no spaces, control characters or backslashes; percent-encode them")
     match = _PARTS.fullmatch(text)
     if match is None:
-        raise refuse("beginning with https://")
+        raise UrlRefused(role, "a URL that begins with https://, such as https://example.com/photo.jpg")
     scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
     if "@" in authority:
         raise refuse("without a user name or password")

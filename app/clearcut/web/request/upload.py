@@ -21,7 +21,7 @@ from .header_params import parse_content_type
 from .limits import ENVELOPE_BYTES, MAX_FIELDS, base64_size
 from .multipart import read_multipart
 from .text_bodies import TEXT_PARSERS, base64_file
-from .upload_errors import URLS_DISABLED, RunOnPool, refuse_text_body
+from .upload_errors import URLS_DISABLED, RunOnPool, how_to_send, refuse_text_body
 
 _RAW_TYPES = frozenset({b"", b"application/octet-stream", b"binary/octet-stream", b"application/binary"})
 """Media types of unknown content. Some object stores and clients use the unregistered ones."""
@@ -222,7 +222,7 @@ def _raise_missing_image(upload: Upload, schema: UploadSchema, raw: bool) -> NoR
         if name in upload.fields:
             raise InvalidField(name, URLS_DISABLED)
     if raw:
-        raise MissingImage("The request body is empty")
+        raise MissingImage(f"The request body is empty. {how_to_send(schema.main_field)}")
     if "image" in upload.files:
         raise MissingImage(f"The file in field '{upload.field_names.get('image', schema.main_field)}' is empty")
     names = ", ".join(f"'{name}'" for name in upload.unknown_files)

@@ -15,7 +15,7 @@ from .text_bodies import TEXT_PARSERS
 T = TypeVar("T")
 
 URLS_DISABLED = (
-    "no URL. This server does not fetch images; send the image itself, or set CLEARCUT_FETCH=true on the server"
+    "no value, because URLs are disabled on this server. Send the file, or set CLEARCUT_FETCH=true on the server"
 )
 
 
@@ -53,8 +53,13 @@ async def refuse_text_body(
 
 def _unsupported_type(media_type: str, main_field: str) -> str:
     shown = media_type if len(media_type) <= 100 and media_type.isprintable() else "not readable"
+    return f"Unsupported request Content-Type: {shown}. {how_to_send(main_field)}"
+
+
+def how_to_send(main_field: str) -> str:
+    """Return the end of an error text that says how to send an image."""
     return (
-        f"Unsupported request Content-Type: {shown}. Send multipart/form-data with the image in field '{main_field}', "
+        f"Send multipart/form-data with the image in field '{main_field}', "
         f"or the image itself with Content-Type: image/* (curl: "
         f"-F {main_field}=@photo.jpg, or --data-binary @photo.jpg -H 'Content-Type: image/jpeg')"
     )

@@ -106,8 +106,8 @@ def test_url_in_text_body_names_setting(kind, name):
     with pytest.raises(InvalidField) as caught:
         read(content.encode(), {"content-type": kind})
     assert caught.value.details == (
-        f"Invalid value for '{name}'. Expected: no URL. This server does not fetch images; send the image itself, or "
-        "set CLEARCUT_FETCH=true on the server"
+        f"Invalid value for '{name}'. Expected: no value, because URLs are disabled on this server. Send the file, "
+        "or set CLEARCUT_FETCH=true on the server"
     )
 
 
