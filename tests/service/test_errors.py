@@ -112,6 +112,19 @@ def test_unknown_routes_and_wrong_methods(method, path, status, code):
     assert ("allow" in response.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [("/remove", "/v1/remove"), ("/v1/removebg", "/v1/remove-bg"), ("/v1/segmnet", "/v1/segment"), ("/xyz" * 999, "")],
+)
+def test_unknown_path_of_post_suggests_the_nearest(path, nearest):
+    response = ask("POST", path)
+    text = response.text
+    assert response.status_code == 404
+    assert (f"did you mean {nearest}? Otherwise, open /" in text) is bool(nearest)
+    assert ("did you mean" in text) is bool(nearest)
+    assert "did you mean" not in ask("GET", path).text
+
+
 @pytest.mark.parametrize(("playground", "named"), [("true", True), ("false", False)])
 def test_unknown_route_names_page_and_api(playground, named):
     details = ask("GET", "/nothing", environ={"playground": playground}).json()["details"]

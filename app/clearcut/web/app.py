@@ -40,7 +40,9 @@ def create_app(service: Service) -> ASGIApp:
     omit = [*(["/metrics"] if separate_metrics else []), *(() if service.settings.playground else playground.PATHS)]
     routes += api_docs.routes(ROUTE_MODULES, DIALECTS, omit, service.settings.public_url)
     cutout_routes = {route.path: route for route in routes if isinstance(route, CutoutRoute)}
-    app: ASGIApp = RequestMiddleware(Router(routes, redirect_slashes=False), service, DIALECTS, cutout_routes)
+    post_paths = [route.path for route in routes if "POST" in (route.methods or ())]
+    router = Router(routes, redirect_slashes=False)
+    app: ASGIApp = RequestMiddleware(router, service, DIALECTS, cutout_routes, post_paths)
     origins = [origin.strip() for origin in service.settings.cors_origins.split(",") if origin.strip()]
     if origins:
         # The outermost layer, so that browsers can read errors too.

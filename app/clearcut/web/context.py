@@ -108,10 +108,11 @@ class RequestContext:
         return result
 
 
-def route_hint(*, playground: bool) -> str:
-    """Return the text of a 404 that names the service's pages."""
+def route_hint(*, playground: bool, nearest: str = "") -> str:
+    """Return the text of a 404 that names the service's pages, and the nearest path if there is one."""
+    suggestion = f"; did you mean {nearest}? Otherwise, " if nearest else "; "
     page = "open / for the page in a browser, or " if playground else "open "
-    return f"The path does not exist; {page}/docs for the API"
+    return f"The path does not exist{suggestion}{page}/docs for the API"
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -59,12 +61,19 @@ async def send_error(
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def router_error(exc: HTTPException, *, playground: bool) -> ClearcutError:
+_MAX_COMPARED_CHARS = 100
+"""Characters of an unknown path that are compared with the known paths."""
+
+
+def router_error(exc: HTTPException, path: str, known: Sequence[str], *, playground: bool) -> ClearcutError:
     """Convert an error of the router.
 
     Args:
+        path: of the request.
+        known: paths with a route for the method of the request.
         playground: whether the service has the page at ``/``.
     """
     if exc.status_code == 405:
         return MethodNotAllowed((exc.headers or {}).get("Allow", ""))
-    return RouteNotFound(route_hint(playground=playground))
+    nearest = difflib.get_close_matches(path[:_MAX_COMPARED_CHARS].lower(), known, n=1)
+    return RouteNotFound(route_hint(playground=playground, nearest="".join(nearest)))

@@ -43,11 +43,14 @@ class RequestMiddleware:
         service: Service,
         dialects: Sequence[Dialect],
         cutout_routes: Mapping[str, CutoutRoute] = NO_ROUTES,
+        post_paths: Sequence[str] = (),
     ) -> None:
         """
         Args:
             cutout_routes: routes that an overloaded service refuses at once, by path.
+            post_paths: paths with a POST route; errors about unknown paths suggest one of them.
         """
+        self.post_paths = post_paths
         self.app = app
         self.cutout_routes = cutout_routes
         self.service = service
@@ -97,7 +100,8 @@ class RequestMiddleware:
         except ClearcutError as exc:
             error = exc
         except HTTPException as exc:
-            error = router_error(exc, playground=settings.playground)
+            known = self.post_paths if scope["method"] == "POST" else ()
+            error = router_error(exc, scope["path"], known, playground=settings.playground)
         except asyncio.CancelledError:
             # Only a forced exit cancels requests. Do not wait for the rest of the body.
             context.body.complete = True
