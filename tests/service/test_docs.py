@@ -94,6 +94,7 @@ def test_docs_page_examples_work_as_shown():
     )
     assert "curl --fail-with-body http://clearcut/" not in commands
     assert 'href="api/remove"' not in page
+    assert "Create a job that removes a background, where CLEARCUT_JOBS is on" in page
 
 
 def test_docs_page_describes_all_fields():

@@ -47,7 +47,14 @@ def create_operation(
     """
     description = "A repeated request with the same key returns the same job."
     key = {"name": "Idempotency-Key", "in": "header", "description": description, "schema": IDEMPOTENCY_SCHEMA}
-    operation = _operation("Create a job that removes a background", tag, dialect, responses, _CREATE_ERRORS, key)
+    operation = _operation(
+        "Create a job that removes a background, where CLEARCUT_JOBS is on",
+        tag,
+        dialect,
+        responses,
+        _CREATE_ERRORS,
+        key,
+    )
     content = {media_type: {"schema": schema} for media_type, schema in bodies.items()}
     return {"post": {**operation, "requestBody": {"required": True, "content": content}}}
 
