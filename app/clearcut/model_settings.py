@@ -55,7 +55,8 @@ class ModelSettings(BaseModel):
     plan_cache: Path | None = Field(
         None,
         description="Folder for the results of the measurement at start (sessions, threads, batch sizes, int8). The "
-        "service reuses them for one month. Empty: it measures at each start. `make serve` uses `.cache/plan`.",
+        "service reuses them for one month, but measures again if the machine is much faster than at the measurement. "
+        "Empty: it measures at each start. `make serve` uses `.cache/plan`.",
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",

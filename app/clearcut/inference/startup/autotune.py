@@ -204,7 +204,9 @@ class _Trial:
         smallest = self._model.entry.batch_min
         for lanes, threads in layouts:
             if best and time.monotonic() > self._until:
-                self.notes.append(f"{lanes} sessions of {threads} threads were not measured: the model is too slow")
+                self.notes.append(
+                    f"{lanes} sessions of {threads} threads were not measured: the time for measurement ended"
+                )
                 break
             engines = [make_engine(self._model, "cpu", threads) for _ in range(lanes)]
             cost = self._run(engines, smallest)
@@ -226,7 +228,7 @@ class _Trial:
             last = max(self.cost_s, default=bucket)
             likely_s = 2 * self.cost_s.get(last, 0.0) * bucket / last
             if only_faster and time.monotonic() + likely_s > self._until:
-                self.notes.append(f"batches of {bucket} and more were not measured: the model is too slow")
+                self.notes.append(f"batches of {bucket} and more were not measured: the time for measurement ended")
                 return
             try:
                 cost = self._run(engines, bucket)

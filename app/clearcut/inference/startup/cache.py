@@ -1,7 +1,8 @@
 """The execution plan of an earlier start, stored by model files, settings, CPU and runtime version.
 
-Only the choice is stored: precision, sessions, threads and batch sizes. Each start still warms, measures and tests it.
-A plan expires after a month, so that one bad measurement does not last.
+The choice is stored: precision, sessions, threads and batch sizes, with its measured rate. Each start still warms,
+measures and tests it. A plan expires after a month, or when a start measures a much higher rate: the machine was busy
+when the plan was measured.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from clearcut.inference.runtime import runtime_version
 from clearcut.system import cpu_quota
 
 MAX_AGE_S = 30 * 86_400
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class CachedPlan:
     lanes: int
     intra_op_threads: int
     buckets: tuple[int, ...]
+    images_per_s: float
+    """Measured with this choice; not part of it."""
 
 
 class PlanCache:
@@ -60,7 +63,8 @@ class PlanCache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         numbers = (plan.lanes, plan.intra_op_threads, *plan.buckets)
-        return plan if plan.buckets and all(type(each) is int and each > 0 for each in numbers) else None
+        is_valid = plan.buckets and all(type(each) is int and each > 0 for each in numbers)
+        return plan if is_valid and type(plan.images_per_s) is float and plan.images_per_s > 0 else None
 
     def put(self, key: str, plan: CachedPlan) -> None:
         """Store a plan."""

@@ -30,6 +30,9 @@ SLOW_FACTOR = 8
 """A further model gets only idle CPU time if a run takes at least this many times as long as one of the default model.
 With niceness 10 alone, ISNet multiplies the default model's p95 (``benchmarks/model_latency.py``)."""
 
+BUSY_FACTOR = 1.3
+"""A stored plan is measured again if it now gives more than this many times the images per second of before."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
@@ -162,14 +165,19 @@ def load_configured_model(
     folders = [models_folder()] if settings.model_dir is None else [models_folder(), settings.model_dir]
     key = cache_key(entry, requested | {"here": available_variants(entry, folders)})
     if (cached := cache.get(key)) is not None:
+        stored = {name: value for name, value in asdict(cached).items() if name != "images_per_s"}
         try:
-            return _load(settings, requested | asdict(cached), thread)
+            model, loaded = _load(settings, requested | stored, thread)
+            if loaded.plan.images_per_s <= BUSY_FACTOR * cached.images_per_s:
+                return model, loaded
+            log.info("the cached plan was measured on a busy machine, and is measured again")
         except StartupError as exc:
             log.warning("the cached plan no longer works", extra={"fields": {"reason": str(exc)}})
     model, loaded = _load(settings, requested, thread)
     plan = loaded.plan
     if save_plan:
-        cache.put(key, CachedPlan(model.entry.precision, plan.lanes, plan.intra_op_threads, plan.buckets))
+        choice = plan.lanes, plan.intra_op_threads, plan.buckets
+        cache.put(key, CachedPlan(model.entry.precision, *choice, plan.images_per_s))
     return model, loaded
 
 

@@ -13,7 +13,7 @@ from clearcut.inference.model_files import load_model
 from clearcut.inference.startup.cache import MAX_AGE_S, CachedPlan, PlanCache, available_variants, cache_key
 from tests.support.onnx_models import ModelMaker
 
-PLAN = CachedPlan("int8", 2, 1, (1, 2))
+PLAN = CachedPlan("int8", 2, 1, (1, 2), 40.5)
 
 
 def test_plan_expires(tmp_path: Path) -> None:
@@ -29,21 +29,31 @@ def test_plan_expires(tmp_path: Path) -> None:
     assert cache.get("a") is None
 
 
+VALID = {"precision": "fp32", "lanes": 1, "intra_op_threads": 1, "buckets": [1], "images_per_s": 1.5}
+
+
 @pytest.mark.parametrize(
     "content",
     [
         "",
         "[]",
         '{"at": 0}',
-        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": 0, "intra_op_threads": 1, "buckets": [1]}}),
-        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": 1, "intra_op_threads": 1, "buckets": []}}),
-        json.dumps({"at": 0, "choice": {"precision": "fp32", "lanes": "2", "intra_op_threads": 1, "buckets": [1]}}),
+        json.dumps({"at": 0, "choice": VALID | {"lanes": 0}}),
+        json.dumps({"at": 0, "choice": VALID | {"buckets": []}}),
+        json.dumps({"at": 0, "choice": VALID | {"lanes": "2"}}),
+        json.dumps({"at": 0, "choice": VALID | {"images_per_s": 0.0}}),
+        json.dumps({"at": 0, "choice": VALID | {"images_per_s": "1"}}),
         json.dumps({"at": 0, "choice": {"lanes": 1}}),
     ],
 )
 def test_damaged_file_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     assert PlanCache(tmp_path, lambda: 1.0).get("a") is None
+
+
+def test_valid_file_is_used(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"at": 0, "choice": VALID}))
+    assert PlanCache(tmp_path, lambda: 1.0).get("a") == CachedPlan("fp32", 1, 1, (1,), 1.5)
 
 
 def test_unwritable_folder_is_ignored(tmp_path: Path) -> None:

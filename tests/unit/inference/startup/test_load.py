@@ -32,7 +32,7 @@ def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
     assert content["choice"]["lanes"] == first.plan.lanes
     assert content["choice"]["precision"] == model.entry.precision
     # The plan comes from the file, not from another measurement.
-    content["choice"] |= {"lanes": 3, "intra_op_threads": 1, "buckets": [1, 2]}
+    content["choice"] |= {"lanes": 3, "intra_op_threads": 1, "buckets": [1, 2], "images_per_s": 1e9}
     cached.write_text(json.dumps(content))
     _, second = load_configured_model(settings)
     assert (second.plan.lanes, second.plan.buckets) == (3, (1, 2))
@@ -42,6 +42,19 @@ def test_second_start_uses_cached_plan(tmp_path: Path) -> None:
     _, third = load_configured_model(settings)
     assert 99_999 not in third.plan.buckets
     assert json.loads(cached.read_text())["choice"]["buckets"] == list(third.plan.buckets)
+
+
+def test_plan_of_busy_machine_is_measured_again(tmp_path: Path) -> None:
+    settings = load_settings({**QUICK, "CLEARCUT_LANES": "0", "CLEARCUT_PLAN_CACHE": str(tmp_path)})
+    load_configured_model(settings)
+    (cached,) = tmp_path.iterdir()
+    content = json.loads(cached.read_text())
+    content["choice"] |= {"lanes": 3, "images_per_s": 0.1}
+    cached.write_text(json.dumps(content))
+    _, loaded = load_configured_model(settings)
+    stored = json.loads(cached.read_text())["choice"]
+    assert stored["lanes"] == loaded.plan.lanes != 3
+    assert stored["images_per_s"] == loaded.plan.images_per_s
 
 
 def test_no_folder_stores_nothing(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
