@@ -161,7 +161,8 @@ class CutoutSteps:
         """Return the region and the input of the second run, or None if none is needed."""
         if not self.config.second_pass:
             return None
-        region = second_pass_region(raw, image, self.config.second_pass)
+        by_color = any(options.matte.plain_background for options in self.request.variants)
+        region = second_pass_region(raw, image, self.config.second_pass, by_color=by_color)
         if region is None:
             return None
         with self.timing.stage("prepare"):

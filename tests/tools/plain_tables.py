@@ -13,7 +13,7 @@ TITLES = {
     "product": "products, on six backgrounds",
     "product with a clear reference": "only products without white edges in the source photo",
     "product with solid edges": "all products, with solid colors at their edges",
-    "small product": "products of 6 to 35 % of the image's longer side",
+    "small product": "small products (longer side: 6 to 35 % of the image's)",
     "rendered product": "rendered products, with exact mattes",
     "wordmark": "word marks",
     "flat_art": "flat drawings",

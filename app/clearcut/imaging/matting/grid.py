@@ -27,14 +27,9 @@ def grid_step(height: int, width: int, values: int = 0) -> int:
     Args:
         values: side of the network's output, if there is one.
     """
-    return limited_step(max(height, width) // max(_LONG_SIDE, values // _VALUES_PER_CELL), height, width)
-
-
-def limited_step(step: int, height: int, width: int) -> int:
-    """Return ``step``, or less if the shorter side of the image would have too few cells."""
-    shorter = min(height, width)
+    longer, shorter = max(height, width), min(height, width)
     across_shorter = max(shorter // _SHORT_SIDE, math.isqrt(height * width // _MAX_CELLS))
-    return max(1, min(step, across_shorter, shorter))
+    return max(1, min(longer // max(_LONG_SIDE, values // _VALUES_PER_CELL), across_shorter, shorter))
 
 
 def to_cells(plane: U8, step: int) -> U8:
@@ -66,15 +61,18 @@ def cell_centers(plane: U8, step: int) -> U8:
     return _resize_to_cells(plane, step, cv2.INTER_NEAREST_EXACT if step % 2 else cv2.INTER_LINEAR)
 
 
-def sample_at_cells(values: F32, step: int, height: int, width: int) -> F32:
+def sample_at_cells(values: F32, step: int, height: int, width: int, *, sharp: bool = True) -> F32:
     """Sample ``values`` (f32[h,w]) at the cell centers of an image of ``height`` x ``width`` pixels.
 
-    Along a side where a cell covers n >= 3 values, means of int(n / 1.5) values are interpolated: means of more values
-    are less sharp. Cells whose center is past the frame repeat their neighbor.
+    Values are averaged in groups along a side where a cell covers n values, and then interpolated. Cells with their
+    center past the frame repeat their neighbor.
+
+    Args:
+        sharp: groups of int(n / 1.5) values, which blur the matte less; otherwise of int(n).
     """
     # Scaling by factors, not to a size, because a size would stretch the values over cells that extend past the frame.
     scale_x, scale_y = width / (step * values.shape[1]), height / (step * values.shape[0])
-    across, down = (max(1, int(1 / (1.5 * scale))) for scale in (scale_x, scale_y))
+    across, down = (max(1, int(1 / (scale * (1.5 if sharp else 1)))) for scale in (scale_x, scale_y))
     if across * down > 1:  # OpenCV reduces by whole factors ten times faster than by other factors
         values = np.asarray(cv2.resize(values, None, fx=1 / across, fy=1 / down, interpolation=cv2.INTER_AREA))
     cells = cv2.resize(values, None, fx=scale_x * across, fy=scale_y * down, interpolation=cv2.INTER_LINEAR)

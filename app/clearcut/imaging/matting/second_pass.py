@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clearcut.imaging.types import F32, Box, DecodedImage, RawMatte
 
 from .grid import sample_grid
-from .plain.cells import small_subject_area
+from .plain.cells import find_small_subject
 from .refine import has_subject
 
 _SUBJECT = 0.5
@@ -39,15 +39,16 @@ _BLEND = 0.06
 """Width of the transition between both mattes along the border of the region, as a share of the region's side."""
 
 
-def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float) -> Box | None:
+def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float, *, by_color: bool = True) -> Box | None:
     """Return the region of the image for the second pass, in pixels, or None if the subject is absent or too large.
 
     Args:
         raw: the matte of the whole image.
         max_share: maximum area of the region, as a share of the image.
+        by_color: if the matte is empty and the background is plain, search for colors that differ from it.
     """
     if not has_subject(raw.values):
-        return _region_by_color(image, max_share)
+        return _region_by_color(image, max_share) if by_color else None
     subject = _cells(raw.values)
     rows, columns = subject.shape
     if not subject.any():
@@ -68,7 +69,7 @@ def second_pass_region(raw: RawMatte, image: DecodedImage, max_share: float) -> 
 
 def _region_by_color(image: DecodedImage, max_share: float) -> Box | None:
     """Return the region of a subject that the network has missed because it is small, if the background is plain."""
-    area = None if image.alpha is not None else small_subject_area(image.rgb)
+    area = None if image.alpha is not None else find_small_subject(image.rgb)
     if area is None:
         return None
     region = Box(area.left, area.top, area.right - area.left, area.bottom - area.top)

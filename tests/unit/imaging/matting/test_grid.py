@@ -28,12 +28,12 @@ def test_grid_step_of_image_sizes(height: int, width: int, values: int, step: in
     assert grid_step(height, width, values) == step
 
 
-def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
+def reading(cells: int, step: int, pixels: int, side: int, factor: float) -> np.ndarray:
     """f64[cells,side]: weights of the values along a side in each cell.
 
-    Linear between the two means next to its center: means of n values, if a cell covers 1.5 * n values.
+    Linear between the two means next to its center: means of n values, if a cell covers factor * n values.
     """
-    count = max(1, int(step * side / pixels / 1.5))
+    count = max(1, int(step * side / pixels / factor))
     means = round(side / count)
     scale = step * side / pixels / count
     centers = ((np.arange(cells) + 0.5) * scale - 0.5).clip(0, means - 1)
@@ -46,13 +46,16 @@ def reading(cells: int, step: int, pixels: int, side: int) -> np.ndarray:
     ("height", "width"),
     [(894, 1118), (300, 301), (1, 16384), (16384, 2), (3, 900), (4000, 3000), (5000, 7), (1, 300), (300, 1), (64, 900)],
 )
-def test_matte_is_sampled_at_cell_centers(height: int, width: int) -> None:
+@pytest.mark.parametrize(("sharp", "factor"), [(True, 1.5), (False, 1)])
+def test_matte_is_sampled_at_cell_centers(height: int, width: int, sharp: bool, factor: float) -> None:
     """Cells that extend past the frame are excluded: some repeat their neighbors."""
     values = cv2.GaussianBlur(np.random.default_rng(3).random((320, 300), np.float32), (0, 0), 2)
     step = grid_step(height, width)
-    found = sample_at_cells(values, step, height, width)
+    found = sample_at_cells(values, step, height, width, sharp=sharp)
     assert found.shape == (-(-height // step), -(-width // step))
-    down, across = reading(len(found), step, height, 320), reading(found.shape[1], step, width, 300)
+    down, across = (
+        reading(*each, factor) for each in ((len(found), step, height, 320), (found.shape[1], step, width, 300))
+    )
     inside = np.s_[: height // step, : width // step]
     np.testing.assert_allclose(found[inside], (down @ values @ across.T)[inside], atol=1e-3)
 

@@ -89,6 +89,17 @@ def test_missed_subject_without_region(kind: str) -> None:
     assert second_pass_region(matte(), shown, share) is None
 
 
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_dust_on_an_empty_wall_has_no_region(size: int) -> None:
+    shown = DecodedImage(np.full((900, 1200, 3), 230, np.uint8))
+    shown.rgb[300 : 300 + size, 500 : 500 + size] = 30
+    assert second_pass_region(matte(), shown, 0.7) is None
+
+
+def test_region_by_color_can_be_switched_off() -> None:
+    assert second_pass_region(matte(), product(), 0.7, by_color=False) is None
+
+
 def test_second_matte_replaces_an_empty_first_one() -> None:
     region = second_pass_region(matte(), product(), 0.7)
     assert region is not None

@@ -37,11 +37,11 @@ class Comparison:
     difference: F32
     """Color minus the background's color, f32[h,w,3] in levels."""
     distance: F32
-    """Its largest channel, f32[h,w]."""
+    """Largest channel of the absolute difference, f32[h,w] in levels."""
     noise: float
     """Typical distance of a cell of the background."""
     level: float
-    """Distance from which a cell differs from the background."""
+    """Distance from which a cell differs from the background, in levels."""
 
     @property
     def equals_background(self) -> Mask:

@@ -49,7 +49,7 @@ def plain_matte(values: F32, rgb: U8, edge_model: EdgeModel | None = None) -> U8
     """
     field = border_field(rgb)
     grid = None if field is None else read_grid(values, rgb, field)
-    regions = None if grid is None else divide(grid.net, grid.compared, grid.step)
+    regions = None if grid is None else divide(grid.net, grid.compared, grid.step, grid.frame)
     if grid is None or regions is None:
         return None
     alpha = np.zeros(rgb.shape[:2], np.uint8)

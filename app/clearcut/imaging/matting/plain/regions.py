@@ -78,13 +78,14 @@ class Regions:
     field: ColorField
 
 
-def divide(net: F32, compared: Comparison, step: int) -> Regions | None:
+def divide(net: F32, compared: Comparison, step: int, frame: tuple[int, int]) -> Regions | None:
     """Divide the grid; None if the background turns out not to be plain, or no subject is found.
 
     Args:
         net: the network's matte, f32[h,w] in 0..1.
         compared: the cells of the image, h x w.
         step: side of a cell in pixels.
+        frame: rows and columns of cells that the whole image has. The grid may cover only a part of it.
     """
     field, noise, level = compared.field, compared.noise, compared.level
     equals_background = compared.equals_background
@@ -108,7 +109,7 @@ def divide(net: F32, compared: Comparison, step: int) -> Regions | None:
     for line in _LINES:
         passable[line] = False  # a shadow does not begin at the border
     outside = connected_to_border(background_like | passable)
-    if not _is_plausible(outside, background_like, net, field, whole):
+    if not _is_plausible(outside, background_like, net, field, frame):
         return None
     if is_framed_photo(~outside, sharp, cells, background, net, part, whole):
         return None
@@ -184,13 +185,13 @@ def subject_part(equals_background: Mask, net: F32) -> Span:
     return Span(top, top + height, left, left + width)
 
 
-def _is_plausible(outside: Mask, background_like: Mask, net: F32, field: ColorField, whole: tuple[int, ...]) -> bool:
-    """Return whether ``outside`` (bool[h,w], a part of a grid of ``whole`` cells) can be a plain background."""
-    cells = whole[0] * whole[1]
+def _is_plausible(outside: Mask, background_like: Mask, net: F32, field: ColorField, frame: tuple[int, int]) -> bool:
+    """Return whether ``outside`` (bool[h,w]) can be a plain background: a part of an image of ``frame`` cells."""
+    cells = frame[0] * frame[1]
     share = 1 - (outside.size - np.count_nonzero(outside)) / cells
     if share < (_MIN_BACKGROUND if field.share >= 0.9 else _MIN_UNCLEAR_BACKGROUND):
         return False
     # A line of the part within the frame has only cells with the color of the background.
     unexplained = sum(np.count_nonzero(~outside[line] & ~background_like[line] & (net[line] < 0.3)) for line in _LINES)
     is_drawing = field.noise < _CLEAN_NOISE and float(net.max()) >= 0.5
-    return bool(unexplained <= _MAX_UNEXPLAINED * 2 * sum(whole)) or is_drawing
+    return bool(unexplained <= _MAX_UNEXPLAINED * 2 * sum(frame)) or is_drawing

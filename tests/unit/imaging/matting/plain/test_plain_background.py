@@ -349,6 +349,44 @@ def test_far_parts_prevent_finer_cells() -> None:
     assert run(network(mask), rgb).alpha[45:55, 905:955].min() > 240
 
 
+def test_speck_far_away_does_not_make_label_transparent() -> None:
+    rgb, mask, label = bottle(1000, 90)
+    rgb[40:42, 950:952] = 20
+    alpha = run(network(mask, 1000), rgb).alpha
+    assert np.percentile(alpha[label], 5) > 200
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_small_chain_has_open_links(found: bool) -> None:
+    chain = np.zeros((900, 1200), np.uint8)
+    for x in range(500, 650, 22):
+        cv2.ellipse(chain, (x, 400), (13, 9), 0, 0, 360, 1, 3)
+    rgb = np.where(chain[..., None] > 0, np.uint8((60, 60, 66)), np.uint8((252, 252, 252)))
+    rgb = cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, 88])[1], cv2.IMREAD_COLOR)
+    filled = cv2.morphologyEx(chain, cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8))
+    values = network(filled, 1000) if found else np.zeros((384, 384), np.float32)
+    alpha = run(values, np.asarray(rgb, np.uint8)).alpha
+    links = cv2.erode((filled > chain).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert (alpha[links] < 128).mean() > 0.8
+    assert (alpha[chain > 0] > 128).mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [18, 30, 48])
+def test_small_subject_in_corner_is_found_by_color(size: int) -> None:
+    mask = np.zeros((900, 1200), np.bool_)
+    mask[:size, :size] = True
+    rgb = noisy(np.where(mask[..., None], np.uint8((170, 40, 30)), np.uint8((245, 245, 245))), 1.0)
+    assert iou(run(np.zeros((384, 384), np.float32), rgb).alpha, mask) > 0.9
+
+
+def test_gaps_in_a_row_of_long_image_are_transparent() -> None:
+    row = np.zeros((24, 3000), np.uint8)
+    for x in range(30, 2990, 40):
+        cv2.circle(row, (x, 12), 8, 1, -1)
+    rgb = np.where(row[..., None] > 0, np.uint8((60, 40, 120)), np.uint8((245, 245, 245)))
+    assert iou(run(network(row, 384), rgb).alpha, row > 0) > 0.9
+
+
 @pytest.mark.parametrize("margin", [12, 18])
 @pytest.mark.parametrize("border", ["left", "right", "top", "bottom"])
 def test_narrow_margin_at_border_is_transparent(border: str, margin: int) -> None:
