@@ -55,5 +55,8 @@ def test_log_is_json_and_listens_after_the_model_is_verified():
     with served(model="clearcut-s") as server:
         server.event("listening")
         events = [line["event"] for line in server.log]
-        assert events == ["starting", "model measured", "ready", "listening"]
+        before = ["starting", "model measured"]
+        # On a busy machine, the stored plan can be measured again.
+        again = ["the cached plan was measured on a busy machine, and is measured again", "model measured"]
+        assert events in ([*first, "ready", "listening"] for first in (before, [*before, *again]))
         assert server.log[0]["port"] == server.port
