@@ -34,7 +34,7 @@ _CLEAR_FACTOR = 2.0
 explain, differ less."""
 _SPECK_CELLS, _SPECK_SHARE = 4, 0.02
 """Maximum cells of a speck, and its maximum share of the subject's cells. The area ignores specks, such as dust."""
-_MAX_GAPS = 0.2
+_MAX_GAPS = 0.25
 """Maximum share of samples with the background's color in a small subject after closing its gaps."""
 _GAP_FACTOR, _LEAST_GAP_LEVEL = 1.5, 6.0
 """Such samples differ by less than this multiple of ``Comparison.level``, or by less than this many levels."""
